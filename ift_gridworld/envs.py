@@ -1,0 +1,219 @@
+"""Named lakes as Gymnasium environments: the only module that imports gymnasium.
+
+A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names three of them,
+`make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, and importing
+`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
+
+Rows = tuple[str, ...]
+Size = int | tuple[int, int]
+
+
+LAKES: dict[str, Rows] = {
+    "two-paths": ("SFFF", "FHHF", "FHHG", "FFFF"),  # two_paths(4)
+    "4x4": tuple(MAPS["4x4"]),
+    "8x8": tuple(MAPS["8x8"]),
+}
+
+
+class LakeEnv(FrozenLakeEnv):
+    """Gymnasium's `FrozenLakeEnv`, offering its pixel modes only where pygame, which draws them, is installed.
+
+    Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
+    """
+
+    metadata = {
+        "render_modes": ["human", "ansi", "rgb_array"] if importlib.util.find_spec("pygame") else ["ansi"],
+        "render_fps": 4,
+    }
+
+
+def register() -> None:
+    """Register our lakes with Gymnasium; called once, when the package is imported."""
+    if "ift_gridworld/TwoPaths-v0" not in gymnasium.registry:
+        gymnasium.register(
+            id="ift_gridworld/TwoPaths-v0",
+            entry_point="ift_gridworld.envs:LakeEnv",
+            kwargs={"desc": LAKES["two-paths"], "is_slippery": False},
+            max_episode_steps=time_limit(LAKES["two-paths"]),
+        )
+
+
+def make_env(
+    name: str,
+    *,
+    size: Size | None = None,
+    is_slippery: bool = False,
+    seed: int | None = None,
+    frozen: float = 0.8,
+    **kwargs: Any,
+) -> gymnasium.Env:
+    """Make a Gymnasium environment, time limit included, from a name, a file or a Gymnasium id.
+
+    Args:
+        name: a name in `LAKES`; ``"random"`` or a size such as ``"6x9"`` for a random lake; the path of a text file with one
+            row of the map a line; or any id that `gymnasium.make` knows (``"CliffWalking-v1"``).
+        size: n or (rows, columns), for ``"two-paths"`` and ``"random"`` (default 4 and 8).
+        is_slippery: whether the ice is; then a move goes as intended with `success_rate` (default 1/3), else to one of
+            the two sides, with equal probability.
+        seed: of the random map. For a square it is the map that Gymnasium's `generate_random_map` draws from that seed.
+        frozen: probability that a tile of a random map is frozen, in (0, 1].
+        kwargs: passed on to the environment: `success_rate`, `reward_schedule`, `render_mode`, ….
+
+    Raises:
+        ValueError: in one line, for an unknown name, a map without a way from S to G, a value out of range.
+    """
+    rate = kwargs.get("success_rate", 1 / 3)
+    if not 0 < rate <= 1:
+        raise ValueError(f"success_rate is {rate}; allowed: a probability in (0, 1]")
+    if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
+        shape = parse_size(name) if name != "random" else _as_shape(8 if size is None else size)
+        if name != "random" and size is not None and _as_shape(size) != shape:
+            raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
+        return _make_lake(random_map(shape, frozen=frozen, seed=seed), is_slippery, kwargs)
+    if size is not None and name != "two-paths":
+        raise ValueError(f"size {size} given with map {name!r}; only 'two-paths' and 'random' take a size")
+    if name == "two-paths":
+        if size is None:
+            return gymnasium.make("ift_gridworld/TwoPaths-v0", is_slippery=is_slippery, **kwargs)
+        return _make_lake(two_paths(size), is_slippery, kwargs)
+    if name in LAKES:
+        spec = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}[name]
+        return gymnasium.make(spec, is_slippery=is_slippery, **kwargs)
+    if Path(name).is_file():
+        return _make_lake(read_map(name), is_slippery, kwargs)
+    if name in gymnasium.registry:
+        return gymnasium.make(name, **({"is_slippery": True} if is_slippery else {}), **kwargs)
+    known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
+    raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
+
+
+def _make_lake(rows: Rows, is_slippery: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
+    limit = kwargs.pop("max_episode_steps", None) or time_limit(rows)
+    return gymnasium.make("FrozenLake-v1", desc=rows, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
+
+
+def time_limit(rows: Sequence[str]) -> int:
+    """Steps after which an episode is cut: 25 a tile of mean side length, Gymnasium's 100 for 4x4 and 200 for 8x8."""
+    return max(100, 25 * (len(rows) + len(rows[0])) // 2)
+
+
+def read_map(path: str | Path) -> Rows:
+    """Read a map from a text file, one row a line; blank lines are skipped."""
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"map file {path}: cannot be read as text ({error})") from error
+    try:
+        return parse_map([line.strip() for line in lines if line.strip()])
+    except ValueError as error:
+        raise ValueError(f"map file {path}: {error}") from error
+
+
+def parse_map(rows: Sequence[str]) -> Rows:
+    """Check a map and return it as a tuple of rows.
+
+    Raises:
+        ValueError: naming the first thing wrong: no rows, ragged rows, unknown letters, no S, no G, no way from S to G.
+    """
+    rows = tuple(rows)
+    if not rows or not rows[0]:
+        raise ValueError("the map is empty; allowed: rows of the letters S, F, H, G")
+    for number, row in enumerate(rows, 1):
+        if len(row) != len(rows[0]):
+            raise ValueError(f"row {number} ({row!r}) has {len(row)} tiles, row 1 has {len(rows[0])}; all must be equal")
+        for letter in row:
+            if letter not in "SFHG":
+                raise ValueError(f"row {number} has the letter {letter!r}; allowed: S, F, H, G")
+    for letter, meaning in (("S", "start"), ("G", "goal")):
+        if not any(letter in row for row in rows):
+            raise ValueError(f"the map has no {letter} ({meaning}); it needs at least one")
+    if not _has_way(rows):
+        raise ValueError("the map has no way from S to G; every way is cut by holes (H)")
+    return rows
+
+
+def two_paths(size: Size = 4) -> Rows:
+    """The paper's game as a ring: one optimal and one sub-optimal way to the gift, nothing else walkable.
+
+    The start is a corner, the gift lies in the far column, so the way over the top is shorter than the way round the bottom
+    (for 4: 5 steps against 7).
+
+    Args:
+        size: n or (rows, columns), each at least 3.
+    """
+    rows, columns = _as_shape(size, at_least=3)
+    board = np.full((rows, columns), "F")
+    board[1:-1, 1:-1] = "H"
+    board[0, 0], board[rows // 2, -1] = "S", "G"
+    return _as_rows(board)
+
+
+def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_tries: int = 10_000) -> Rows:
+    """A random lake with a way from S (first tile) to G (last tile); for a square, Gymnasium's own for that seed.
+
+    Args:
+        size: n or (rows, columns).
+        frozen: probability that a tile is frozen, in (0, 1].
+        seed: of the map; None draws a fresh one.
+        max_tries: maps drawn before giving up.
+    """
+    rows, columns = _as_shape(size, at_least=2)
+    if not 0 < frozen <= 1:
+        raise ValueError(f"frozen is {frozen}; allowed: a probability in (0, 1]")
+    random = np.random.default_rng(seed)
+    for _ in range(max_tries):
+        board = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])
+        board[0, 0], board[-1, -1] = "S", "G"
+        candidate = _as_rows(board)
+        if _has_way(candidate):
+            return candidate
+    raise ValueError(f"no {rows}x{columns} map with a way from S to G in {max_tries} tries at frozen={frozen}; raise it")
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """``"6x9"`` or ``"6"`` as (rows, columns)."""
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
+    if match is None:
+        raise ValueError(f"size {text!r}; allowed: a number (8) or rows x columns (6x9)")
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if min(rows, columns) < at_least:
+        raise ValueError(f"size {rows}x{columns}; allowed: at least {at_least} tiles a side")
+    return rows, columns
+
+
+def _as_rows(board: np.ndarray) -> Rows:
+    return tuple("".join(row) for row in board)
+
+
+def _has_way(rows: Rows) -> bool:
+    """Whether a flood from the starts, stopped by holes, reaches a goal."""
+    height, width = len(rows), len(rows[0])
+    queue = deque((r, c) for r in range(height) for c in range(width) if rows[r][c] == "S")
+    seen = set(queue)
+    while queue:
+        row, column = queue.popleft()
+        if rows[row][column] == "G":
+            return True
+        for r, c in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            if 0 <= r < height and 0 <= c < width and (r, c) not in seen and rows[r][c] != "H":
+                seen.add((r, c))
+                queue.append((r, c))
+    return False

@@ -1,0 +1,265 @@
+"""A finite MDP as arrays: M = (S, A, T, r, rho0) of the paper, read from an environment or built from a map.
+
+Everything exact in this project (values, occupancy, success) is computed from these arrays, so they must agree with
+Gymnasium to the last entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ift_gridworld.envs import parse_map, time_limit
+
+if TYPE_CHECKING:
+    import gymnasium
+
+LAKE_ACTIONS = ("left", "down", "right", "up")
+ACTIONS = {  # in each environment's own order, which its table does not name
+    "FrozenLakeEnv": LAKE_ACTIONS,
+    "CliffWalkingEnv": ("up", "right", "down", "left"),
+    "TaxiEnv": ("south", "north", "east", "west", "pick up", "drop off"),
+}
+STEPS = {"left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0)}
+
+
+@dataclass(frozen=True, eq=False)
+class TabularMDP:
+    """Arrays of a finite MDP. K is the largest number of distinct outcomes that any (state, action) has.
+
+    Two outcomes of one (state, action) differ in successor, reward or termination; equal ones are added up. An unused slot
+    stands last, has probability 0, reward 0 and its own state as successor. A terminal state is one that episodes end in:
+    its row is a single outcome, itself, without reward.
+
+    Attributes:
+        next_state: successor of each outcome.
+        probability: its probability; sums to 1 over the last axis.
+        reward: its reward.
+        terminated: whether it ends the episode (never because of a time limit).
+        start: the distribution rho0 of the first state.
+        discount: gamma of the return, in [0, 1].
+        horizon: steps after which an episode is cut off, or None. A cut is not a termination.
+        layout: the rows of the map for a grid, else None.
+        actions: a name for each action, in the environment's order.
+    """
+
+    next_state: Int[np.ndarray, "S A K"]
+    probability: Float[np.ndarray, "S A K"]
+    reward: Float[np.ndarray, "S A K"]
+    terminated: Bool[np.ndarray, "S A K"]
+    start: Float[np.ndarray, " S"]
+    discount: float = 0.99
+    horizon: int | None = None
+    layout: tuple[str, ...] | None = None
+    actions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.discount <= 1:
+            raise ValueError(f"discount is {self.discount}; allowed: [0, 1]")
+        shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
+        if len(shapes) != 1 or self.next_state.ndim != 3:
+            raise ValueError(f"next_state, probability, reward and terminated have shapes {sorted(shapes)}; all must be [S, A, K]")
+        if self.start.shape != (self.num_states,):
+            raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
+        for name, total in (("probability", self.probability.sum(-1)), ("start", self.start.sum(-1))):
+            if not np.allclose(total, 1, rtol=0, atol=1e-9):
+                raise ValueError(f"{name} sums to {np.min(total)}…{np.max(total)} over its last axis; it must be 1")
+        if not self.actions:
+            object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
+
+    @property
+    def num_states(self) -> int:
+        return self.next_state.shape[0]
+
+    @property
+    def num_actions(self) -> int:
+        return self.next_state.shape[1]
+
+    @cached_property
+    def is_deterministic(self) -> bool:
+        """Whether every action has one successor."""
+        return self.probability.shape[-1] == 1
+
+    @cached_property
+    def terminal(self) -> Bool[np.ndarray, " S"]:
+        """States that an episode ends in: every action stays there and terminates."""
+        stays = self.next_state == np.arange(self.num_states)[:, None, None]
+        return np.all((stays & self.terminated) | (self.probability == 0), axis=(1, 2))
+
+    @cached_property
+    def success(self) -> Bool[np.ndarray, "S A K"]:
+        """Outcomes that reach a goal: they terminate with the highest reward of any outcome outside terminal states."""
+        possible = (self.probability > 0) & ~self.terminal[:, None, None]
+        return possible & self.terminated & (self.reward == self.reward[possible].max())
+
+    @cached_property
+    def expected_reward(self) -> Float[np.ndarray, "S A"]:
+        """r(s, a) = sum_s' P(s'|s, a) r(s, a, s')."""
+        return np.sum(self.probability * self.reward, -1)
+
+    @cached_property
+    def transition(self) -> Float[np.ndarray, "S A S"]:
+        """P(s'|s, a), dense: for small MDPs (it has S² A entries)."""
+        return self.scatter(self.probability)
+
+    def scatter(self, weight: Float[np.ndarray, "S A K"]) -> Float[np.ndarray, "S A S"]:
+        """Weights of outcomes as weights of successors, dense."""
+        states, actions = self.num_states, self.num_actions
+        dense = np.zeros((states * actions, states))
+        rows = np.broadcast_to(np.arange(states * actions)[:, None], (states * actions, weight.shape[-1]))
+        # Added, never assigned: one successor can stand in two slots that differ in reward.
+        np.add.at(dense, (rows.ravel(), self.next_state.ravel()), weight.ravel())
+        return dense.reshape(states, actions, states)
+
+    @cached_property
+    def moves(self) -> Int[np.ndarray, "A 2"]:
+        """The (row, column) step that each action is meant to take; (0, 0) for one that is no move."""
+        return np.array([STEPS.get(name, (0, 0)) for name in self.actions])
+
+    @classmethod
+    def from_env(cls, env: gymnasium.Env, discount: float = 0.99) -> TabularMDP:
+        """Read a toy-text environment's transition table exactly (FrozenLake, CliffWalking, Taxi, …).
+
+        A state is made terminal if episodes end in it and no episode passes through it, whatever the table says of
+        leaving it (CliffWalking's goal can be left there). The time limit comes from the environment's spec.
+
+        Args:
+            env: whose unwrapped form has a table ``P[state][action] -> [(probability, successor, reward, terminated)]``
+                and ``initial_state_distrib``.
+            discount: gamma of the return.
+        """
+        inner = env.unwrapped
+        table = getattr(inner, "P", None)
+        if table is None or not hasattr(inner, "initial_state_distrib"):
+            raise ValueError(f"{inner} has no transition table P; allowed: toy-text environments such as FrozenLake, Taxi")
+        states, actions = len(table), len(table[0])
+        slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
+        next_state, probability, reward, terminated = _empty(states, actions, slots)
+        for s in range(states):
+            for a in range(actions):
+                for k, (p, successor, r, ends) in enumerate(table[s][a]):
+                    next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
+        start = np.asarray(inner.initial_state_distrib, float)
+        start = start / start.sum()
+        _absorb(next_state, probability, reward, terminated, start)
+        layout = _layout(inner)
+        names = next((ACTIONS[c.__name__] for c in type(inner).__mro__ if c.__name__ in ACTIONS), ())
+        horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
+        return cls(*_merge(next_state, probability, reward, terminated), start, discount, horizon, layout, names)
+
+    @classmethod
+    def from_map(
+        cls, rows: Sequence[str], *, is_slippery: bool = False, success_rate: float = 1 / 3, discount: float = 0.99
+    ) -> TabularMDP:
+        """The arrays of a FrozenLake, built from its map without a loop over states; equal to `from_env`'s.
+
+        Args:
+            rows: the map, of the letters S, F, H, G.
+            is_slippery: whether a move may go to either side instead.
+            success_rate: probability of the intended move on slippery ice, in (0, 1].
+            discount: gamma of the return.
+        """
+        rows = parse_map(rows)
+        if not 0 < success_rate <= 1:
+            raise ValueError(f"success_rate is {success_rate}; allowed: a probability in (0, 1]")
+        board = np.array([list(row) for row in rows])
+        height, width = board.shape
+        row, column = np.divmod(np.arange(board.size), width)
+        reached = np.stack(  # [S, 4]: left, down, right, up, in Gymnasium's order; the edge of the map holds one back
+            [
+                row * width + np.maximum(column - 1, 0),
+                np.minimum(row + 1, height - 1) * width + column,
+                row * width + np.minimum(column + 1, width - 1),
+                np.maximum(row - 1, 0) * width + column,
+            ],
+            axis=1,
+        )
+        if is_slippery:
+            directions = (np.arange(4)[:, None] + np.array([-1, 0, 1])) % 4  # one side, ahead, the other side
+            weights = np.array([(1 - success_rate) / 2, success_rate, (1 - success_rate) / 2])
+        else:
+            directions, weights = np.arange(4)[:, None], np.ones(1)
+        letters = board.ravel()
+        next_state = reached[:, directions]
+        probability = np.broadcast_to(weights, next_state.shape).copy()
+        over = np.isin(letters, ["G", "H"])
+        reward = (letters[next_state] == "G").astype(float)
+        terminated = over[next_state]
+        next_state[over] = np.flatnonzero(over)[:, None, None]
+        probability[over] = np.eye(1, len(weights))[0]
+        reward[over], terminated[over] = 0.0, True
+        start = (letters == "S").astype(float)
+        merged = _merge(next_state, probability, reward, terminated)
+        return cls(*merged, start / start.sum(), discount, time_limit(rows), rows, LAKE_ACTIONS)
+
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _empty(states: int, actions: int, slots: int) -> Arrays:
+    shape = (states, actions, slots)
+    return np.zeros(shape, int), np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+
+
+def _absorb(
+    next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray, start: np.ndarray
+) -> None:
+    """Make the states that episodes end in, and never pass through, absorb without reward; in place."""
+    through = start > 0
+    goes_on = (probability > 0) & ~terminated
+    while True:
+        reached = through.copy()
+        reached[next_state[through][goes_on[through]]] = True
+        if np.array_equal(reached, through):
+            break
+        through = reached
+    ended = np.zeros(len(start), bool)
+    ended[next_state[(probability > 0) & terminated]] = True
+    absorbing = ended & ~through
+    next_state[absorbing] = np.flatnonzero(absorbing)[:, None, None]
+    probability[absorbing] = np.eye(1, probability.shape[-1])[0]
+    reward[absorbing] = 0.0
+    terminated[absorbing] = True
+
+
+def _merge(next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray) -> Arrays:
+    """Add up outcomes that are alike, move unused slots last, drop the slots that nobody uses."""
+    slots = probability.shape[-1]
+    probability = probability.copy()
+    for k in range(slots):
+        for j in range(k):
+            alike = (
+                (probability[..., j] > 0)
+                & (next_state[..., j] == next_state[..., k])
+                & (reward[..., j] == reward[..., k])
+                & (terminated[..., j] == terminated[..., k])
+            )
+            probability[..., j] += np.where(alike, probability[..., k], 0.0)
+            probability[..., k] = np.where(alike, 0.0, probability[..., k])
+    order = np.argsort(probability == 0, axis=-1, kind="stable")
+    kept = max(1, int((probability > 0).sum(-1).max()))
+    next_state, probability, reward, terminated = (
+        np.take_along_axis(a, order, -1)[..., :kept] for a in (next_state, probability, reward, terminated)
+    )
+    unused = probability == 0
+    itself = np.arange(next_state.shape[0])[:, None, None]
+    return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused
+
+
+def _layout(inner: object) -> tuple[str, ...] | None:
+    """The rows of a grid environment's map: FrozenLake's own letters; for CliffWalking S, F, G and C for the cliff."""
+    desc = getattr(inner, "desc", None)
+    if desc is not None and np.asarray(desc).dtype.itemsize == 1 and set(np.unique(desc)) <= {b"S", b"F", b"H", b"G"}:
+        return tuple(b"".join(row).decode() for row in np.asarray(desc))
+    cliff, shape = getattr(inner, "_cliff", None), getattr(inner, "shape", None)
+    if cliff is not None and shape is not None:
+        letters = np.where(cliff, "C", "F")
+        letters[np.unravel_index(int(getattr(inner, "start_state_index", 0)), shape)] = "S"
+        letters[-1, -1] = "G"
+        return tuple("".join(row) for row in letters)
+    return None

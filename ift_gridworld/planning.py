@@ -1,0 +1,290 @@
+"""The oracle: optimal, soft-optimal and time-limited values, policy evaluation, occupancy, success. All exact, no sampling.
+
+"Optimal" always means something: with which discount, within which horizon. Functions of the return use `mdp.discount`;
+functions of success are undiscounted and take a horizon.
+
+Policies are arrays [..., S, A] with any leading dimensions (seeds, snapshots); results carry the same ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ift_gridworld.mdp import TabularMDP
+
+# Up to this many states a policy's state-state matrix is held densely, beyond as a sparse matrix.
+DENSE_STATES = 400
+TOLERANCE = 1e-13
+TIE = 1e-9
+
+
+def value_iteration(
+    mdp: TabularMDP, *, tolerance: float = TOLERANCE, max_sweeps: int = 1_000_000
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]:
+    """Optimal values: Q(s,a) = r(s,a) + gamma sum_s' P(s'|s,a) V(s'), V(s) = max_a Q(s,a), nothing following termination.
+
+    Sweeps start at V = 0, so that an undiscounted problem with rewards >= 0 ends at its least solution, the true one.
+
+    Args:
+        mdp: the problem; its `discount` is used.
+        tolerance: sweeps stop when no value changes by more than this times the largest value (at least 1).
+        max_sweeps: sweeps before giving up.
+
+    Returns:
+        V [S] and Q [S, A].
+
+    Raises:
+        ValueError: if the values do not converge (an undiscounted problem without a proper policy).
+    """
+    value = np.zeros(mdp.num_states)
+    for _ in range(max_sweeps):
+        action_value = mdp.expected_reward + mdp.discount * _ahead(mdp, value)
+        new = action_value.max(-1)
+        change = np.abs(new - value).max()
+        value = new
+        if change <= tolerance * max(1.0, np.abs(value).max()):
+            return value, mdp.expected_reward + mdp.discount * _ahead(mdp, value)
+    raise ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+
+
+def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S A"]:
+    """The policy that takes a best action, ties (within 1e-9 of the largest value) shared evenly."""
+    best = action_value.max(-1, keepdims=True)
+    ties = action_value >= best - TIE * np.maximum(1.0, np.abs(best))
+    return ties / ties.sum(-1, keepdims=True)
+
+
+def optimal_policy(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
+    """T*(a|s): the optimal state-action matrix for `mdp.discount`, ties shared evenly (all actions where nothing follows)."""
+    return greedy(value_iteration(mdp)[1])
+
+
+def soft_value_iteration(
+    mdp: TabularMDP,
+    reference: Float[np.ndarray, "S A"],
+    beta: float,
+    *,
+    tolerance: float = TOLERANCE,
+    max_sweeps: int = 1_000_000,
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]:
+    """The exact solution of RLHF: maximise E[sum gamma^t (r_t - beta KL(pi || reference))].
+
+    V(s) = beta log sum_a reference(a|s) exp(Q(s,a) / beta), Q(s,a) = r(s,a) + gamma sum_s' P(s'|s,a) V(s'),
+    pi(a|s) = reference(a|s) exp((Q(s,a) - V(s)) / beta).
+
+    Args:
+        mdp: the problem.
+        reference: policy that deviation is charged against; an action of probability 0 stays at 0.
+        beta: price of one nat of KL, > 0.
+
+    Returns:
+        V [S] and pi [S, A].
+    """
+    if beta <= 0:
+        raise ValueError(f"beta is {beta}; allowed: > 0")
+    with np.errstate(divide="ignore"):
+        log_reference = np.log(np.asarray(reference, float))
+    value = np.zeros(mdp.num_states)
+    for _ in range(max_sweeps):
+        exponent = log_reference + (mdp.expected_reward + mdp.discount * _ahead(mdp, value)) / beta
+        top = exponent.max(-1)
+        new = beta * (top + np.log(np.exp(exponent - top[:, None]).sum(-1)))
+        new[mdp.terminal] = 0.0
+        change = np.abs(new - value).max()
+        value = new
+        if change <= tolerance * max(1.0, np.abs(value).max()):
+            policy = np.exp(exponent - exponent.max(-1, keepdims=True))
+            return value, policy / policy.sum(-1, keepdims=True)
+    raise ValueError(f"soft values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+
+
+def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "T+1 S"]:
+    """Optimal values under a clock: row t is the best expected return with t steps to go."""
+    values = np.zeros((horizon + 1, mdp.num_states))
+    for t in range(1, horizon + 1):
+        values[t] = (mdp.expected_reward + mdp.discount * _ahead(mdp, values[t - 1])).max(-1)
+    return values
+
+
+def evaluate_policy(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
+    """V_pi, by solving V = r_pi + gamma P_pi V.
+
+    Raises:
+        ValueError: with discount 1, for a policy that can walk for ever where walking on is not free. (Where it is free,
+            walking for ever is worth 0.)
+    """
+    policy = _as_policy(mdp, policy)
+    return _Chain(mdp, policy).values(np.einsum("...sa,sa->...s", policy, mdp.expected_reward), mdp.discount)
+
+
+def occupancy(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], *, discount: float | None = None, horizon: int | None = None
+) -> Float[np.ndarray, "*batch S"]:
+    """Expected visits d(s) = sum_t discount^t P(s_t = s), from the start distribution; an end is counted once, on entry.
+
+    Args:
+        mdp: the problem.
+        policy: [..., S, A].
+        discount: `mdp.discount` if not given; 1 counts plain visits.
+        horizon: number of steps taken (so that horizon + 1 states are seen), or None for no limit.
+
+    Raises:
+        ValueError: if visits are infinite (discount 1, no horizon, a policy that can walk for ever).
+    """
+    policy = _as_policy(mdp, policy)
+    discount = mdp.discount if discount is None else discount
+    chain = _Chain(mdp, policy)
+    start = np.broadcast_to(mdp.start, policy.shape[:-1])
+    if horizon is None:
+        walking = chain.visits(start, discount)
+        return walking + discount * chain.end(walking)
+    visits, now = start.copy(), start
+    for _ in range(horizon):
+        ended, now = discount * chain.end(now), discount * chain.forward(now)
+        visits += ended + now
+    return visits
+
+
+def success_probability(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int | None = None
+) -> Float[np.ndarray, "*batch"]:
+    """Probability of reaching a goal (`TabularMDP.success`) from the start distribution, within `horizon` steps if given."""
+    policy = _as_policy(mdp, policy)
+    goal = np.einsum("...sa,sa->...s", policy, _goal(mdp))
+    chain = _Chain(mdp, policy)
+    if horizon is None:
+        reached = chain.values(goal, 1.0)
+    else:
+        reached = np.zeros_like(goal)
+        for _ in range(horizon):
+            new = goal + chain.backward(reached)
+            if np.array_equal(new, reached):
+                break
+            reached = new
+    return np.clip(reached @ mdp.start, 0.0, 1.0)
+
+
+def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
+    """The highest probability of reaching a goal by any policy, within `horizon` steps if given.
+
+    With a horizon the best policy knows the time left; no stationary policy need attain the number.
+    """
+    goal, reached = _goal(mdp), np.zeros(mdp.num_states)
+    for _ in range(10_000_000 if horizon is None else horizon):
+        new = (goal + _ahead(mdp, reached)).max(-1)
+        if np.abs(new - reached).max() <= 1e-16:
+            break
+        reached = new
+    return float(reached @ mdp.start)
+
+
+def state_matrix(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S S"]:
+    """T(s'|s) = sum_a P(s'|s,a) pi(a|s), dense: for small MDPs."""
+    return np.einsum("...sa,sat->...st", np.asarray(policy, float), mdp.transition, optimize=True)
+
+
+def _as_policy(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S A"]:
+    policy = np.asarray(policy, float)
+    if policy.shape[-2:] != (mdp.num_states, mdp.num_actions):
+        raise ValueError(f"policy has shape {policy.shape}; it must end in ({mdp.num_states}, {mdp.num_actions})")
+    if not np.allclose(policy.sum(-1), 1.0, rtol=0, atol=1e-4) or policy.min() < 0:
+        raise ValueError("policy has rows that are no distributions; each must be >= 0 and sum to 1")
+    return policy
+
+
+def _ahead(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S A"]:
+    """sum_s' P(s'|s,a) value(s') over the outcomes that do not end the episode."""
+    return np.sum(mdp.probability * ~mdp.terminated * value[mdp.next_state], -1)
+
+
+def _goal(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
+    """Probability that an action reaches a goal at once."""
+    return np.sum(mdp.probability * mdp.success, -1)
+
+
+
+class _Chain:
+    """The Markov chains that a batch of policies makes of an MDP, over the outcomes that do not end the episode.
+
+    Small ones are a dense batch [M, S, S], large ones one block-diagonal sparse matrix; the algebra is the same.
+    """
+
+    def __init__(self, mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> None:
+        self.mdp, self.shape = mdp, policy.shape[:-1]
+        self.policy = policy.reshape(-1, *policy.shape[-2:])
+        self.on = self._matrix(~mdp.terminated)
+
+    def _matrix(self, outcomes: Bool[np.ndarray, "S A K"]) -> Any:
+        mdp, states = self.mdp, self.mdp.num_states
+        if states <= DENSE_STATES:
+            return np.einsum("msa,sat->mst", self.policy, mdp.scatter(mdp.probability * outcomes), optimize=True)
+        from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
+
+        weight = self.policy[..., None] * (mdp.probability * outcomes)
+        block = states * np.arange(len(self.policy))[:, None, None, None]
+        rows = np.broadcast_to(block + np.arange(states)[:, None, None], weight.shape)
+        columns, used = block + mdp.next_state, weight > 0
+        return csr_array((weight[used], (rows[used], columns[used])), (len(self.policy) * states,) * 2)
+
+    def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"], transpose: bool) -> Float[np.ndarray, "*batch S"]:
+        if isinstance(matrix, np.ndarray):
+            matrix = matrix.swapaxes(-1, -2) if transpose else matrix
+            return (matrix @ x.reshape(-1, self.mdp.num_states, 1)).reshape(x.shape)
+        return ((matrix.T if transpose else matrix) @ x.ravel()).reshape(x.shape)
+
+    def backward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
+        """P_pi x: what x is worth one step earlier."""
+        return self._apply(self.on, x, transpose=False)
+
+    def forward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
+        """x P_pi: where the mass x walks on to."""
+        return self._apply(self.on, x, transpose=True)
+
+    def end(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
+        """Where the mass x ends its episode in the next step (a terminal state's own row is no step)."""
+        if not hasattr(self, "_ending"):
+            self._ending = self._matrix(self.mdp.terminated & ~self.mdp.terminal[:, None, None])
+        return self._apply(self._ending, x, transpose=True)
+
+    def values(self, reward: Float[np.ndarray, "*batch S"], discount: float) -> Float[np.ndarray, "*batch S"]:
+        """Solve x = reward + discount P_pi x."""
+        stuck = self._stuck(discount)
+        if np.any(reward[stuck] != 0):
+            raise ValueError("a value is infinite: with discount 1 this policy can walk for ever, and walking on is not free")
+        return self._solve(reward, discount, stuck, transpose=False)
+
+    def visits(self, start: Float[np.ndarray, "*batch S"], discount: float) -> Float[np.ndarray, "*batch S"]:
+        """Solve d = start + discount d P_pi."""
+        stuck = self._stuck(discount)
+        visits = self._solve(start, discount, stuck, transpose=True)
+        if np.any(visits[stuck] > 0):
+            raise ValueError("visits are infinite: with discount 1 this policy can walk for ever; give a horizon")
+        return visits
+
+    def _stuck(self, discount: float) -> Bool[np.ndarray, "*batch S"]:
+        """States from which, undiscounted, an episode never ends: they would make the matrix singular."""
+        if discount < 1:
+            return np.zeros(self.shape, bool)
+        ends = np.einsum("msa,sak->ms", self.policy, self.mdp.probability * self.mdp.terminated).reshape(self.shape) > 0
+        while True:
+            more = ends | (self.backward(ends.astype(float)) > 0)
+            if np.array_equal(more, ends):
+                return ~ends
+            ends = more
+
+    def _solve(
+        self, right: Float[np.ndarray, "*batch S"], discount: float, stuck: Bool[np.ndarray, "*batch S"], transpose: bool
+    ) -> Float[np.ndarray, "*batch S"]:
+        free = discount * ~stuck.reshape(-1)  # the rows of stuck states are cleared: they lead nowhere, at no reward
+        if isinstance(self.on, np.ndarray):
+            matrix = np.eye(self.mdp.num_states) - free.reshape(len(self.policy), -1, 1) * self.on
+            matrix = matrix.swapaxes(-1, -2) if transpose else matrix
+            return np.linalg.solve(matrix, right.reshape(len(self.policy), -1, 1)).reshape(right.shape)
+        from scipy.sparse import diags_array, eye_array
+        from scipy.sparse.linalg import spsolve
+
+        matrix = eye_array(len(free)) - diags_array(free) @ self.on
+        return spsolve((matrix.T if transpose else matrix).tocsc(), right.ravel()).reshape(right.shape)
