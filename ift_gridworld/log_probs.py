@@ -1,0 +1,66 @@
+"""From logits to log-probabilities, KL, entropy and masked reductions: each numerically safe form, once.
+
+Every function keeps float32 or better: half-precision inputs are raised to float32 first.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Raise float16 and bfloat16 to float32; leave float32 and float64 alone."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def action_log_probs(logits: Float[Tensor, "*batch A"], actions: Int[Tensor, "*#batch"]) -> Float[Tensor, "*batch"]:
+    """log pi(a|s) of the given actions, in nats. `actions` may have size 1 where `logits` has a seed dimension."""
+    table = torch.log_softmax(at_least_float32(logits), -1)
+    return table.gather(-1, actions.expand(table.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+
+
+def log1mexp(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+    """log(1 - exp(x)) for x <= 0, without cancellation on either side of -log 2 (Mächler 2012).
+
+    At x -> 0 the value tends to -inf; x is kept at or below minus the smallest normal number, so that value and gradient
+    stay finite.
+    """
+    x = torch.minimum(x, x.new_tensor(-torch.finfo(x.dtype).tiny))
+    near = x > -math.log(2.0)
+    # Each branch sees a harmless argument where the other is taken: torch.where would pass on its NaN gradient.
+    return torch.where(
+        near, torch.log(-torch.expm1(torch.where(near, x, -1.0))), torch.log1p(-torch.exp(torch.where(near, -1.0, x)))
+    )
+
+
+def entropy(logits: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch"]:
+    """H(pi(.|s)) in nats."""
+    logp = torch.log_softmax(at_least_float32(logits), -1)
+    return -(logp.exp() * logp).sum(-1)
+
+
+def kl_divergence(p_logits: Float[Tensor, "*batch A"], q_logits: Float[Tensor, "*#batch A"]) -> Float[Tensor, "*batch"]:
+    """KL(p || q) of two categorical distributions given by logits, in nats."""
+    p, q = (torch.log_softmax(at_least_float32(x), -1) for x in (p_logits, q_logits))
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def masked_fill_zero(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch T"]:
+    """x where the mask counts, exactly 0 elsewhere, whatever stands there (-inf and NaN included, gradients too)."""
+    if mask.dtype != torch.bool:
+        raise ValueError(f"mask has dtype {mask.dtype}; allowed: torch.bool")
+    return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
+
+
+def masked_sum(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
+    """Sum over the counted steps."""
+    return masked_fill_zero(x, mask).sum(-1)
+
+
+def masked_mean(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
+    """Mean over the counted steps; 0 for a row that counts none."""
+    return masked_sum(x, mask) / mask.sum(-1).clamp(min=1)
