@@ -1,0 +1,522 @@
+"""The methods: what data each needs and how a batch becomes a loss. Nothing else differs between them.
+
+A method sees a policy through embed | logits and a problem that hands it data, so that it does not know a lake from a
+language. Losses are returned per seed, [N]; their sum is minimised, so that seeds never mix.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.optim.adam import adam as adam_update
+
+from ift_gridworld import losses
+from ift_gridworld.log_probs import action_log_probs, entropy, kl_divergence, masked_mean, masked_sum
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import success_probability
+from ift_gridworld.policies import Policy
+from ift_gridworld.residual import OUTCOMES, PREDICTIONS, lake_successor, residual_embeddings
+from ift_gridworld.trajectories import Batch, Trajectories, Walkers, label_pairs, sample_episodes
+
+REWARDS = ("env", "preference")
+KL_KINDS = ("k1", "k2", "k3")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every knob of every method. None means the method's own default. Defaults are the papers', where they give one."""
+
+    steps: int | None = None
+    """Gradient updates."""
+    learning_rate: float = 0.01
+    """Of Adam, the same for every method."""
+    snapshots: int = 60
+    """Policies kept along the way, close together early and far apart late."""
+    mixing: float = 0.2
+    """IFT: lambda, the share of the model's own prediction in each state."""
+    decay: float = 0.95
+    """IFT: gamma of the relation propagation."""
+    propagation: losses.Propagation = "released"
+    """IFT: which published definition."""
+    norm: losses.Norm = "L1"
+    """IFT: how the released definition scales its weights."""
+    detach_weights: bool = False
+    """IFT: hold the weights constant in the backward pass."""
+    prediction: Literal["greedy", "expected"] = "greedy"
+    """IFT: mix in the best action's tile, or the average over actions."""
+    outcome: Literal["expected", "likeliest"] = "expected"
+    """IFT, on slippery ice: mix in the average over outcomes, or the likeliest tile."""
+    beta: float | None = None
+    """Price of KL (DPO, IPO, TDPO, PPO), weight of the odds term (ORPO), scale of the margin (SimPO)."""
+    label_smoothing: float = 0.0
+    """DPO: share of labels taken to be wrong."""
+    gamma: float = 1.6
+    """SimPO: target margin."""
+    alpha: float = 0.5
+    """TDPO: weight of the KL difference."""
+    version: int = 2
+    """TDPO: 1 or 2."""
+    reward: Literal["env", "preference"] = "env"
+    """PPO: the environment's reward, or a Bradley-Terry model's, trained on preference pairs."""
+    pairs: int = 256
+    """PPO with a learned reward: pairs of the base policy's own episodes that are compared."""
+    kl_kind: Literal["k1", "k2", "k3"] = "k1"
+    """PPO: estimator of the per-step KL penalty."""
+    clip: float = 0.2
+    """PPO: clip of ratio and value."""
+    lam: float = 0.95
+    """PPO: lambda of the advantage estimate."""
+    entropy_bonus: float = 0.003
+    """PPO: weight of the entropy."""
+    epochs: int = 4
+    """PPO: updates on each batch of rollouts."""
+    walkers: int = 32
+    """PPO: agents that walk at once."""
+    segment: int = 32
+    """PPO: steps that each walks between two batches."""
+    max_grad_norm: float = 0.5
+    """PPO: gradient norm, per seed, above which it is scaled down."""
+
+    def __post_init__(self) -> None:
+        unit = "a number in [0, 1]"
+        for name in ("mixing", "decay", "lam"):
+            _require(name, getattr(self, name), 0 <= getattr(self, name) <= 1, unit)
+        for name in ("learning_rate", "clip", "max_grad_norm"):
+            _require(name, getattr(self, name), getattr(self, name) > 0, "a number > 0")
+        for name in ("epochs", "walkers", "segment", "pairs"):
+            _require(name, getattr(self, name), getattr(self, name) >= 1, "a whole number >= 1")
+        _require("snapshots", self.snapshots, self.snapshots >= 2, "a whole number >= 2")
+        if self.steps is not None:
+            _require("steps", self.steps, self.steps >= 1, "a whole number >= 1")
+        if self.beta is not None:
+            _require("beta", self.beta, self.beta > 0, "a number > 0")
+        _require("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 0.5, "a number in [0, 0.5)")
+        _require("entropy_bonus", self.entropy_bonus, self.entropy_bonus >= 0, "a number >= 0")
+        _require("version", self.version, self.version in (1, 2), "1, 2")
+        for name, allowed in (
+            ("propagation", losses.PROPAGATIONS),
+            ("norm", losses.NORMS),
+            ("prediction", PREDICTIONS),
+            ("outcome", OUTCOMES),
+            ("reward", REWARDS),
+            ("kl_kind", KL_KINDS),
+        ):
+            _require(name, getattr(self, name), getattr(self, name) in allowed, ", ".join(allowed))
+
+
+def _require(name: str, value: object, holds: bool, allowed: str) -> None:
+    if not holds:  # also when the value is NaN
+        raise ValueError(f"{name} is {value!r}; allowed: {allowed}")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a method may ask of a lake: its data, where predictions lead, and a place to walk.
+
+    Attributes:
+        mdp: the lake.
+        demonstrations: of the human, [1, B, T], shared by all seeds.
+        chosen, rejected: preference pairs, [1, B, T].
+        generators: one a seed.
+        device: of the policy.
+    """
+
+    mdp: TabularMDP
+    demonstrations: Trajectories
+    chosen: Trajectories
+    rejected: Trajectories
+    generators: Sequence[torch.Generator]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+
+class Method:
+    """A method in training. Subclasses give `batch` and `loss`.
+
+    Args:
+        problem: data and dynamics.
+        policy: trained in place; its copy at this moment is the frozen reference.
+        settings: all knobs.
+    """
+
+    title: ClassVar[str]
+    needs: ClassVar[Literal["demonstrations", "pairs", "rollouts"]]
+    steps: ClassVar[int] = 300
+    beta: ClassVar[float | None] = None
+    max_grad_norm: float | None = None
+
+    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
+        self.problem, self.policy, self.settings = problem, policy, settings
+        if settings.beta is not None:
+            self.beta = settings.beta  # type: ignore[misc]
+
+    @cached_property
+    def reference(self) -> Policy:
+        """The base policy, frozen."""
+        return copy.deepcopy(self.policy).requires_grad_(False)
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        """What the optimiser moves; the first dimension of each is the seed."""
+        return self.policy.parameters()
+
+    def batch(self, step: int) -> Batch | tuple[Answers, Answers]:
+        """The data of this update."""
+        raise NotImplementedError
+
+    def loss(self, batch: object) -> Float[Tensor, " N"]:
+        """The loss of each seed."""
+        raise NotImplementedError
+
+
+class SFT(Method):
+    """Imitate the demonstrations (eq. 30)."""
+
+    title = "SFT · supervised fine-tuning"
+    needs = "demonstrations"
+
+    def batch(self, step: int) -> Batch:
+        return self.problem.demonstrations
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        return losses.sft_loss(action_log_probs(self.policy(batch.states), batch.actions), batch.mask).mean(-1)
+
+
+class IFT(SFT):
+    """Imitate them from states mixed with the model's own predictions, early steps answering for later ones."""
+
+    title = "IFT · intuitive fine-tuning"
+
+    @cached_property
+    def successor(self):  # noqa: ANN202
+        settings = self.settings
+        return lake_successor(
+            self.problem.mdp, self.policy.embed, prediction=settings.prediction, outcome=settings.outcome
+        )
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        s = self.settings
+        mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=s.mixing)
+        logp = action_log_probs(self.policy.logits(mixed), batch.actions)
+        return losses.ift_loss(
+            logp, batch.mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
+        ).mean(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One side of the preference pairs, with what the frozen reference makes of it."""
+
+    batch: Batch
+    reference_logits: Float[Tensor, "N B T A"]
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """One side of the pairs under the policy: log-probs of its steps, and how they compare with the reference's."""
+
+    answers: Answers
+    logits: Float[Tensor, "N B T A"]
+
+    @cached_property
+    def logp(self) -> Float[Tensor, "N B T"]:
+        return action_log_probs(self.logits, self.answers.batch.actions)
+
+    @property
+    def sum(self) -> Float[Tensor, "N B"]:
+        return masked_sum(self.logp, self.answers.batch.mask)
+
+    @property
+    def mean(self) -> Float[Tensor, "N B"]:
+        return masked_mean(self.logp, self.answers.batch.mask)
+
+    @cached_property
+    def reference(self) -> Float[Tensor, "N B"]:
+        reference = action_log_probs(self.answers.reference_logits, self.answers.batch.actions)
+        return masked_sum(reference, self.answers.batch.mask)
+
+    @property
+    def margin(self) -> Float[Tensor, "N B"]:
+        return self.sum - self.reference
+
+    @property
+    def kl(self) -> Float[Tensor, "N B"]:
+        """sum_t KL(reference || policy) over the trajectory's states."""
+        return masked_sum(kl_divergence(self.answers.reference_logits, self.logits), self.answers.batch.mask)
+
+
+class PairMethod(Method):
+    """Learn from pairs: one answer the human prefers, one not."""
+
+    needs = "pairs"
+
+    @cached_property
+    def _offline(self) -> tuple[Answers, Answers]:
+        return self._answers(self.problem.chosen), self._answers(self.problem.rejected)
+
+    def _answers(self, batch: Batch) -> Answers:
+        with torch.no_grad():
+            return Answers(batch, self.reference(batch.states))
+
+    def batch(self, step: int) -> tuple[Answers, Answers]:
+        return self._offline
+
+    def loss(self, batch: tuple[Answers, Answers]) -> Float[Tensor, " N"]:  # type: ignore[override]
+        chosen, rejected = (Scored(side, self.policy(side.batch.states)) for side in batch)
+        return self.pair_loss(chosen, rejected).mean(-1)
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        raise NotImplementedError
+
+
+class DPO(PairMethod):
+    """Make the preferred answer likelier relative to the other, against the frozen base."""
+
+    title = "DPO · direct preference optimisation"
+    beta = 0.1
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return losses.dpo_loss(
+            chosen.sum,
+            rejected.sum,
+            chosen.reference,
+            rejected.reference,
+            beta=self.beta,
+            label_smoothing=self.settings.label_smoothing,
+        )
+
+
+class OnlineDPO(DPO):
+    """DPO whose rejected answer is drawn from the current policy at every update."""
+
+    title = "DPO online · rejected answers from the policy itself"
+
+    @cached_property
+    def _chosen(self) -> Answers:
+        """As many copies of the chosen answers as there are seeds."""
+        chosen, population = self.problem.chosen, self.policy.population
+        return self._answers(
+            Batch(*(getattr(chosen, f.name).expand(population, -1, -1) for f in fields(Batch)))
+        )
+
+    def batch(self, step: int) -> tuple[Answers, Answers]:
+        count = self.problem.chosen.states.shape[1]
+        table = torch.as_tensor(self.policy.probabilities())
+        drawn = sample_episodes(self.problem.mdp, table, count, self.problem.generators).to(self.problem.device)
+        return self._chosen, self._answers(drawn)
+
+
+class IPO(PairMethod):
+    """Like DPO, but towards a margin of 1 / (2 beta) instead of an endless one."""
+
+    title = "IPO · identity preference optimisation"
+    beta = 0.1
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return losses.ipo_loss(chosen.sum, rejected.sum, chosen.reference, rejected.reference, beta=self.beta)
+
+
+class ORPO(PairMethod):
+    """SFT on the preferred answer and a push between the odds of the two, without a reference."""
+
+    title = "ORPO · odds-ratio preference optimisation"
+    beta = 0.25
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return losses.orpo_loss(chosen.mean, rejected.mean, beta=self.beta)
+
+
+class SimPO(PairMethod):
+    """A margin between the mean log-probs of the two answers, without a reference."""
+
+    title = "SimPO · simple preference optimisation"
+    beta = 2.0
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return losses.simpo_loss(chosen.mean, rejected.mean, beta=self.beta, gamma=self.settings.gamma)
+
+
+class TDPO(PairMethod):
+    """DPO with each answer's forward KL in the margin."""
+
+    title = "TDPO · token-level DPO"
+    beta = 0.1
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return losses.tdpo_loss(
+            chosen.margin,
+            rejected.margin,
+            chosen.kl,
+            rejected.kl,
+            beta=self.beta,
+            alpha=self.settings.alpha,
+            version=self.settings.version,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rollouts:
+    """A batch of on-policy steps, [N, B, T], with all that PPO compares them with."""
+
+    steps: Trajectories
+    logp: Float[Tensor, "N B T"]
+    value: Float[Tensor, "N B T"]
+    advantage: Float[Tensor, "N B T"]
+    target: Float[Tensor, "N B T"]
+
+
+class PPO(Method):
+    """RLHF: walk, be rewarded, climb; a KL price holds the policy to the base."""
+
+    title = "RLHF · PPO"
+    needs = "rollouts"
+    steps = 600
+    beta = 0.01
+
+    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
+        super().__init__(problem, policy, settings)
+        self.max_grad_norm = settings.max_grad_norm
+        self.critic = type(policy)(policy.num_states, 1, policy.population).to(problem.device)
+        self._walkers = Walkers(problem.mdp, problem.generators, settings.walkers, problem.device)
+        self._rollouts: Rollouts | None = None
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        return [*self.policy.parameters(), *self.critic.parameters()]
+
+    @cached_property
+    def learned_reward(self) -> Float[Tensor, "N S A"] | None:
+        """r(s, a) of the reward model, trained before the first step; None if the environment rewards."""
+        if self.settings.reward == "env":
+            return None
+        return train_reward_model(self.problem, self.reference, self.settings)
+
+    def batch(self, step: int) -> Rollouts:  # type: ignore[override]
+        """New rollouts every `epochs` updates."""
+        if self._rollouts is None or step % self.settings.epochs == 0:
+            self._rollouts = self._walk()
+        return self._rollouts
+
+    @torch.no_grad()
+    def _walk(self) -> Rollouts:
+        settings, discount = self.settings, self.problem.mdp.discount
+        table = torch.as_tensor(self.policy.probabilities())
+        reference = self.reference  # frozen before the first update
+        steps = self._walkers.walk(table, settings.segment)
+        logp = action_log_probs(self.policy(steps.states), steps.actions)
+        reward = steps.reward.to(logp.dtype)
+        if self.learned_reward is not None:
+            index = steps.states * self.problem.mdp.num_actions + steps.actions
+            reward = self.learned_reward.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
+        reference_logp = action_log_probs(reference(steps.states), steps.actions)
+        reward = reward - self.beta * losses.kl_estimate(logp, reference_logp, kind=settings.kl_kind)
+        value, following = self.critic(steps.states)[..., 0], self.critic(steps.next_states)[..., 0]
+        # A clock that runs out is no end of the world: what would have followed is folded into the reward.
+        reward = reward + discount * following * steps.truncated
+        onward = discount * ~(steps.terminated | steps.truncated)
+        advantage = losses.generalized_advantage_estimate(
+            reward, torch.cat([value, following[..., -1:]], -1), onward, lam=settings.lam
+        )
+        return Rollouts(steps, logp, value, advantage, advantage + value)
+
+    def loss(self, batch: Rollouts) -> Float[Tensor, " N"]:  # type: ignore[override]
+        settings, steps = self.settings, batch.steps
+        logits = self.policy(steps.states)
+        logp = action_log_probs(logits, steps.actions)
+        spread = batch.advantage.std((1, 2), keepdim=True)
+        advantage = (batch.advantage - batch.advantage.mean((1, 2), keepdim=True)) / (spread + 1e-3)
+        surrogate = losses.ppo_clip_loss(logp, batch.logp, advantage, steps.mask, clip=settings.clip)
+        value = self.critic(steps.states)[..., 0]
+        critic = losses.value_loss(value, batch.value, batch.target, steps.mask, clip=settings.clip)
+        return (surrogate + critic - settings.entropy_bonus * entropy(logits)).mean((1, 2))
+
+
+def train_reward_model(
+    problem: Problem, base: Policy, settings: Settings, *, updates: int = 300, learning_rate: float = 0.05, l2: float = 1e-3
+) -> Float[Tensor, "N S A"]:
+    """A table r(s, a) a seed, fitted to preferences by Bradley-Terry (eq. 33): the reward of RLHF.
+
+    The base policy walks pairs of episodes, the one of higher return is preferred, and the modelled return is the sum of
+    r over the steps. A pair of equal returns says nothing and does not count.
+
+    Raises:
+        ValueError: if fewer pairs say something than there are tiles to walk on: a preference is one bit, and then some
+            tile's reward would be a guess.
+    """
+    mdp, pairs = problem.mdp, settings.pairs
+    needed = int((~mdp.terminal).sum())
+    if mdp.layout is not None:
+        needed = sum(letter in "SF" for row in mdp.layout for letter in row)
+    table = torch.as_tensor(base.probabilities())
+    first, second = (sample_episodes(mdp, table, pairs, problem.generators).to(problem.device) for _ in range(2))
+    one, two = first.returns(mdp.discount), second.returns(mdp.discount)
+    informative = int((one != two).sum(-1).min())
+    if informative < needed:
+        hint = "" if success_probability(mdp, base.probabilities()[0], mdp.horizon) > 0.05 else " or a base that reaches G"
+        raise ValueError(
+            f"pairs is {pairs}, of which {informative} have different returns; a learned reward on this lake needs at "
+            f"least {needed}, one for each tile to walk on: ask for more pairs{hint}"
+        )
+    # Visits of each (tile, action): the modelled return is linear in them.
+    visits = [_visits(side, mdp) for side in (first, second)]
+    sign = torch.sign(one - two).float()
+    difference = (visits[0] - visits[1]) * sign[..., None]  # chosen minus rejected, [N, P, S A]; 0 for a tie
+    reward = torch.zeros(len(problem.generators), difference.shape[-1], device=problem.device, requires_grad=True)
+    adam = Adam([reward], learning_rate)
+    for _ in range(updates):
+        margin = torch.einsum("npk,nk->np", difference, reward)
+        loss = losses.bradley_terry_loss(margin, torch.zeros_like(margin)) * (sign != 0)
+        (loss.sum() / pairs + l2 * (reward**2).sum()).backward()
+        adam.step()
+    return reward.detach().reshape(-1, mdp.num_states, mdp.num_actions)
+
+
+def _visits(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B SA"]:
+    index = episodes.states * mdp.num_actions + episodes.actions
+    counts = torch.zeros(*index.shape[:2], mdp.num_states * mdp.num_actions, device=index.device)
+    return counts.scatter_add_(-1, index, episodes.mask.float())
+
+
+class Adam:
+    """Adam over parameters whose first dimension is the seed: elementwise, so that seeds never mix.
+
+    `torch.optim.Adam` is not used because making one imports torch's compiler, which takes longer than a whole run here.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
+        self.parameters, self.learning_rate = list(parameters), learning_rate
+        self._first = [torch.zeros_like(p) for p in self.parameters]
+        self._second = [torch.zeros_like(p) for p in self.parameters]
+        self._count = [torch.zeros((), device="cpu") for _ in self.parameters]
+
+    @torch.no_grad()
+    def step(self, max_norm: float | None = None) -> None:
+        """One update from the gradients, which are cleared; each seed's gradient norm is first held to `max_norm`."""
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        if max_norm is not None:
+            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradients = [g * scale.reshape(-1, *[1] * (g.ndim - 1)) for g in gradients]
+        adam_update(
+            self.parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+        for parameter in self.parameters:
+            parameter.grad = None
+
+
+METHODS: dict[str, type[Method]] = {
+    "sft": SFT,
+    "ppo": PPO,
+    "dpo": DPO,
+    "dpo_online": OnlineDPO,
+    "ift": IFT,
+    "orpo": ORPO,
+    "ipo": IPO,
+    "simpo": SimPO,
+    "tdpo": TDPO,
+}

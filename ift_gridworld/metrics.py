@@ -1,0 +1,129 @@
+"""Exact measures of a policy on a lake, no sampling, and intervals over seeds.
+
+The state-action matrix T_theta(a|s) is the policy; the optimal one, T*(a|s), shares ties evenly. Distances are means of
+squared differences over the entries of the rows counted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import (
+    evaluate_policy,
+    occupancy,
+    optimal_policy,
+    optimal_success,
+    success_probability,
+    value_iteration,
+)
+from ift_gridworld.trajectories import Batch
+
+MEASURES: dict[str, str] = {
+    "success": "probability of reaching the goal within the time limit",
+    "return": "expected discounted return from the start, no time limit",
+    "regret": "optimal return minus return",
+    "distance": "mean squared distance of T(a|s) to T*, over non-terminal tiles",
+    "distance_visited": "the same, weighted by the policy's own expected visits",
+    "distance_next": "mean squared distance of T(s'|s) to T*, over non-terminal tiles",
+    "distance_next_visited": "the same, weighted by the policy's own expected visits",
+    "kl": "expected KL to the base policy over an episode, in nats",
+    "tiles": "tiles visited at least once in ten episodes, on average",
+    "chosen_logp": "log-likelihood of the preferred trajectory, in nats",
+    "rejected_logp": "log-likelihood of the other trajectory, in nats",
+}
+
+
+def measure(
+    mdp: TabularMDP,
+    policy: Float[np.ndarray, "*batch S A"],
+    *,
+    base: Float[np.ndarray, "*#batch S A"] | None = None,
+    chosen: Batch | None = None,
+    rejected: Batch | None = None,
+) -> dict[str, Float[np.ndarray, "*batch"]]:
+    """All of `MEASURES` for policies of any leading dimensions.
+
+    Args:
+        mdp: the lake; its discount defines the optimum, its horizon the time limit of success and visits.
+        policy: T_theta(a|s).
+        base: what "kl" is measured from; left out without it.
+        chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; left out without them.
+    """
+    policy = np.asarray(policy, float)
+    optimum, target = value_iteration(mdp)[0] @ mdp.start, optimal_policy(mdp)
+    expected_return = evaluate_policy(mdp, policy) @ mdp.start
+    visits = occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon)
+    walkable = ~mdp.terminal
+    result = {
+        "success": success_probability(mdp, policy, mdp.horizon),
+        "return": expected_return,
+        "regret": optimum - expected_return,
+        "tiles": (visits[..., walkable] >= 0.1).sum(-1).astype(float),
+    }
+    gap = policy - target
+    for suffix, squared in (("", np.mean(gap**2, -1)), ("_next", _next_state_gap(mdp, gap))):
+        result[f"distance{suffix}"] = squared[..., walkable].mean(-1)
+        weight = visits[..., walkable]
+        result[f"distance{suffix}_visited"] = (squared[..., walkable] * weight).sum(-1) / weight.sum(-1)
+    if base is not None:
+        result["kl"] = (visits * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
+    for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
+        if batch is not None:
+            result[name] = log_likelihood(policy, batch)
+    return {name: result[name] for name in MEASURES if name in result}
+
+
+def reference_points(mdp: TabularMDP) -> dict[str, float]:
+    """What the best policies reach: their return, and their success with and without the time limit."""
+    best = optimal_policy(mdp)
+    return {
+        "return": float(value_iteration(mdp)[0] @ mdp.start),
+        "success": float(success_probability(mdp, best, mdp.horizon)),
+        "success_best_within_horizon": optimal_success(mdp, mdp.horizon),
+    }
+
+
+def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Batch) -> Float[np.ndarray, "*batch"]:
+    """Mean over trajectories [B, T] of sum_t log pi(a_t|s_t), in nats."""
+    states, actions, mask = (getattr(trajectories, n).cpu().numpy() for n in ("states", "actions", "mask"))
+    with np.errstate(divide="ignore"):
+        logp = np.where(mask, np.log(policy[..., states, actions]), 0.0)
+    return logp.sum(-1).mean(-1)
+
+
+def mean_interval(
+    values: Float[np.ndarray, "*batch N"], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
+    """Mean over seeds and its percentile-bootstrap interval (mean, low, high); with one seed all three are equal.
+
+    The same resamples serve every entry, so that a curve's band is smooth. (scipy's bootstrap does the same; importing it
+    takes longer than a whole run here.)
+    """
+    values = np.asarray(values, float)
+    seeds = values.shape[-1]
+    mean = values.mean(-1)
+    if seeds == 1:
+        return mean, mean.copy(), mean.copy()
+    picks = np.random.default_rng(seed).integers(0, seeds, (resamples, seeds))
+    counts = np.stack([(picks == i).sum(1) for i in range(seeds)]) / seeds  # [N, resamples]
+    means = values @ counts
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
+    return mean, low, high
+
+
+def _next_state_gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
+    """Mean over s' of (T_theta(s'|s) - T*(s'|s))², without a dense matrix: only a state's few successors differ."""
+    flow = gap[..., None] * mdp.probability  # [..., S, A, K]
+    flow, successor = flow.reshape(*flow.shape[:-2], -1), mdp.next_state.reshape(mdp.num_states, -1)
+    total = np.zeros(flow.shape[:-1])
+    same = successor[:, :, None] == successor[:, None, :]  # slots of a state that lead to one place are added up
+    merged = np.einsum("...sj,sjk->...sk", flow, same, optimize=True)
+    total += (merged**2 / same.sum(-1)).sum(-1)
+    return total / mdp.num_states
+
+
+def _kl(policy: Float[np.ndarray, "*batch S A"], base: Float[np.ndarray, "*#batch S A"]) -> Float[np.ndarray, "*batch S"]:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(policy > 0, policy * (np.log(policy) - np.log(base)), 0.0).sum(-1)

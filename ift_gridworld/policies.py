@@ -1,0 +1,128 @@
+"""Policies: a table and a two-layer network, each a population of N independent ones trained at once.
+
+A policy is split at its embedding, so that it can be run on a state that is mixed from several:
+
+    embed(states)       [N|1, ..., T]    -> [N|1, ..., T, D]
+    logits(embeddings)  [N|1, ..., T, D] -> [N, ..., T, A]
+
+Both policies embed a tile as its one-hot vector, D = S. The first dimension belongs to the seeds: N, or 1 to be shared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Policy(nn.Module):
+    """What all policies share. A subclass gives `logits` and `initialise`.
+
+    Args:
+        num_states, num_actions: S and A of the MDP.
+        population: N, the number of independent policies; every parameter has it as its first dimension.
+    """
+
+    def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
+        super().__init__()
+        if population < 1:
+            raise ValueError(f"population is {population}; allowed: at least 1")
+        self.num_states, self.num_actions, self.population = num_states, num_actions, population
+
+    def initialise(self, generators: Sequence[torch.Generator] | None) -> Policy:
+        """Draw parameters, member i from generator i; with None every action has the same probability in every state."""
+        raise NotImplementedError
+
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
+        """Logits of the actions in states given by their embeddings."""
+        raise NotImplementedError
+
+    def embed(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "#N *batch D"]:
+        """One-hot vector of each tile."""
+        dtype = next(self.parameters()).dtype
+        return torch.nn.functional.one_hot(states, self.num_states).to(dtype)
+
+    def forward(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch A"]:
+        """`logits(embed(states))`; where steps outnumber states, each state is computed once and looked up."""
+        if states.shape[1:].numel() <= self.num_states:
+            return self.logits(self.embed(states))
+        table = self.logits(self.embed(torch.arange(self.num_states, device=states.device)[None]))
+        index = states.expand(self.population, *states.shape[1:]).flatten(1)
+        # Picked by a gather: its backward pass adds up much faster than that of indexing.
+        picked = table.gather(1, index[..., None].expand(-1, -1, self.num_actions))
+        return picked.reshape(self.population, *states.shape[1:], -1)
+
+    @torch.no_grad()
+    def probabilities(self) -> Float[np.ndarray, "N S A"]:
+        """The state-action matrix T_theta(a|s) of every member, in float64."""
+        states = torch.arange(self.num_states, device=next(self.parameters()).device)[None]
+        return torch.softmax(self.logits(self.embed(states)).double(), -1).cpu().numpy()
+
+    def _each(self, embeddings: Tensor, weight: Float[Tensor, "N D H"]) -> Tensor:
+        """Each member's matrix applied to its own (or the shared) embeddings."""
+        if embeddings.shape[0] not in (1, self.population):
+            raise ValueError(f"the first dimension is {embeddings.shape[0]}; allowed: 1 or the population, {self.population}")
+        flat = embeddings.flatten(1, -2) if embeddings.ndim > 2 else embeddings[:, None]
+        return (flat @ weight).reshape(self.population, *embeddings.shape[1:-1], weight.shape[-1])
+
+
+class TabularPolicy(Policy):
+    """pi(a|s) = softmax(Theta[s]): logits are linear in the one-hot, so a mixed state has mixed logits."""
+
+    def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
+        super().__init__(num_states, num_actions, population)
+        self.theta = nn.Parameter(torch.zeros(population, num_states, num_actions))
+
+    def initialise(self, generators: Sequence[torch.Generator] | None) -> TabularPolicy:
+        with torch.no_grad():
+            self.theta.zero_()
+            for member, generator in zip(self.theta, generators or [], strict=False):
+                member.normal_(generator=generator)
+        return self
+
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
+        return self._each(embeddings, self.theta)
+
+
+class MLPPolicy(Policy):
+    """pi(a|s) = softmax(W2 tanh(W1 e(s) + b1) + b2): the paper's two-layer fully connected policy.
+
+    Args:
+        hidden: width H of the hidden layer.
+    """
+
+    def __init__(self, num_states: int, num_actions: int, population: int = 1, hidden: int = 64) -> None:
+        super().__init__(num_states, num_actions, population)
+        self.w1 = nn.Parameter(torch.zeros(population, num_states, hidden))
+        self.b1 = nn.Parameter(torch.zeros(population, hidden))
+        self.w2 = nn.Parameter(torch.zeros(population, hidden, num_actions))
+        self.b2 = nn.Parameter(torch.zeros(population, num_actions))
+        self.initialise(None)
+
+    def initialise(self, generators: Sequence[torch.Generator] | None) -> MLPPolicy:
+        """Hidden weights are drawn so that units start at unit scale on a one-hot; output weights at 1 / sqrt(H), or 0."""
+        with torch.no_grad():
+            hidden = self.w1.shape[-1]
+            for i in range(self.population):
+                generator = generators[i] if generators else torch.Generator().manual_seed(i)
+                self.w1[i] = torch.randn(self.w1.shape[1:], generator=generator)
+                self.w2[i] = torch.randn(self.w2.shape[1:], generator=generator) / hidden**0.5
+            if not generators:
+                self.w2.zero_()
+            self.b1.zero_()
+            self.b2.zero_()
+        return self
+
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
+        units = torch.tanh(self._each(embeddings, self.w1) + _rows(self.b1, embeddings.ndim))
+        return self._each(units, self.w2) + _rows(self.b2, embeddings.ndim)
+
+
+POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "tabular": TabularPolicy}
+
+
+def _rows(bias: Float[Tensor, "N H"], ndim: int) -> Tensor:
+    return bias.reshape(bias.shape[0], *[1] * (ndim - 2), bias.shape[1])

@@ -1,0 +1,131 @@
+"""The temporal residual connection (eq. 17, 37): a way of running a policy on states mixed from the human's and its own.
+
+    e_i = (1 - λ) E(s*_i) + λ E(s^θ_i),      s^θ_i = where the model's own prediction at step i - 1 leads
+
+Lakes and language alike: where a prediction leads is given from outside. On a lake it is the tile that the predicted action
+leads to (`lake_successor`); in language the predicted token itself, which stands where the true token stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ift_gridworld.mdp import TabularMDP
+
+Prediction = Literal["greedy", "expected"]
+Outcome = Literal["expected", "likeliest"]
+PREDICTIONS: tuple[str, ...] = ("greedy", "expected")
+OUTCOMES: tuple[str, ...] = ("expected", "likeliest")
+
+# (states [..., T], logits [..., T, A]) -> embedding of the state that step t's prediction leads to, [..., T, D]
+Successor = Callable[[Tensor, Tensor], Tensor]
+
+
+class Embedded(Protocol):
+    """The two halves of a policy."""
+
+    def embed(self, states: Tensor) -> Tensor: ...
+
+    def logits(self, embeddings: Tensor) -> Tensor: ...
+
+
+def mix(
+    true: Float[Tensor, "*#batch T D"],
+    predicted: Float[Tensor, "*#batch T D"],
+    mask: Bool[Tensor, "*#batch T"],
+    mixing: float,
+) -> Float[Tensor, "*batch T D"]:
+    """(1 - λ) true_i + λ predicted_{i-1} where both step i and the step before it count; elsewhere `true_i`.
+
+    So the first counted step (the prompt, rho0) and all that is no part of the response keep their true embedding: there
+    is no prediction for them.
+
+    Args:
+        true: E(s*_i).
+        predicted: row t is the embedding of where the prediction made AT step t leads, which is state t + 1.
+        mask: which steps count.
+        mixing: λ in [0, 1].
+    """
+    if not 0 <= mixing <= 1:
+        raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
+    arrived = torch.cat([true[..., :1, :].expand_as(predicted[..., :1, :]), predicted[..., :-1, :]], -2)
+    follows = mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
+    return torch.where(follows[..., None], torch.lerp(true, arrived, mixing), true)
+
+
+def residual_embeddings(
+    policy: Embedded,
+    states: Int[Tensor, "*batch T"],
+    mask: Bool[Tensor, "*batch T"],
+    successor: Successor,
+    *,
+    mixing: float = 0.2,
+    live: bool = False,
+) -> Float[Tensor, "*batch T D"]:
+    """Algorithm 1, steps 1 and 2: a first pass without gradient over the true states, then the mixed embeddings.
+
+    Running `policy.logits` on the result is the second pass.
+
+    Args:
+        policy: embed and logits.
+        states: the human's states s*_i.
+        mask: which steps count.
+        successor: where a prediction leads (`lake_successor`).
+        mixing: λ in [0, 1]; at 0 the result is the true embedding itself.
+        live: let gradient reach the embedding through the inputs; the authors' code does not. (One-hot tiles have none.)
+    """
+    true = policy.embed(states)
+    true = true if live else true.detach()
+    if mixing == 0:
+        return true
+    with torch.no_grad():
+        logits = policy.logits(true)
+    predicted = successor(states, logits)
+    return mix(true, predicted if live else predicted.detach(), mask, mixing)
+
+
+def predicted_distribution(
+    logits: Float[Tensor, "*batch T A"], prediction: Prediction = "greedy"
+) -> Float[Tensor, "*batch T A"]:
+    """What the model predicts at each step, as weights of the actions: its first best action, or its own distribution."""
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"prediction is {prediction!r}; allowed: {', '.join(PREDICTIONS)}")
+    if prediction == "expected":
+        return torch.softmax(logits, -1)
+    return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+
+
+def lake_successor(
+    mdp: TabularMDP,
+    embed: Callable[[Tensor], Tensor],
+    *,
+    prediction: Prediction = "greedy",
+    outcome: Outcome = "expected",
+) -> Successor:
+    """Where a predicted action leads on a lake.
+
+    Args:
+        mdp: whose transitions tell.
+        embed: the policy's embedding of tiles [1, S] -> [1, S, D].
+        prediction: "greedy" follows the model's best action, "expected" its whole distribution.
+        outcome: on slippery ice, "expected" averages over where the action may lead; "likeliest" takes the most likely tile
+            (the first of equals). Without slip both are the same.
+    """
+    if outcome not in OUTCOMES:
+        raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
+    leads = torch.as_tensor(mdp.transition)
+    if outcome == "likeliest":
+        leads = torch.nn.functional.one_hot(leads.argmax(-1), mdp.num_states).to(leads.dtype)
+
+    def successor(states: Tensor, logits: Tensor) -> Tensor:
+        table = embed(torch.arange(mdp.num_states, device=logits.device)[None])[0]
+        weights = predicted_distribution(logits, prediction)
+        next_tile = leads.to(logits.device, logits.dtype)[states]  # [..., T, A, S]
+        return torch.einsum("...a,...as->...s", weights, next_tile.expand(*weights.shape, -1)) @ table
+
+    return successor

@@ -1,0 +1,229 @@
+"""One training loop for every method, base policies to start from, and the run that it leaves behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import METHODS, Adam, Problem, Settings
+from ift_gridworld.metrics import measure, reference_points
+from ift_gridworld.policies import POLICIES, Policy
+from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
+
+Base = Literal["mixture", "random", "uniform"]
+BASES: tuple[str, ...] = ("mixture", "random", "uniform")
+# The mixture base has seen both demonstrators in equal parts, and in 30 % of its steps it saw noise: a pre-trained model.
+BASE_NOISE = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a training run leaves: metrics and policies at some steps, the loss at every one.
+
+    Attributes:
+        method: a name in METHODS.
+        settings: every knob, resolved.
+        mdp: the lake.
+        steps: the updates after which a snapshot was taken, [M]; 0 is the base.
+        policies: T_theta(a|s) of every seed at each snapshot.
+        metrics: each of `metrics.MEASURES`, [M, N].
+        loss: of every update, [updates, N].
+        optimum: what the best policies reach (`metrics.reference_points`).
+        demonstrations: what the human showed, [B, T].
+        chosen, rejected: the preference pairs, [B, T].
+        seconds: spent in training, without measuring.
+        diverged: the step and the cause if the loss stopped being a number, else None.
+    """
+
+    method: str
+    settings: dict[str, object]
+    mdp: TabularMDP
+    steps: Int[np.ndarray, " M"]
+    policies: Float[np.ndarray, "M N S A"]
+    metrics: dict[str, Float[np.ndarray, "M N"]]
+    loss: Float[np.ndarray, "U N"]
+    optimum: dict[str, float]
+    demonstrations: Trajectories
+    chosen: Trajectories
+    rejected: Trajectories
+    seconds: float
+    diverged: str | None = None
+
+
+def train(
+    method: str,
+    mdp: TabularMDP,
+    policy: Policy,
+    *,
+    settings: Settings | None = None,
+    seed: int = 0,
+    shown: Trajectories | None = None,
+    pairs: tuple[Trajectories, Trajectories] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **changes: object,
+) -> Run:
+    """Align a policy in place by one method and keep snapshots.
+
+    Args:
+        method: a name in METHODS.
+        mdp: the lake.
+        policy: the base; its copy is the reference. All its N members are trained at once, member i on seed + i.
+        settings: all knobs; `changes` are laid over them, as in ``train("ift", mdp, policy, mixing=0.5)``.
+        seed: of everything drawn while training.
+        shown: demonstrations [B, T] (default: one path, or 16 episodes where the lake is stochastic).
+        pairs: (chosen, rejected), each [B, T] (default: likewise).
+        progress: called with (updates done, updates in all).
+
+    Returns:
+        The run. If the loss stops being a number, training stops there and `Run.diverged` says so.
+
+    Raises:
+        ValueError: for an unknown method or a value out of range.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHODS)}")
+    if (policy.num_states, policy.num_actions) != (mdp.num_states, mdp.num_actions):
+        raise ValueError(
+            f"the policy has {policy.num_states} states and {policy.num_actions} actions, "
+            f"the lake {mdp.num_states} and {mdp.num_actions}; they must match"
+        )
+    kind = METHODS[method]
+    settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
+    settings = replace(settings, steps=settings.steps or kind.steps, beta=settings.beta or kind.beta)
+    updates = settings.steps
+    assert updates is not None
+    device = next(policy.parameters()).device
+    shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
+    chosen, rejected = preference_pairs(mdp, default_count(mdp)) if pairs is None else pairs
+    data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
+    problem = Problem(mdp, *data, generators(seed, policy.population), device)
+
+    keep = snapshot_steps(updates, settings.snapshots)
+    taken, policies, losses = [0], [policy.probabilities()], []
+    diverged = None
+    began = time.perf_counter()
+    learner = kind(problem, policy, settings)
+    _ = learner.reference  # frozen before the first update
+    adam = Adam(learner.parameters(), settings.learning_rate)
+    for step in range(updates):
+        loss = learner.loss(learner.batch(step))
+        if not torch.isfinite(loss).all():
+            diverged = _blame(step, loss, settings)
+            break
+        loss.sum().backward()
+        adam.step(learner.max_grad_norm)
+        losses.append(loss.detach())
+        if step + 1 in keep:
+            matrix = policy.probabilities()
+            if not np.isfinite(matrix).all():
+                diverged = _blame(step, torch.tensor(matrix).sum((1, 2)), settings)
+                break
+            taken.append(step + 1)
+            policies.append(matrix)
+        if progress is not None:
+            progress(step + 1, updates)
+    seconds = time.perf_counter() - began
+
+    kept = np.stack(policies)
+    measured = measure(mdp, kept, base=kept[0], chosen=chosen, rejected=rejected)
+    curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
+    return Run(
+        method, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), shown, chosen, rejected,
+        seconds, diverged,
+    )  # fmt: skip
+
+
+def default_count(mdp: TabularMDP) -> int:
+    """Demonstrations (and pairs) used by default: one path where it is the whole truth, else 16 episodes."""
+    return 1 if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1 else 16
+
+
+def snapshot_steps(updates: int, count: int) -> set[int]:
+    """Steps to keep, at most `count` with 0 and the last: close together early, when most changes, far apart late."""
+    share = np.linspace(0, 1, count) ** 2
+    return {round(updates * s) for s in share}
+
+
+def make_base(
+    kind: str,
+    mdp: TabularMDP,
+    *,
+    policy: str = "mlp",
+    seeds: int = 1,
+    seed: int = 0,
+    hidden: int = 64,
+    good: float = 0.5,
+    noise: float = BASE_NOISE,
+    shown: tuple[Trajectories, Trajectories] | None = None,
+    device: torch.device | str = "cpu",
+) -> Policy:
+    """A population of base policies to align.
+
+    Args:
+        kind: "uniform" (every action alike), "random" (random parameters) or "mixture": cloned from an optimal and a
+            sub-optimal demonstrator, as a pre-trained language model is that has read good and bad.
+        mdp: the lake.
+        policy: "mlp" or "tabular".
+        seeds, seed: member i is drawn from seed + i.
+        hidden: width of the network.
+        good: share of the optimal demonstrator in the mixture, in [0, 1].
+        noise: share of each step's probability that the mixture spreads over all actions, in (0, 1].
+        shown: the (optimal, sub-optimal) demonstrations that the mixture is cloned from.
+        device: of the parameters.
+    """
+    if policy not in POLICIES:
+        raise ValueError(f"unknown policy {policy!r}; allowed: {', '.join(POLICIES)}")
+    if kind not in BASES:
+        raise ValueError(f"unknown base {kind!r}; allowed: {', '.join(BASES)}")
+    if not 0 <= good <= 1:
+        raise ValueError(f"good is {good}; allowed: [0, 1]")
+    if not 0 < noise <= 1:
+        raise ValueError(f"noise is {noise}; allowed: (0, 1]")
+    options = {"hidden": hidden} if policy == "mlp" else {}
+    made = POLICIES[policy](mdp.num_states, mdp.num_actions, seeds, **options).to(device)
+    made.initialise(None if kind == "uniform" else generators(seed, seeds))
+    if kind == "mixture":
+        if shown is None:
+            count = default_count(mdp)
+            shown = demonstrations(mdp, count), demonstrations(mdp, count, quality="suboptimal")
+        _clone(made, shown, (good, 1 - good), noise)
+    return made
+
+
+def _clone(policy: Policy, shown: Sequence[Trajectories], shares: Sequence[float], noise: float, updates: int = 200) -> None:
+    """Fit a policy to the demonstrators' mixed, noisy choices on the tiles that they visit; other tiles are left to chance."""
+    device = next(policy.parameters()).device
+    counts = torch.zeros(policy.num_states, policy.num_actions)
+    for batch, share in zip(shown, shares, strict=True):
+        index = batch.states * policy.num_actions + batch.actions
+        seen = torch.zeros(counts.numel()).scatter_add_(0, index.flatten(), batch.mask.flatten().float())
+        counts += share * seen.reshape(counts.shape) / len(batch.states)
+    visited = counts.sum(-1).nonzero().flatten()
+    target = counts[visited] / counts[visited].sum(-1, keepdim=True)
+    target = ((1 - noise) * target + noise / policy.num_actions).to(device)
+    adam = Adam(policy.parameters(), learning_rate=0.02)
+    for _ in range(updates):
+        logp = torch.log_softmax(policy(visited[None].to(device)), -1)
+        _cross_entropy(target, logp).backward()
+        adam.step()
+
+
+def _cross_entropy(target: Float[Tensor, "V A"], logp: Float[Tensor, "N V A"]) -> Float[Tensor, ""]:
+    """Summed over seeds, so that they do not mix; averaged over tiles."""
+    return -(target * logp).sum(-1).mean(-1).sum()
+
+
+def _blame(step: int, loss: Tensor, settings: Settings) -> str:
+    member = int((~torch.isfinite(loss)).nonzero()[0, 0])
+    return (
+        f"the loss of seed {member} is {float(loss[member])} at step {step + 1}, "
+        f"with learning_rate={settings.learning_rate}: lower it"
+    )

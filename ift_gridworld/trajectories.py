@@ -1,0 +1,333 @@
+"""Trajectories: demonstrations, preference pairs and vectorised rollouts through the tables of an MDP."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import optimal_policy, value_iteration
+
+Quality = Literal["optimal", "suboptimal"]
+# On ice that slips, a sub-optimal demonstrator takes a uniformly random action this often, else an optimal one.
+SUBOPTIMAL_NOISE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Steps to learn from: the state before each step and the action taken there; `mask` says which steps count."""
+
+    states: Int[Tensor, "*batch T"]
+    actions: Int[Tensor, "*batch T"]
+    mask: Bool[Tensor, "*batch T"]
+
+    def __post_init__(self) -> None:
+        if self.mask.dtype != torch.bool:
+            raise ValueError(f"mask has dtype {self.mask.dtype}; allowed: torch.bool")
+        shapes = {field.name: tuple(getattr(self, field.name).shape) for field in fields(self)}
+        if len(set(shapes.values())) != 1:
+            raise ValueError(f"the fields of a batch must have one shape; these have {shapes}")
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectories(Batch):
+    """A batch that also knows what the environment answered. `truncated` marks a cut by the clock, which is no end."""
+
+    next_states: Int[Tensor, "*batch T"]
+    reward: Float[Tensor, "*batch T"]
+    terminated: Bool[Tensor, "*batch T"]
+    truncated: Bool[Tensor, "*batch T"]
+
+    def returns(self, discount: float) -> Float[Tensor, "*batch"]:
+        """sum_t discount^t r_t over the counted steps of each row, one episode a row."""
+        powers = discount ** torch.arange(self.reward.shape[-1], dtype=self.reward.dtype, device=self.reward.device)
+        return (self.reward * self.mask * powers).sum(-1)
+
+    def to(self, device: torch.device | str) -> Trajectories:
+        return Trajectories(*(getattr(self, field.name).to(device) for field in fields(self)))
+
+    def __getitem__(self, index: object) -> Trajectories:
+        return Trajectories(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+class Walkers:
+    """N x B agents that walk an MDP at once, through its tables; each of the N seeds draws from its own generator.
+
+    Args:
+        mdp: where they walk; its `horizon`, if any, cuts episodes.
+        generators: one a seed, so that a seed's walk does not depend on how many others there are.
+        count: B, agents a seed.
+        device: where the tables live and the walking is done.
+    """
+
+    def __init__(
+        self, mdp: TabularMDP, generators: Sequence[torch.Generator], count: int, device: torch.device | str = "cpu"
+    ) -> None:
+        self.mdp, self.generators, self.count, self.device = mdp, list(generators), count, device
+        self._next = torch.as_tensor(mdp.next_state.ravel(), device=device)
+        self._reward = torch.as_tensor(mdp.reward.ravel(), device=device)
+        self._terminated = torch.as_tensor(mdp.terminated.ravel(), device=device)
+        self._outcome = _cumulative(torch.as_tensor(mdp.probability, device=device)).flatten(0, 1)
+        self._start = _cumulative(torch.as_tensor(mdp.start, device=device))
+        self.states = self._starts(self._draws(1)[0, ..., 0])
+        self.clock = torch.zeros_like(self.states)
+
+    def walk(self, policy: Float[Tensor, "#N S A"], steps: int, *, reset: bool = True) -> Trajectories:
+        """Walk on by a policy for `steps` steps.
+
+        Args:
+            policy: action probabilities.
+            steps: T.
+            reset: start a new episode after each end (then every step counts). Without, one episode a row: the mask ends
+                with it, and walking stops early when all have ended.
+
+        Returns:
+            [N, B, T'] with T' <= steps.
+        """
+        seeds, count, actions = len(self.generators), self.count, self.mdp.num_actions
+        table = _cumulative(policy.to(self.device, torch.float64)).expand(seeds, -1, -1).reshape(-1, actions)
+        row = (torch.arange(seeds, device=self.device) * self.mdp.num_states)[:, None]
+        slots = self._outcome.shape[-1]
+        draws = self._draws(steps)
+        alive = torch.ones(seeds, count, dtype=torch.bool, device=self.device)
+        record: list[tuple[Tensor, ...]] = []
+        for t in range(steps):
+            draw = draws[t]
+            action = _pick(table[row + self.states], draw[..., 0])
+            outcome = self.states * actions + action
+            slot = _pick(self._outcome[outcome], draw[..., 1]) if slots > 1 else 0
+            index = outcome * slots + slot
+            following, terminated = self._next[index], self._terminated[index]
+            self.clock = self.clock + 1
+            truncated = (self.clock >= (self.mdp.horizon or torch.iinfo(torch.int64).max)) & ~terminated
+            record.append((self.states, action, alive, following, self._reward[index], terminated, truncated))
+            ended = terminated | truncated
+            if reset:
+                self.states = torch.where(ended, self._starts(draw[..., 2]), following)
+                self.clock = torch.where(ended, 0, self.clock)
+            else:
+                alive = alive & ~ended
+                self.states = following
+                if not alive.any():
+                    break
+        return Trajectories(*(torch.stack(field, -1) for field in zip(*record, strict=True)))
+
+    def _draws(self, steps: int) -> Float[Tensor, "T N B 3"]:
+        shape = (steps, self.count, 3)
+        draws = [torch.rand(shape, generator=g, dtype=torch.float64, device=g.device) for g in self.generators]
+        return torch.stack(draws, 1).to(self.device)
+
+    def _starts(self, draw: Float[Tensor, "N B"]) -> Int[Tensor, "N B"]:
+        return _pick(self._start.expand(*draw.shape, -1), draw)
+
+
+def _cumulative(probability: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+    """Running sums, exactly 1 from the last possible entry on, so that no draw in [0, 1) falls beyond it."""
+    total = probability.cumsum(-1)
+    return total / total[..., -1:]
+
+
+def _pick(cumulative: Float[Tensor, "*batch A"], draw: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+    return (draw[..., None] >= cumulative).sum(-1)
+
+
+def generators(seed: int, count: int) -> list[torch.Generator]:
+    """One generator for each of `count` seeds: seed, seed + 1, …"""
+    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+
+
+def sample_episodes(
+    mdp: TabularMDP, policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"], count: int, random: Sequence[torch.Generator]
+) -> Trajectories:
+    """Whole episodes by a policy, [N, count, T]: one row an episode, ended by a terminal state or the time limit."""
+    table = torch.as_tensor(policy)
+    table = table[None] if table.ndim == 2 else table
+    return Walkers(mdp, random, count).walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
+
+
+def demonstrations(
+    mdp: TabularMDP, count: int = 1, *, quality: Quality = "optimal", generator: torch.Generator | None = None
+) -> Trajectories:
+    """Demonstrations, [count, T].
+
+    Without slip and with one start these are paths, all alike: an optimal one (first of equal actions), or the best one
+    that takes a wrong turn and never turns back (`detour`). Else they are episodes sampled from the optimal policy, or from
+    one that acts at random half of the time.
+
+    Args:
+        mdp: the problem; optimal means for its discount.
+        count: how many.
+        quality: "optimal" or "suboptimal".
+        generator: draws episodes (default: seeded with 0).
+    """
+    if count < 1:
+        raise ValueError(f"{count} demonstrations; allowed: at least 1")
+    if quality not in ("optimal", "suboptimal"):
+        raise ValueError(f"quality is {quality!r}; allowed: optimal, suboptimal")
+    if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1:
+        path = best_path(mdp) if quality == "optimal" else detour(mdp)
+        return _follow(mdp, path, count)
+    policy = optimal_policy(mdp)
+    if quality == "suboptimal":
+        policy = (1 - SUBOPTIMAL_NOISE) * policy + SUBOPTIMAL_NOISE / mdp.num_actions
+    return sample_episodes(mdp, policy, count, [generator or torch.Generator().manual_seed(0)])[0]
+
+
+def preference_pairs(
+    mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None
+) -> tuple[Trajectories, Trajectories]:
+    """Pairs (chosen, rejected), each [count, T], of an optimal and a sub-optimal demonstration, labelled by their return.
+
+    Where the sub-optimal one happens to return more it is the chosen one; pairs of equal return say nothing and are drawn
+    again.
+
+    Raises:
+        ValueError: if too few pairs with different returns can be drawn.
+    """
+    if count < 1:
+        raise ValueError(f"{count} preference pairs; allowed: at least 1")
+    generator = generator or torch.Generator().manual_seed(0)
+    first, second = (demonstrations(mdp, 1, quality=q, generator=generator) for q in ("optimal", "suboptimal"))
+    if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1:
+        return _follow(mdp, first.actions[0].tolist(), count), _follow(mdp, second.actions[0].tolist(), count)
+    kept: list[tuple[Trajectories, Trajectories]] = []
+    found = 0
+    for _ in range(20):
+        first, second = (demonstrations(mdp, count, quality=q, generator=generator) for q in ("optimal", "suboptimal"))
+        kept.append(label_pairs(first, second, mdp.discount))
+        found += len(kept[-1][0].states)
+        if found >= count:
+            return tuple(_concatenate(side)[:count] for side in zip(*kept, strict=True))  # type: ignore[return-value]
+    raise ValueError(f"only {found} of {count} preference pairs could be drawn: the episodes return the same; ask for fewer")
+
+
+def label_pairs(first: Trajectories, second: Trajectories, discount: float) -> tuple[Trajectories, Trajectories]:
+    """(chosen, rejected) of episodes [B, T] compared row by row by their return; rows that tie are left out."""
+    one, two = first.returns(discount), second.returns(discount)
+    first, second = _pad(first, second.states.shape[-1]), _pad(second, first.states.shape[-1])
+    better, worse = one > two, two > one
+    return _concatenate([first[better], second[worse]]), _concatenate([second[better], first[worse]])
+
+
+def best_path(mdp: TabularMDP) -> list[int]:
+    """The actions of an optimal path of a deterministic MDP from its (first) start, the first of equal actions each time."""
+    best = optimal_policy(mdp).argmax(-1)
+    state, actions = int(mdp.start.argmax()), []
+    for _ in range(mdp.num_states):
+        actions.append(int(best[state]))
+        if mdp.terminated[state, best[state], 0]:
+            return actions
+        state = int(mdp.next_state[state, best[state], 0])
+    raise ValueError("the optimal policy never ends an episode, so there is no path to demonstrate")
+
+
+def detour(mdp: TabularMDP) -> list[int]:
+    """The actions of a sub-optimal path of a deterministic MDP: optimal to some state, one wrong turn, no turning back.
+
+    From each state that optimal actions reach, each worse action is tried, with the shortest way to a goal that avoids all
+    states walked so far; the path of highest return is kept, among equals the one that turns off first. Where no such path
+    exists (a corridor) the first step is wasted and the optimal path follows.
+    """
+    value, action_value = value_iteration(mdp)
+    best = optimal_policy(mdp) > 0
+    start = int(mdp.start.argmax())
+    prefix: dict[int, list[int]] = {start: []}  # actions of one optimal way to each state that optimal actions reach
+    queue, turns = deque([start]), []
+    while queue:
+        state = queue.popleft()
+        depth = len(prefix[state])
+        for action in range(mdp.num_actions):
+            following = int(mdp.next_state[state, action, 0])
+            if not best[state, action]:
+                bound = mdp.discount**depth * action_value[state, action]
+                heapq.heappush(turns, (-bound, depth, state, action))
+            elif not mdp.terminated[state, action, 0] and following not in prefix:
+                prefix[following] = [*prefix[state], action]
+                queue.append(following)
+    found: tuple[float, list[int]] = (-np.inf, [])
+    while turns and -turns[0][0] > found[0]:
+        _, _, state, action = heapq.heappop(turns)
+        walked = _visited(mdp, start, prefix[state])
+        rest = _shortest(mdp, state, action, walked)
+        if rest is not None:
+            actions = [*prefix[state], *rest]
+            score = float(_follow(mdp, actions, 1).returns(mdp.discount))
+            if score > found[0]:
+                found = (score, actions)
+    if found[1]:
+        return found[1]
+    wasted = np.flatnonzero(~best[start])
+    if not len(wasted):
+        raise ValueError("every action at the start is optimal, so there is no sub-optimal path to demonstrate")
+    stays = [a for a in wasted if int(mdp.next_state[start, a, 0]) == start]
+    if not stays:
+        raise ValueError("this MDP has no sub-optimal path that reaches a goal")
+    return [int(stays[0]), *best_path(mdp)]
+
+
+def _visited(mdp: TabularMDP, state: int, actions: list[int]) -> set[int]:
+    seen = {state}
+    for action in actions:
+        state = int(mdp.next_state[state, action, 0])
+        seen.add(state)
+    return seen
+
+
+def _shortest(mdp: TabularMDP, state: int, action: int, avoid: set[int]) -> list[int] | None:
+    """Shortest way to a goal that starts with `action` at `state` and touches no state of `avoid`."""
+    if mdp.success[state, action, 0]:
+        return [action]
+    first = int(mdp.next_state[state, action, 0])
+    if mdp.terminated[state, action, 0] or first in avoid:
+        return None
+    came: dict[int, tuple[int, int]] = {first: (state, action)}
+    queue = deque([first])
+    while queue:
+        here = queue.popleft()
+        for a in range(mdp.num_actions):
+            there = int(mdp.next_state[here, a, 0])
+            if mdp.success[here, a, 0]:
+                actions = [a]
+                while here != state:
+                    here, a = came[here]
+                    actions.append(a)
+                return actions[::-1]
+            if not mdp.terminated[here, a, 0] and there not in came and there not in avoid:
+                came[there] = (here, a)
+                queue.append(there)
+    return None
+
+
+def _follow(mdp: TabularMDP, actions: Sequence[int], count: int) -> Trajectories:
+    """A path of a deterministic MDP as `count` equal rows."""
+    state, rows = int(mdp.start.argmax()), []
+    for action in actions:
+        following = int(mdp.next_state[state, action, 0])
+        ends = bool(mdp.terminated[state, action, 0])
+        rows.append((state, action, True, following, float(mdp.reward[state, action, 0]), ends, False))
+        state = following
+    columns = [torch.tensor(column).expand(count, -1) for column in zip(*rows, strict=True)]
+    columns[4] = columns[4].double()
+    return Trajectories(*columns)
+
+
+def _pad(trajectories: Trajectories, steps: int) -> Trajectories:
+    """Lengthen to at least `steps` steps; added ones do not count."""
+    missing = steps - trajectories.states.shape[-1]
+    if missing <= 0:
+        return trajectories
+    return Trajectories(*(torch.nn.functional.pad(getattr(trajectories, f.name), (0, missing)) for f in fields(trajectories)))
+
+
+def _concatenate(parts: Sequence[Trajectories]) -> Trajectories:
+    longest = max(part.states.shape[-1] for part in parts)
+    padded = [_pad(part, longest) for part in parts]
+    return Trajectories(*(torch.cat([getattr(part, f.name) for part in padded]) for f in fields(Trajectories)))
