@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from ift_gridworld.mdp import TabularMDP
 
 # Up to this many states a policy's state-state matrix is held densely, beyond as a sparse matrix.
-DENSE_STATES = 400
+DENSE_STATES = 40
 TOLERANCE = 1e-13
 TIE = 1e-9
 
@@ -141,11 +141,11 @@ def occupancy(
     if horizon is None:
         walking = chain.visits(start, discount)
         return walking + discount * chain.end(walking)
-    visits, now = start.copy(), start
+    now, walking = start, np.zeros_like(start)
     for _ in range(horizon):
-        ended, now = discount * chain.end(now), discount * chain.forward(now)
-        visits += ended + now
-    return visits
+        walking = walking + now
+        now = discount * chain.forward(now)
+    return walking + now + discount * chain.end(walking)
 
 
 def success_probability(

@@ -11,6 +11,7 @@ Both policies embed a tile as its one-hot vector, D = S. The first dimension bel
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ class Policy(nn.Module):
         num_states, num_actions: S and A of the MDP.
         population: N, the number of independent policies; every parameter has it as its first dimension.
     """
+
+    learning_rate: ClassVar[float]  # of Adam, unless the caller asks for another
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__()
@@ -72,6 +75,8 @@ class Policy(nn.Module):
 class TabularPolicy(Policy):
     """pi(a|s) = softmax(Theta[s]): logits are linear in the one-hot, so a mixed state has mixed logits."""
 
+    learning_rate = 0.03  # each row learns alone, from the steps taken on its own tile
+
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__(num_states, num_actions, population)
         self.theta = nn.Parameter(torch.zeros(population, num_states, num_actions))
@@ -93,6 +98,8 @@ class MLPPolicy(Policy):
     Args:
         hidden: width H of the hidden layer.
     """
+
+    learning_rate = 0.01
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1, hidden: int = 64) -> None:
         super().__init__(num_states, num_actions, population)

@@ -9,6 +9,7 @@ leads to (`lake_successor`); in language the predicted token itself, which stand
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import torch
@@ -89,6 +90,42 @@ def residual_embeddings(
     return mix(true, predicted if live else predicted.detach(), mask, mixing)
 
 
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """The distinct windows of two steps in a batch, for policies that remember nothing.
+
+    There, a step's mixed state depends only on the step before it, and a batch of many episodes on one lake holds few
+    distinct windows: each is run once and looked up. `of` finds them.
+
+    Attributes:
+        states: [1, U, 2], the step before and the step itself.
+        mask: [1, U, 2]; the first column is False where no prediction arrives.
+        place: [1, B, T], which window each step of the batch is.
+    """
+
+    states: Int[Tensor, "1 U 2"]
+    mask: Bool[Tensor, "1 U 2"]
+    place: Int[Tensor, "1 B T"]
+
+    @classmethod
+    def of(cls, states: Int[Tensor, "1 B T"], mask: Bool[Tensor, "1 B T"]) -> Windows:
+        follows = mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
+        before = torch.cat([states[..., :1], states[..., :-1]], -1)
+        window = torch.stack([torch.where(follows, before, -1), states], -1)
+        unique, place = torch.unique(window.reshape(-1, 2), dim=0, return_inverse=True)
+        arrives = unique[:, :1] >= 0
+        return cls(
+            unique.clamp(min=0)[None], torch.cat([arrives, torch.ones_like(arrives)], -1)[None], place.reshape(states.shape)
+        )
+
+    def logits(self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False) -> Tensor:
+        """Second-pass logits [N, B, T, A] of every step of the batch."""
+        mixed = residual_embeddings(policy, self.states, self.mask, successor, mixing=mixing, live=live)
+        distinct = policy.logits(mixed[..., 1, :])  # [N, U, A]
+        place = self.place.flatten()[None, :, None].expand(distinct.shape[0], -1, distinct.shape[-1])
+        return distinct.gather(1, place).reshape(distinct.shape[0], *self.place.shape[1:], distinct.shape[-1])
+
+
 def predicted_distribution(
     logits: Float[Tensor, "*batch T A"], prediction: Prediction = "greedy"
 ) -> Float[Tensor, "*batch T A"]:
@@ -126,6 +163,6 @@ def lake_successor(
         table = embed(torch.arange(mdp.num_states, device=logits.device)[None])[0]
         weights = predicted_distribution(logits, prediction)
         next_tile = leads.to(logits.device, logits.dtype)[states]  # [..., T, A, S]
-        return torch.einsum("...a,...as->...s", weights, next_tile.expand(*weights.shape, -1)) @ table
+        return (weights.unsqueeze(-2) @ next_tile).squeeze(-2) @ table
 
     return successor

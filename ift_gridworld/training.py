@@ -97,9 +97,8 @@ def train(
         )
     kind = METHODS[method]
     settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-    settings = replace(settings, steps=settings.steps or kind.steps, beta=settings.beta or kind.beta)
-    updates = settings.steps
-    assert updates is not None
+    updates, learning_rate = settings.steps or kind.steps, settings.learning_rate or policy.learning_rate
+    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=settings.beta or kind.beta)
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if pairs is None else pairs
@@ -112,7 +111,7 @@ def train(
     began = time.perf_counter()
     learner = kind(problem, policy, settings)
     _ = learner.reference  # frozen before the first update
-    adam = Adam(learner.parameters(), settings.learning_rate)
+    adam = Adam(learner.parameters(), learning_rate)
     for step in range(updates):
         loss = learner.loss(learner.batch(step))
         if not torch.isfinite(loss).all():

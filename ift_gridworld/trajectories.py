@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_policy, value_iteration
+from ift_gridworld.planning import greedy, optimal_policy, value_iteration
 
 Quality = Literal["optimal", "suboptimal"]
 # On ice that slips, a sub-optimal demonstrator takes a uniformly random action this often, else an optimal one.
@@ -236,29 +236,34 @@ def detour(mdp: TabularMDP) -> list[int]:
     states walked so far; the path of highest return is kept, among equals the one that turns off first. Where no such path
     exists (a corridor) the first step is wasted and the optimal path follows.
     """
-    value, action_value = value_iteration(mdp)
-    best = optimal_policy(mdp) > 0
+    action_value = value_iteration(mdp)[1]
+    best = greedy(action_value) > 0
     start = int(mdp.start.argmax())
-    prefix: dict[int, list[int]] = {start: []}  # actions of one optimal way to each state that optimal actions reach
-    queue, turns = deque([start]), []
+    # The actions of an optimal way to each (state, state before it): a wrong turn may lead back along one way and not along
+    # another.
+    ways: dict[tuple[int, int], list[int]] = {(start, start): []}
+    queue, turns = deque(ways), []
+    expanded: set[int] = set()
     while queue:
-        state = queue.popleft()
-        depth = len(prefix[state])
+        before, state = edge = queue.popleft()
+        way = ways[edge]
         for action in range(mdp.num_actions):
             following = int(mdp.next_state[state, action, 0])
             if not best[state, action]:
-                bound = mdp.discount**depth * action_value[state, action]
-                heapq.heappush(turns, (-bound, depth, state, action))
-            elif not mdp.terminated[state, action, 0] and following not in prefix:
-                prefix[following] = [*prefix[state], action]
-                queue.append(following)
+                bound = mdp.discount ** len(way) * action_value[state, action]
+                heapq.heappush(turns, (-bound, len(way), before, state, action))
+            elif not mdp.terminated[state, action, 0] and (state, following) not in ways and state not in expanded:
+                ways[state, following] = [*way, action]
+                queue.append((state, following))
+        expanded.add(state)
     found: tuple[float, list[int]] = (-np.inf, [])
     while turns and -turns[0][0] > found[0]:
-        _, _, state, action = heapq.heappop(turns)
-        walked = _visited(mdp, start, prefix[state])
+        _, _, before, state, action = heapq.heappop(turns)
+        way = ways[before, state]
+        walked = _visited(mdp, start, way)
         rest = _shortest(mdp, state, action, walked)
         if rest is not None:
-            actions = [*prefix[state], *rest]
+            actions = [*way, *rest]
             score = float(_follow(mdp, actions, 1).returns(mdp.discount))
             if score > found[0]:
                 found = (score, actions)
