@@ -8,7 +8,7 @@ from typing import Any
 
 from ift_gridworld.envs import register as _register
 
-__version__ = "0.1.0"
+from ift_gridworld.version import __version__
 __all__ = ["METHODS", "TabularMDP", "make_env", "train"]
 
 _HOME = {"METHODS": "methods", "TabularMDP": "mdp", "make_env": "envs", "train": "training"}

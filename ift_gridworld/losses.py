@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -106,7 +107,7 @@ def relation_weights(
     _in_unit_interval("decay", decay)
     _one_of("norm", norm, NORMS)
     logp = at_least_float32(logp)
-    counted = mask.to(logp.dtype).expand(torch.broadcast_shapes(logp.shape, mask.shape))
+    counted = mask.to(logp.dtype).expand(_broadcast(logp.shape, mask.shape))
     if decay == 0:
         return torch.ones_like(counted)
     steps = counted.sum(-1, keepdim=True)
@@ -361,19 +362,24 @@ def kl_estimate(
 
 def _same_steps(logp: Tensor, mask: Tensor) -> None:
     try:
-        broadcast = torch.broadcast_shapes(logp.shape, mask.shape)
-    except RuntimeError:
-        broadcast = None
-    if broadcast is None or logp.ndim == 0 or logp.shape[-1] != mask.shape[-1]:
+        _broadcast(logp.shape, mask.shape)
+        steps_match = logp.ndim > 0 and logp.shape[-1:] == mask.shape[-1:]
+    except ValueError:
+        steps_match = False
+    if not steps_match:
         raise ValueError(f"logp has shape {tuple(logp.shape)}, mask {tuple(mask.shape)}; the steps (last axis) must match")
 
 
 def _same_pairs(**values: Tensor) -> None:
     try:
-        torch.broadcast_shapes(*(v.shape for v in values.values()))
-    except RuntimeError:
+        _broadcast(*(v.shape for v in values.values()))
+    except ValueError:
         shapes = ", ".join(f"{name} {tuple(v.shape)}" for name, v in values.items())
         raise ValueError(f"shapes do not match: {shapes}") from None
+
+
+def _broadcast(*shapes: torch.Size) -> tuple[int, ...]:
+    return np.broadcast_shapes(*shapes)  # torch's own imports sympy first, a third of a second
 
 
 def _positive(name: str, value: float) -> None:

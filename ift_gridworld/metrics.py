@@ -6,6 +6,8 @@ squared differences over the entries of the rows counted.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
 from jaxtyping import Float
 
@@ -18,7 +20,15 @@ from ift_gridworld.planning import (
     success_probability,
     value_iteration,
 )
-from ift_gridworld.trajectories import Batch
+
+
+class Steps(Protocol):
+    """A `trajectories.Batch` on the CPU, by shape alone: measuring needs no torch."""
+
+    states: Any
+    actions: Any
+    mask: Any
+
 
 MEASURES: dict[str, str] = {
     "success": "probability of reaching the goal within the time limit",
@@ -40,8 +50,8 @@ def measure(
     policy: Float[np.ndarray, "*batch S A"],
     *,
     base: Float[np.ndarray, "*#batch S A"] | None = None,
-    chosen: Batch | None = None,
-    rejected: Batch | None = None,
+    chosen: Steps | None = None,
+    rejected: Steps | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
     """All of `MEASURES` for policies of any leading dimensions.
 
@@ -85,9 +95,9 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
     }
 
 
-def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Batch) -> Float[np.ndarray, "*batch"]:
+def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps) -> Float[np.ndarray, "*batch"]:
     """Mean over trajectories [B, T] of sum_t log pi(a_t|s_t), in nats."""
-    states, actions, mask = (getattr(trajectories, n).cpu().numpy() for n in ("states", "actions", "mask"))
+    states, actions, mask = (np.asarray(x) for x in (trajectories.states, trajectories.actions, trajectories.mask))
     with np.errstate(divide="ignore"):
         logp = np.where(mask, np.log(policy[..., states, actions]), 0.0)
     return logp.sum(-1).mean(-1)

@@ -1,0 +1,258 @@
+"""Align a policy on a frozen lake and animate what it learned.
+
+    python experiments/frozen_lake.py --method ift --render
+    python experiments/frozen_lake.py --method all --map 4x4 --slippery
+
+Trains every seed in one run, writes METHOD.json (settings, versions, every metric over the updates, policies) and, with
+--render, METHOD.gif under --out, and ends with a table. --redraw METHOD.json draws again without training.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tyro
+
+if TYPE_CHECKING:
+    import torch
+
+    from ift_gridworld.mdp import TabularMDP
+    from ift_gridworld.methods import Settings
+    from ift_gridworld.records import Lake, Record
+    from ift_gridworld.training import Run
+
+
+@dataclass(frozen=True)
+class Args:
+    method: str = "ift"
+    """sft, ppo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; or all."""
+    map: str = "two-paths"
+    """two-paths, 4x4, 8x8, random, NxM (a random lake of that size), a map file, or a Gymnasium id."""
+    size: str | None = None
+    """N or NxM, for two-paths and random."""
+    map_seed: int = 0
+    """Seed of a random map."""
+    slippery: bool = False
+    """Let the ice slip to either side."""
+    success_rate: float | None = None
+    """On slippery ice, probability of going where intended (1/3 if not given)."""
+    discount: float = 0.99
+    """Discount of the return; it defines the optimal policy."""
+    policy: str = "mlp"
+    """mlp (two-layer network) or tabular."""
+    hidden: int = 64
+    """Width of the network."""
+    base: str = "mixture"
+    """What is aligned: mixture (cloned from good and bad behaviour), random or uniform."""
+    demonstrations: int | None = None
+    """Demonstrations, and preference pairs for dpo and its relatives (1 if nothing is random, else 16)."""
+    steps: int | None = None
+    """Gradient updates (300; ppo 600)."""
+    learning_rate: float | None = None
+    """Of Adam, the same for every method (mlp 0.01, tabular 0.03)."""
+    seeds: int = 8
+    """Independent policies trained at once."""
+    seed: int = 0
+    """The first of them."""
+    mixing: float = 0.2
+    """IFT: lambda, share of the model's own prediction in each state."""
+    decay: float = 0.95
+    """IFT: gamma of the relation propagation."""
+    propagation: str = "released"
+    """IFT: released, algorithm1, equation21 or none."""
+    beta: float | None = None
+    """Price of KL or weight of the preference term (the method's own if not given)."""
+    reward: str = "env"
+    """PPO: env, or preference (a Bradley-Terry model of compared pairs)."""
+    pairs: int = 256
+    """PPO with --reward preference: pairs that are compared."""
+    device: str = "cpu"
+    """cpu or cuda."""
+    render: bool = False
+    """Draw as well."""
+    format: str = "gif"
+    """gif, mp4 (films); png, pdf, svg (the last frame)."""
+    theme: str = "light"
+    """light or dark."""
+    out: Path = Path("figures/frozen_lake")
+    """Folder that everything is written to."""
+    redraw: Path | None = None
+    """Draw this saved run again instead of training."""
+
+
+def main(args: Args) -> int:
+    # What loads torch comes after the command line is read, so that --help and mistakes answer at once.
+    from ift_gridworld.console import console, fail, results, written
+
+    try:
+        if args.format not in FORMATS:
+            raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(FORMATS)}")
+        if args.theme not in ("light", "dark"):
+            raise ValueError(f"--theme is {args.theme!r}; allowed: light, dark")
+        if args.redraw is not None:
+            from ift_gridworld.records import Record
+
+            records = [Record.load(args.redraw)]
+            prepare_folder(args.out)
+            paths = [draw(record, args) for record in records]
+        else:
+            records, paths = align(args)
+    except (ValueError, OSError) as error:
+        fail(error)
+    screen = console()
+    screen.print(results(records))
+    screen.print(written(paths), soft_wrap=True, highlight=False)
+    diverged = [f"{record.method}: {record.diverged}" for record in records if record.diverged]
+    if diverged:
+        fail("training diverged; snapshots until then are kept. " + "; ".join(diverged), status=1)
+    return 0
+
+
+FORMATS = ("gif", "mp4", "png", "pdf", "svg")
+
+
+def align(args: Args) -> tuple[list[Record], list[Path]]:
+    """Train every method asked for from the same base on the same data; write each as soon as it is done."""
+    from ift_gridworld import console, training
+    from ift_gridworld.methods import METHODS
+    from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+
+    if args.method != "all" and args.method not in METHODS:
+        raise ValueError(f"--method is {args.method!r}; allowed: {', '.join(METHODS)}, all")
+    for name in ("seeds", "hidden"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
+    settings, device = method_settings(args), pick_device(args.device)
+    lake = make_lake(args)
+    mdp = lake.mdp
+    if args.render and mdp.layout is None:
+        raise ValueError(f"--render: {lake.name} has no map to draw; allowed: grids such as FrozenLake and CliffWalking")
+    count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
+    draw_from = generators(args.seed, 1)[0]
+    shown = demonstrations(mdp, count, generator=draw_from)
+    pairs = preference_pairs(mdp, count, generator=draw_from)
+    prepare_folder(args.out)
+
+    records, paths = [], []
+    for method in METHODS if args.method == "all" else [args.method]:
+        base = training.make_base(
+            args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
+        )
+        with console.progress(f"training {method}") as report:
+            run = training.train(
+                method, mdp, base, settings=settings, seed=args.seed, shown=shown, pairs=pairs, progress=report
+            )
+        record = make_record(run, lake, args)
+        records.append(record)
+        paths.append(record.save(args.out / f"{method}.json"))
+        if args.render:
+            paths.append(draw(record, args))
+    return records, paths
+
+
+def method_settings(args: Args) -> Settings:
+    """The settings of the methods that the command line names."""
+    from ift_gridworld.methods import Settings
+
+    names = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in asdict(args).items() if name in names})
+
+
+def pick_device(name: str) -> torch.device:
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device is {name!r}, but this machine has no CUDA device; allowed: cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda")
+    return device
+
+
+def make_lake(args: Args) -> Lake:
+    from ift_gridworld.envs import make_env, parse_size
+    from ift_gridworld.mdp import TabularMDP
+    from ift_gridworld.records import Lake
+
+    if args.success_rate is not None and not args.slippery:
+        raise ValueError(f"--success-rate is {args.success_rate}, which needs --slippery")
+    rate = {} if args.success_rate is None else {"success_rate": args.success_rate}
+    size = None if args.size is None else parse_size(args.size)
+    env = make_env(args.map, size=size, is_slippery=args.slippery, seed=args.map_seed, **rate)
+    mdp = TabularMDP.from_env(env, discount=args.discount)
+    name = Path(args.map).stem if Path(args.map).is_file() else args.map
+    if args.size is not None:
+        name = f"{name} {args.size}"
+    is_lake = mdp.layout is not None and "C" not in "".join(mdp.layout)
+    return Lake(
+        name=name,
+        rows=mdp.layout if is_lake else None,
+        env=None if is_lake else args.map,
+        is_slippery=args.slippery,
+        success_rate=1 / 3 if args.success_rate is None else args.success_rate,
+        discount=args.discount,
+        horizon=mdp.horizon,
+    )
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make the folder and make sure that files can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+    except OSError as error:
+        raise ValueError(f"--out is {str(folder)!r}: cannot write there ({error.strerror}); allowed: a folder") from None
+
+
+def make_record(run: Run, lake: Lake, args: Args) -> Record:
+    from ift_gridworld.methods import METHODS
+    from ift_gridworld.records import Record, versions
+
+    def steps(batch):  # noqa: ANN001, ANN202
+        counted = batch.mask[0]
+        return [[int(s), int(a)] for s, a in zip(batch.states[0][counted], batch.actions[0][counted], strict=True)]
+
+    import numpy as np
+
+    kind = METHODS[run.method]
+    asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
+    rejected = steps(run.rejected) if kind.needs == "pairs" else []
+    return Record(
+        method=run.method,
+        title=kind.title,
+        lake=lake,
+        settings={**asked, **run.settings},
+        versions=versions(),
+        steps=run.steps,
+        metrics=run.metrics,
+        optimum=run.optimum,
+        loss=run.loss,
+        snapshots=run.policies[:, 0],
+        base=run.policies[0],
+        final=run.policies[-1],
+        shown=np.array(steps(run.chosen if kind.needs == "pairs" else run.demonstrations)).reshape(-1, 2),
+        rejected=np.array(rejected, int).reshape(-1, 2),
+        seconds=run.seconds,
+        diverged=run.diverged,
+    )
+
+
+def draw(record: Record, args: Args) -> Path:
+    from ift_gridworld.rendering import MethodFilm
+
+    return MethodFilm(record, args.theme).save(args.out / f"{record.method}.{args.format}")
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(tyro.cli(Args, description=__doc__)))
+    except KeyboardInterrupt:
+        sys.exit(130)

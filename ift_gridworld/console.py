@@ -1,0 +1,72 @@
+"""What the scripts print: one table at the end, progress while a person watches, errors in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ift_gridworld.metrics import mean_interval
+from ift_gridworld.records import Record
+
+
+def console() -> Console:
+    """On a terminal its width, in a pipe wide enough for every table."""
+    return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
+
+
+def fail(message: object, status: int = 2) -> NoReturn:
+    """One line on standard error, then out."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing in a pipe; yields a function of (done, total)."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def results(records: Sequence[Record]) -> Table:
+    """One row a method: where it ended, mean over seeds and 95 % interval."""
+    first = records[0]
+    horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
+    optimum = first.optimum["success"]
+    slip = f", slippery ({first.lake.success_rate:.3g} as intended)" if first.lake.is_slippery else ""
+    table = Table(title=f"{first.lake.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]", title_justify="left")
+    table.add_column("method")
+    for heading in (f"success{horizon}", "regret", "distance to optimal"):
+        table.add_column(heading, justify="right")
+    table.add_column("steps", justify="right")
+    table.add_column("seconds", justify="right")
+    base = {name: first.metrics[name][0] for name in ("success", "regret", "distance")}
+    table.add_row("(base)", *(_interval(base[name]) for name in base), "0", "")
+    for record in records:
+        last = {name: record.metrics[name][-1] for name in base}
+        ended = f"{record.steps[-1]}" + ("!" if record.diverged else "")
+        table.add_row(record.method, *(_interval(last[name]) for name in last), ended, f"{record.seconds:.2f}")
+    table.caption = f"the policy that is optimal for discount {first.lake.discount:g} reaches success {optimum:.3f}"
+    table.caption_justify = "left"
+    return table
+
+
+def _interval(values) -> str:  # noqa: ANN001
+    mean, low, high = mean_interval(values)
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
+
+
+def written(paths: Sequence[Path]) -> str:
+    """The paths of all files written, one a line."""
+    return "\n".join(f"wrote {path}" for path in paths)

@@ -1,0 +1,177 @@
+"""What a run leaves on disk: one JSON file a method, enough to redraw every picture without training again.
+
+Numbers are rounded when the record is made, before anything is drawn, so that a picture drawn after training and one drawn
+from the file are the same. This module and all that draws from it load without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ift_gridworld.envs import make_env
+from ift_gridworld.mdp import TabularMDP
+
+FORMAT = 1
+DIGITS = 9  # significant decimal digits kept of probabilities and metrics
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Where a run took place, enough to build its MDP again.
+
+    A map has `rows`; any other environment has the id `env`.
+    """
+
+    name: str
+    rows: tuple[str, ...] | None
+    env: str | None
+    is_slippery: bool
+    success_rate: float
+    discount: float
+    horizon: int | None
+
+    @cached_property
+    def mdp(self) -> TabularMDP:
+        if self.rows is not None:
+            return TabularMDP.from_map(
+                self.rows, is_slippery=self.is_slippery, success_rate=self.success_rate, discount=self.discount
+            )
+        assert self.env is not None
+        return TabularMDP.from_env(make_env(self.env, is_slippery=self.is_slippery), discount=self.discount)
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One method's run.
+
+    Attributes:
+        method, title: its name in METHODS and its full one.
+        lake: where.
+        settings: every setting of the script and of the method, resolved.
+        versions: of python and the packages that numbers depend on.
+        steps: updates at which snapshots were taken, [M].
+        metrics: each measure of `metrics.MEASURES` for every snapshot and seed.
+        optimum: what the best policies reach.
+        loss: of every update and seed.
+        snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
+        base, final: T_theta(a|s) of every seed before and after training.
+        shown, rejected: (state, action) steps of the first demonstration and, for methods that learn from pairs, of the
+            first rejected one (else empty).
+        seconds: spent in training.
+        diverged: step and cause, if the loss stopped being a number.
+    """
+
+    method: str
+    title: str
+    lake: Lake
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    steps: Int[np.ndarray, " M"]
+    metrics: dict[str, Float[np.ndarray, "M N"]]
+    optimum: dict[str, float]
+    loss: Float[np.ndarray, "U N"]
+    snapshots: Float[np.ndarray, "M S A"]
+    base: Float[np.ndarray, "N S A"]
+    final: Float[np.ndarray, "N S A"]
+    shown: Int[np.ndarray, "T 2"]
+    rejected: Int[np.ndarray, "T 2"]
+    seconds: float
+    diverged: str | None = None
+    format: int = field(default=FORMAT)
+
+    def __post_init__(self) -> None:
+        for name in ("loss", "snapshots", "base", "final"):
+            object.__setattr__(self, name, _round(np.asarray(getattr(self, name), float)))
+        rounded = {name: _round(np.asarray(value, float)) for name, value in self.metrics.items()}
+        object.__setattr__(self, "metrics", rounded)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.final)
+
+    def save(self, path: str | Path) -> Path:
+        """Write as JSON, one top-level entry a line; complete or not at all."""
+        entries = asdict(self)
+        lines = [f"{json.dumps(name)}: {json.dumps(_plain(value))}" for name, value in entries.items()]
+        return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Record:
+        """Read what `save` wrote.
+
+        Raises:
+            ValueError: if the file is no such record.
+        """
+        try:
+            entries = json.loads(Path(path).read_text(encoding="utf-8"))
+            if entries["format"] != FORMAT:
+                raise ValueError(f"format {entries['format']}; this version reads {FORMAT}")
+            lake = entries.pop("lake")
+            lake["rows"] = tuple(lake["rows"]) if lake["rows"] is not None else None
+            for name in ("steps", "shown", "rejected"):
+                entries[name] = np.array(entries[name], int)
+            entries["shown"], entries["rejected"] = (entries[n].reshape(-1, 2) for n in ("shown", "rejected"))
+            entries["metrics"] = {name: np.array(value, float) for name, value in entries["metrics"].items()}
+            return cls(lake=Lake(**lake), **entries)
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is not a saved run: {error}") from error
+
+
+def versions() -> dict[str, str]:
+    """Of python and of the packages that numbers depend on, as installed."""
+    found = {"python": platform.python_version()}
+    for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def write_atomically(path: str | Path, content: bytes) -> Path:
+    """Write under a temporary name beside the target, then rename: nobody ever sees half a file."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    """To `DIGITS` significant digits; what is no number stays so."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))
+    scale = 10.0 ** (DIGITS - 1 - magnitude)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.where(np.isfinite(values) & np.isfinite(scale), np.round(values * scale) / scale, values)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return value

@@ -1,0 +1,313 @@
+"""The film of one method: lake, policy, visits, values and curves, one frame a snapshot.
+
+What does not change is drawn once; in each frame the artists that do are moved and drawn over it. The same artists make the
+still pictures. Everything is read from a `Record`, so that a film redrawn from its file is the film drawn after training.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib import colormaps
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from ift_gridworld.metrics import mean_interval
+from ift_gridworld.planning import evaluate_policy, occupancy, value_iteration
+from ift_gridworld.records import Record, write_atomically
+from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.encode import shared_palette, write_gif, write_mp4
+from ift_gridworld.rendering.maps import Number
+from ift_gridworld.rendering.theme import THEMES, Theme
+
+WIDTH, HEIGHT, DPI = 9.6, 5.6, 100
+FIRST, EACH, LAST = 1.2, 0.07, 2.5  # seconds that the frames stand
+FORMATS = ("gif", "mp4", "png", "pdf", "svg")
+
+
+class MethodFilm:
+    """Args:
+    record: the run to show.
+    theme: a name in THEMES.
+    """
+
+    def __init__(self, record: Record, theme: str = "light") -> None:
+        if record.lake.mdp.layout is None:
+            raise ValueError(f"environment {record.lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+        self.record, self.theme, self.mdp = record, THEMES[theme], record.lake.mdp
+        self.layout = record.lake.mdp.layout
+        self.visits = occupancy(self.mdp, record.snapshots, discount=1.0, horizon=self.mdp.horizon)
+        self.values = evaluate_policy(self.mdp, record.snapshots)
+        self.figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=self.theme.background)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.moving: list[Artist] = []
+        self._compose()
+
+    def __len__(self) -> int:
+        return len(self.record.steps)
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds that each frame stands."""
+        return [FIRST, *[EACH] * (len(self) - 2), LAST][: len(self)]
+
+    # ---- composition ----
+
+    def _compose(self) -> None:
+        record, theme, figure = self.record, self.theme, self.figure
+        short, _, long = record.title.partition(" · ")
+        figure.text(0.03, 0.925, short, size=19, weight="bold", color=theme.ink, va="center")
+        figure.text(0.03 + 0.0152 * len(short) + 0.025, 0.922, long, size=13, color=theme.muted, va="center")
+        figure.text(0.03, 0.868, self._subtitle(), size=9.5, color=theme.muted, va="center")
+        self.step_text = Number(figure, 0.97, 0.925, size=15, colour=theme.ink, align="right")
+        self.moves(self.step_text.artist)
+
+        policy_ax = figure.add_axes((0.03, 0.05, 0.46, 0.755))
+        self._compose_policy(policy_ax)
+        value_ax = figure.add_axes((0.525, 0.485, 0.19, 0.32))
+        self._compose_values(value_ax)
+        self._compose_legend(figure.add_axes((0.78, 0.475, 0.21, 0.36)))
+        success = figure.add_axes((0.565, 0.275, 0.33, 0.125))
+        distance = figure.add_axes((0.565, 0.095, 0.33, 0.125), sharex=success)
+        horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
+        self.curves = [
+            _Curve(self, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
+            _Curve(self, distance, "distance", "distance to the optimal policy (mean squared)", theme.distance, None),
+        ]
+        success.tick_params(labelbottom=False)
+        distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
+
+    def _subtitle(self) -> str:
+        record = self.record
+        ice = f"slippery, {record.lake.success_rate:.2g} as intended" if record.lake.is_slippery else "no slip"
+        policy = {"mlp": "network", "tabular": "table"}.get(str(record.settings.get("policy")), "policy")
+        seeds = f"drawn: seed {record.settings.get('seed', 0)}"
+        if record.seeds > 1:
+            seeds += f"; curves: mean and 95 % interval of {record.seeds} seeds"
+        return f"{record.lake.name} · {ice} · {policy} · base: {record.settings.get('base')} · {seeds}"
+
+    def _compose_policy(self, ax: Axes) -> None:
+        record, theme, layout = self.record, self.theme, self.layout
+        walkable = ~self.mdp.terminal & np.array([letter not in "HC" for row in layout for letter in row])
+        maps.draw_lake(ax, layout, theme)
+        ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
+        self.tiles = maps.Tiles(ax, layout, walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.moves(self.tiles.artist)
+        for steps, colour, inset, dashed in ((record.rejected, theme.rejected, 0.135, True), (record.shown, theme.shown, 0.075, False)):
+            for artist in maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artists:
+                self.moves(artist)
+        width = len(layout[0])
+        for s in np.flatnonzero(self.mdp.start):
+            self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
+        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, walkable, theme)
+        self.moves(self.arrows.artist)
+        self.predictions = None
+        if record.method == "ift" and record.settings.get("mixing"):
+            self.predictions = maps.Predictions(ax, layout, theme)
+            self.moves(self.predictions.ties)
+            self.moves(self.predictions.marks)
+
+    def _compose_values(self, ax: Axes) -> None:
+        theme = self.theme
+        optimal = value_iteration(self.mdp)[0]
+        low, high = min(0.0, float(self.values.min())), max(float(optimal.max()), 1e-9)
+        norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
+        maps.draw_lake(ax, self.layout, theme)
+        ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
+        self.value_tiles = maps.Tiles(ax, self.layout, ~self.mdp.terminal, cmap, norm)
+        self.moves(self.value_tiles.artist)
+        bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
+        bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
+        bar.set(xticks=[], yticks=[low, high])
+        bar.yaxis.tick_right()
+        bar.set_yticklabels([f"{low:.2g}", f"{high:.2g}"])
+        bar.tick_params(length=0, pad=2, labelsize=8.5, labelcolor=theme.muted)
+        for spine in bar.spines.values():
+            spine.set_visible(False)
+
+    def _compose_legend(self, ax: Axes) -> None:
+        record, theme = self.record, self.theme
+        entries = ["arrow", "visits", "shown"]
+        if len(record.rejected):
+            entries.append("rejected")
+        if self.predictions is not None:
+            entries.append("predicted")
+        entries.append("hole")
+        words = {
+            "arrow": "probability\nof a move",
+            "visits": "visits: none to\nonce an episode",
+            "shown": "preferred path" if len(record.rejected) else "shown by\nthe human",
+            "rejected": "rejected path",
+            "predicted": f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing'):g}" if self.predictions else "",
+            "hole": "hole",
+        }
+        maps.prepare_axes(ax, 6, 6)
+        for row, entry in enumerate(entries):
+            y = row + 0.1
+            if entry == "arrow":
+                sample = maps.Arrows(ax, ("F",), np.array([[0, 1]]), np.array([True]), theme)
+                sample.centre = np.array([[0.0, y + 0.4]])
+                sample.along = np.array([[1.7, 0.0]])
+                sample.update(np.array([[1.0]]))
+            elif entry == "visits":
+                for i, level in enumerate((0.0, 0.5, 1.0)):
+                    ax.add_patch(Rectangle((0.27 * i, y + 0.15), 0.27, 0.5, fc=theme.visits(level), lw=0))
+            elif entry in ("shown", "rejected"):
+                colour, dashed = (theme.shown, False) if entry == "shown" else (theme.rejected, True)
+                ax.add_patch(
+                    Rectangle((0.1, y + 0.12), 0.6, 0.55, fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-")
+                )
+            elif entry == "predicted":
+                diamond = 0.24 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]) + [0.4, y + 0.4]
+                ax.fill(diamond[:, 0], diamond[:, 1], fc=theme.predicted, lw=0)
+            else:
+                ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=theme.hole, lw=0))
+            ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
+
+    def moves(self, *artists: Artist) -> None:
+        """Have these drawn in every frame, in this order, and left out of what is drawn once."""
+        for artist in artists:
+            artist.set_animated(True)
+            self.moving.append(artist)
+
+    # ---- frames ----
+
+    def update(self, index: int) -> None:
+        """Move everything to snapshot `index`."""
+        record = self.record
+        policy = record.snapshots[index]
+        self.step_text.update(f"step {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
+        self.tiles.update(self.visits[index])
+        self.arrows.update(policy)
+        self.value_tiles.update(self.values[index])
+        if self.predictions is not None:
+            self.predictions.update(*self.predicted_tiles(policy))
+        for curve in self.curves:
+            curve.update(index)
+
+    def predicted_tiles(self, policy: Float[np.ndarray, "S A"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+        """For each step i >= 1 of the demonstration: the human's tile, and the one that the model's greedy move leads to."""
+        states = self.record.shown[:, 0]
+        action = policy[states].argmax(-1)
+        likeliest = self.mdp.probability[states, action].argmax(-1)
+        return states[1:], self.mdp.next_state[states, action, likeliest][:-1]
+
+    @cached_property
+    def _still(self) -> Any:
+        """What never changes, drawn once."""
+        self.canvas.draw()
+        return self.canvas.copy_from_bbox(self.figure.bbox)
+
+    def frame(self, index: int) -> Image.Image:
+        """One frame, RGB: what moves, moved and drawn over what does not."""
+        self.canvas.restore_region(self._still)
+        self.update(index)
+        renderer = self.canvas.get_renderer()
+        for artist in self.moving:
+            artist.draw(renderer)
+        size = self.canvas.get_width_height()
+        return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+
+    def frames(self) -> Iterator[Image.Image]:
+        """Every frame, drawn one at a time."""
+        return map(self.frame, range(len(self)))
+
+    def save(self, path: str | Path) -> Path:
+        """Write as the path's suffix says: a film (gif, mp4), or the last frame as a still (png, pdf, svg)."""
+        path = Path(path)
+        kind = path.suffix.lstrip(".")
+        if kind not in FORMATS:
+            raise ValueError(f"format {kind!r}; allowed: {', '.join(FORMATS)}")
+        if kind in ("png", "pdf", "svg"):
+            return self._save_still(path, kind)
+        if kind == "mp4":
+            return write_mp4(path, self.frames(), self.durations)
+        samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
+        return write_gif(path, self.frames(), self.durations, shared_palette(samples))
+
+    def _save_still(self, path: Path, kind: str) -> Path:
+        self.update(len(self) - 1)
+        for artist in self.moving:
+            artist.set_animated(False)
+        out = io.BytesIO()
+        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=_dateless(kind))
+        for artist in self.moving:
+            artist.set_animated(True)
+        return write_atomically(path, out.getvalue())
+
+
+class _Curve:
+    """A measure over the updates, mean and interval over seeds, with a cursor and its value in numbers."""
+
+    def __init__(self, film: MethodFilm, ax: Axes, name: str, title: str, colour: str, optimum: float | None) -> None:
+        record, theme = film.record, film.theme
+        self.steps = record.steps
+        self.mean, low, high = mean_interval(record.metrics[name])
+        _style(ax, theme)
+        # Snapshots lie on a square-root clock; on this axis the cursor moves evenly.
+        ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+        ax.set_xlim(0, max(1, self.steps[-1]))
+        ax.set_xticks(_ticks(int(self.steps[-1])))
+        ax.minorticks_off()
+        ax.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0)
+        ax.plot(self.steps, self.mean, color=colour, lw=1.8)
+        ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
+        if optimum is not None:
+            ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
+            ax.text(1, optimum - 0.07, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, ha="right", va="top")
+            ax.set_ylim(-0.03, 1.06)
+            ax.set_yticks([0, 0.5, 1])
+        else:
+            top = max(float(high.max()), 1e-6) * 1.12
+            ax.set_ylim(0, top)
+            ax.set_yticks([0, _nice(top)])
+        self.cursor = ax.axvline(0, color=theme.muted, lw=1)
+        self.dot = ax.plot([0], [0], "o", ms=6, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
+        box = ax.get_position()
+        self.number = Number(film.figure, box.x1 + 0.015, (box.y0 + box.y1) / 2, size=13, colour=colour)
+        film.moves(self.cursor, self.dot, self.number.artist)
+
+    def update(self, index: int) -> None:
+        step, value = self.steps[index], self.mean[index]
+        self.cursor.set_xdata([step, step])
+        self.dot.set_data([step], [value])
+        self.number.update(f"{value:.3f}")
+
+
+def _style(ax: Axes, theme: Theme) -> None:
+    ax.set_facecolor(theme.background)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(theme.faint)
+    ax.tick_params(colors=theme.muted, labelsize=8.5, length=2.5, color=theme.faint, pad=2)
+
+
+def _nice(top: float) -> float:
+    """The largest 1, 2 or 5 times a power of ten that fits under `top`."""
+    power = 10.0 ** np.floor(np.log10(top))
+    return float(max(m * power for m in (1, 2, 5) if m * power <= top))
+
+
+def _ticks(last: int) -> list[int]:
+    """0, the last update, and round numbers between that stand apart on a square-root axis."""
+    ticks = [last]
+    for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):
+        if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) >= 0.12 and value / last >= 0.012:
+            ticks.append(value)
+    return [0, *reversed(ticks)]
+
+
+def _dateless(kind: str) -> dict[str, None]:
+    """The same run gives the same file: no date inside."""
+    return {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})

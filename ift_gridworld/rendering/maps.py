@@ -1,0 +1,211 @@
+"""Maps of a lake on a matplotlib Axes: tiles, glyphs, the policy as arrows. Nothing here shows or saves.
+
+One tile is one unit; tile (row, column) spans [column, column + 1] x [row, row + 1], rows downwards. Each function adds its
+artists to the Axes it is given and returns what changes from frame to frame, with an `update`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
+
+from ift_gridworld.rendering.theme import Theme
+
+GAP = 0.04  # between tiles, on each side
+HIDDEN = 0.02  # arrows of a smaller probability are not drawn
+
+
+def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
+    """Square tiles, rows downwards, no frame."""
+    ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+    ax.axis("off")
+    return ax
+
+
+def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
+    """What never changes: ice, holes, and the gift."""
+    prepare_axes(ax, len(layout), len(layout[0]))
+    for r, row in enumerate(layout):
+        for c, letter in enumerate(row):
+            dark = letter in "HC"
+            ax.add_patch(Rectangle((c + GAP, r + GAP), 1 - 2 * GAP, 1 - 2 * GAP, fc=theme.hole if dark else theme.ice, lw=0))
+            if dark:
+                ax.add_patch(Circle((c + 0.5, r + 0.5), 0.3, fc=theme.water, lw=0))
+            elif letter == "G":
+                _draw_gift(ax, c, r, theme)
+    return ax
+
+
+def _draw_gift(ax: Axes, column: int, row: int, theme: Theme) -> None:
+    def box(x: float, y: float, width: float, height: float, colour: str) -> None:
+        ax.add_patch(Rectangle((column + x, row + y), width, height, fc=colour, lw=0))
+
+    box(0.26, 0.46, 0.48, 0.34, theme.gift)
+    box(0.22, 0.35, 0.56, 0.13, theme.gift)
+    box(0.46, 0.35, 0.08, 0.45, theme.ribbon)
+    box(0.22, 0.465, 0.56, 0.018, theme.ice)
+    for side in (-1, 1):  # the bow
+        loop = np.array([(0, 0), (0.05, -0.16), (0.22, -0.17), (0.2, -0.02), (0, 0)])
+        path = Path(loop * [side, 1] + [column + 0.5, row + 0.35], [1, 4, 4, 4, 79])
+        ax.add_patch(PathPatch(path, fc=theme.ribbon, ec=theme.gift, lw=1.2))
+
+
+class Tiles:
+    """Tiles coloured by a number a tile.
+
+    Args:
+        shown: [S], which tiles are coloured; the others stay as the lake has them.
+    """
+
+    def __init__(self, ax: Axes, layout: tuple[str, ...], shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
+        width = len(layout[0])
+        self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
+        corner = np.stack([self.shown % width, self.shown // width], -1)[:, None]
+        square = np.array([(GAP, GAP), (1 - GAP, GAP), (1 - GAP, 1 - GAP), (GAP, 1 - GAP)])
+        self.artist = ax.add_collection(PolyCollection(corner + square, linewidths=0, antialiaseds=False))
+
+    def update(self, values: Float[np.ndarray, " S"]) -> None:
+        self.artist.set_facecolor(self.cmap(self.norm(values[self.shown])))
+
+
+class Arrows:
+    """A stochastic policy as it is: from each tile an arrow for each move, its length and width growing with probability.
+
+    All arrows are one path, so that a frame costs one call to the renderer.
+
+    Args:
+        moves: [A, 2], the (row, column) step of each action; (0, 0) is not drawn.
+        where: [S], tiles that get arrows.
+    """
+
+    def __init__(self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme) -> None:
+        width = len(layout[0])
+        self.tiles, self.moving = np.flatnonzero(where), np.flatnonzero(np.abs(moves).sum(1))
+        self.centre = np.stack([self.tiles % width, self.tiles // width], -1) + 0.5
+        self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
+        self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
+        ax.add_patch(self.artist)
+
+    def update(self, policy: Float[np.ndarray, "S A"]) -> None:
+        probability = policy[np.ix_(self.tiles, self.moving)]
+        drawn = probability >= HIDDEN
+        p = probability[drawn]
+        along = np.broadcast_to(self.along, (*probability.shape, 2))[drawn]
+        centre = np.broadcast_to(self.centre[:, None], (*probability.shape, 2))[drawn]
+        across = along[:, ::-1] * [-1, 1]
+        tip, shaft, head = 0.06 + 0.38 * p, 0.014 + 0.024 * p, 0.035 + 0.075 * p
+        neck = tip - np.minimum(1.45 * head, 0.7 * tip)
+        start = np.full_like(p, 0.05)
+        outline = [(start, -shaft), (neck, -shaft), (neck, -head), (tip, 0 * p), (neck, head), (neck, shaft), (start, shaft)]
+        corners = np.stack([centre + x[:, None] * along + y[:, None] * across for x, y in outline], 1)
+        self.artist.set_path(_closed(corners))
+
+
+class Outlines:
+    """An inset outline around each of some tiles, as "shown by the human"; static."""
+
+    def __init__(self, ax: Axes, layout: tuple[str, ...], tiles: Int[np.ndarray, " n"], colour: str, *, inset: float, dashed: bool = False) -> None:
+        width = len(layout[0])
+        self.artists = []
+        for s in np.unique(tiles):
+            r, c = divmod(int(s), width)
+            box = FancyBboxPatch(
+                (c + inset, r + inset), 1 - 2 * inset, 1 - 2 * inset, boxstyle="round,pad=0,rounding_size=0.08",
+                fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-",
+            )  # fmt: skip
+            self.artists.append(ax.add_patch(box))
+
+
+class Predictions:
+    """IFT's mixed-in tiles: a diamond on each predicted tile, tied to the true one where the two differ."""
+
+    def __init__(self, ax: Axes, layout: tuple[str, ...], theme: Theme) -> None:
+        self.width = len(layout[0])
+        self.ties = PathPatch(Path(np.zeros((1, 2))), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
+        self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=0.8)
+        ax.add_patch(self.ties)
+        ax.add_patch(self.marks)
+
+    def update(self, true: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"]) -> None:
+        """`true[i]` is the human's tile at a step, `predicted[i]` the model's, mixed in beside it."""
+        spot = np.array([0.2, 0.8])
+        one, two = (np.stack([s % self.width, s // self.width], -1) + spot for s in (true, predicted))
+        diamond = 0.105 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
+        self.marks.set_path(_closed(two[:, None] + diamond))
+        apart = true != predicted
+        lines = np.stack([one[apart], two[apart]], 1).reshape(-1, 2)
+        self.ties.set_path(Path(lines, np.tile([1, 2], int(apart.sum()))) if len(lines) else Path(np.zeros((1, 2))))
+
+
+class Letter:
+    """A letter in a tile's upper left corner, as a path: text would be laid out anew in every frame."""
+
+    def __init__(self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.24) -> None:
+        glyph = TextPath((0, 0), text, size=size)
+        placed = Affine2D().scale(1, -1).translate(column + 0.1, row + 0.1 + 0.75 * size)
+        self.artist = PathPatch(placed.transform_path(glyph), fc=colour, lw=0)
+        ax.add_patch(self.artist)
+
+
+class Number:
+    """Bold text that changes from frame to frame, drawn as a path of glyphs that are looked up: laying text out is slow.
+
+    Args:
+        x, y: in figure fractions; `y` is the middle of the digits.
+        size: in points.
+        align: "left" or "right".
+    """
+
+    FONT = FontProperties(weight="bold")
+    UNIT = 100.0  # points at which glyphs are kept
+    _glyphs: ClassVar[dict[str, tuple[Path, float]]] = {}
+
+    def __init__(self, figure: Figure, x: float, y: float, *, size: float, colour: str, align: str = "left") -> None:
+        width, height = figure.get_size_inches()
+        points = size / self.UNIT / 72
+        place = Affine2D().translate(0, -0.364 * self.UNIT).scale(points).translate(x * width, y * height)
+        self.align = align
+        self.artist = PathPatch(Path(np.zeros((1, 2))), fc=colour, lw=0, transform=place + figure.dpi_scale_trans)
+        figure.add_artist(self.artist)
+
+    def update(self, text: str) -> None:
+        glyphs, pen, parts = [], 0.0, []
+        for letter in text:
+            path, advance = self._glyph(letter)
+            glyphs.append(path.codes)
+            parts.append(path.vertices + [pen, 0])
+            pen += advance
+        vertices = np.concatenate(parts) - [pen if self.align == "right" else 0.0, 0.0]
+        self.artist.set_path(Path(vertices, np.concatenate(glyphs)))
+
+    @classmethod
+    def _glyph(cls, letter: str) -> tuple[Path, float]:
+        if letter not in cls._glyphs:
+            bar = [TextPath((0, 0), text, size=cls.UNIT, prop=cls.FONT) for text in ("||", f"|{letter}|")]
+            advance = float(np.ptp(bar[1].vertices[:, 0]) - np.ptp(bar[0].vertices[:, 0]))
+            if letter.isspace():
+                cls._glyphs[letter] = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type)), advance
+            else:
+                cls._glyphs[letter] = TextPath((0, 0), letter, size=cls.UNIT, prop=cls.FONT), advance
+        return cls._glyphs[letter]
+
+
+def _closed(polygons: Float[np.ndarray, "n k 2"]) -> Path:
+    """Many polygons as one path."""
+    if not len(polygons):
+        return Path(np.zeros((1, 2)))
+    count, corners, _ = polygons.shape
+    vertices = np.concatenate([polygons, polygons[:, :1]], 1).reshape(-1, 2)
+    codes = np.tile([Path.MOVETO, *[Path.LINETO] * (corners - 1), Path.CLOSEPOLY], count)
+    return Path(vertices, codes)

@@ -1,0 +1,78 @@
+"""Colours and type of every picture. Colour-blind-safe (after Okabe and Ito), in a light and a dark theme."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Attributes are colours, named for what they mark."""
+
+    background: str
+    ink: str
+    muted: str
+    faint: str
+    ice: str
+    hole: str
+    water: str
+    visited: str
+    arrow: str
+    shown: str
+    rejected: str
+    predicted: str
+    gift: str
+    ribbon: str
+    success: str
+    distance: str
+
+    @property
+    def visits(self) -> Colormap:
+        """From untouched ice to a tile that is visited in every episode."""
+        return LinearSegmentedColormap.from_list("visits", [self.ice, self.visited])
+
+    @property
+    def values(self) -> str:
+        return "cividis"
+
+
+THEMES: dict[str, Theme] = {
+    "light": Theme(
+        background="#ffffff",
+        ink="#16202a",
+        muted="#586673",
+        faint="#d7dee5",
+        ice="#eaf1f7",
+        hole="#25323f",
+        water="#3d5064",
+        visited="#56aee4",
+        arrow="#0d1822",
+        shown="#00805c",
+        rejected="#c4460a",
+        predicted="#e69f00",
+        gift="#d55e00",
+        ribbon="#ffe9b8",
+        success="#0072b2",
+        distance="#c4460a",
+    ),
+    "dark": Theme(
+        background="#11171e",
+        ink="#edf2f7",
+        muted="#a3b1bf",
+        faint="#35424f",
+        ice="#2a3744",
+        hole="#05080c",
+        water="#16202b",
+        visited="#1f78b4",
+        arrow="#ffffff",
+        shown="#2fd6a5",
+        rejected="#ff8a50",
+        predicted="#ffc23d",
+        gift="#f07a26",
+        ribbon="#ffe9b8",
+        success="#56b4e9",
+        distance="#ff8a50",
+    ),
+}
