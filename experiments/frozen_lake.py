@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import tyro
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import Settings
     from ift_gridworld.records import Lake, Record
+    from ift_gridworld.rendering.studio import Studio
     from ift_gridworld.training import Run
 
 
@@ -86,39 +87,40 @@ class Args:
 
 def main(args: Args) -> int:
     # What loads torch comes after the command line is read, so that --help and mistakes answer at once.
-    from ift_gridworld.console import console, fail, results, written
+    from ift_gridworld.rendering import FORMATS, THEME_NAMES
+    from ift_gridworld.rendering.studio import Studio
 
     try:
         if args.format not in FORMATS:
             raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(FORMATS)}")
-        if args.theme not in ("light", "dark"):
-            raise ValueError(f"--theme is {args.theme!r}; allowed: light, dark")
+        if args.theme not in THEME_NAMES:
+            raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
         if args.redraw is not None:
-            from ift_gridworld.records import Record
-
-            records = [Record.load(args.redraw)]
-            prepare_folder(args.out)
-            paths = [draw(record, args) for record in records]
+            records, paths = redraw(args)
+        elif args.render:
+            with Studio() as studio:
+                records, paths = align(args, studio)
         else:
-            records, paths = align(args)
+            records, paths = align(args, None)
     except (ValueError, OSError) as error:
         fail(error)
+
+    from ift_gridworld.console import console, results, written
+
     screen = console()
     screen.print(results(records))
     screen.print(written(paths), soft_wrap=True, highlight=False)
     diverged = [f"{record.method}: {record.diverged}" for record in records if record.diverged]
     if diverged:
-        fail("training diverged; snapshots until then are kept. " + "; ".join(diverged), status=1)
+        fail("training diverged, snapshots until then are kept; " + "; ".join(diverged), status=1)
     return 0
 
 
-FORMATS = ("gif", "mp4", "png", "pdf", "svg")
-
-
-def align(args: Args) -> tuple[list[Record], list[Path]]:
-    """Train every method asked for from the same base on the same data; write each as soon as it is done."""
-    from ift_gridworld import console, training
+def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
+    """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
+    from ift_gridworld import training
     from ift_gridworld.methods import METHODS
+    from ift_gridworld.progress import progress
     from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
 
     if args.method != "all" and args.method not in METHODS:
@@ -129,7 +131,7 @@ def align(args: Args) -> tuple[list[Record], list[Path]]:
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
-    if args.render and mdp.layout is None:
+    if studio is not None and mdp.layout is None:
         raise ValueError(f"--render: {lake.name} has no map to draw; allowed: grids such as FrozenLake and CliffWalking")
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
@@ -137,21 +139,42 @@ def align(args: Args) -> tuple[list[Record], list[Path]]:
     pairs = preference_pairs(mdp, count, generator=draw_from)
     prepare_folder(args.out)
 
-    records, paths = [], []
+    records, paths, pictures = [], [], []
     for method in METHODS if args.method == "all" else [args.method]:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
         )
-        with console.progress(f"training {method}") as report:
+        with progress(f"training {method}") as report:
             run = training.train(
                 method, mdp, base, settings=settings, seed=args.seed, shown=shown, pairs=pairs, progress=report
             )
         record = make_record(run, lake, args)
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
-        if args.render:
-            paths.append(draw(record, args))
+        if studio is not None:
+            pictures.append(studio.draw(paths[-1], args.out / f"{method}.{args.format}", args.theme))
+    with progress("drawing") as report:
+        for done, picture in enumerate(pictures, 1):
+            paths.append(picture.result())
+            report(done, len(pictures))
     return records, paths
+
+
+def redraw(args: Args) -> tuple[list[Record], list[Path]]:
+    """Draw a saved run again, without training."""
+    from ift_gridworld.records import Record
+    from ift_gridworld.rendering.studio import draw
+
+    assert args.redraw is not None
+    record = Record.load(args.redraw)
+    prepare_folder(args.out)
+    return [record], [draw(args.redraw, args.out / f"{record.method}.{args.format}", args.theme)]
+
+
+def fail(message: object, status: int = 2) -> NoReturn:
+    """One line on standard error, then out."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise SystemExit(status)
 
 
 def method_settings(args: Args) -> Settings:
@@ -229,7 +252,7 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         method=run.method,
         title=kind.title,
         lake=lake,
-        settings={**asked, **run.settings},
+        settings={**asked, **run.settings, "demonstrations": len(run.demonstrations.states)},
         versions=versions(),
         steps=run.steps,
         metrics=run.metrics,
@@ -243,12 +266,6 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         seconds=run.seconds,
         diverged=run.diverged,
     )
-
-
-def draw(record: Record, args: Args) -> Path:
-    from ift_gridworld.rendering import MethodFilm
-
-    return MethodFilm(record, args.theme).save(args.out / f"{record.method}.{args.format}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
-"""What the scripts print: one table at the end, progress while a person watches, errors in one line."""
+"""What the scripts print when they are done: one table and the paths written."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from ift_gridworld.metrics import mean_interval
@@ -19,24 +16,6 @@ from ift_gridworld.records import Record
 def console() -> Console:
     """On a terminal its width, in a pipe wide enough for every table."""
     return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
-
-
-def fail(message: object, status: int = 2) -> NoReturn:
-    """One line on standard error, then out."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    raise SystemExit(status)
-
-
-@contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing in a pipe; yields a function of (done, total)."""
-    if not sys.stderr.isatty():
-        yield lambda done, total: None
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def results(records: Sequence[Record]) -> Table:

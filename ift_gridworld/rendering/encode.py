@@ -13,22 +13,23 @@ from PIL import GifImagePlugin, Image
 from ift_gridworld.records import write_atomically
 
 COLOURS = 128  # one of them marks pixels that stay as they are
-EXACT = 64  # the commonest colours are kept to the letter
+APART = 10  # colours of the palette differ by at least this much: nearer ones would be taken for each other
 
 
 def shared_palette(samples: Sequence[Image.Image]) -> Image.Image:
-    """A palette for the whole film: the commonest colours of some of its frames, the rest chosen to cover all others."""
+    """A palette for the whole film: the commonest colours of some of its frames to the letter, then others that cover the rest."""
     pixels = np.concatenate([np.asarray(sample)[::2, ::2].reshape(-1, 3) for sample in samples]).astype(np.uint32)
     packed = (pixels[:, 0] << 16) | (pixels[:, 1] << 8) | pixels[:, 2]
     colours, counts = np.unique(packed, return_counts=True)
-    order = np.argsort(-counts, kind="stable")
-    others = np.stack([colours[order[EXACT:]] >> shift & 255 for shift in (16, 8, 0)], -1).astype(np.uint8)
-    table = [int(colours[i] >> shift & 255) for i in order[:EXACT] for shift in (16, 8, 0)]
-    if len(others):
-        rest = Image.fromarray(others[None]).quantize(COLOURS - 1 - EXACT, method=Image.Quantize.MAXCOVERAGE, kmeans=2)
-        table += rest.getpalette() or []
+    colours = np.stack([colours[np.argsort(-counts, kind="stable")] >> shift & 255 for shift in (16, 8, 0)], -1)
+    spread = Image.fromarray(colours[None].astype(np.uint8)).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
+    candidates = [*colours[: COLOURS // 2], *np.array(spread.getpalette()).reshape(-1, 3)]
+    table = np.zeros((0, 3), int)
+    for colour in candidates:
+        if len(table) < COLOURS - 1 and (not len(table) or np.square(table - colour).sum(1).min() >= APART**2):
+            table = np.vstack([table, colour])
     palette = Image.new("P", (1, 1))
-    palette.putpalette((table + table[:3] * COLOURS)[: 3 * (COLOURS - 1)])
+    palette.putpalette([int(x) for x in np.vstack([table, *[table[:1]] * (COLOURS - 1 - len(table))]).ravel()])
     return palette
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib import colormaps
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -21,19 +21,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from ift_gridworld.metrics import mean_interval
 from ift_gridworld.planning import evaluate_policy, occupancy, value_iteration
 from ift_gridworld.records import Record, write_atomically
-from ift_gridworld.rendering import maps
+from ift_gridworld.rendering import FORMATS, maps
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_mp4
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import THEMES, Theme
 
 WIDTH, HEIGHT, DPI = 9.6, 5.6, 100
 FIRST, EACH, LAST = 1.2, 0.07, 2.5  # seconds that the frames stand
-FORMATS = ("gif", "mp4", "png", "pdf", "svg")
 
 
 class MethodFilm:
@@ -68,7 +68,8 @@ class MethodFilm:
         record, theme, figure = self.record, self.theme, self.figure
         short, _, long = record.title.partition(" · ")
         figure.text(0.03, 0.925, short, size=19, weight="bold", color=theme.ink, va="center")
-        figure.text(0.03 + 0.0152 * len(short) + 0.025, 0.922, long, size=13, color=theme.muted, va="center")
+        beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
+        figure.text(beside, 0.922, long, size=13, color=theme.muted, va="center")
         figure.text(0.03, 0.868, self._subtitle(), size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.925, size=15, colour=theme.ink, align="right")
         self.moves(self.step_text.artist)
@@ -78,8 +79,8 @@ class MethodFilm:
         value_ax = figure.add_axes((0.525, 0.485, 0.19, 0.32))
         self._compose_values(value_ax)
         self._compose_legend(figure.add_axes((0.78, 0.475, 0.21, 0.36)))
-        success = figure.add_axes((0.565, 0.275, 0.33, 0.125))
-        distance = figure.add_axes((0.565, 0.095, 0.33, 0.125), sharex=success)
+        success = figure.add_axes((0.565, 0.275, 0.36, 0.125))
+        distance = figure.add_axes((0.565, 0.095, 0.36, 0.125), sharex=success)
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         self.curves = [
             _Curve(self, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
@@ -147,7 +148,7 @@ class MethodFilm:
         words = {
             "arrow": "probability\nof a move",
             "visits": "visits: none to\nonce an episode",
-            "shown": "preferred path" if len(record.rejected) else "shown by\nthe human",
+            "shown": self._shown(),
             "rejected": "rejected path",
             "predicted": f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing'):g}" if self.predictions else "",
             "hole": "hole",
@@ -175,6 +176,13 @@ class MethodFilm:
                 ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=theme.hole, lw=0))
             ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
 
+    def _shown(self) -> str:
+        count = self.record.settings.get("demonstrations") or 1
+        many = f"\n(first of {count})" if count > 1 else ""
+        if len(self.record.rejected):
+            return "preferred path" + many
+        return ("shown by the human" + many) if many else "shown by\nthe human"
+
     def moves(self, *artists: Artist) -> None:
         """Have these drawn in every frame, in this order, and left out of what is drawn once."""
         for artist in artists:
@@ -192,16 +200,20 @@ class MethodFilm:
         self.arrows.update(policy)
         self.value_tiles.update(self.values[index])
         if self.predictions is not None:
-            self.predictions.update(*self.predicted_tiles(policy))
+            self.predictions.update(record.shown[1:, 0], self.predicted(policy))
         for curve in self.curves:
             curve.update(index)
 
-    def predicted_tiles(self, policy: Float[np.ndarray, "S A"]) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
-        """For each step i >= 1 of the demonstration: the human's tile, and the one that the model's greedy move leads to."""
-        states = self.record.shown[:, 0]
-        action = policy[states].argmax(-1)
-        likeliest = self.mdp.probability[states, action].argmax(-1)
-        return states[1:], self.mdp.next_state[states, action, likeliest][:-1]
+    def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
+        """For each step i >= 1 of the demonstration, how much of each tile IFT mixes in beside the human's tile."""
+        settings, states = self.record.settings, self.record.shown[:-1, 0]
+        weights = policy[states]
+        if settings.get("prediction") != "expected":
+            weights = np.eye(self.mdp.num_actions)[weights.argmax(-1)]
+        leads = self.mdp.transition[states]
+        if settings.get("outcome") == "likeliest":
+            leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
+        return np.einsum("na,nas->ns", weights, leads)
 
     @cached_property
     def _still(self) -> Any:
@@ -265,7 +277,7 @@ class _Curve:
         ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
-            ax.text(1, optimum - 0.07, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, ha="right", va="top")
+            ax.text(1.015, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")
             ax.set_ylim(-0.03, 1.06)
             ax.set_yticks([0, 0.5, 1])
         else:
@@ -275,7 +287,7 @@ class _Curve:
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
         self.dot = ax.plot([0], [0], "o", ms=6, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
         box = ax.get_position()
-        self.number = Number(film.figure, box.x1 + 0.015, (box.y0 + box.y1) / 2, size=13, colour=colour)
+        self.number = Number(film.figure, box.x1, box.y1 + 0.02, size=12, colour=colour, align="right")
         film.moves(self.cursor, self.dot, self.number.artist)
 
     def update(self, index: int) -> None:

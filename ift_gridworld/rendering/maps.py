@@ -128,7 +128,10 @@ class Outlines:
 
 
 class Predictions:
-    """IFT's mixed-in tiles: a diamond on each predicted tile, tied to the true one where the two differ."""
+    """IFT's mixed-in tiles: a diamond on each, its area growing with the tile's weight.
+
+    A prediction that is one tile, and not the human's, is tied to the human's by a dotted line.
+    """
 
     def __init__(self, ax: Axes, layout: tuple[str, ...], theme: Theme) -> None:
         self.width = len(layout[0])
@@ -137,15 +140,19 @@ class Predictions:
         ax.add_patch(self.ties)
         ax.add_patch(self.marks)
 
-    def update(self, true: Int[np.ndarray, " n"], predicted: Int[np.ndarray, " n"]) -> None:
-        """`true[i]` is the human's tile at a step, `predicted[i]` the model's, mixed in beside it."""
-        spot = np.array([0.2, 0.8])
-        one, two = (np.stack([s % self.width, s // self.width], -1) + spot for s in (true, predicted))
+    def update(self, true: Int[np.ndarray, " n"], weight: Float[np.ndarray, "n S"]) -> None:
+        """`true[i]` is the human's tile at a step, `weight[i]` how much of each tile is mixed in beside it."""
+        most = weight.max(0, initial=0.0)
+        tiles = np.flatnonzero(most > 0.01)
         diamond = 0.105 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
-        self.marks.set_path(_closed(two[:, None] + diamond))
-        apart = true != predicted
-        lines = np.stack([one[apart], two[apart]], 1).reshape(-1, 2)
+        self.marks.set_path(_closed(self._spot(tiles)[:, None] + np.sqrt(most[tiles])[:, None, None] * diamond))
+        predicted = weight.argmax(-1)
+        apart = (weight.max(-1) > 0.99) & (predicted != true)
+        lines = np.stack([self._spot(true[apart]), self._spot(predicted[apart])], 1).reshape(-1, 2)
         self.ties.set_path(Path(lines, np.tile([1, 2], int(apart.sum()))) if len(lines) else Path(np.zeros((1, 2))))
+
+    def _spot(self, tiles: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
+        return np.stack([tiles % self.width + 0.2, tiles // self.width + 0.8], -1)
 
 
 class Letter:

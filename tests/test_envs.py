@@ -1,0 +1,198 @@
+"""Lakes: every name gives the map and the time limit that it says, and what is wrong is refused in one line."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
+from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv, generate_random_map
+from gymnasium.utils.env_checker import check_env
+
+from ift_gridworld import envs
+from ift_gridworld.envs import LAKES, make_env, parse_map, parse_size, random_map, read_map, time_limit, two_paths
+
+
+def rows_of(env):
+    return tuple(b"".join(row).decode() for row in env.unwrapped.desc)
+
+
+def ways(rows):
+    """Lengths of all simple ways from the first S to a G, by exhaustive search."""
+    height, width = len(rows), len(rows[0])
+
+    def search(tile, seen):
+        row, column = divmod(tile, width)
+        if rows[row][column] == "G":
+            yield len(seen) - 1
+            return
+        for r, c in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
+            if 0 <= r < height and 0 <= c < width and rows[r][c] != "H" and r * width + c not in seen:
+                yield from search(r * width + c, {*seen, r * width + c})
+
+    start = "".join(rows).index("S")
+    return list(search(start, {start}))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "rows"),
+    [
+        *((name, {}, rows) for name, rows in LAKES.items()),
+        ("two-paths", {"size": 6}, two_paths(6)),
+        ("two-paths", {"size": (5, 7)}, two_paths((5, 7))),
+        ("random", {"seed": 3}, random_map(8, seed=3)),
+        ("random", {"size": 5, "seed": 3, "frozen": 0.6}, random_map(5, seed=3, frozen=0.6)),
+        ("random", {"size": (3, 7), "seed": 3}, random_map((3, 7), seed=3)),
+        ("6x9", {"seed": 1}, random_map((6, 9), seed=1)),
+        ("6x9", {"size": (6, 9), "seed": 1}, random_map((6, 9), seed=1)),
+    ],
+)
+@pytest.mark.parametrize("is_slippery", [False, True])
+def test_make_env_makes_the_named_map_with_its_time_limit(name, options, rows, is_slippery):
+    env = make_env(name, is_slippery=is_slippery, **options)
+    assert isinstance(env.unwrapped, FrozenLakeEnv)
+    assert rows_of(env) == rows
+    assert len(env.unwrapped.P[0][0]) == (3 if is_slippery else 1)
+    assert env.spec.max_episode_steps == time_limit(rows)
+    env.reset(seed=0)
+    # Running against the upper left corner never ends an episode without slip: only the clock does.
+    if not is_slippery:
+        cuts = [env.step(0)[3] for _ in range(time_limit(rows))]
+        assert cuts == [False] * (len(cuts) - 1) + [True]
+
+
+def test_time_limit_is_gymnasiums_own():
+    for spec, name in (("FrozenLake-v1", "4x4"), ("FrozenLake8x8-v1", "8x8")):
+        assert LAKES[name] == tuple(MAPS[name])
+        assert time_limit(LAKES[name]) == gymnasium.spec(spec).max_episode_steps
+    assert make_env("random", size=4, seed=0, max_episode_steps=7).spec.max_episode_steps == 7
+
+
+def test_success_rate_reaches_the_ice():
+    """Right from the start: up (which stays) and down take half of what the intended move leaves."""
+    env = make_env("4x4", is_slippery=True, success_rate=0.6)
+    chances = {successor: p for p, successor, _, _ in env.unwrapped.P[0][2]}
+    assert chances == pytest.approx({0: 0.2, 1: 0.6, 4: 0.2})
+
+
+def test_map_file_and_gymnasium_id(tmp_path):
+    path = tmp_path / "pond.txt"
+    path.write_text("SFF \n\n FHG\n")
+    env = make_env(str(path))
+    assert rows_of(env) == read_map(path) == ("SFF", "FHG")
+    assert isinstance(env.unwrapped, FrozenLakeEnv)
+    assert env.spec.max_episode_steps == time_limit(("SFF", "FHG"))
+    assert isinstance(make_env("CliffWalking-v1").unwrapped, CliffWalkingEnv)
+    assert not make_env("CliffWalking-v1").unwrapped.is_slippery
+    assert make_env("CliffWalking-v1", is_slippery=True).unwrapped.is_slippery
+
+
+def test_two_paths_is_registered_and_passes_gymnasiums_checker():
+    envs.register()  # a second time changes nothing
+    env = gymnasium.make("ift_gridworld/TwoPaths-v0")
+    assert rows_of(env) == LAKES["two-paths"] == two_paths(4)
+    assert env.spec.max_episode_steps == time_limit(LAKES["two-paths"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+
+
+@pytest.mark.parametrize("size", [3, 4, 5, 8, (3, 6), (7, 4)])
+def test_two_paths_has_two_ways_over_the_top_and_round_the_bottom(size):
+    rows, columns = (size, size) if isinstance(size, int) else size
+    over = (columns - 1) + rows // 2
+    round_the_bottom = (rows - 1) + (columns - 1) + (rows - 1 - rows // 2)
+    assert sorted(ways(two_paths(size))) == [over, round_the_bottom]
+    assert over < round_the_bottom
+
+
+def test_two_paths_of_four_are_the_papers_five_and_seven_steps():
+    assert sorted(ways(two_paths())) == [5, 7]
+
+
+@pytest.mark.parametrize("frozen", [0.8, 0.55])
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_square_random_map_is_gymnasiums(size, frozen):
+    for seed in range(5):
+        assert list(random_map(size, frozen=frozen, seed=seed)) == generate_random_map(size, p=frozen, seed=seed)
+
+
+def test_rectangular_random_maps_can_be_crossed_and_vary_with_the_seed():
+    maps = [random_map((3, 5), frozen=0.6, seed=seed) for seed in range(20)]
+    for rows in maps:
+        assert (len(rows), {len(row) for row in rows}) == (3, {5})
+        assert rows[0][0] == "S" and rows[-1][-1] == "G" and ways(rows)
+    assert len(set(maps)) > 10
+    assert random_map((3, 5), frozen=1.0, seed=0) == ("SFFFF", "FFFFF", "FFFFG")
+
+
+def test_share_of_frozen_tiles_is_the_one_asked_for():
+    """On 20 x 20 tiles at 0.9 a way exists nearly always, so that drawing again hardly biases; 4 sigma bound."""
+    tiles = "".join("".join(random_map(20, frozen=0.9, seed=seed))[1:-1] for seed in range(10))
+    sigma = np.sqrt(0.9 * 0.1 / len(tiles))
+    assert abs(tiles.count("F") / len(tiles) - 0.9) < 4 * sigma
+
+
+@pytest.mark.parametrize(("text", "shape"), [("8", (8, 8)), ("6x9", (6, 9)), (" 12x3 ", (12, 3))])
+def test_parse_size(text, shape):
+    assert parse_size(text) == shape
+
+
+def test_parse_map_keeps_a_good_map():
+    rows = ["SFG", "HSF"]
+    assert parse_map(rows) == tuple(rows)
+
+
+BAD_MAPS = {
+    "empty": ([], ["empty"]),
+    "empty row": ([""], ["empty"]),
+    "ragged": (["SFF", "FG"], ["row 2", "'FG'", "2 tiles", "3"]),
+    "unknown letter": (["SFX", "FFG"], ["row 1", "'X'", "S, F, H, G"]),
+    "lower case": (["SFg"], ["row 1", "'g'"]),
+    "no start": (["FFF", "FFG"], ["no S"]),
+    "no goal": (["SFF", "FFF"], ["no G"]),
+    "no way": (["SH", "HG"], ["no way from S to G"]),  # tiles that touch at a corner are not connected
+}
+
+
+@pytest.mark.parametrize(("rows", "named"), BAD_MAPS.values(), ids=BAD_MAPS)
+def test_bad_maps_are_refused_in_one_line(rows, named, tmp_path):
+    path = tmp_path / "bad.txt"
+    path.write_text("\n".join(rows))
+    for attempt, also in ((lambda: parse_map(rows), []), (lambda: make_env(str(path)), [str(path)])):
+        with pytest.raises(ValueError) as error:
+            attempt()
+        assert all(word in str(error.value) for word in named + also)
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "named"),
+    [
+        (lambda: make_env("atlantis"), ["'atlantis'", *LAKES, "random"]),
+        (lambda: make_env("6x9", size=5), ["5", "'6x9'"]),
+        (lambda: make_env("4x4", size=5), ["5", "'4x4'"]),
+        (lambda: make_env("CliffWalking-v1", size=5), ["5", "'CliffWalking-v1'"]),
+        (lambda: make_env("random", size=1), ["1x1", "2"]),
+        (lambda: make_env("0x3"), ["0x3"]),
+        (lambda: make_env("two-paths", size=(2, 5)), ["2x5", "3"]),
+        *((lambda rate=rate: make_env("4x4", success_rate=rate), [str(rate)]) for rate in (0, -0.5, 1.5, float("nan"))),
+        *((lambda f=f: make_env("random", frozen=f), [str(f)]) for f in (0, -0.5, 1.5, float("nan"))),
+        (lambda: random_map(8, frozen=0.05, seed=0, max_tries=3), ["8x8", "0.05", "3 tries"]),
+        (lambda: parse_size("6by9"), ["'6by9'"]),
+        (lambda: parse_size("-3"), ["'-3'"]),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(attempt, named):
+    with pytest.raises(ValueError) as error:
+        attempt()
+    assert all(word in str(error.value) for word in named)
+    assert "\n" not in str(error.value)
+
+
+def test_unreadable_map_file_is_refused_in_one_line(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"\x89PNG\xff\xfe")
+    with pytest.raises(ValueError, match="picture.png") as error:
+        make_env(str(path))
+    assert "\n" not in str(error.value)

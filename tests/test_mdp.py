@@ -1,0 +1,245 @@
+"""The arrays of an MDP agree with Gymnasium's table to the last entry, however they were made."""
+
+from collections import defaultdict
+from dataclasses import fields, replace
+from types import SimpleNamespace
+
+import gymnasium
+import numpy as np
+import pytest
+
+from ift_gridworld.envs import LAKES, make_env, random_map, time_limit, two_paths
+from ift_gridworld.mdp import TabularMDP
+
+SLIP = [{"is_slippery": False}, *({"is_slippery": True, "success_rate": p} for p in (1 / 3, 0.8, 0.05, 1.0))]
+TABLES = {
+    "4x4": lambda: make_env("4x4"),
+    "8x8 slippery": lambda: make_env("8x8", is_slippery=True),
+    "4x4 slippery 0.7": lambda: make_env("4x4", is_slippery=True, success_rate=0.7),
+    "cliff": lambda: make_env("CliffWalking-v1"),
+    "slippery cliff": lambda: make_env("CliffWalkingSlippery-v1"),
+    "taxi": lambda: make_env("Taxi-v4"),
+}
+
+
+@pytest.fixture(params=TABLES, scope="module")
+def env(request):
+    return TABLES[request.param]()
+
+
+def table(states):
+    """An environment that is a table: {state: {action: [(probability, successor, reward, terminated)]}}, started in 0."""
+    made = SimpleNamespace(P=states, initial_state_distrib=[1.0] + [0.0] * (len(states) - 1), spec=None)
+    made.unwrapped = made
+    return made
+
+
+def maps():
+    sizes = np.random.default_rng(0).integers(2, 8, (30, 2))
+    drawn = [random_map((int(r), int(c)), frozen=0.7, seed=seed) for seed, (r, c) in enumerate(sizes)]
+    return [*LAKES.values(), two_paths((3, 6)), ("SFG",), ("SFFS", "HGFF", "FFSG"), *drawn]
+
+
+@pytest.mark.parametrize("slip", SLIP, ids=str)
+def test_from_map_equals_from_env(slip):
+    for rows in maps():
+        env = gymnasium.make("FrozenLake-v1", desc=rows, max_episode_steps=time_limit(rows), **slip)
+        built, read = TabularMDP.from_map(rows, discount=0.9, **slip), TabularMDP.from_env(env, 0.9)
+        for field in fields(TabularMDP):
+            one, two = getattr(built, field.name), getattr(read, field.name)
+            if isinstance(one, np.ndarray):
+                assert np.array_equal(one, two) and one.dtype == two.dtype, (rows, field.name)
+            else:
+                assert one == two, (rows, field.name)
+
+
+def test_from_env_agrees_with_the_environments_own_table(env):
+    """Entry by entry, outcomes added up by (successor, reward, terminated), wherever an episode can be."""
+    mdp, own = TabularMDP.from_env(env), env.unwrapped.P
+    for s in range(mdp.num_states):
+        if mdp.terminal[s]:
+            continue
+        for a in range(mdp.num_actions):
+            expected, actual = defaultdict(float), defaultdict(float)
+            for p, *outcome in own[s][a]:
+                expected[tuple(outcome)] += p
+            for k in range(mdp.next_state.shape[-1]):
+                outcome = tuple(x[s, a, k].item() for x in (mdp.next_state, mdp.reward, mdp.terminated))
+                if mdp.probability[s, a, k] > 0:
+                    assert outcome not in actual, "an outcome stands in two slots"
+                    actual[outcome] = mdp.probability[s, a, k]
+            expected = {outcome: p for outcome, p in expected.items() if p > 0}
+            assert actual == pytest.approx(expected, rel=1e-15)
+
+    # What was passed over is never left: no episode walks on from a terminal state.
+    reached = set(np.flatnonzero(env.unwrapped.initial_state_distrib))
+    frontier = list(reached)
+    while frontier:
+        here = frontier.pop()
+        for a in own[here]:
+            for p, successor, _, ends in own[here][a]:
+                if p > 0 and not ends and successor not in reached:
+                    reached.add(successor)
+                    frontier.append(successor)
+    assert not mdp.terminal[sorted(reached)].any()
+    np.testing.assert_allclose(mdp.start, env.unwrapped.initial_state_distrib, rtol=1e-14)
+
+
+def test_terminal_states_absorb_without_reward(env):
+    mdp = TabularMDP.from_env(env)
+    ends = np.flatnonzero(mdp.terminal)
+    assert len(ends)
+    assert (mdp.next_state[ends] == ends[:, None, None]).all()
+    assert (mdp.probability[ends, :, 0] == 1).all() and (mdp.probability[ends, :, 1:] == 0).all()
+    assert (mdp.reward[ends] == 0).all() and (mdp.expected_reward[ends] == 0).all()
+    assert mdp.terminated[ends, :, 0].all()
+    if mdp.layout is not None and set("".join(mdp.layout)) <= set("SFHG"):
+        assert [letter in "HG" for letter in "".join(mdp.layout)] == mdp.terminal.tolist()
+
+
+def test_unused_slots_stand_last_and_stay_without_reward(env):
+    mdp = TabularMDP.from_env(env)
+    unused = mdp.probability == 0
+    assert not (unused[..., :-1] & ~unused[..., 1:]).any()
+    assert not unused.all((0, 1)).any(), "a slot that nobody uses"
+    itself = np.broadcast_to(np.arange(mdp.num_states)[:, None, None], unused.shape)
+    assert (mdp.next_state[unused] == itself[unused]).all()
+    assert not mdp.reward[unused].any() and not mdp.terminated[unused].any()
+
+
+def test_hand_made_table():
+    """0: the same outcome twice (added up) and one that differs in reward (kept). 1: may end in 2 or pass on through 3.
+    2: an end that the table lets one leave, with a reward. 3: episodes both end in it and pass through it."""
+    mdp = TabularMDP.from_env(
+        table(
+            {
+                0: {0: [(0.25, 1, 0.0, False), (0.5, 1, 1.0, False), (0.25, 1, 0.0, False)]},
+                1: {0: [(0.5, 2, 5.0, True), (0.25, 3, 0.0, True), (0.25, 3, 0.0, False)]},
+                2: {0: [(1.0, 0, 7.0, False)]},
+                3: {0: [(1.0, 2, 5.0, True)]},
+            }
+        )
+    )
+    assert mdp.next_state[0, 0].tolist() == [1, 1, 0]
+    assert mdp.probability[0, 0].tolist() == [0.5, 0.5, 0.0]
+    assert mdp.reward[0, 0].tolist() == [0.0, 1.0, 0.0]
+    assert mdp.transition[0, 0].tolist() == [0, 1, 0, 0]  # added, not assigned
+    assert mdp.expected_reward[:, 0].tolist() == [0.5, 2.5, 0.0, 5.0]
+    assert mdp.terminal.tolist() == [False, False, True, False]
+    assert mdp.transition[1, 0].tolist() == [0, 0, 0.5, 0.5]
+    # A goal: the highest reward outside terminal states, 5 (not the 7 for leaving the end).
+    assert np.argwhere(mdp.success).tolist() == [[1, 0, 0], [3, 0, 0]]
+    assert (mdp.horizon, mdp.layout, mdp.actions, mdp.is_deterministic) == (None, None, ("0",), False)
+
+
+def test_corner_of_slippery_ice_adds_up():
+    """From tile 0, left: up and left both stay, down leads to tile 4."""
+    p = 0.6
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=p)
+    assert mdp.probability[0, 0].tolist() == pytest.approx([(1 - p) / 2 + p, (1 - p) / 2, 0])
+    assert mdp.next_state[0, 0].tolist() == [0, 4, 0]
+
+
+def test_dense_forms_are_sums_over_outcomes(env):
+    mdp = TabularMDP.from_env(env)
+    dense = np.zeros((mdp.num_states, mdp.num_actions, mdp.num_states))
+    reward = np.zeros((mdp.num_states, mdp.num_actions))
+    for s, a, k in np.ndindex(mdp.next_state.shape):
+        dense[s, a, mdp.next_state[s, a, k]] += mdp.probability[s, a, k]
+        reward[s, a] += mdp.probability[s, a, k] * mdp.reward[s, a, k]
+    np.testing.assert_allclose(mdp.transition, dense, rtol=1e-15)
+    np.testing.assert_allclose(mdp.expected_reward, reward, rtol=1e-14)
+
+
+def test_horizon_comes_from_the_spec():
+    assert TabularMDP.from_env(make_env("8x8")).horizon == gymnasium.spec("FrozenLake8x8-v1").max_episode_steps
+    assert TabularMDP.from_env(make_env("4x4", max_episode_steps=7)).horizon == 7
+    assert TabularMDP.from_env(make_env("CliffWalking-v1")).horizon is gymnasium.spec("CliffWalking-v1").max_episode_steps
+
+
+@pytest.mark.parametrize("env", ["4x4", "cliff", "taxi"], indirect=True)
+def test_moves_are_where_actions_lead(env):
+    """Without slip each move shifts (row, column) by `moves`, held back by the edge; Taxi's also by walls."""
+    mdp, inner = TabularMDP.from_env(env), env.unwrapped
+    taxi = hasattr(inner, "decode")
+    shape = (5, 5) if taxi else (len(mdp.layout), len(mdp.layout[0]))
+
+    def place(state):
+        return np.array(list(inner.decode(state))[:2] if taxi else divmod(state, shape[1]))
+
+    movers, held_back = set(), 0
+    for s, a in np.argwhere(mdp.reward[..., 0] > (-np.inf if taxi else -100)):  # a fall from the cliff leads to the start
+        here, there = place(s), place(mdp.next_state[s, a, 0])
+        if mdp.terminal[s]:
+            continue
+        if (there != here).any():
+            movers.add(int(a))
+        if (there != np.clip(here + mdp.moves[a], 0, np.array(shape) - 1)).any():
+            assert taxi and (there == here).all() and mdp.moves[a][0] == 0, "held back, but no wall stands to that side"
+            held_back += 1
+    assert movers == set(np.flatnonzero(mdp.moves.any(1)))
+    assert bool(held_back) == taxi
+
+
+def test_actions_are_named_in_the_environments_order(env):
+    mdp = TabularMDP.from_env(env)
+    assert len(mdp.actions) == len(set(mdp.actions)) == mdp.num_actions
+    assert mdp.moves.shape == (mdp.num_actions, 2)
+
+
+def test_success_is_reaching_the_goal(env):
+    """The goal of a lake is G, of the cliff walk the last tile, of the taxi the delivery, the only +20 of its table."""
+    mdp = TabularMDP.from_env(env)
+    if mdp.layout is not None:
+        goals = np.flatnonzero(np.array(list("".join(mdp.layout))) == "G")
+        expected = np.isin(mdp.next_state, goals) & mdp.terminated
+    else:
+        expected = mdp.reward == 20
+    expected &= ~mdp.terminal[:, None, None] & (mdp.probability > 0)
+    assert expected.any() and np.array_equal(mdp.success, expected)
+
+
+def test_layout_of_the_cliff():
+    env = make_env("CliffWalking-v1")
+    layout = TabularMDP.from_env(env).layout
+    letters = np.array([list(row) for row in layout])
+    assert np.array_equal(letters == "C", env.unwrapped._cliff)
+    assert "".join(layout).index("S") == env.unwrapped.start_state_index and layout[-1][-1] == "G"
+
+
+@pytest.mark.parametrize(
+    ("slip", "expected"),
+    [({}, True), ({"is_slippery": True}, False), ({"is_slippery": True, "success_rate": 1.0}, True)],
+)
+def test_is_deterministic(slip, expected):
+    mdp = TabularMDP.from_map(LAKES["4x4"], **slip)
+    assert mdp.is_deterministic is expected
+    assert ((mdp.probability > 0).sum(-1).max() == 1) is np.bool_(expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"discount": 1.1}, "1.1"),
+        ({"discount": -0.1}, "-0.1"),
+        ({"discount": float("nan")}, "nan"),
+        ({"reward": np.zeros((16, 4, 2))}, r"\(16, 4, 2\)"),
+        ({"start": np.ones(3) / 3}, r"\(3,\)"),
+        ({"start": np.full(16, 0.05)}, "start sums to 0.8"),
+        ({"probability": np.full((16, 4, 1), 0.5)}, "probability sums to 0.5"),
+    ],
+)
+def test_bad_arrays_are_refused(change, named):
+    with pytest.raises(ValueError, match=named):
+        replace(TabularMDP.from_map(LAKES["4x4"]), **change)
+
+
+@pytest.mark.parametrize("rate", [0, 1.5, float("nan")])
+def test_bad_success_rate_is_refused(rate):
+    with pytest.raises(ValueError, match=str(rate)):
+        TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=rate)
+
+
+def test_environment_without_a_table_is_refused():
+    with pytest.raises(ValueError, match="CartPole"):
+        TabularMDP.from_env(gymnasium.make("CartPole-v1"))

@@ -1,0 +1,372 @@
+"""The oracle, held to published facts, to its own equations and to independent plain computations."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from ift_gridworld import planning
+from ift_gridworld.envs import LAKES, make_env, random_map
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import (
+    evaluate_policy,
+    greedy,
+    occupancy,
+    optimal_policy,
+    optimal_success,
+    soft_value_iteration,
+    state_matrix,
+    success_probability,
+    time_limited_values,
+    value_iteration,
+)
+
+SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+OPEN = TabularMDP.from_map(("SFF", "FFF", "FFG"))  # no holes: every shortest way is as good as every other
+UNIFORM = np.full((16, 4), 0.25)
+LEFT = np.eye(4)[np.zeros(16, int)]  # never leaves the start of a lake without slip
+
+
+@pytest.fixture(params=[True, False], ids=["dense", "sparse"])
+def dense(request, monkeypatch):
+    """Run a test along both ways of holding a state-state matrix."""
+    monkeypatch.setattr(planning, "DENSE_STATES", 10**9 if request.param else 0)
+
+
+def tiny(outcomes, *, reward=(), discount=1.0, ends=()):
+    """A hand-made MDP without chance: outcomes[s][a] is the successor, reward {(s, a): r}, `ends` absorb."""
+    next_state = np.array(outcomes)[..., None]
+    amount = np.zeros(next_state.shape)
+    for (s, a), r in dict(reward).items():
+        amount[s, a, 0] = r
+    start = np.eye(len(outcomes))[0]
+    return TabularMDP(next_state, np.ones(next_state.shape), amount, np.isin(next_state, list(ends)), start, discount)
+
+
+def policies(mdp, *leading, seed=0):
+    return np.random.default_rng(seed).dirichlet(np.ones(mdp.num_actions), (*leading, mdp.num_states))
+
+
+def chain(mdp, policy):
+    """P[s, s'] of going on (not ending), E[s, s'] of ending in s', and the expected reward: loops over outcomes."""
+    on, end, reward = np.zeros((mdp.num_states,) * 2), np.zeros((mdp.num_states,) * 2), np.zeros(mdp.num_states)
+    for s, a, k in np.ndindex(mdp.next_state.shape):
+        p = policy[s, a] * mdp.probability[s, a, k]
+        if not mdp.terminal[s]:
+            (end if mdp.terminated[s, a, k] else on)[s, mdp.next_state[s, a, k]] += p
+            reward[s] += p * mdp.reward[s, a, k]
+    return on, end, reward
+
+
+# ---- published facts ----
+
+
+def test_published_optima():
+    lake8 = TabularMDP.from_map(LAKES["8x8"], is_slippery=True, discount=0.99)
+    undiscounted = replace(SLIPPERY, discount=1.0)
+    assert optimal_success(SLIPPERY) == pytest.approx(14 / 17, abs=1e-12)
+    assert value_iteration(undiscounted)[0] @ SLIPPERY.start == pytest.approx(14 / 17, abs=1e-11)
+    # These three are published with as many digits as stand here.
+    assert optimal_success(SLIPPERY, 100) == pytest.approx(0.74419, abs=5e-6)
+    assert optimal_success(lake8, 200) == pytest.approx(0.91322, abs=5e-6)
+    assert success_probability(lake8, optimal_policy(lake8), 200) == pytest.approx(0.863, abs=5e-4)
+
+
+# ---- optimal values ----
+
+
+@pytest.mark.parametrize(
+    ("name", "is_slippery", "discount"),
+    [
+        ("8x8", True, 0.99),
+        ("4x4", False, 0.9),
+        ("CliffWalking-v1", False, 1.0),
+        ("CliffWalking-v1", True, 0.95),
+        ("Taxi-v4", False, 0.9),
+    ],
+)
+def test_optimal_values_satisfy_bellmans_equations(name, is_slippery, discount):
+    """Q(s,a) = sum_s' P (r + gamma V(s') if the episode goes on), from the environment's own table; V = max_a Q."""
+    env = make_env(name, is_slippery=is_slippery)
+    mdp = TabularMDP.from_env(env, discount)
+    value, action_value = value_iteration(mdp)
+    expected = np.zeros_like(action_value)
+    for s, a in np.ndindex(expected.shape):
+        if not mdp.terminal[s]:
+            for p, successor, reward, ends in env.unwrapped.P[s][a]:
+                expected[s, a] += p * (reward + (0 if ends else discount * value[successor]))
+    scale = np.abs(value).max()  # sweeps stop at a change of 1e-13 of the largest value, so that its residual is no larger
+    np.testing.assert_allclose(action_value, expected, rtol=0, atol=1e-12 * max(1, scale))
+    np.testing.assert_allclose(value, action_value.max(-1), rtol=0, atol=1e-12 * max(1, scale))
+    np.testing.assert_array_equal(value[mdp.terminal], 0)
+    if discount < 1:
+        # Stopped at a change of 1e-13, the value itself is off by at most that over 1 - gamma.
+        np.testing.assert_allclose(evaluate_policy(mdp, optimal_policy(mdp)), value, rtol=0, atol=1e-12 * scale / (1 - discount))
+
+
+def test_no_policy_is_better_than_the_optimum():
+    """All 4^4 deterministic policies of a lake with four tiles to walk on, at once."""
+    mdp = TabularMDP.from_map(("SFH", "FFG"), is_slippery=True, discount=0.9)
+    walkable = np.flatnonzero(~mdp.terminal)
+    every = np.full((4 ** len(walkable), mdp.num_states, 4), 0.25)
+    for i, actions in enumerate(product(range(4), repeat=len(walkable))):
+        every[i, walkable] = np.eye(4)[list(actions)]
+    np.testing.assert_allclose(evaluate_policy(mdp, every).max(0), value_iteration(mdp)[0], rtol=1e-11, atol=1e-12)
+    assert success_probability(mdp, every).max() == pytest.approx(optimal_success(mdp), rel=1e-11)
+    # Within a horizon a policy that knows the clock is at least as good as every one that does not.
+    assert success_probability(mdp, every, 5).max() <= optimal_success(mdp, 5) + 1e-12
+
+
+def test_ties_are_shared_evenly():
+    policy = optimal_policy(OPEN)
+    assert policy[0].tolist() == [0, 0.5, 0.5, 0]  # down and right are equally short
+    assert policy[2].tolist() == [0, 1, 0, 0]  # in the last column only down is
+    assert policy[8].tolist() == [0.25] * 4  # the goal: nothing follows
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e6])
+def test_greedy_tells_rounding_from_a_difference(scale):
+    rows = scale * np.array([[[1, 1 + 1e-12, 0], [1, 1 + 1e-6, 0], [-1, -1 - 1e-12, -2]]])
+    assert greedy(rows).tolist() == [[[0.5, 0.5, 0], [0, 1, 0], [0.5, 0.5, 0]]]
+
+
+def test_time_limited_values_are_the_best_of_all_clock_knowing_policies():
+    """Every one of (2^2)^3 plans for three steps, on a chain with a small reward near and a large one far."""
+    mdp = tiny([[0, 1], [0, 2], [2, 2]], reward={(0, 0): 0.3, (1, 1): 1.0, (1, 0): 0.1}, discount=0.9, ends=[2])
+    best = np.full((4, 3), -np.inf)
+    for plan in product(product(range(2), repeat=2), repeat=3):
+        for steps, start in product(range(4), range(3)):
+            state, total = start, 0.0
+            for t in range(steps):
+                if state == 2:
+                    break
+                total += 0.9**t * mdp.reward[state, plan[t][state], 0]
+                state = mdp.next_state[state, plan[t][state], 0]
+            best[steps, start] = max(best[steps, start], total)
+    np.testing.assert_allclose(time_limited_values(mdp, 3), best, rtol=1e-14)
+
+
+@pytest.mark.parametrize("horizon", [1, 6, 30])
+def test_with_a_reward_of_one_at_the_goal_success_is_undiscounted_return(horizon):
+    undiscounted = replace(SLIPPERY, discount=1.0)
+    limited = time_limited_values(undiscounted, horizon)[horizon] @ SLIPPERY.start
+    assert optimal_success(SLIPPERY, horizon) == pytest.approx(limited, rel=1e-12)
+    value = evaluate_policy(undiscounted, UNIFORM) @ SLIPPERY.start
+    assert success_probability(SLIPPERY, UNIFORM) == pytest.approx(value, rel=1e-12)
+
+
+# ---- a policy's values and visits ----
+
+
+@pytest.mark.parametrize("is_slippery", [False, True])
+def test_evaluation_equals_a_truncated_simulation(is_slippery, dense):
+    """V = sum_t gamma^t P^t r by matrix powers; what is cut off is below gamma^T / (1 - gamma) = 1e-17."""
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=is_slippery, discount=0.9)
+    for policy in policies(mdp, 3):
+        on, _, reward = chain(mdp, policy)
+        expected, term = np.zeros(16), reward
+        for t in range(400):
+            expected += 0.9**t * term
+            term = on @ term
+        np.testing.assert_allclose(evaluate_policy(mdp, policy), expected, rtol=1e-11, atol=1e-14)
+
+
+@pytest.mark.parametrize("discount", [1.0, 0.8])
+@pytest.mark.parametrize("horizon", [0, 1, 7, 40, None])
+def test_occupancy_and_success_equal_explicit_powers(horizon, discount, dense):
+    """Step by step, an end counted once, on entry; no limit is 5000 steps, where the walking mass is below 1e-100."""
+    for policy in policies(SLIPPERY, 2):
+        on, end, _ = chain(SLIPPERY, policy)
+        walking, visits, success = SLIPPERY.start, SLIPPERY.start.copy(), 0.0
+        for t in range(5000 if horizon is None else horizon):
+            success += (walking @ end)[15]
+            visits += discount ** (t + 1) * (walking @ on + walking @ end)
+            walking = walking @ on
+        actual = occupancy(SLIPPERY, policy, discount=discount, horizon=horizon)
+        np.testing.assert_allclose(actual, visits, rtol=1e-10, atol=1e-14)
+        assert success_probability(SLIPPERY, policy, horizon) == pytest.approx(success, rel=1e-10, abs=1e-15)
+        if discount == 1:
+            assert actual[15] == pytest.approx(success, rel=1e-10, abs=1e-15)
+
+
+def test_return_is_occupancy_times_reward(dense):
+    """sum_s d(s) sum_a pi(a|s) r(s,a) = V(start), and undiscounted visits of the goal are the probability of success."""
+    for policy in policies(SLIPPERY, 3):
+        visits = occupancy(SLIPPERY, policy)
+        earned = np.sum(visits[:, None] * policy * SLIPPERY.expected_reward)
+        assert earned == pytest.approx(evaluate_policy(SLIPPERY, policy) @ SLIPPERY.start, rel=1e-11)
+        plain = occupancy(SLIPPERY, policy, discount=1.0)
+        assert plain[15] == pytest.approx(success_probability(SLIPPERY, policy), rel=1e-11)
+        assert plain[SLIPPERY.terminal].sum() == pytest.approx(1, rel=1e-11)  # every episode ends somewhere, once
+
+
+def test_several_starts_and_long_horizons(dense):
+    mdp = TabularMDP.from_map(("SFFS", "HGFF", "FFSG"), is_slippery=True)
+    visits = occupancy(mdp, policies(mdp), discount=1.0, horizon=0)
+    np.testing.assert_array_equal(visits, mdp.start)
+    unlimited, long = (success_probability(mdp, policies(mdp), h) for h in (None, 10_000))
+    assert long == pytest.approx(unlimited, rel=1e-12)
+
+
+def test_leading_dimensions_are_policies_side_by_side(dense):
+    many = policies(SLIPPERY, 2, 3)
+    for function in (
+        evaluate_policy,
+        occupancy,
+        success_probability,
+        state_matrix,
+        lambda mdp, p: occupancy(mdp, p, discount=1.0, horizon=9),
+        lambda mdp, p: success_probability(mdp, p, 9),
+    ):
+        together = function(SLIPPERY, many)
+        assert together.shape[:2] == (2, 3)
+        for i in np.ndindex(2, 3):
+            np.testing.assert_allclose(together[i], function(SLIPPERY, many[i]), rtol=1e-11, atol=1e-15)
+
+
+def test_dense_equals_sparse(monkeypatch):
+    """On lakes without slip random deterministic policies walk in circles, among other things."""
+    for seed in range(10):
+        mdp = TabularMDP.from_map(random_map((4, 5), seed=seed, frozen=0.7), is_slippery=bool(seed % 2), discount=1.0)
+        rows = np.eye(4)[np.random.default_rng(seed).integers(0, 4, (6, mdp.num_states))]
+        results = []
+        for states in (10**9, 0):
+            monkeypatch.setattr(planning, "DENSE_STATES", states)
+            results.append(
+                [
+                    evaluate_policy(mdp, rows),
+                    success_probability(mdp, rows),
+                    success_probability(mdp, rows, 11),
+                    occupancy(mdp, rows, discount=0.9),
+                    occupancy(mdp, rows, discount=1.0, horizon=11),
+                ]
+            )
+        for one, two in zip(*results, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-11, atol=1e-14)
+
+
+def test_state_matrix_is_the_sum_over_actions():
+    policy = policies(SLIPPERY)
+    expected = np.zeros((16, 16))
+    for s, a, k in np.ndindex(SLIPPERY.next_state.shape):
+        expected[s, SLIPPERY.next_state[s, a, k]] += policy[s, a] * SLIPPERY.probability[s, a, k]
+    np.testing.assert_allclose(state_matrix(SLIPPERY, policy), expected, rtol=1e-13, atol=1e-16)
+
+
+# ---- undiscounted policies that walk for ever ----
+
+
+def test_walking_for_ever_is_worth_nothing_where_it_is_free(dense):
+    mdp = TabularMDP.from_map(LAKES["4x4"], discount=1.0)
+    assert success_probability(mdp, LEFT) == 0
+    assert not evaluate_policy(mdp, LEFT).any()
+    assert occupancy(mdp, LEFT, horizon=9)[0] == 10
+    with pytest.raises(ValueError, match="infinite"):
+        occupancy(mdp, LEFT)
+    assert occupancy(mdp, LEFT, discount=0.5)[0] == pytest.approx(2)  # 1 + 1/2 + 1/4 + …
+
+
+def test_part_of_the_mass_walking_for_ever(dense):
+    """0 goes to 1, which leads to itself alone, with probability 0.3, else to the goal 2."""
+    mdp = tiny([[1, 2], [1, 1], [2, 2]], reward={(0, 1): 1.0}, ends=[2])
+    policy = np.array([[0.3, 0.7], [0.5, 0.5], [0.5, 0.5]])
+    assert success_probability(mdp, policy) == pytest.approx(0.7, rel=1e-14)
+    np.testing.assert_allclose(evaluate_policy(mdp, policy), [0.7, 0, 0], rtol=1e-14)
+    with pytest.raises(ValueError, match="infinite"):
+        occupancy(mdp, policy)
+    # A loop that cannot be reached does no harm: visits are finite.
+    np.testing.assert_allclose(occupancy(mdp, np.array([[0, 1.0], [0.5, 0.5], [0.5, 0.5]])), [1, 0, 1], atol=1e-15)
+
+
+def test_walking_for_ever_at_a_price_is_an_error(dense):
+    mdp = TabularMDP.from_env(make_env("CliffWalking-v1"), 1.0)
+    stay = np.eye(4)[np.full(mdp.num_states, mdp.actions.index("left"))]
+    with pytest.raises(ValueError, match="infinite"):
+        evaluate_policy(mdp, stay)
+    np.testing.assert_allclose(evaluate_policy(replace(mdp, discount=0.9), stay)[36], -1 / (1 - 0.9))  # -1 a step
+    # Where no policy ever ends, the best values fall for ever as well.
+    endless = tiny([[0, 1], [1, 0]], reward={(0, 0): -1.0, (0, 1): -1.0, (1, 0): -1.0, (1, 1): -1.0})
+    with pytest.raises(ValueError, match="100 sweeps with discount 1"):
+        value_iteration(endless, max_sweeps=100)
+
+
+# ---- the exact solution of RLHF ----
+
+
+def regularised(mdp, policy, reference, beta):
+    """E[sum gamma^t (r - beta KL(pi || reference))] from every state, by one linear solve."""
+    on, _, reward = chain(mdp, policy)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        kl = np.where(policy > 0, policy * np.log(policy / reference), 0).sum(-1)
+    return np.linalg.solve(np.eye(mdp.num_states) - mdp.discount * on, reward - beta * np.where(mdp.terminal, 0, kl))
+
+
+@pytest.mark.parametrize("beta", [0.01, 0.1, 1.0])
+@pytest.mark.parametrize("is_slippery", [False, True])
+def test_soft_value_iteration_solves_the_rlhf_objective(is_slippery, beta):
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=is_slippery, discount=0.95)
+    reference = policies(mdp, seed=1)
+    value, policy = soft_value_iteration(mdp, reference, beta)
+    # Stopped at a change of 1e-13, the value is off by at most 1e-13 / (1 - gamma).
+    np.testing.assert_allclose(regularised(mdp, policy, reference, beta), value, rtol=0, atol=1e-11)
+    random = np.random.default_rng(0)
+    for size in (1e-3, 0.03, 1.0):
+        for _ in range(20):
+            other = policy * np.exp(size * random.normal(size=policy.shape))
+            other /= other.sum(-1, keepdims=True)
+            worse = regularised(mdp, other, reference, beta)
+            assert (worse <= value + 1e-11).all() and worse @ mdp.start < value @ mdp.start
+    # The closed form: V(s) = beta log sum_a ref exp(Q / beta), pi = ref exp((Q - V) / beta).
+    action_value = mdp.expected_reward + mdp.discount * np.where(mdp.terminated, 0, value[mdp.next_state] * mdp.probability).sum(-1)
+    walkable = ~mdp.terminal
+    ratio = (action_value - value[:, None])[walkable] / beta
+    np.testing.assert_allclose(policy[walkable], reference[walkable] * np.exp(ratio), rtol=1e-8)  # 1e-11 / beta, exponentiated
+    np.testing.assert_allclose((reference[walkable] * np.exp(ratio)).sum(-1), 1, rtol=1e-8)
+
+
+def test_soft_optimum_tends_to_the_hard_one():
+    """V - beta log(A) / (1 - gamma) <= V_beta <= V: the best policy pays at most log A nats a step to the uniform one."""
+    value, best = value_iteration(SLIPPERY)[0], optimal_policy(SLIPPERY) > 0
+    for beta in (1e-3, 1e-5):
+        soft, policy = soft_value_iteration(SLIPPERY, UNIFORM, beta)
+        assert (soft <= value + 1e-11).all()
+        assert (soft >= value - beta * np.log(4) / (1 - SLIPPERY.discount)).all()
+    assert (policy[best].sum() - best.any(-1).sum()) == pytest.approx(0, abs=1e-9)
+
+
+def test_soft_optimum_tends_to_the_reference():
+    """0 <= Q, V <= 1 on a lake, so |log(pi / ref)| <= 1 / beta; Hoeffding's lemma bounds what is gained a step by 1 / (8 beta)."""
+    reference = policies(SLIPPERY, seed=2)
+    plain = evaluate_policy(SLIPPERY, reference)
+    for beta in (1e2, 1e5):
+        soft, policy = soft_value_iteration(SLIPPERY, reference, beta)
+        assert np.abs(np.log(policy / reference)).max() <= 1 / beta + 1e-13
+        rounding = 1e-15 * beta / (1 - SLIPPERY.discount)  # V is beta times a logarithm that is tiny
+        assert (soft >= plain - rounding).all()
+        assert (soft <= plain + 1 / (8 * beta * (1 - SLIPPERY.discount)) + rounding).all()
+
+
+def test_what_the_reference_never_does_stays_undone():
+    reference = np.tile([0.0, 0.5, 0.5, 0.0], (16, 1))
+    policy = soft_value_iteration(TabularMDP.from_map(LAKES["4x4"]), reference, 0.05)[1]
+    assert not policy[:, [0, 3]].any()
+    np.testing.assert_allclose(policy.sum(-1), 1, rtol=1e-14)
+
+
+# ---- what has no meaning is refused ----
+
+
+@pytest.mark.parametrize("beta", [0, -1.0])
+def test_beta_must_be_positive(beta):
+    with pytest.raises(ValueError, match=str(beta)):
+        soft_value_iteration(SLIPPERY, UNIFORM, beta)
+
+
+@pytest.mark.parametrize("function", [evaluate_policy, occupancy, success_probability])
+def test_what_is_no_policy_is_refused(function):
+    with pytest.raises(ValueError, match=r"\(4, 16\).*\(16, 4\)"):
+        function(SLIPPERY, UNIFORM.T)
+    for wrong in (2 * UNIFORM, UNIFORM + [0.5, -0.5, 0, 0]):
+        with pytest.raises(ValueError, match="distributions"):
+            function(SLIPPERY, wrong)
