@@ -20,15 +20,17 @@ import tyro
 if TYPE_CHECKING:
     import torch
 
-    from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import Settings
     from ift_gridworld.records import Lake, Record
     from ift_gridworld.rendering.studio import Studio
     from ift_gridworld.training import Run
+    from ift_gridworld.trajectories import Batch
 
 
 @dataclass(frozen=True)
 class Args:
+    """The command line."""
+
     method: str = "ift"
     """sft, ppo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; or all."""
     map: str = "two-paths"
@@ -236,14 +238,14 @@ def prepare_folder(folder: Path) -> None:
 
 
 def make_record(run: Run, lake: Lake, args: Args) -> Record:
+    import numpy as np
+
     from ift_gridworld.methods import METHODS
     from ift_gridworld.records import Record, versions
 
-    def steps(batch):  # noqa: ANN001, ANN202
+    def steps(batch: Batch) -> list[list[int]]:
         counted = batch.mask[0]
         return [[int(s), int(a)] for s, a in zip(batch.states[0][counted], batch.actions[0][counted], strict=True)]
-
-    import numpy as np
 
     kind = METHODS[run.method]
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any
 
 from ift_gridworld.envs import register as _register
-
 from ift_gridworld.version import __version__
-__all__ = ["METHODS", "TabularMDP", "make_env", "train"]
+
+__all__ = ["METHODS", "TabularMDP", "__version__", "make_env", "train"]
 
 _HOME = {"METHODS": "methods", "TabularMDP": "mdp", "make_env": "envs", "train": "training"}
 

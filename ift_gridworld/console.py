@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -24,7 +25,10 @@ def results(records: Sequence[Record]) -> Table:
     horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
     optimum = first.optimum["success"]
     slip = f", slippery ({first.lake.success_rate:.3g} as intended)" if first.lake.is_slippery else ""
-    table = Table(title=f"{first.lake.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]", title_justify="left")
+    table = Table(
+        title=f"{first.lake.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
+        title_justify="left",
+    )
     table.add_column("method")
     for heading in (f"success{horizon}", "regret", "distance to optimal"):
         table.add_column(heading, justify="right")
@@ -41,7 +45,7 @@ def results(records: Sequence[Record]) -> Table:
     return table
 
 
-def _interval(values) -> str:  # noqa: ANN001
+def _interval(values: np.ndarray) -> str:
     mean, low, high = mean_interval(values)
     return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
 

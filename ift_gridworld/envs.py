@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -35,7 +35,7 @@ class LakeEnv(FrozenLakeEnv):
     Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
     """
 
-    metadata = {
+    metadata: ClassVar[dict[str, Any]] = {
         "render_modes": ["human", "ansi", "rgb_array"] if importlib.util.find_spec("pygame") else ["ansi"],
         "render_fps": 4,
     }

@@ -63,7 +63,9 @@ class TabularMDP:
             raise ValueError(f"discount is {self.discount}; allowed: [0, 1]")
         shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
         if len(shapes) != 1 or self.next_state.ndim != 3:
-            raise ValueError(f"next_state, probability, reward and terminated have shapes {sorted(shapes)}; all must be [S, A, K]")
+            raise ValueError(
+                f"next_state, probability, reward and terminated have shapes {sorted(shapes)}; all must be [S, A, K]"
+            )
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
         for name, total in (("probability", self.probability.sum(-1)), ("start", self.start.sum(-1))):

@@ -22,8 +22,8 @@ from ift_gridworld.log_probs import action_log_probs, entropy, kl_divergence, ma
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import success_probability
 from ift_gridworld.policies import Policy
-from ift_gridworld.residual import OUTCOMES, PREDICTIONS, Windows, lake_successor, residual_embeddings
-from ift_gridworld.trajectories import Batch, Trajectories, Walkers, label_pairs, sample_episodes
+from ift_gridworld.residual import OUTCOMES, PREDICTIONS, Successor, Windows, lake_successor, residual_embeddings
+from ift_gridworld.trajectories import Batch, Trajectories, Walkers, sample_episodes
 
 REWARDS = ("env", "preference")
 KL_KINDS = ("k1", "k2", "k3")
@@ -185,7 +185,7 @@ class SFT(Method):
         return self.problem.demonstrations
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
-        return losses.sft_loss(action_log_probs(self.policy(batch.states), batch.actions), batch.mask).mean(-1)
+        return losses.sft_loss(self.policy.log_probs(batch.states, batch.actions), batch.mask).mean(-1)
 
 
 class IFT(SFT):
@@ -194,11 +194,9 @@ class IFT(SFT):
     title = "IFT · intuitive fine-tuning"
 
     @cached_property
-    def successor(self):  # noqa: ANN202
+    def successor(self) -> Successor:
         settings = self.settings
-        return lake_successor(
-            self.problem.mdp, self.policy.embed, prediction=settings.prediction, outcome=settings.outcome
-        )
+        return lake_successor(self.problem.mdp, self.policy.embed, prediction=settings.prediction, outcome=settings.outcome)
 
     @cached_property
     def windows(self) -> Windows | None:
@@ -210,11 +208,10 @@ class IFT(SFT):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings
         if self.windows is not None:
-            logits = self.windows.logits(self.policy, self.successor, mixing=s.mixing)
+            logp = self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=s.mixing)
         else:
             mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=s.mixing)
-            logits = self.policy.logits(mixed)
-        logp = action_log_probs(logits, batch.actions)
+            logp = action_log_probs(self.policy.logits(mixed), batch.actions)
         return losses.ift_loss(
             logp, batch.mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
         ).mean(-1)
@@ -312,9 +309,7 @@ class OnlineDPO(DPO):
     def _chosen(self) -> Answers:
         """As many copies of the chosen answers as there are seeds."""
         chosen, population = self.problem.chosen, self.policy.population
-        return self._answers(
-            Batch(*(getattr(chosen, f.name).expand(population, -1, -1) for f in fields(Batch)))
-        )
+        return self._answers(Batch(*(getattr(chosen, f.name).expand(population, -1, -1) for f in fields(Batch))))
 
     def batch(self, step: int) -> tuple[Answers, Answers]:
         count = self.problem.chosen.states.shape[1]
@@ -373,7 +368,10 @@ class TDPO(PairMethod):
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """A batch of on-policy steps, [N, B, T], with all that PPO compares them with."""
+    """A batch of on-policy steps, [N, B, T], with all that PPO compares them with.
+
+    `advantage` is already centred and scaled over each seed's steps.
+    """
 
     steps: Trajectories
     logp: Float[Tensor, "N B T"]
@@ -419,12 +417,12 @@ class PPO(Method):
         table = torch.as_tensor(self.policy.probabilities())
         reference = self.reference  # frozen before the first update
         steps = self._walkers.walk(table, settings.segment)
-        logp = action_log_probs(self.policy(steps.states), steps.actions)
+        logp = self.policy.log_probs(steps.states, steps.actions)
         reward = steps.reward.to(logp.dtype)
         if self.learned_reward is not None:
             index = steps.states * self.problem.mdp.num_actions + steps.actions
             reward = self.learned_reward.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
-        reference_logp = action_log_probs(reference(steps.states), steps.actions)
+        reference_logp = reference.log_probs(steps.states, steps.actions)
         reward = reward - self.beta * losses.kl_estimate(logp, reference_logp, kind=settings.kl_kind)
         value, following = self.critic(steps.states)[..., 0], self.critic(steps.next_states)[..., 0]
         # A clock that runs out is no end of the world: what would have followed is folded into the reward.
@@ -433,18 +431,19 @@ class PPO(Method):
         advantage = losses.generalized_advantage_estimate(
             reward, torch.cat([value, following[..., -1:]], -1), onward, lam=settings.lam
         )
-        return Rollouts(steps, logp, value, advantage, advantage + value)
+        centred = advantage - advantage.mean((1, 2), keepdim=True)
+        # The floor keeps a batch without any reward from being blown up to unit noise.
+        scaled = centred / (advantage.std((1, 2), keepdim=True) + 1e-3)
+        return Rollouts(steps, logp, value, scaled, advantage + value)
 
     def loss(self, batch: Rollouts) -> Float[Tensor, " N"]:  # type: ignore[override]
         settings, steps = self.settings, batch.steps
-        logits = self.policy(steps.states)
-        logp = action_log_probs(logits, steps.actions)
-        spread = batch.advantage.std((1, 2), keepdim=True)
-        advantage = (batch.advantage - batch.advantage.mean((1, 2), keepdim=True)) / (spread + 1e-3)
-        surrogate = losses.ppo_clip_loss(logp, batch.logp, advantage, steps.mask, clip=settings.clip)
+        logp = self.policy.log_probs(steps.states, steps.actions)
+        surrogate = losses.ppo_clip_loss(logp, batch.logp, batch.advantage, steps.mask, clip=settings.clip)
         value = self.critic(steps.states)[..., 0]
         critic = losses.value_loss(value, batch.value, batch.target, steps.mask, clip=settings.clip)
-        return (surrogate + critic - settings.entropy_bonus * entropy(logits)).mean((1, 2))
+        spread = self.policy.per_state(steps.states, entropy)
+        return (surrogate + critic - settings.entropy_bonus * spread).mean((1, 2))
 
 
 def train_reward_model(

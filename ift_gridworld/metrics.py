@@ -25,9 +25,14 @@ from ift_gridworld.planning import (
 class Steps(Protocol):
     """A `trajectories.Batch` on the CPU, by shape alone: measuring needs no torch."""
 
-    states: Any
-    actions: Any
-    mask: Any
+    @property
+    def states(self) -> Any: ...
+
+    @property
+    def actions(self) -> Any: ...
+
+    @property
+    def mask(self) -> Any: ...
 
 
 MEASURES: dict[str, str] = {

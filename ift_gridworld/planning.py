@@ -205,7 +205,6 @@ def _goal(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
     return np.sum(mdp.probability * mdp.success, -1)
 
 
-
 class _Chain:
     """The Markov chains that a batch of policies makes of an MDP, over the outcomes that do not end the episode.
 

@@ -10,13 +10,15 @@ Both policies embed a tile as its one-hot vector, D = S. The first dimension bel
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+from ift_gridworld.log_probs import action_log_probs
 
 
 class Policy(nn.Module):
@@ -49,20 +51,41 @@ class Policy(nn.Module):
         return torch.nn.functional.one_hot(states, self.num_states).to(dtype)
 
     def forward(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch A"]:
-        """`logits(embed(states))`; where steps outnumber states, each state is computed once and looked up."""
-        if states.shape[1:].numel() <= self.num_states:
-            return self.logits(self.embed(states))
-        table = self.logits(self.embed(torch.arange(self.num_states, device=states.device)[None]))
-        index = states.expand(self.population, *states.shape[1:]).flatten(1)
-        # Picked by a gather: its backward pass adds up much faster than that of indexing.
-        picked = table.gather(1, index[..., None].expand(-1, -1, self.num_actions))
-        return picked.reshape(self.population, *states.shape[1:], -1)
+        """`logits(embed(states))`, of every step."""
+        return self.per_state(states, lambda logits: logits)
+
+    def log_probs(self, states: Int[Tensor, "#N *batch"], actions: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch"]:
+        """log pi(a|s) of every step, in nats."""
+        if self._few(states):
+            return action_log_probs(self.logits(self.embed(states)), actions)
+        table = torch.log_softmax(self._table(), -1).flatten(1)
+        return self._look_up(table, states * self.num_actions + actions)
+
+    def per_state(self, states: Int[Tensor, "#N *batch"], measure: Callable[[Tensor], Tensor]) -> Tensor:
+        """`measure(logits)` of every step, [N, *batch, ...]; where steps outnumber states, of each state once, looked up."""
+        if self._few(states):
+            return measure(self.logits(self.embed(states)))
+        return self._look_up(measure(self._table()), states)
+
+    def _few(self, states: Tensor) -> bool:
+        return states.shape[1:].numel() <= self.num_states
+
+    def _table(self) -> Float[Tensor, "N S A"]:
+        device = next(self.parameters()).device
+        return self.logits(self.embed(torch.arange(self.num_states, device=device)[None]))
+
+    def _look_up(self, table: Float[Tensor, "N X *rest"], index: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch *rest"]:
+        """table[n, index[n]], by a gather: its backward pass adds up much faster than that of indexing."""
+        flat = index.expand(self.population, *index.shape[1:]).flatten(1)
+        rest = table.shape[2:]
+        if rest:
+            flat = flat.reshape(*flat.shape, *[1] * len(rest)).expand(-1, -1, *rest)
+        return table.gather(1, flat).reshape(self.population, *index.shape[1:], *rest)
 
     @torch.no_grad()
     def probabilities(self) -> Float[np.ndarray, "N S A"]:
         """The state-action matrix T_theta(a|s) of every member, in float64."""
-        states = torch.arange(self.num_states, device=next(self.parameters()).device)[None]
-        return torch.softmax(self.logits(self.embed(states)).double(), -1).cpu().numpy()
+        return torch.softmax(self._table().double(), -1).cpu().numpy()
 
     def _each(self, embeddings: Tensor, weight: Float[Tensor, "N D H"]) -> Tensor:
         """Each member's matrix applied to its own (or the shared) embeddings."""

@@ -118,12 +118,14 @@ class Windows:
             unique.clamp(min=0)[None], torch.cat([arrives, torch.ones_like(arrives)], -1)[None], place.reshape(states.shape)
         )
 
-    def logits(self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False) -> Tensor:
-        """Second-pass logits [N, B, T, A] of every step of the batch."""
+    def log_probs(
+        self, policy: Embedded, actions: Int[Tensor, "1 B T"], successor: Successor, *, mixing: float, live: bool = False
+    ) -> Float[Tensor, "N B T"]:
+        """Second-pass log pi(a|s) of every step of the batch."""
         mixed = residual_embeddings(policy, self.states, self.mask, successor, mixing=mixing, live=live)
-        distinct = policy.logits(mixed[..., 1, :])  # [N, U, A]
-        place = self.place.flatten()[None, :, None].expand(distinct.shape[0], -1, distinct.shape[-1])
-        return distinct.gather(1, place).reshape(distinct.shape[0], *self.place.shape[1:], distinct.shape[-1])
+        distinct = torch.log_softmax(policy.logits(mixed[..., 1, :]), -1)  # [N, U, A]
+        index = (self.place * distinct.shape[-1] + actions).flatten(1).expand(distinct.shape[0], -1)
+        return distinct.flatten(1).gather(1, index).reshape(-1, *actions.shape[1:])
 
 
 def predicted_distribution(

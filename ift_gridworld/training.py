@@ -102,8 +102,13 @@ def train(
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if pairs is None else pairs
-    data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
-    problem = Problem(mdp, *data, generators(seed, policy.population), device)
+    shared = {"demonstrations": shown, "chosen": chosen, "rejected": rejected}
+    problem = Problem(
+        mdp=mdp,
+        generators=generators(seed, policy.population),
+        device=device,
+        **{name: batch[None].to(device) for name, batch in shared.items()},
+    )
 
     keep = snapshot_steps(updates, settings.snapshots)
     taken, policies, losses = [0], [policy.probabilities()], []

@@ -242,8 +242,8 @@ def detour(mdp: TabularMDP) -> list[int]:
     # The actions of an optimal way to each (state, state before it): a wrong turn may lead back along one way and not along
     # another.
     ways: dict[tuple[int, int], list[int]] = {(start, start): []}
-    queue, turns = deque(ways), []
-    expanded: set[int] = set()
+    queue, expanded = deque(ways), set()
+    turns: list[tuple[float, int, int, int, int]] = []  # a heap: minus the best return, steps before, edge, action
     while queue:
         before, state = edge = queue.popleft()
         way = ways[edge]

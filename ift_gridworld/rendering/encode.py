@@ -17,7 +17,7 @@ APART = 10  # colours of the palette differ by at least this much: nearer ones w
 
 
 def shared_palette(samples: Sequence[Image.Image]) -> Image.Image:
-    """A palette for the whole film: the commonest colours of some of its frames to the letter, then others that cover the rest."""
+    """A palette for the whole film: the commonest colours of some frames to the letter, then others that cover the rest."""
     pixels = np.concatenate([np.asarray(sample)[::2, ::2].reshape(-1, 3) for sample in samples]).astype(np.uint32)
     packed = (pixels[:, 0] << 16) | (pixels[:, 1] << 8) | pixels[:, 2]
     colours, counts = np.unique(packed, return_counts=True)
@@ -84,7 +84,9 @@ def write_mp4(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     try:
         import imageio_ffmpeg
     except ModuleNotFoundError:
-        raise ValueError("format mp4 needs the extra [video]: pip install 'ift-gridworld[video]'; allowed without: gif") from None
+        raise ValueError(
+            "format mp4 needs the extra [video]: pip install 'ift-gridworld[video]'; allowed without: gif"
+        ) from None
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part.mp4")
     writer = None

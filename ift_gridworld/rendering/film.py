@@ -84,7 +84,7 @@ class MethodFilm:
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         self.curves = [
             _Curve(self, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
-            _Curve(self, distance, "distance", "distance to the optimal policy (mean squared)", theme.distance, None),
+            _Curve(self, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
         ]
         success.tick_params(labelbottom=False)
         distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
@@ -105,11 +105,14 @@ class MethodFilm:
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
         self.tiles = maps.Tiles(ax, layout, walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
-        for steps, colour, inset, dashed in ((record.rejected, theme.rejected, 0.135, True), (record.shown, theme.shown, 0.075, False)):
+        for steps, colour, inset, dashed in (
+            (record.rejected, theme.rejected, 0.135, True),
+            (record.shown, theme.shown, 0.075, False),
+        ):
             for artist in maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artists:
                 self.moves(artist)
         width = len(layout[0])
-        for s in np.flatnonzero(self.mdp.start):
+        for s in map(int, np.flatnonzero(self.mdp.start)):
             self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
         self.arrows = maps.Arrows(ax, layout, self.mdp.moves, walkable, theme)
         self.moves(self.arrows.artist)
@@ -145,12 +148,13 @@ class MethodFilm:
         if self.predictions is not None:
             entries.append("predicted")
         entries.append("hole")
+        mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
             "arrow": "probability\nof a move",
             "visits": "visits: none to\nonce an episode",
             "shown": self._shown(),
             "rejected": "rejected path",
-            "predicted": f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing'):g}" if self.predictions else "",
+            "predicted": mixed,
             "hole": "hole",
         }
         maps.prepare_axes(ax, 6, 6)

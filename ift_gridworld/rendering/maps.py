@@ -68,7 +68,9 @@ class Tiles:
         shown: [S], which tiles are coloured; the others stay as the lake has them.
     """
 
-    def __init__(self, ax: Axes, layout: tuple[str, ...], shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
+    def __init__(
+        self, ax: Axes, layout: tuple[str, ...], shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize
+    ) -> None:
         width = len(layout[0])
         self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
         corner = np.stack([self.shown % width, self.shown // width], -1)[:, None]
@@ -89,7 +91,9 @@ class Arrows:
         where: [S], tiles that get arrows.
     """
 
-    def __init__(self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme) -> None:
+    def __init__(
+        self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+    ) -> None:
         width = len(layout[0])
         self.tiles, self.moving = np.flatnonzero(where), np.flatnonzero(np.abs(moves).sum(1))
         self.centre = np.stack([self.tiles % width, self.tiles // width], -1) + 0.5
@@ -115,7 +119,16 @@ class Arrows:
 class Outlines:
     """An inset outline around each of some tiles, as "shown by the human"; static."""
 
-    def __init__(self, ax: Axes, layout: tuple[str, ...], tiles: Int[np.ndarray, " n"], colour: str, *, inset: float, dashed: bool = False) -> None:
+    def __init__(
+        self,
+        ax: Axes,
+        layout: tuple[str, ...],
+        tiles: Int[np.ndarray, " n"],
+        colour: str,
+        *,
+        inset: float,
+        dashed: bool = False,
+    ) -> None:
         width = len(layout[0])
         self.artists = []
         for s in np.unique(tiles):
@@ -176,7 +189,7 @@ class Number:
 
     FONT = FontProperties(weight="bold")
     UNIT = 100.0  # points at which glyphs are kept
-    _glyphs: ClassVar[dict[str, tuple[Path, float]]] = {}
+    _glyphs: ClassVar[dict[str, tuple[np.ndarray, np.ndarray, float]]] = {}  # outline, codes, advance
 
     def __init__(self, figure: Figure, x: float, y: float, *, size: float, colour: str, align: str = "left") -> None:
         width, height = figure.get_size_inches()
@@ -189,23 +202,27 @@ class Number:
     def update(self, text: str) -> None:
         glyphs, pen, parts = [], 0.0, []
         for letter in text:
-            path, advance = self._glyph(letter)
-            glyphs.append(path.codes)
-            parts.append(path.vertices + [pen, 0])
+            outline, codes, advance = self._glyph(letter)
+            glyphs.append(codes)
+            parts.append(outline + np.array([pen, 0.0]))
             pen += advance
         vertices = np.concatenate(parts) - [pen if self.align == "right" else 0.0, 0.0]
         self.artist.set_path(Path(vertices, np.concatenate(glyphs)))
 
     @classmethod
-    def _glyph(cls, letter: str) -> tuple[Path, float]:
+    def _glyph(cls, letter: str) -> tuple[np.ndarray, np.ndarray, float]:
         if letter not in cls._glyphs:
-            bar = [TextPath((0, 0), text, size=cls.UNIT, prop=cls.FONT) for text in ("||", f"|{letter}|")]
-            advance = float(np.ptp(bar[1].vertices[:, 0]) - np.ptp(bar[0].vertices[:, 0]))
-            if letter.isspace():
-                cls._glyphs[letter] = Path(np.zeros((0, 2)), np.zeros(0, Path.code_type)), advance
-            else:
-                cls._glyphs[letter] = TextPath((0, 0), letter, size=cls.UNIT, prop=cls.FONT), advance
+            apart, together = (cls._outline(text) for text in (f"|{letter}|", "||"))
+            advance = float(np.ptp(apart[0][:, 0]) - np.ptp(together[0][:, 0]))
+            cls._glyphs[letter] = (*cls._outline(letter), advance)
         return cls._glyphs[letter]
+
+    @classmethod
+    def _outline(cls, text: str) -> tuple[np.ndarray, np.ndarray]:
+        if text.isspace():  # which TextPath cannot draw
+            return np.zeros((0, 2)), np.zeros(0, Path.code_type)
+        path = TextPath((0, 0), text, size=cls.UNIT, prop=cls.FONT)
+        return np.asarray(path.vertices), np.asarray(path.codes)
 
 
 def _closed(polygons: Float[np.ndarray, "n k 2"]) -> Path:
