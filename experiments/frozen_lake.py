@@ -13,9 +13,9 @@ import os
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-import tyro
+from ift_gridworld.command import fail, parse, progress
 
 if TYPE_CHECKING:
     import torch
@@ -122,11 +122,14 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
     from ift_gridworld import training
     from ift_gridworld.methods import METHODS
-    from ift_gridworld.progress import progress
+    from ift_gridworld.policies import POLICIES
     from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
 
     if args.method != "all" and args.method not in METHODS:
         raise ValueError(f"--method is {args.method!r}; allowed: {', '.join(METHODS)}, all")
+    for name, allowed in (("policy", POLICIES), ("base", training.BASES)):
+        if getattr(args, name) not in allowed:
+            raise ValueError(f"--{name} is {getattr(args, name)!r}; allowed: {', '.join(allowed)}")
     for name in ("seeds", "hidden"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
@@ -171,12 +174,6 @@ def redraw(args: Args) -> tuple[list[Record], list[Path]]:
     record = Record.load(args.redraw)
     prepare_folder(args.out)
     return [record], [draw(args.redraw, args.out / f"{record.method}.{args.format}", args.theme)]
-
-
-def fail(message: object, status: int = 2) -> NoReturn:
-    """One line on standard error, then out."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
-    raise SystemExit(status)
 
 
 def method_settings(args: Args) -> Settings:
@@ -272,6 +269,6 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
 
 if __name__ == "__main__":
     try:
-        sys.exit(main(tyro.cli(Args, description=__doc__)))
+        sys.exit(main(parse(Args, __doc__)))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -35,7 +35,7 @@ class LakeEnv(FrozenLakeEnv):
     Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {
+    metadata = {  # noqa: RUF012 (Gymnasium declares it so)
         "render_modes": ["human", "ansi", "rgb_array"] if importlib.util.find_spec("pygame") else ["ansi"],
         "render_fps": 4,
     }
@@ -85,7 +85,7 @@ def make_env(
             raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
         return _make_lake(random_map(shape, frozen=frozen, seed=seed), is_slippery, kwargs)
     if size is not None and name != "two-paths":
-        raise ValueError(f"size {size} given with map {name!r}; only 'two-paths' and 'random' take a size")
+        raise ValueError(f"a size is given with map {name!r}; allowed: only 'two-paths' and 'random' take one")
     if name == "two-paths":
         if size is None:
             return gymnasium.make("ift_gridworld/TwoPaths-v0", is_slippery=is_slippery, **kwargs)
@@ -174,6 +174,8 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
     rows, columns = _as_shape(size, at_least=2)
     if not 0 < frozen <= 1:
         raise ValueError(f"frozen is {frozen}; allowed: a probability in (0, 1]")
+    if seed is not None and seed < 0:
+        raise ValueError(f"the map's seed is {seed}; allowed: a whole number >= 0")
     random = np.random.default_rng(seed)
     for _ in range(max_tries):
         board = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])

@@ -17,7 +17,6 @@ from ift_gridworld.log_probs import (
     masked_sum,
 )
 
-HALF = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 MASKED = pytest.mark.parametrize("function", [masked_fill_zero, masked_sum, masked_mean])
 
 
@@ -79,25 +78,19 @@ def test_kl_closed_forms():
     assert (kl_divergence(*bernoulli).item(), kl_divergence(*bernoulli[::-1]).item()) == pytest.approx((one, other), rel=1e-6)
 
 
-@HALF
-def test_half_precision_is_raised(dtype):
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize(
+    "function",
+    [at_least_float32, action_log_probs, entropy, kl_divergence, log1mexp, masked_fill_zero, masked_sum, masked_mean],
+)
+def test_half_precision_is_raised(function, dtype):
     """To float32, and before anything is computed: the numbers are those of the raised input, to the last bit."""
-    logits, actions = draw(3, 5, 4).to(dtype), torch.zeros(3, 5, dtype=torch.int64)
-    negative, mask = -draw(3, 5).abs().to(dtype), torch.tensor([True, True, False, True, False])
-    for function, *inputs in (
-        (at_least_float32, logits),
-        (action_log_probs, logits, actions),
-        (entropy, logits),
-        (kl_divergence, logits, logits.flip(-1)),
-        (log1mexp, negative),
-        (masked_fill_zero, negative, mask),
-        (masked_sum, negative, mask),
-        (masked_mean, negative, mask),
-    ):
-        result = function(*inputs)
-        raised = function(*(x.float() if x.is_floating_point() else x for x in inputs))
-        assert result.dtype == torch.float32, function.__name__
-        assert torch.equal(result, raised), function.__name__
+    x, mask = -draw(3, 5).abs().to(dtype), torch.tensor([True, True, False, True, False])
+    second = {action_log_probs: [torch.zeros(3, dtype=torch.int64)], kl_divergence: [x.flip(-1).float()]}
+    rest = [mask] if "masked" in function.__name__ else second.get(function, [])
+    result = function(x, *rest)
+    assert result.dtype == torch.float32
+    assert torch.equal(result, function(x.float(), *rest))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -1,0 +1,49 @@
+"""What every script shares: a command line from a dataclass, mistakes told in one line, progress while a person watches."""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from typing import NoReturn, TypeVar
+
+import tyro
+
+T = TypeVar("T")
+
+
+def parse(settings: type[T], description: str | None, arguments: list[str] | None = None) -> T:
+    """Fill a dataclass of settings from the command line; a mistake ends the program with one line and status 2."""
+    complaint = io.StringIO()
+    try:
+        with redirect_stderr(complaint):
+            return tyro.cli(settings, description=description, args=arguments)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        said = complaint.getvalue().partition("───╮")[2]  # the box's text, up to its first rule
+        words = " ".join(re.split(r"─{8,}", said)[0].replace("│", " ").split()).partition(" Got errors:")[0]
+        fail(f"{words or 'the command line was not understood'}; --help lists what is allowed")
+
+
+def fail(message: object, status: int = 2) -> NoReturn:
+    """One line on standard error, then out."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    raise SystemExit(status)
+
+
+@contextmanager
+def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on a terminal, nothing in a pipe. Yields a function of (done, total), to be called as work goes on."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(description, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

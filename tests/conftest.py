@@ -1,0 +1,18 @@
+"""Slow tests run in CI, or when asked for with --slow."""
+
+import os
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--slow", action="store_true", help="run the slow tests too")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--slow") or os.environ.get("CI"):
+        return
+    skip = pytest.mark.skip(reason="slow; runs in CI or with --slow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
