@@ -120,6 +120,8 @@ def main(args: Args) -> int:
 
 def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
+    import torch
+
     from ift_gridworld import training
     from ift_gridworld.methods import METHODS
     from ift_gridworld.policies import POLICIES
@@ -134,6 +136,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
     settings, device = method_settings(args), pick_device(args.device)
+    torch.set_num_threads(1)  # a lake is small: two threads wait for each other longer than they compute
     lake = make_lake(args)
     mdp = lake.mdp
     if studio is not None and mdp.layout is None:
@@ -144,7 +147,8 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     pairs = preference_pairs(mdp, count, generator=draw_from)
     prepare_folder(args.out)
 
-    records, paths, pictures = [], [], []
+    records: list[Record] = []
+    paths: list[Path] = []
     for method in METHODS if args.method == "all" else [args.method]:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
@@ -157,11 +161,12 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
         if studio is not None:
-            pictures.append(studio.draw(paths[-1], args.out / f"{method}.{args.format}", args.theme))
-    with progress("drawing") as report:
-        for done, picture in enumerate(pictures, 1):
-            paths.append(picture.result())
-            report(done, len(pictures))
+            studio.draw(paths[-1], args.out / f"{method}.{args.format}", args.theme)
+    if studio is not None:
+        with progress("drawing") as report:
+            for done, picture in enumerate(studio.pictures(), 1):
+                paths.append(picture)
+                report(done, len(records))
     return records, paths
 
 

@@ -171,8 +171,9 @@ def test_bad_maps_are_refused_in_one_line(rows, named, tmp_path):
     [
         (lambda: make_env("atlantis"), ["'atlantis'", *LAKES, "random"]),
         (lambda: make_env("6x9", size=5), ["5", "'6x9'"]),
-        (lambda: make_env("4x4", size=5), ["5", "'4x4'"]),
-        (lambda: make_env("CliffWalking-v1", size=5), ["5", "'CliffWalking-v1'"]),
+        (lambda: make_env("4x4", size=5), ["size", "'4x4'"]),
+        (lambda: make_env("CliffWalking-v1", size=5), ["size", "'CliffWalking-v1'"]),
+        (lambda: make_env("random", seed=-1), ["seed", "-1"]),
         (lambda: make_env("random", size=1), ["1x1", "2"]),
         (lambda: make_env("0x3"), ["0x3"]),
         (lambda: make_env("two-paths", size=(2, 5)), ["2x5", "3"]),

@@ -2,32 +2,53 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
 
 class Studio:
-    """Draws saved runs, one at a time and in order. As a context, it waits for what is still being drawn.
+    """Has saved runs drawn, one at a time and in order, by `python -m ift_gridworld.rendering`.
 
-    The process is started at once and loads what it needs; nothing is shared with it but the files of saved runs.
+    Nothing is shared with that process but the files of saved runs. As a context, it ends with the block.
     """
 
     def __init__(self) -> None:
-        # Spawned, not forked: a fork would carry torch's threads along.
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
-        self._pool.submit(_prepare)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "ift_gridworld.rendering"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._ordered = 0
 
-    def draw(self, record: Path, picture: Path, theme: str) -> Future[Path]:
-        """Draw the saved run `record` to the file `picture`, whose suffix says what kind of picture it is."""
-        return self._pool.submit(draw, record, picture, theme)
+    def draw(self, record: Path, picture: Path, theme: str) -> None:
+        """Order the saved run `record` drawn to the file `picture`, whose suffix says what kind of picture it is."""
+        assert self._process.stdin is not None
+        print(json.dumps([str(record), str(picture), theme]), file=self._process.stdin, flush=True)
+        self._ordered += 1
+
+    def pictures(self) -> Iterator[Path]:
+        """The pictures ordered, each as soon as it is drawn.
+
+        Raises:
+            ValueError: with the reason, if one could not be drawn.
+        """
+        assert self._process.stdout is not None
+        while self._ordered:
+            self._ordered -= 1
+            answer = json.loads(self._process.stdout.readline() or '{"error": "the drawing process ended early"}')
+            if "error" in answer:
+                raise ValueError(answer["error"])
+            yield Path(answer["picture"])
 
     def __enter__(self) -> Studio:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._pool.shutdown(wait=kind is None, cancel_futures=kind is not None)
+        if kind is not None:
+            self._process.kill()
+        self._process.communicate()
 
 
 def draw(record: Path, picture: Path, theme: str) -> Path:
@@ -36,7 +57,3 @@ def draw(record: Path, picture: Path, theme: str) -> Path:
     from ift_gridworld.rendering.film import MethodFilm
 
     return MethodFilm(Record.load(record), theme).save(picture)
-
-
-def _prepare() -> None:
-    import ift_gridworld.rendering.film  # noqa: F401
