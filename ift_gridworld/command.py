@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
+from itertools import dropwhile, takewhile
 from typing import NoReturn, TypeVar
 
 import tyro
@@ -23,8 +23,9 @@ def parse(settings: type[T], description: str | None, arguments: list[str] | Non
     except SystemExit as end:
         if end.code in (0, None):
             raise
-        said = complaint.getvalue().partition("───╮")[2]  # the box's text, up to its first rule
-        words = " ".join(re.split(r"─{8,}", said)[0].replace("│", " ").split()).partition(" Got errors:")[0]
+        # The first paragraph of the box that was meant for a terminal, without its frame and title.
+        lines = [line.strip("│|╭╮╰╯+─- ") for line in complaint.getvalue().splitlines()[1:]]
+        words = " ".join(takewhile(bool, dropwhile(lambda line: not line, lines))).removeprefix("Error parsing ")
         fail(f"{words or 'the command line was not understood'}; --help lists what is allowed")
 
 

@@ -11,6 +11,7 @@ Equation numbers are those of "Intuitive Fine-Tuning" (arXiv 2405.11870v3).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -127,9 +128,14 @@ def relation_weights(
 
 def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:
     """D[t, i] = γ^{i-t} for i ≥ t, else 0: propagation as one matrix product instead of a loop over steps."""
-    step = torch.arange(like.shape[-1], device=like.device)
+    return _cached_decay_matrix(like.shape[-1], decay, like.dtype, like.device)
+
+
+@lru_cache(maxsize=8)
+def _cached_decay_matrix(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    step = torch.arange(steps, device=device)
     distance = step[None, :] - step[:, None]
-    powers = torch.pow(torch.tensor(decay, dtype=like.dtype, device=like.device), distance.clamp(min=0))
+    powers = torch.pow(torch.tensor(decay, dtype=dtype, device=device), distance.clamp(min=0))
     return torch.where(distance >= 0, powers, 0.0)
 
 

@@ -196,7 +196,13 @@ class IFT(SFT):
     @cached_property
     def successor(self) -> Successor:
         settings = self.settings
-        return lake_successor(self.problem.mdp, self.policy.embed, prediction=settings.prediction, outcome=settings.outcome)
+        return lake_successor(
+            self.problem.mdp,
+            self.policy.embed,
+            prediction=settings.prediction,
+            outcome=settings.outcome,
+            device=self.problem.device,
+        )
 
     @cached_property
     def windows(self) -> Windows | None:

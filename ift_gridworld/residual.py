@@ -145,26 +145,28 @@ def lake_successor(
     *,
     prediction: Prediction = "greedy",
     outcome: Outcome = "expected",
+    device: torch.device | str = "cpu",
 ) -> Successor:
     """Where a predicted action leads on a lake.
 
     Args:
         mdp: whose transitions tell.
-        embed: the policy's embedding of tiles [1, S] -> [1, S, D].
+        embed: the policy's embedding of tiles [1, S] -> [1, S, D]; the one it has now is kept, as in the authors' code.
         prediction: "greedy" follows the model's best action, "expected" its whole distribution.
         outcome: on slippery ice, "expected" averages over where the action may lead; "likeliest" takes the most likely tile
             (the first of equals). Without slip both are the same.
+        device: of the states that will be asked about.
     """
     if outcome not in OUTCOMES:
         raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
     leads = torch.as_tensor(mdp.transition)
     if outcome == "likeliest":
         leads = torch.nn.functional.one_hot(leads.argmax(-1), mdp.num_states).to(leads.dtype)
+    with torch.no_grad():
+        table = embed(torch.arange(mdp.num_states, device=device)[None])[0]
+        arrival = leads.to(table) @ table  # [S, A, D], the embedding of where each action leads
 
     def successor(states: Tensor, logits: Tensor) -> Tensor:
-        table = embed(torch.arange(mdp.num_states, device=logits.device)[None])[0]
-        weights = predicted_distribution(logits, prediction)
-        next_tile = leads.to(logits.device, logits.dtype)[states]  # [..., T, A, S]
-        return (weights.unsqueeze(-2) @ next_tile).squeeze(-2) @ table
+        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ arrival[states]).squeeze(-2)
 
     return successor

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import colormaps
+from matplotlib import colormaps, rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -109,8 +109,7 @@ class MethodFilm:
             (record.rejected, theme.rejected, 0.135, True),
             (record.shown, theme.shown, 0.075, False),
         ):
-            for artist in maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artists:
-                self.moves(artist)
+            self.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         width = len(layout[0])
         for s in map(int, np.flatnonzero(self.mdp.start)):
             self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
@@ -257,7 +256,8 @@ class MethodFilm:
         for artist in self.moving:
             artist.set_animated(False)
         out = io.BytesIO()
-        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=_dateless(kind))
+        with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
+            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=_dateless(kind))
         for artist in self.moving:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())

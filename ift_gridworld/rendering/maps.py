@@ -15,7 +15,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
-from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Rectangle
+from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
@@ -36,29 +36,37 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
 def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
     """What never changes: ice, holes, and the gift."""
     prepare_axes(ax, len(layout), len(layout[0]))
-    for r, row in enumerate(layout):
-        for c, letter in enumerate(row):
-            dark = letter in "HC"
-            ax.add_patch(Rectangle((c + GAP, r + GAP), 1 - 2 * GAP, 1 - 2 * GAP, fc=theme.hole if dark else theme.ice, lw=0))
-            if dark:
-                ax.add_patch(Circle((c + 0.5, r + 0.5), 0.3, fc=theme.water, lw=0))
-            elif letter == "G":
-                _draw_gift(ax, c, r, theme)
+    board = np.array([list(row) for row in layout])
+    dark, gifts = np.isin(board, ["H", "C"]), board == "G"
+    tile = np.array([(GAP, GAP), (1 - GAP, GAP), (1 - GAP, 1 - GAP), (GAP, 1 - GAP)])
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    for where, shape, colour in (
+        (~dark, tile, theme.ice),
+        (dark, tile, theme.hole),
+        (dark, 0.5 + 0.3 * np.stack([np.cos(turn), np.sin(turn)], -1), theme.water),
+        *((gifts, part, getattr(theme, colour)) for part, colour in GIFT),
+    ):
+        corners = np.argwhere(where)[:, ::-1]  # column, row
+        if len(corners):
+            ax.add_patch(PathPatch(_closed(corners[:, None] + shape), fc=colour, lw=0))
     return ax
 
 
-def _draw_gift(ax: Axes, column: int, row: int, theme: Theme) -> None:
-    def box(x: float, y: float, width: float, height: float, colour: str) -> None:
-        ax.add_patch(Rectangle((column + x, row + y), width, height, fc=colour, lw=0))
+def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "4 2"]:
+    return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
 
-    box(0.26, 0.46, 0.48, 0.34, theme.gift)
-    box(0.22, 0.35, 0.56, 0.13, theme.gift)
-    box(0.46, 0.35, 0.08, 0.45, theme.ribbon)
-    box(0.22, 0.465, 0.56, 0.018, theme.ice)
-    for side in (-1, 1):  # the bow
-        loop = np.array([(0, 0), (0.05, -0.16), (0.22, -0.17), (0.2, -0.02), (0, 0)])
-        path = Path(loop * [side, 1] + [column + 0.5, row + 0.35], [1, 4, 4, 4, 79])
-        ax.add_patch(PathPatch(path, fc=theme.ribbon, ec=theme.gift, lw=1.2))
+
+_LOOP = np.array([(0.5, 0.35), (0.53, 0.24), (0.6, 0.17), (0.68, 0.17), (0.72, 0.22), (0.68, 0.3)])  # half of the bow
+GIFT = (
+    (_LOOP, "gift"),
+    (_LOOP * [-1, 1] + [1, 0], "gift"),
+    (_LOOP * [0.55, 0.55] + [0.235, 0.135], "ribbon"),
+    (_LOOP * [-0.55, 0.55] + [0.765, 0.135], "ribbon"),
+    (_box(0.26, 0.46, 0.48, 0.34), "gift"),
+    (_box(0.22, 0.34, 0.56, 0.14), "gift"),
+    (_box(0.46, 0.34, 0.08, 0.46), "ribbon"),
+    (_box(0.22, 0.475, 0.56, 0.02), "ice"),
+)
 
 
 class Tiles:
@@ -129,15 +137,16 @@ class Outlines:
         inset: float,
         dashed: bool = False,
     ) -> None:
-        width = len(layout[0])
-        self.artists = []
-        for s in np.unique(tiles):
-            r, c = divmod(int(s), width)
-            box = FancyBboxPatch(
-                (c + inset, r + inset), 1 - 2 * inset, 1 - 2 * inset, boxstyle="round,pad=0,rounding_size=0.08",
-                fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-",
-            )  # fmt: skip
-            self.artists.append(ax.add_patch(box))
+        width, tiles = len(layout[0]), np.unique(tiles)
+        turn = np.linspace(0, np.pi / 2, 5)
+        arc = np.stack([np.cos(turn), np.sin(turn)], -1)
+        quarters = [arc @ np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+        radius, half = 0.08, 0.5 - inset - 0.08
+        box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
+        corners = np.stack([tiles % width, tiles // width], -1)
+        style = (0, (2.2, 1.6)) if dashed else "-"
+        self.artist = PathPatch(_closed(corners[:, None] + box), fc="none", ec=colour, lw=1.8, ls=style)
+        ax.add_patch(self.artist)
 
 
 class Predictions:
@@ -171,9 +180,9 @@ class Predictions:
 class Letter:
     """A letter in a tile's upper left corner, as a path: text would be laid out anew in every frame."""
 
-    def __init__(self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.24) -> None:
+    def __init__(self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.2) -> None:
         glyph = TextPath((0, 0), text, size=size)
-        placed = Affine2D().scale(1, -1).translate(column + 0.1, row + 0.1 + 0.75 * size)
+        placed = Affine2D().scale(1, -1).translate(column + 0.17, row + 0.17 + 0.75 * size)
         self.artist = PathPatch(placed.transform_path(glyph), fc=colour, lw=0)
         ax.add_patch(self.artist)
 

@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from ift_gridworld.envs import LAKES
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.records import Lake, Record, write_atomically
+
+
+def record(lake=None, **changes):
+    lake = lake or Lake("4x4", LAKES["4x4"], None, True, 0.7, 0.95, 100)
+    random = np.random.default_rng(0)
+    snapshots, final = random.dirichlet(np.ones(4), (3, 16)), random.dirichlet(np.ones(4), (2, 16))
+    entries = {
+        "method": "ift",
+        "title": "IFT · intuitive fine-tuning",
+        "lake": lake,
+        "settings": {"steps": 20, "mixing": 0.2, "seed": 0},
+        "versions": {"python": "3.11"},
+        "steps": np.array([0, 5, 20]),
+        "metrics": {"success": random.random((3, 2)), "distance": np.array([[0.0, 1e-12], [np.nan, 3.0], [0.1, np.inf]])},
+        "optimum": {"return": 0.5, "success": 0.7},
+        "loss": random.random((20, 2)),
+        "snapshots": snapshots,
+        "base": final[::-1],
+        "final": final,
+        "shown": np.array([[0, 1], [4, 1]]),
+        "rejected": np.zeros((0, 2), int),
+        "seconds": 0.5,
+    }
+    return Record(**{**entries, **changes})
+
+
+def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
+    before = record()
+    after = Record.load(before.save(tmp_path / "ift.json"))
+    for name in ("steps", "loss", "snapshots", "base", "final", "shown", "rejected"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+        assert getattr(after, name).shape == getattr(before, name).shape
+    for name, values in before.metrics.items():
+        np.testing.assert_array_equal(after.metrics[name], values)
+    assert (after.lake, after.settings, after.method, after.seconds) == (
+        before.lake,
+        before.settings,
+        before.method,
+        before.seconds,
+    )
+    assert after.save(tmp_path / "again.json").read_bytes() == (tmp_path / "ift.json").read_bytes()
+
+
+def test_rounding_keeps_nine_digits_of_any_size():
+    values = np.array([[1 / 3, 1e-200 / 3, 123456.7890123, 0.0]])
+    kept = record(loss=values).loss
+    np.testing.assert_allclose(kept, values, rtol=5e-9, atol=0)
+    assert repr(float(kept[0, 0])) == "0.333333333"
+
+
+def test_lake_builds_its_mdp_again():
+    lake = Lake("6x6", ("SFHF", "FFFG"), None, True, 0.7, 0.9, 100)
+    expected = TabularMDP.from_map(lake.rows, is_slippery=True, success_rate=0.7, discount=0.9)
+    np.testing.assert_array_equal(lake.mdp.probability, expected.probability)
+    assert lake.mdp.discount == 0.9
+    assert Lake("CliffWalking-v1", None, "CliffWalking-v1", False, 1 / 3, 0.99, None).mdp.num_states == 48
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 999}', "\x00"])
+def test_what_is_no_record_is_told_in_one_line(tmp_path, content):
+    path = tmp_path / "broken.json"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=r"broken\.json is not a saved run") as error:
+        Record.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "file", b"old")
+
+    def fail(*_):
+        raise OSError("no room")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="no room"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]

@@ -1,0 +1,227 @@
+"""Pictures are judged by their pixels: what is drawn where, and that saved runs give the same picture again."""
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize, to_rgb
+from matplotlib.figure import Figure
+from PIL import Image
+from test_records import record
+
+from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
+from ift_gridworld.records import Lake, Record
+from ift_gridworld.rendering import FORMATS, THEME_NAMES, maps
+from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
+from ift_gridworld.rendering.film import MethodFilm
+from ift_gridworld.rendering.studio import Studio
+from ift_gridworld.rendering.theme import THEMES
+
+LIGHT = THEMES["light"]
+TILE = 60  # pixels
+
+
+def canvas(layout, draw):
+    """RGB pixels of what `draw(ax)` draws on a lake, TILE pixels a tile."""
+    rows, columns = len(layout), len(layout[0])
+    figure = Figure(figsize=(columns, rows), dpi=TILE)
+    ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), rows, columns)
+    draw(ax)
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
+
+
+def tile(pixels, row, column):
+    return pixels[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
+
+
+def ink(pixels):
+    """How much of a white picture is dark."""
+    return 1 - pixels.mean()
+
+
+def arrows(policy, layout=("FFF", "FFF", "FFF"), where=None):
+    moves = TabularMDP.from_map(LAKES["4x4"]).moves
+    where = np.ones(len(layout) * len(layout[0]), bool) if where is None else where
+
+    def draw(ax):
+        maps.Arrows(ax, layout, moves, where, LIGHT).update(policy)
+
+    return canvas(layout, draw)
+
+
+@pytest.mark.parametrize(
+    ("action", "half"),
+    [
+        ("left", np.s_[:, : TILE // 2]),
+        ("down", np.s_[TILE // 2 :]),
+        ("right", np.s_[:, TILE // 2 :]),
+        ("up", np.s_[: TILE // 2]),
+    ],
+)
+def test_an_arrow_points_where_the_action_goes(action, half):
+    policy = np.zeros((9, 4))
+    policy[4, LAKE_ACTIONS.index(action)] = 1.0
+    pixels = arrows(policy)
+    middle = tile(pixels, 1, 1)
+    assert ink(middle) > 0.02
+    np.testing.assert_allclose(ink(middle[half]), 2 * ink(middle), rtol=1e-9)  # all of it lies in that half
+    np.testing.assert_allclose(ink(pixels) * 9, ink(middle), rtol=1e-9)  # and none in other tiles
+
+
+def test_arrows_grow_with_probability_and_ties_are_drawn_together():
+    size = []
+    for p in (0.01, 0.1, 0.3, 0.6, 1.0):
+        policy = np.zeros((9, 4))
+        policy[4, 2] = p
+        size.append(ink(arrows(policy)))
+    assert size[0] == 0  # below maps.HIDDEN
+    assert all(a < b for a, b in zip(size, size[1:], strict=False))
+    tie = np.zeros((9, 4))
+    tie[4, [0, 2]] = 0.5
+    middle = tile(arrows(tie), 1, 1)
+    np.testing.assert_allclose(middle, middle[:, ::-1], atol=1e-2)  # left and right mirror each other
+
+
+def test_lake_shows_holes_gift_and_ice_where_the_map_has_them():
+    layout = ("SFH", "HFG")
+    pixels = canvas(layout, lambda ax: maps.draw_lake(ax, layout, LIGHT))
+    corner = np.s_[TILE // 10, TILE // 10]
+    for r, row in enumerate(layout):
+        for c, letter in enumerate(row):
+            expected = to_rgb(LIGHT.hole if letter == "H" else LIGHT.ice)
+            np.testing.assert_allclose(tile(pixels, r, c)[corner], expected, atol=0.01)
+    gift = np.abs(pixels - to_rgb(LIGHT.gift)).max(-1) < 0.02
+    assert gift[TILE:, 2 * TILE :].sum() > 0.1 * TILE**2 and gift.sum() == gift[TILE:, 2 * TILE :].sum()
+
+
+def test_tiles_take_the_colour_of_their_value():
+    layout = ("SFF", "HFG")
+    shown = np.array([True, True, True, False, True, False])
+    values = np.array([0, 0.5, 1, 1, 0.25, 1])
+
+    def draw(ax):
+        maps.Tiles(ax, layout, shown, LIGHT.visits, Normalize(0, 1)).update(values)
+
+    pixels = canvas(layout, draw)
+    for s in range(6):
+        expected = LIGHT.visits(values[s])[:3] if shown[s] else (1, 1, 1)
+        np.testing.assert_allclose(tile(pixels, *divmod(s, 3))[TILE // 2, TILE // 2], expected, atol=0.01)
+
+
+def lake_record(rows=LAKES["4x4"], method="ift", slippery=False, snapshots=5, **changes):
+    lake = Lake("lake", rows, None, slippery, 1 / 3, 0.99, 100)
+    states = lake.mdp.num_states
+    random = np.random.default_rng(1)
+    policies = random.dirichlet(np.ones(4), (snapshots, states))
+    steps = np.arange(snapshots) ** 2
+    entries = {
+        "method": method,
+        "steps": steps,
+        "metrics": {name: random.random((snapshots, 2)) for name in ("success", "distance")},
+        "snapshots": policies,
+        "base": policies[:2],
+        "final": policies[-2:],
+        "settings": {"steps": int(steps[-1]), "mixing": 0.2, "seed": 0, "policy": "mlp", "base": "mixture"},
+        "shown": np.array([[0, 1], [4, 1], [8, 2]]),
+    }
+    return record(lake, **{**entries, **changes})
+
+
+@pytest.mark.parametrize("theme", THEME_NAMES)
+@pytest.mark.parametrize(("rows", "slippery"), [(LAKES["two-paths"], False), (random_map((6, 9), seed=3), True)])
+def test_film_has_a_frame_a_snapshot_and_shows_change(theme, rows, slippery, tmp_path):
+    film = MethodFilm(lake_record(rows, slippery=slippery), theme)
+    with Image.open(film.save(tmp_path / "ift.gif")) as gif:
+        assert gif.n_frames == 5 == len(film)
+        assert gif.info["loop"] == 0
+        durations, frames = [], []
+        for index in range(5):
+            gif.seek(index)
+            durations.append(gif.info["duration"] / 1000)
+            frames.append(np.asarray(gif.convert("RGB"), int))
+    np.testing.assert_allclose(durations, film.durations)
+    background = np.array(to_rgb(THEMES[theme].background)) * 255
+    np.testing.assert_allclose(frames[-1][3, 3], background, atol=0.5)
+    for index, frame in enumerate(frames):
+        drawn = np.asarray(film.frame(index), int)
+        # The palette has 127 colours: flat areas are exact, blended edges nearly so.
+        assert np.abs(frame - drawn).mean() < 2
+        assert (np.abs(frame - drawn).max(-1) == 0).mean() > 0.75
+        assert index == 0 or (frame != frames[index - 1]).any()
+    assert (tmp_path / "ift.gif").stat().st_size < 1_000_000
+
+
+def test_frames_do_not_depend_on_what_was_drawn_before():
+    film = MethodFilm(lake_record())
+    in_order = [np.asarray(frame) for frame in film.frames()]
+    for index in (3, 0, 4):
+        np.testing.assert_array_equal(np.asarray(film.frame(index)), in_order[index])
+
+
+@pytest.mark.parametrize("kind", [f for f in FORMATS if f not in ("mp4",)])
+def test_drawing_after_training_and_drawing_from_the_file_are_the_same_picture(kind, tmp_path):
+    made = lake_record()
+    saved = Record.load(made.save(tmp_path / "ift.json"))
+    one, two = (MethodFilm(r).save(tmp_path / f"{i}.{kind}") for i, r in enumerate((made, saved)))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_studio_draws_in_order_what_draw_draws(tmp_path):
+    saved = lake_record().save(tmp_path / "ift.json")
+    with Studio() as studio:
+        for theme in THEME_NAMES:
+            studio.draw(saved, tmp_path / f"{theme}.png", theme)
+        pictures = list(studio.pictures())
+    assert pictures == [tmp_path / f"{theme}.png" for theme in THEME_NAMES]
+    expected = MethodFilm(Record.load(saved), "dark").save(tmp_path / "again.png")
+    assert pictures[1].read_bytes() == expected.read_bytes()
+
+
+def test_studio_tells_why_a_picture_could_not_be_drawn(tmp_path):
+    with pytest.raises(ValueError, match=r"missing\.json is not a saved run"), Studio() as studio:
+        studio.draw(tmp_path / "missing.json", tmp_path / "x.gif", "light")
+        list(studio.pictures())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lake_without_a_map_is_refused():
+    with pytest.raises(ValueError, match="no map to draw"):
+        MethodFilm(record(Lake("Taxi-v4", None, "Taxi-v4", False, 1 / 3, 0.99, 200)))
+
+
+def test_gif_holds_the_frames_it_was_given():
+    """Few colours, far apart: what comes out is what went in, frame by frame, also where nothing changed."""
+    random = np.random.default_rng(0)
+    colours = np.array([(255, 255, 255), (0, 0, 0), (200, 30, 30), (20, 120, 220)], np.uint8)
+    first = random.integers(0, 4, (40, 60))
+    second = first.copy()
+    second[5:9, 7:30] = 2
+    frames = [Image.fromarray(colours[x]) for x in (first, second, second, first)]
+    data = encode_gif(frames, [0.1, 0.2, 0.3, 1.5], shared_palette(frames))
+    with Image.open(io.BytesIO(data)) as gif:
+        for index, frame in enumerate(frames):
+            gif.seek(index)
+            np.testing.assert_array_equal(np.asarray(gif.convert("RGB")), np.asarray(frame))
+    assert len(shared_palette(frames).getpalette()) >= 3 * (COLOURS - 1)
+
+
+def test_predictions_are_what_the_residual_connection_mixes_in():
+    """The drawn tiles equal the predicted embeddings of `residual`, for both predictions, on ice and off it."""
+    import torch
+
+    from ift_gridworld.residual import lake_successor
+
+    for slippery in (False, True):
+        for prediction in ("greedy", "expected"):
+            made = lake_record(slippery=slippery)
+            made.settings["prediction"] = prediction
+            film = MethodFilm(made)
+            policy = made.snapshots[-1]
+            successor = lake_successor(film.mdp, lambda s: torch.eye(16)[s], prediction=prediction)
+            states = torch.tensor(made.shown[:-1, 0])
+            expected = successor(states, torch.tensor(policy[states], dtype=torch.float32).log())
+            np.testing.assert_allclose(film.predicted(policy), expected, atol=1e-6)
