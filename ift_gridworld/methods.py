@@ -97,7 +97,7 @@ class Settings:
             _require("steps", self.steps, self.steps >= 1, "a whole number >= 1")
         for name in ("beta", "learning_rate"):
             value = getattr(self, name)
-            _require(name, value, value is None or 0 < value < float("inf"), "a number > 0")
+            _require(name, value, value is None or 0 < value < 1e30, "a number > 0 (and below 1e30)")
         _require("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 0.5, "a number in [0, 0.5)")
         _require("entropy_bonus", self.entropy_bonus, self.entropy_bonus >= 0, "a number >= 0")
         _require("version", self.version, self.version in (1, 2), "1, 2")

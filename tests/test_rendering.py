@@ -1,6 +1,7 @@
 """Pictures are judged by their pixels: what is drawn where, and that saved runs give the same picture again."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_arrows_grow_with_probability_and_ties_are_drawn_together():
         policy[4, 2] = p
         size.append(ink(arrows(policy)))
     assert size[0] == 0  # below maps.HIDDEN
-    assert all(a < b for a, b in zip(size, size[1:], strict=False))
+    assert all(a < b for a, b in pairwise(size))
     tie = np.zeros((9, 4))
     tie[4, [0, 2]] = 0.5
     middle = tile(arrows(tie), 1, 1)

@@ -1,0 +1,210 @@
+"""The script is judged by the numbers that it writes, evaluated again here without any of the package's own code."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+from ift_gridworld.methods import METHODS
+
+SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
+spec = importlib.util.spec_from_file_location("frozen_lake", SCRIPT)
+frozen_lake = importlib.util.module_from_spec(spec)
+sys.modules["frozen_lake"] = frozen_lake
+spec.loader.exec_module(frozen_lake)
+
+
+def run(out, *arguments):
+    """Run the script here; returns its exit status."""
+    try:
+        return frozen_lake.main(frozen_lake.parse(frozen_lake.Args, None, ["--out", str(out), *map(str, arguments)]))
+    except SystemExit as end:
+        return end.code
+
+
+def written(out, method="ift"):
+    return json.loads((out / f"{method}.json").read_text())
+
+
+def gymnasium_tables(lake):
+    """P(s'|s, a), the expected reward and the probability of reaching G, summed up from Gymnasium's own table."""
+    env = gymnasium.make("FrozenLake-v1", desc=lake["rows"], is_slippery=lake["is_slippery"], success_rate=lake["success_rate"])
+    table = env.unwrapped.P
+    states = len(table)
+    onward, goal = np.zeros((states, 4, states)), np.zeros((states, 4))
+    for s in range(states):
+        for a in range(4):
+            for p, successor, reward, terminated in table[s][a]:
+                goal[s, a] += p * reward
+                onward[s, a, successor] += p * (not terminated)
+    return onward, goal
+
+
+def success_within(onward, goal, policy, steps):
+    """By walking the distribution forward."""
+    now, reached = np.eye(len(policy))[0], 0.0
+    for _ in range(steps):
+        reached += now @ (policy * goal).sum(1)
+        now = now @ np.einsum("sa,sat->st", policy, onward)
+    return reached
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("--map", "4x4", "--slippery", "--success-rate", 0.8), ("--map", "5x7", "--policy", "tabular")]
+)
+def test_numbers_agree_with_an_independent_evaluation_of_the_saved_policies(tmp_path, capsys, arguments):
+    assert run(tmp_path, "--steps", 40, "--seeds", 3, *arguments) == 0
+    saved = written(tmp_path)
+    onward, goal = gymnasium_tables(saved["lake"])
+    value = np.zeros(len(goal))  # optimal values, by sweeps
+    for _ in range(3000):
+        action_value = goal + 0.99 * onward @ value
+        value = action_value.max(1)
+    best = action_value >= value[:, None] - 1e-9
+    optimal = best / best.sum(1, keepdims=True)
+    walkable = np.array([letter in "SF" for row in saved["lake"]["rows"] for letter in row])
+    for name, index in (("base", 0), ("final", -1)):
+        for seed, policy in enumerate(np.array(saved[name])):
+            np.testing.assert_allclose(policy.sum(1), 1, atol=1e-8)
+            measured = {metric: values[index][seed] for metric, values in saved["metrics"].items()}
+            chain = np.einsum("sa,sat->st", policy, onward)
+            worth = np.linalg.solve(np.eye(len(chain)) - 0.99 * chain, (policy * goal).sum(1))[0]
+            # Policies are saved with nine digits.
+            close = {"rtol": 0, "atol": 1e-7}
+            limit = saved["lake"]["horizon"]
+            np.testing.assert_allclose(measured["success"], success_within(onward, goal, policy, limit), **close)
+            np.testing.assert_allclose(measured["return"], worth, **close)
+            np.testing.assert_allclose(measured["regret"], value[0] - worth, **close)
+            np.testing.assert_allclose(measured["distance"], ((policy - optimal)[walkable] ** 2).mean(), **close)
+    mean = np.mean(saved["metrics"]["success"][-1])
+    assert f"{mean:.3f} [" in capsys.readouterr().out  # the table tells the same
+
+
+def test_all_methods_start_from_one_base_and_end_in_one_table(tmp_path, capsys):
+    assert run(tmp_path, "--method", "all", "--steps", 3, "--seeds", 2) == 0
+    printed = capsys.readouterr().out
+    saved = [written(tmp_path, method) for method in METHODS]
+    for method, entry in zip(METHODS, saved, strict=True):
+        assert entry["method"] == method and f"│ {method} " in printed and f"{method}.json" in printed
+        assert entry["base"] == saved[0]["base"] and entry["final"] != entry["base"]
+        assert entry["settings"]["steps"] == 3 and entry["settings"]["seed"] == 0 and entry["versions"]["torch"]
+        assert np.array(entry["loss"]).shape == (3, 2)
+
+
+def test_same_seed_same_numbers_and_other_seed_others(tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        assert run(tmp_path / name, "--method", "ppo", "--steps", 8, "--seeds", 2, "--map", "4x4", "--slippery", "--seed", seed) == 0
+    a, b, c = (written(tmp_path / name, "ppo") for name in "abc")
+    assert (a["final"], a["metrics"], a["loss"]) == (b["final"], b["metrics"], b["loss"])
+    assert a["final"] != c["final"]
+
+
+def test_the_readme_command_draws_and_redraws_the_same_film(tmp_path):
+    command = [sys.executable, SCRIPT, "--method", "ift", "--render", "--out", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.splitlines()[-2:] == [f"wrote {tmp_path / name}" for name in ("ift.json", "ift.gif")]
+    assert (tmp_path / "ift.gif").stat().st_size < 1_000_000
+    assert run(tmp_path / "again", "--redraw", tmp_path / "ift.json") == 0
+    assert (tmp_path / "again" / "ift.gif").read_bytes() == (tmp_path / "ift.gif").read_bytes()
+
+
+def test_divergence_names_step_and_setting_and_keeps_what_was_made(tmp_path, capsys):
+    assert run(tmp_path, "--method", "sft", "--learning-rate", 1e29, "--seeds", 2) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "learning_rate=1e+29" in said and "at step" in said
+    saved = written(tmp_path, "sft")
+    assert saved["diverged"] in said and len(saved["snapshots"]) == len(saved["steps"]) >= 1
+    assert np.isfinite(saved["snapshots"]).all()
+
+
+BAD = [
+    (("--method", "foo"), "'foo'"),
+    (("--map", "nowhere"), "'nowhere'"),
+    (("--policy", "foo"), "'foo'"),
+    (("--base", "foo"), "'foo'"),
+    (("--format", "foo", "--render"), "'foo'"),
+    (("--theme", "foo"), "'foo'"),
+    (("--mixing", 1.5), "1.5"),
+    (("--mixing", "nan"), "nan"),
+    (("--decay", -1), "-1.0"),
+    (("--beta", 0), "0.0"),
+    (("--learning-rate", -1), "-1.0"),
+    (("--learning-rate", "inf"), "inf"),
+    (("--steps", 0), "0"),
+    (("--steps", "abc"), "abc"),
+    (("--seeds", 0), "0"),
+    (("--hidden", 0), "0"),
+    (("--pairs", 0), "0"),
+    (("--demonstrations", 0), "0"),
+    (("--discount", 2), "2.0"),
+    (("--success-rate", 0.5), "0.5"),
+    (("--slippery", "--success-rate", 2), "2.0"),
+    (("--map", "random", "--size", "abc"), "'abc'"),
+    (("--map", "random", "--map-seed", -1), "-1"),
+    (("--map", "4x4", "--size", 5), "'4x4'"),
+    (("--map", "Taxi-v4", "--render"), "Taxi-v4"),
+    (("--device", "foo"), "'foo'"),
+    (("--reward", "foo"), "'foo'"),
+    (("--propagation", "foo"), "'foo'"),
+    (("--method", "ppo", "--reward", "preference", "--pairs", 4), "4"),
+    (("--redraw", __file__), "test_frozen_lake.py"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), BAD, ids=[" ".join(map(str, a)) for a, _ in BAD])
+def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, capsys, arguments, named):
+    assert run(tmp_path, *arguments) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and named in said.err
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "named"),
+    [("SFF\nFH", "row 2"), ("SFX\nFFG", "'X'"), ("FFF\nFFG", "no S"), ("SFF\nFFF", "no G"), ("SHF\nHHG", "no way"), ("", "empty")],
+)
+def test_bad_maps_are_told_in_one_line(tmp_path, capsys, rows, named):
+    (tmp_path / "lake.txt").write_text(rows)
+    assert run(tmp_path / "out", "--map", tmp_path / "lake.txt") == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and named in said and "lake.txt" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_training(tmp_path, capsys):
+    (tmp_path / "file").write_text("kept")
+    assert run(tmp_path / "file" / "below") == 2
+    assert "cannot write there" in capsys.readouterr().err and (tmp_path / "file").read_text() == "kept"
+
+
+def test_cuda_is_refused_where_there_is_none(tmp_path, capsys):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    assert run(tmp_path, "--device", "cuda") == 2
+    assert "no CUDA device" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lake", ["two-paths", "4x4"])
+@pytest.mark.parametrize("policy", ["mlp", "tabular"])
+def test_sft_and_ift_reach_the_goal_from_the_mixture_base(tmp_path, lake, policy):
+    for method in ("sft", "ift"):
+        assert run(tmp_path, "--method", method, "--map", lake, "--policy", policy) == 0
+        saved = written(tmp_path, method)
+        assert np.mean(saved["metrics"]["success"][0]) < 0.8  # the base does not
+        assert np.mean(saved["metrics"]["success"][-1]) >= 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [("--map", "4x4", "--slippery"), ("--map", "8x8")], ids=["slippery 4x4", "8x8"])
+def test_ppo_reaches_95_percent_of_the_optimum(tmp_path, arguments):
+    assert run(tmp_path, "--method", "ppo", "--seeds", 16, *arguments) == 0
+    saved = written(tmp_path, "ppo")
+    assert np.median(saved["metrics"]["success"][-1]) >= 0.95 * saved["optimum"]["success_best_within_horizon"]

@@ -1,0 +1,390 @@
+"""Each method is the loss it claims to be, on the data it claims to need, a seed at a time."""
+
+import copy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld import METHODS, losses
+from ift_gridworld.envs import LAKES
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import Adam, Problem, Settings, train_reward_model
+from ift_gridworld.policies import POLICIES, TabularPolicy
+from ift_gridworld.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
+
+TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
+SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)
+SHORT = TabularMDP.from_map(("SFG", "HFF"), is_slippery=True, success_rate=0.7, discount=0.9)
+SEEDS = 2
+
+
+def make(name, *, mdp=SLIPPERY, count=3, kind="tabular", **changes):
+    """A method in float64 whose policy has moved on from its reference, with only the data that it says it needs."""
+    policy = POLICIES[kind](mdp.num_states, mdp.num_actions, SEEDS).initialise(generators(5, SEEDS)).double()
+    data = dict.fromkeys(("demonstrations", "chosen", "rejected"))
+    if METHODS[name].needs == "demonstrations":
+        data["demonstrations"] = demonstrations(mdp, count)[None]
+    elif METHODS[name].needs == "pairs":
+        data["chosen"], data["rejected"] = (side[None] for side in preference_pairs(mdp, count))
+    method = METHODS[name](Problem(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
+    base = copy.deepcopy(method.reference)
+    random = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=random, dtype=torch.float64))
+    for ours, theirs in zip(method.reference.parameters(), base.parameters(), strict=True):
+        assert torch.equal(ours, theirs) and not ours.requires_grad, "the reference is frozen"
+    return method
+
+
+def log_probs(policy, seed, batch):
+    """log pi(a|s) of the steps of [B, T], looked up in the policy's matrix."""
+    table = torch.as_tensor(policy.probabilities()[seed]).log()
+    return table[batch.states[0], batch.actions[0]]
+
+
+def rows(logp, batch, mean=False):
+    """Sum or mean over counted steps, by a loop."""
+    masks = batch.mask[0]
+    return torch.stack([(row[m].mean() if mean else row[m].sum()) for row, m in zip(logp, masks, strict=True)])
+
+
+def test_methods_are_those_of_the_design():
+    assert set(METHODS) == {"sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo"}
+    assert {name for name in METHODS if METHODS[name].needs == "demonstrations"} == {"sft", "ift"}
+    assert {name for name in METHODS if METHODS[name].needs == "rollouts"} == {"ppo"}
+
+
+# ---- the losses, re-computed ----
+
+
+def test_sft_is_the_loss_of_the_demonstrations():
+    method = make("sft")
+    shown = method.problem.demonstrations
+    expected = [losses.sft_loss(log_probs(method.policy, n, shown), shown.mask[0]).mean() for n in range(SEEDS)]
+    torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("windows", [True, False], ids=["windows", "every step"])
+@pytest.mark.parametrize("prediction", ["greedy", "expected"])
+@pytest.mark.parametrize("outcome", ["expected", "likeliest"])
+def test_ift_is_the_loss_of_mixed_rows(windows, prediction, outcome):
+    """Logits of step t, from the second: (1 - lambda) Theta[s_t] + lambda (where the prediction at s_(t-1) leads) Theta."""
+    options = {"mixing": 0.35, "decay": 0.8, "norm": "L2", "detach_weights": True}
+    method = make("ift", count=20, prediction=prediction, outcome=outcome, **options)
+    assert method.windows is not None, "twenty episodes have few distinct windows"
+    if not windows:
+        method.windows = None
+    shown, expected = method.problem.demonstrations, []
+    for n in range(SEEDS):
+        theta = method.policy.theta[n].detach()
+        total = 0.0
+        for states, actions, mask in zip(shown.states[0], shown.actions[0], shown.mask[0], strict=True):
+            logits = theta[states].clone()
+            for t in range(1, int(mask.sum())):
+                before = int(states[t - 1])
+                chances = torch.softmax(theta[before], -1)
+                if prediction == "greedy":
+                    chances = torch.eye(4).double()[theta[before].argmax()]
+                leads = torch.as_tensor(SLIPPERY.transition[before])
+                if outcome == "likeliest":
+                    leads = torch.eye(16).double()[leads.argmax(-1)]
+                logits[t] = 0.65 * theta[states[t]] + 0.35 * (chances @ leads @ theta)
+            logp = torch.log_softmax(logits, -1).gather(-1, actions[:, None])[:, 0]
+            total += losses.ift_loss(logp, mask, decay=0.8, norm="L2")
+        expected.append(total / len(shown.states[0]))
+    torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-11, atol=0)
+    # The weights are held constant: the gradient is that of the last factor alone.
+    plain = make("ift", count=20, prediction=prediction, outcome=outcome, **options | {"detach_weights": False})
+    grads = [torch.autograd.grad(m.loss(m.batch(0)).sum(), m.policy.theta)[0] for m in (method, plain)]
+    assert (grads[0] - grads[1]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo", "tdpo"])
+def test_pair_methods_are_the_losses_of_their_pairs(name):
+    """Sums for DPO, IPO and TDPO, means for ORPO and SimPO; the KL of TDPO is that of the reference to the policy."""
+    knobs = {"beta": 0.3, "label_smoothing": 0.1, "gamma": 0.7, "alpha": 0.4, "version": 1}
+    method = make(name, **knobs)
+    expected = []
+    for n in range(SEEDS):
+        chosen, rejected = (
+            SimpleNamespace(
+                sum=rows(log_probs(method.policy, n, side), side),
+                mean=rows(log_probs(method.policy, n, side), side, mean=True),
+                reference=rows(log_probs(method.reference, n, side), side),
+                kl=rows(kl_to_policy(method, n)[side.states[0]], side),
+            )
+            for side in (method.problem.chosen, method.problem.rejected)
+        )
+        references = chosen.reference, rejected.reference
+        margins = chosen.sum - chosen.reference, rejected.sum - rejected.reference
+        per_pair = {
+            "dpo": lambda: losses.dpo_loss(chosen.sum, rejected.sum, *references, beta=0.3, label_smoothing=0.1),
+            "ipo": lambda: losses.ipo_loss(chosen.sum, rejected.sum, *references, beta=0.3),
+            "orpo": lambda: losses.orpo_loss(chosen.mean, rejected.mean, beta=0.3),
+            "simpo": lambda: losses.simpo_loss(chosen.mean, rejected.mean, beta=0.3, gamma=0.7),
+            "tdpo": lambda: losses.tdpo_loss(*margins, chosen.kl, rejected.kl, beta=0.3, alpha=0.4, version=1),
+        }[name]()
+        expected.append(per_pair.mean())
+    torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-11, atol=0)
+
+
+def kl_to_policy(method, seed):
+    reference, policy = (torch.as_tensor(p.probabilities()[seed]) for p in (method.reference, method.policy))
+    return (reference * (reference / policy).log()).sum(-1)
+
+
+def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
+    """Each seed's policy is made certain of one action; its rejected episodes take no other. Then it changes its mind."""
+    method = make("dpo_online", mdp=TWO_PATHS, count=1)
+    method.problem = Problem(**{**vars(method.problem), "rejected": None})  # it needs none
+    for favourites in ((0, 1), (2, 0)):
+        with torch.no_grad():
+            for n, action in enumerate(favourites):
+                method.policy.theta[n] = 1000 * torch.eye(4)[action]
+        chosen, rejected = method.batch(0)
+        for n, action in enumerate(favourites):
+            assert (rejected.batch.actions[n] == action)[rejected.batch.mask[n]].all()
+            assert torch.equal(chosen.batch.actions[n], method.problem.chosen.actions[0])
+        table = torch.as_tensor(method.reference.probabilities()).log()
+        for side in (chosen, rejected):
+            expected = [torch.log_softmax(side.reference_logits[n], -1) for n in range(SEEDS)]
+            for n in range(SEEDS):
+                torch.testing.assert_close(expected[n], table[n, side.batch.states[n]], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("kind", POLICIES)
+def test_seeds_never_mix(name, kind):
+    """The loss of one seed has no gradient on another's parameters, and has one on its own."""
+    method = make(name, kind=kind, walkers=4, segment=8) if name != "ppo" else rollout(kind=kind)
+    loss = method.loss(method.batch(0))
+    assert loss.shape == (SEEDS,)
+    parameters = list(method.parameters())
+    grads = torch.autograd.grad(loss[1], parameters, allow_unused=True)
+    assert all(g is None or not g[0].any() for g in grads)
+    assert grads[0][1].any()
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - {"ppo"}))
+def test_settings_fall_back_to_the_methods_own_beta(name):
+    assert make(name).beta == METHODS[name].beta
+    assert make(name, beta=0.7).beta == 0.7
+
+
+# ---- PPO ----
+
+
+def rollout(kind="tabular", **changes):
+    """PPO in float32 on a small lake with a clock of 6 steps, its policy moved on from the reference, its critic not blank."""
+    options = {"beta": 0.3, "walkers": 6, "segment": 25, "epochs": 2, **changes}
+    policy = POLICIES[kind](6, 4, SEEDS).initialise(generators(5, SEEDS))
+    problem = Problem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
+    method = METHODS["ppo"](problem, policy, Settings(**options))
+    _ = method.reference
+    random = torch.Generator().manual_seed(9)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=random))
+    return method
+
+
+def value_table(method):
+    return method.critic(torch.arange(6)[None])[..., 0].detach().double()
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.8, 1.0])
+@pytest.mark.parametrize("learned", [False, True])
+def test_ppo_advantages_by_loops(lam, learned):
+    """delta_t = r_t - beta kl_t + gamma V(s_{t+1}) - V(s_t), V(s_{t+1}) left out at a termination but NOT at a cut by the
+    clock; both stop the sum. kl_t is log pi - log ref (k1). `target - value` is the advantage before it is scaled."""
+    method = rollout(lam=lam, reward="preference" if learned else "env")
+    if learned:
+        method.learned_reward = torch.randn(SEEDS, 6, 4, generator=torch.Generator().manual_seed(3))
+    batch = method.batch(0)
+    steps, value = batch.steps, value_table(method)
+    assert steps.truncated.any() and steps.terminated.any() and steps.reward.any()
+    ours, base = (np.log(p.probabilities()) for p in (method.policy, method.reference))
+    raw = torch.zeros(steps.states.shape, dtype=torch.float64)
+    for n, b in np.ndindex(SEEDS, 6):
+        following = 0.0
+        for t in reversed(range(25)):
+            s, a, there = (int(x[n, b, t]) for x in (steps.states, steps.actions, steps.next_states))
+            reward = method.learned_reward[n, s, a] if learned else steps.reward[n, b, t]
+            reward = reward - 0.3 * (ours[n, s, a] - base[n, s, a])
+            delta = reward + 0.9 * value[n, there] * ~steps.terminated[n, b, t] - value[n, s]
+            ended = steps.terminated[n, b, t] | steps.truncated[n, b, t]
+            following = delta + 0.9 * lam * following * ~ended
+            raw[n, b, t] = following
+    # float32 inside: a sum of a dozen terms of order 1
+    torch.testing.assert_close((batch.target - batch.value).double(), raw, rtol=0, atol=5e-6)
+    scaled = (raw - raw.mean((1, 2), keepdim=True)) / (raw.std((1, 2), keepdim=True) + 1e-3)
+    torch.testing.assert_close(batch.advantage.double(), scaled, rtol=0, atol=2e-5)
+
+
+def test_ppo_loss_by_parts():
+    """Surrogate plus value loss minus entropy bonus, averaged over a seed's steps, the policy having moved since the walk."""
+    method = rollout(entropy_bonus=0.3, clip=0.1)
+    batch = method.batch(0)
+    with torch.no_grad():
+        for parameter in method.parameters():
+            parameter.mul_(1.3)
+    probabilities = torch.as_tensor(method.policy.probabilities())
+    value, steps = value_table(method), batch.steps
+    expected = []
+    for n in range(SEEDS):
+        logp = probabilities[n].log()[steps.states[n], steps.actions[n]]
+        now = value[n][steps.states[n]]
+        old = batch.logp[n].double(), batch.advantage[n].double()
+        total = losses.ppo_clip_loss(logp, *old, steps.mask[n], clip=0.1)
+        total = total + losses.value_loss(now, batch.value[n].double(), batch.target[n].double(), steps.mask[n], clip=0.1)
+        spread = -(probabilities[n] * probabilities[n].log()).sum(-1)[steps.states[n]]
+        expected.append((total - 0.3 * spread).mean())
+    torch.testing.assert_close(method.loss(batch).double(), torch.stack(expected), rtol=1e-5, atol=0)  # float32 against 64
+
+
+def test_ppo_walks_anew_every_few_epochs():
+    method = rollout(epochs=3)
+    batches = [method.batch(step) for step in range(7)]
+    same = [one is other for one, other in zip(batches, batches[1:], strict=False)]
+    assert same == [True, True, False, True, True, False]
+
+
+def test_ppo_walks_by_the_current_policy_and_moves_the_critic_too():
+    method = rollout()
+    with torch.no_grad():
+        method.policy.theta[:] = 1000 * torch.eye(4)[3]
+    assert (method.batch(0).steps.actions == 3).all()
+    assert {id(p) for p in method.parameters()} == {id(p) for m in (method.policy, method.critic) for p in m.parameters()}
+
+
+# ---- the reward model ----
+
+
+def test_reward_model_minimises_bradley_terry_over_its_pairs():
+    """The penalised loss, re-computed in float64 from the same episodes, has no gradient at the result. Tiles and actions
+    that nobody tried keep a reward of exactly 0."""
+    mdp = TabularMDP.from_map(("SFFG",), is_slippery=True)
+    base = TabularPolicy(4, 4, SEEDS).initialise(generators(3, SEEDS))
+    problem = Problem(mdp, None, None, None, generators(0, SEEDS))
+    reward = train_reward_model(problem, base, Settings(pairs=48), updates=3000).double()
+    table = torch.as_tensor(base.probabilities())
+    random = generators(0, SEEDS)
+    first, second = (sample_episodes(mdp, table, 48, random) for _ in range(2))
+    one, two = first.returns(mdp.discount), second.returns(mdp.discount)
+    for n in range(SEEDS):
+        r = reward[n].clone().requires_grad_()
+        objective = 1e-3 * (r**2).sum()
+        tried = torch.zeros(4, 4, dtype=torch.bool)
+        for b in range(48):
+            if one[n, b] == two[n, b]:
+                continue
+            totals = []
+            for side in (first, second):
+                states, actions = (x[n, b][side.mask[n, b]] for x in (side.states, side.actions))
+                tried[states, actions] = True
+                totals.append(r[states, actions].sum())
+            better, worse = totals if one[n, b] > two[n, b] else totals[::-1]
+            objective = objective + losses.bradley_terry_loss(better, worse) / 48
+        (grad,) = torch.autograd.grad(objective, r)
+        # What Adam at a learning rate of 0.05 leaves; at the start, r = 0, the gradient is a thousand times that.
+        assert grad.abs().max() < 1e-4
+        assert not reward[n][~tried].any() and reward[n][tried].all()
+
+
+def test_reward_model_asks_for_enough_pairs():
+    """One pair with different returns for each tile to walk on: eight, S and seven F. A walk at random reaches the goal."""
+    mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
+    problem = Problem(mdp, None, None, None, generators(0, SEEDS))
+    with pytest.raises(ValueError) as error:
+        train_reward_model(problem, TabularPolicy(9, 4, SEEDS), Settings(pairs=3))
+    message = str(error.value)
+    assert "pairs is 3" in message and "at least 8" in message and "\n" not in message
+    assert "base that reaches G" not in message
+    # A base that stays where it is cannot be helped by more pairs.
+    stays = TabularPolicy(9, 4, SEEDS)
+    with torch.no_grad():
+        stays.theta[:, :, 0] = 1000
+    with pytest.raises(ValueError, match="of which 0 .* at least 8.* base that reaches G"):
+        train_reward_model(problem, stays, Settings(pairs=50))
+
+
+# ---- Adam ----
+
+
+def parameters():
+    random = torch.Generator().manual_seed(0)
+    return [torch.randn(shape, generator=random).requires_grad_() for shape in ((3, 4, 5), (3, 2), (3, 1))]
+
+
+@pytest.mark.parametrize("max_norm", [None, 0.7])
+def test_adam_is_torchs_adam(max_norm):
+    """Twenty steps, each seed's gradient clipped by torch's own function over that seed's share of all parameters."""
+    ours, theirs = parameters(), [[p.detach()[n].clone().requires_grad_() for p in parameters()] for n in range(3)]
+    adam = Adam(ours, 0.05)
+    others = [torch.optim.Adam(member, lr=0.05) for member in theirs]
+    random = torch.Generator().manual_seed(1)
+    for step in range(20):
+        for i, parameter in enumerate(ours):
+            # Seeds of very different scale, and steps on which one parameter has no gradient at all.
+            scale = torch.tensor([0.01, 1.0, 100.0]).reshape(-1, *[1] * (parameter.ndim - 1))
+            gradient = scale * torch.randn(parameter.shape, generator=random)
+            if step % 3 == 2 and i == 1:
+                gradient = torch.zeros_like(gradient)
+            else:
+                parameter.grad = gradient
+            for n in range(3):
+                theirs[n][i].grad = gradient[n].clone()
+        adam.step(max_norm)
+        for n in range(3):
+            if max_norm is not None:
+                torch.nn.utils.clip_grad_norm_(theirs[n], max_norm)
+            others[n].step()
+        assert all(p.grad is None for p in ours)
+    for i, parameter in enumerate(ours):
+        for n in range(3):
+            torch.testing.assert_close(parameter[n], theirs[n][i], rtol=1e-6, atol=1e-6)  # norms summed in another order
+
+
+# ---- settings ----
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, value) for name in ("mixing", "decay", "lam") for value in (-0.1, 1.1, float("nan"))),
+        *((name, value) for name in ("clip", "max_grad_norm", "beta", "learning_rate") for value in (0, -1.0, float("nan"))),
+        *((name, 0) for name in ("epochs", "walkers", "segment", "pairs", "steps")),
+        ("learning_rate", float("inf")),
+        ("snapshots", 1),
+        ("label_smoothing", 0.5),
+        ("entropy_bonus", -0.1),
+        ("version", 3),
+        ("propagation", "eq21"),
+        ("norm", "L3"),
+        ("prediction", "sampled"),
+        ("outcome", "worst"),
+        ("reward", "human"),
+        ("kl_kind", "k4"),
+    ],
+)
+def test_settings_out_of_range_are_refused_in_one_line(name, value):
+    with pytest.raises(ValueError) as error:
+        Settings(**{name: value})
+    message = str(error.value)
+    assert message.startswith(f"{name} is {value!r}; allowed: ") and "\n" not in message
+
+
+def test_a_batch_is_all_that_a_loss_reads():
+    """The same steps, padded with junk that does not count, give the same loss."""
+    method = make("sft")
+    shown = method.problem.demonstrations
+    padded = Batch(
+        torch.nn.functional.pad(shown.states, (0, 3), value=7),
+        torch.nn.functional.pad(shown.actions, (0, 3), value=2),
+        torch.nn.functional.pad(shown.mask, (0, 3)),
+    )
+    torch.testing.assert_close(method.loss(padded), method.loss(shown), rtol=1e-13, atol=0)

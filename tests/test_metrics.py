@@ -1,0 +1,162 @@
+"""Measures worked out by hand on a chain of two tiles, and against dense matrices on lakes."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld.envs import LAKES, make_env, random_map
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.metrics import MEASURES, log_likelihood, mean_interval, measure, reference_points
+from ift_gridworld.planning import optimal_policy, state_matrix
+from ift_gridworld.trajectories import Batch
+
+SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+
+
+def corridor(horizon=None):
+    """Tiles 0 and 1, goal 2. Action 0 walks on (0 -> 1 -> 2, where it is paid 1), action 1 walks back (0 -> 0, 1 -> 0).
+    Discount 1/2, so that V(1) = 1, V(0) = 1/2, and action 0 is best on both."""
+    next_state = np.array([[[1], [0]], [[2], [0]], [[2], [2]]])
+    reward = np.zeros((3, 2, 1))
+    reward[1, 0] = 1.0
+    return TabularMDP(next_state, np.ones((3, 2, 1)), reward, next_state == 2, np.array([1.0, 0, 0]), 0.5, horizon)
+
+
+POLICY = np.array([[0.8, 0.2], [0.5, 0.5], [0.3, 0.7]])
+BASE = np.array([[0.5, 0.5], [0.9, 0.1], [0.1, 0.9]])
+
+
+def enumerate_episodes(horizon):
+    """Every episode of at most `horizon` steps in the corridor under POLICY: (probability, tiles seen, steps [(s, a)])."""
+    successor = {(0, 0): 1, (0, 1): 0, (1, 0): 2, (1, 1): 0}
+    episodes = {}
+    for actions in product(range(2), repeat=horizon):
+        state, probability, steps = 0, 1.0, ()
+        for action in actions:
+            if state == 2:
+                break
+            probability *= POLICY[state, action]
+            steps += ((state, action),)
+            state = successor[state, action]
+        episodes[steps] = (probability, [s for s, _ in steps] + [state], steps)
+    return list(episodes.values())
+
+
+def test_return_and_regret_by_hand():
+    """V1 = 1/2 (1) + 1/2 (V0 / 2), V0 = 0.8 (V1 / 2) + 0.2 (V0 / 2): V0 = 0.4 V1 / 0.9, V1 = 1/2 + V0 / 4 gives
+    V0 (0.9 - 0.1) = 0.2, so V0 = 1/4; the optimum is 1/2."""
+    result = measure(corridor(10), POLICY)
+    assert result["return"] == pytest.approx(0.25, rel=1e-12)
+    assert result["regret"] == pytest.approx(0.25, rel=1e-12)
+
+
+def test_distances_by_hand():
+    """Rows differ from (1, 0) by 0.2 and by 0.5, on two actions each; next tiles likewise, spread over three tiles."""
+    result = measure(corridor(10), POLICY)
+    assert result["distance"] == pytest.approx((0.2**2 + 0.5**2) / 2)
+    assert result["distance_next"] == pytest.approx((2 * 0.2**2 + 2 * 0.5**2) / 3 / 2)
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 6])
+def test_what_is_expected_over_an_episode_by_enumeration(horizon):
+    """Success, visits, and the KL paid at every step TAKEN: the tile on which the clock runs out is seen, not acted on."""
+    mdp, episodes = corridor(horizon), enumerate_episodes(horizon)
+    assert sum(p for p, _, _ in episodes) == pytest.approx(1)
+    result = measure(mdp, POLICY, base=BASE)
+    assert result["success"] == pytest.approx(sum(p for p, tiles, _ in episodes if tiles[-1] == 2))
+    kl = (POLICY * np.log(POLICY / BASE)).sum(-1)
+    assert result["kl"] == pytest.approx(sum(p * sum(kl[s] for s, _ in steps) for p, _, steps in episodes))
+    visits = [sum(p * tiles.count(s) for p, tiles, _ in episodes) for s in (0, 1)]
+    apart = np.array([0.2**2, 0.5**2])
+    assert result["distance_visited"] == pytest.approx(visits @ apart / sum(visits))
+    assert result["distance_next_visited"] == pytest.approx(visits @ (2 * apart / 3) / sum(visits))
+    assert result["tiles"] == sum(v >= 0.1 for v in visits)
+
+
+def test_log_likelihood_by_hand():
+    """Two trajectories of different length; what does not count may be impossible."""
+    certain = np.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])
+    batch = Batch(
+        torch.tensor([[0, 1, 1], [0, 0, 2]]), torch.tensor([[0, 1, 0], [0, 1, 1]]), torch.tensor([[1, 1, 1], [1, 0, 0]]).bool()
+    )
+    assert log_likelihood(certain, batch) == pytest.approx((2 * np.log(0.5) + 0) / 2)
+    both = log_likelihood(np.stack([certain, POLICY]), batch)
+    assert both[1] == pytest.approx((np.log(0.8) + 2 * np.log(0.5) + np.log(0.8)) / 2)
+    impossible = Batch(batch.states[:1], torch.tensor([[1, 1, 0]]), batch.mask[:1])
+    assert log_likelihood(certain, impossible) == -np.inf
+    result = measure(corridor(10), POLICY, chosen=batch, rejected=impossible)
+    assert result["chosen_logp"] == both[1] and result["rejected_logp"] == log_likelihood(POLICY, impossible)
+
+
+def test_what_is_not_given_is_not_measured():
+    extra = {"kl", "chosen_logp", "rejected_logp"}
+    assert list(measure(corridor(3), POLICY)) == [name for name in MEASURES if name not in extra]
+
+
+@pytest.mark.parametrize(
+    "mdp",
+    [
+        SLIPPERY,
+        TabularMDP.from_map(random_map((3, 6), seed=2, frozen=0.7), is_slippery=True, success_rate=0.6),
+        TabularMDP.from_map(LAKES["two-paths"]),
+        replace(TabularMDP.from_env(make_env("CliffWalking-v1", is_slippery=True), 0.9), horizon=30),
+    ],
+    ids=["4x4", "random", "two paths", "cliff"],
+)
+def test_distance_of_next_tiles_equals_the_dense_computation(mdp):
+    policy = np.random.default_rng(0).dirichlet(np.ones(mdp.num_actions), (2, 3, mdp.num_states))
+    gap = state_matrix(mdp, policy) - state_matrix(mdp, optimal_policy(mdp))
+    expected = (gap**2).mean(-1)[..., ~mdp.terminal].mean(-1)
+    result = measure(mdp, policy)
+    np.testing.assert_allclose(result["distance_next"], expected, rtol=1e-11)
+    assert all(value.shape == (2, 3) for value in result.values())
+    for i in np.ndindex(2, 3):  # leading dimensions are policies side by side
+        for name, alone in measure(mdp, policy[i]).items():
+            assert alone == pytest.approx(result[name][i], rel=1e-11, abs=1e-14), name
+
+
+def test_the_optimum_is_at_no_distance_and_nobody_is_better():
+    best = optimal_policy(SLIPPERY)
+    result = measure(SLIPPERY, best, base=best)
+    for name in ("regret", "distance", "distance_visited", "distance_next", "distance_next_visited", "kl"):
+        assert result[name] == pytest.approx(0, abs=1e-11), name  # value iteration stops at 1e-13 / (1 - gamma)
+    points = reference_points(SLIPPERY)
+    assert points["return"] == pytest.approx(result["return"], rel=1e-10)
+    assert points["success"] == pytest.approx(result["success"], rel=1e-12)
+    assert points["success_best_within_horizon"] >= points["success"]
+
+    others = np.random.default_rng(1).dirichlet(np.full(4, 0.3), (200, 16))
+    near = (1 - 1e-4) * best + 1e-4 * others
+    assert (measure(SLIPPERY, others)["regret"] > 0).all()
+    assert (measure(SLIPPERY, near)["regret"] >= -1e-11).all()
+    assert (measure(SLIPPERY, others)["success"] <= points["success_best_within_horizon"]).all()
+
+
+# ---- intervals ----
+
+
+def test_one_seed_has_no_spread():
+    values = np.array([[0.3], [0.7]])
+    for bound in mean_interval(values):
+        assert np.array_equal(bound, values[:, 0])
+
+
+def test_interval_of_two_seeds_by_hand():
+    """Resampled means of (0, 1) are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: 95 % take all, 30 % the middle alone."""
+    mean, low, high = mean_interval(np.array([0.0, 1.0]))
+    assert (mean, low, high) == (0.5, 0.0, 1.0)
+    assert mean_interval(np.array([0.0, 1.0]), level=0.3) == (0.5, 0.5, 0.5)
+
+
+def test_interval_covers_the_true_mean_as_often_as_it_says():
+    """400 samples of 40 normals at a level of 90 %; the bound is four binomial standard deviations."""
+    values = np.random.default_rng(0).normal(3.0, 2.0, (400, 40))
+    mean, low, high = mean_interval(values, level=0.9)
+    np.testing.assert_allclose(mean, values.mean(-1))
+    assert (low < mean).all() and (mean < high).all()
+    covered = ((low < 3.0) & (3.0 < high)).mean()
+    assert abs(covered - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 400)
+    assert mean_interval(values[7], level=0.9)[1] == pytest.approx(low[7], rel=1e-13)  # the same resamples serve every entry

@@ -1,0 +1,267 @@
+"""The training loop: every method climbs, seeds are independent, and what goes wrong is told."""
+
+import subprocess
+import sys
+import textwrap
+from dataclasses import asdict, fields
+from inspect import signature
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld import METHODS
+from ift_gridworld.envs import LAKES
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import Settings
+from ift_gridworld.metrics import MEASURES, measure
+from ift_gridworld.policies import POLICIES, TabularPolicy
+from ift_gridworld.training import BASES, make_base, snapshot_steps, train
+from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+
+TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
+SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+SMALL = {"walkers": 8, "segment": 8}  # of PPO, to keep the tests short
+EVERY = pytest.mark.parametrize("method", METHODS)
+KINDS = pytest.mark.parametrize("kind", POLICIES)
+
+
+def run(method="sft", mdp=TWO_PATHS, *, base="mixture", kind="tabular", seeds=1, seed=0, steps=20, **changes):
+    policy = make_base(base, mdp, policy=kind, seeds=seeds, seed=seed)
+    return train(method, mdp, policy, seed=seed, steps=steps, **SMALL | changes)
+
+
+# ---- seeds ----
+
+
+@EVERY
+@KINDS
+def test_a_population_is_its_members_trained_alone(method, kind):
+    """Three seeds at once give what three runs of one give: every snapshot, to float32 rounding, which twenty steps of a
+    batched product, summed in another order, spread to some 1e-6."""
+    many = run(method, kind=kind, seeds=3, seed=4)
+    for i in range(3):
+        alone = run(method, kind=kind, seed=4 + i)
+        np.testing.assert_allclose(many.policies[:, i], alone.policies[:, 0], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(many.loss[:, i], alone.loss[:, 0], rtol=1e-4, atol=1e-5)
+    assert abs(many.policies[-1, 0] - many.policies[-1, 1]).max() > 1e-3  # seeds do differ
+
+
+@KINDS
+@pytest.mark.parametrize("base", BASES)
+def test_a_member_of_a_base_depends_on_its_own_seed_alone(base, kind):
+    many = make_base(base, TWO_PATHS, policy=kind, seeds=3, seed=4)
+    for i in range(3):
+        alone = make_base(base, TWO_PATHS, policy=kind, seed=4 + i)
+        for ours, theirs in zip(many.parameters(), alone.parameters(), strict=True):
+            # A mixture is trained: float32 rounding of 200 updates, relative to weights of order 1.
+            torch.testing.assert_close(ours[i], theirs[0], rtol=0, atol=1e-4 if base == "mixture" else 0)
+
+
+@EVERY
+def test_same_seed_same_numbers(method):
+    one, two = (run(method, SLIPPERY, kind="mlp", seeds=2, seed=3) for _ in range(2))
+    assert np.array_equal(one.policies, two.policies) and np.array_equal(one.loss, two.loss)
+    assert all(np.array_equal(one.metrics[name], two.metrics[name]) for name in MEASURES)
+
+
+# ---- what training does ----
+
+
+@EVERY
+def test_every_method_moves_the_right_way(method):
+    """From the mixture base on two paths: imitation makes the shown path likelier, preferences widen the margin, PPO earns."""
+    metrics = run(method, seeds=3, steps=120, walkers=32, segment=16).metrics
+    gained = {name: values[-1] - values[0] for name, values in metrics.items()}
+    margin = gained["chosen_logp"] - gained["rejected_logp"]
+    if method in ("sft", "ift", "orpo"):
+        assert (gained["chosen_logp"] > 0.5).all()
+    if METHODS[method].needs == "pairs":
+        assert (margin > 0.5).all()
+    if method == "ppo":
+        assert (gained["return"] > 0.05).all() and (gained["success"] > 0).all()
+
+
+def test_sft_on_a_table_finds_the_empirical_conditional():
+    """Each step weighs 1 / (its row's length); the loss ends at the weighted entropy of what was shown."""
+    shown = sample_episodes(SLIPPERY, np.full((16, 4), 0.25), 300, generators(0, 1))[0]
+    weights = np.zeros((16, 4))
+    for states, actions, mask in zip(shown.states, shown.actions, shown.mask, strict=True):
+        np.add.at(weights, (states[mask], actions[mask]), 1 / int(mask.sum()) / 300)
+    visited = weights.sum(-1) > 0
+    empirical = weights[visited] / weights[visited].sum(-1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        entropy = -np.where(empirical > 0, empirical * np.log(empirical), 0).sum(-1)
+
+    made = run("sft", SLIPPERY, base="random", shown=shown, steps=600, learning_rate=0.1)
+    # What is left after 600 steps of Adam at 0.1, not rounding.
+    np.testing.assert_allclose(made.policies[-1, 0, visited], empirical, rtol=0, atol=1e-3)
+    assert made.loss[-1, 0] == pytest.approx(weights[visited].sum(-1) @ entropy, abs=1e-5)
+    assert np.array_equal(made.policies[-1, 0, ~visited], made.policies[0, 0, ~visited])
+
+
+@KINDS
+def test_ift_without_mixing_and_propagation_is_sft_to_the_last_bit(kind):
+    plain = run("ift", kind=kind, seeds=2, mixing=0.0, propagation="none")
+    sft = run("sft", kind=kind, seeds=2)
+    assert np.array_equal(plain.policies, sft.policies) and np.array_equal(plain.loss, sft.loss)
+    assert not np.array_equal(run("ift", kind=kind, seeds=2).policies, sft.policies)
+
+
+@KINDS
+@pytest.mark.parametrize(("good", "noise"), [(0.5, 0.3), (0.9, 0.1), (0.0, 1.0)])
+def test_mixture_base_clones_both_demonstrators_and_noise(kind, good, noise):
+    """(1 - noise) (shares of the two paths) + noise / A on their tiles: the start is the only tile on both."""
+    expected = np.full((16, 4), np.nan)
+    for path, share in ((best_path(TWO_PATHS), good), (detour(TWO_PATHS), 1 - good)):
+        tile = 0
+        for action in path:
+            if share > 0:
+                row = np.zeros(4) if np.isnan(expected[tile]).all() else expected[tile]
+                row[action] += share if tile == 0 else 1.0
+                expected[tile] = row
+            tile = TWO_PATHS.next_state[tile, action, 0]
+    visited = ~np.isnan(expected).any(-1)
+    expected = (1 - noise) * expected[visited] + noise / 4
+    made = make_base("mixture", TWO_PATHS, policy=kind, seeds=2, good=good, noise=noise).probabilities()
+    # Cloning is 200 steps of Adam at 0.02: what is left is of the optimiser, not of rounding.
+    np.testing.assert_allclose(made[:, visited], np.stack([expected] * 2), rtol=0, atol=0.01)
+    assert (abs(made[:, visited] - expected).mean() < 0.003).all()
+
+
+def test_other_bases():
+    assert (make_base("uniform", TWO_PATHS, seeds=2).probabilities() == 0.25).all()
+    random = make_base("random", TWO_PATHS, policy="tabular", seeds=2)
+    drawn = TabularPolicy(16, 4, 2).initialise(generators(0, 2))
+    assert torch.equal(random.theta, drawn.theta)
+
+
+# ---- what a run leaves ----
+
+
+def test_a_run_keeps_what_it_says():
+    policy = make_base("mixture", TWO_PATHS, policy="tabular", seeds=2)
+    base = policy.probabilities()
+    told, knobs = [], Settings(steps=30, alpha=0.1)
+    made = train("dpo", TWO_PATHS, policy, settings=knobs, snapshots=5, beta=0.2, progress=lambda *x: told.append(x))
+    assert set(made.steps.tolist()) == {0} | snapshot_steps(30, 5) and (np.diff(made.steps) > 0).all()
+    assert made.policies.shape == (len(made.steps), 2, 16, 4)
+    assert np.array_equal(made.policies[0], base) and np.array_equal(made.policies[-1], policy.probabilities())
+    assert made.loss.shape == (30, 2) and told == [(i + 1, 30) for i in range(30)]
+    assert made.loss[0] == pytest.approx([np.log(2)] * 2, rel=1e-6)  # the reference is the base
+    expected = measure(TWO_PATHS, made.policies, base=base, chosen=made.chosen, rejected=made.rejected)
+    assert all(np.array_equal(made.metrics[name], expected[name]) for name in MEASURES)
+    changed = {"steps": 30, "alpha": 0.1, "snapshots": 5, "beta": 0.2, "learning_rate": TabularPolicy.learning_rate}
+    assert made.settings == asdict(Settings()) | changed
+    assert made.diverged is None and made.method == "dpo"
+    for side, shown in zip(preference_pairs(TWO_PATHS, 1), (made.chosen, made.rejected), strict=True):
+        assert torch.equal(side.states, shown.states) and torch.equal(side.actions, shown.actions)
+
+
+def test_defaults_are_the_methods_and_the_policys_own():
+    made = run("ipo", steps=None, kind="mlp")
+    assert made.settings["steps"] == METHODS["ipo"].steps == len(made.loss)
+    assert made.settings["beta"] == METHODS["ipo"].beta
+    assert made.settings["learning_rate"] == POLICIES["mlp"].learning_rate
+    assert np.array_equal(made.demonstrations.actions, demonstrations(TWO_PATHS, 1).actions)
+
+
+@pytest.mark.parametrize(("updates", "count"), [(300, 60), (7, 60), (600, 2), (1, 2), (50, 10)])
+def test_snapshots_are_close_together_early_and_far_apart_late(updates, count):
+    steps = sorted(snapshot_steps(updates, count))
+    assert steps[0] == 0 and steps[-1] == updates and len(steps) <= count
+    gaps = np.diff(steps)
+    assert (np.diff(gaps) >= -1).all()  # growing, but for rounding to whole steps
+    if updates >= 50 and count > 2:
+        assert gaps[0] < gaps[-1]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("method", "kind"), [("ipo", "tabular"), ("sft", "mlp"), ("ppo", "mlp")])
+def test_divergence_is_reported_and_keeps_what_was_good(method, kind):
+    """A loss that is no number (IPO's square overflows) or a policy that is none (inf - inf in the network)."""
+    made = run(method, kind=kind, seeds=2, steps=30, learning_rate=1e30, snapshots=30)
+    assert "step 2" in made.diverged and "learning_rate=1e+30" in made.diverged and "\n" not in made.diverged
+    assert made.steps.tolist() == [0, 1] and np.isfinite(made.policies).all()
+    assert len(made.loss) < 30 and np.isfinite(made.loss).all()
+    assert all(len(values) == 2 for values in made.metrics.values())
+
+
+def test_training_without_divergence_says_nothing_of_it():
+    assert all(run(method, steps=3).diverged is None for method in METHODS)
+
+
+# ---- a learned reward ----
+
+
+def test_ppo_learns_from_preferences_too():
+    made = run("ppo", steps=120, reward="preference", walkers=32, segment=16)
+    assert made.metrics["return"][-1] > made.metrics["return"][0] + 0.05
+
+
+def test_ppo_with_a_learned_reward_needs_enough_pairs():
+    walkable = sum(letter in "SF" for row in LAKES["two-paths"] for letter in row)
+    with pytest.raises(ValueError, match=rf"pairs is 2, of which \d .* at least {walkable}"):
+        run("ppo", reward="preference", settings=Settings(pairs=2))
+
+
+# ---- what has no meaning is refused ----
+
+
+@pytest.mark.parametrize(
+    ("attempt", "named"),
+    [
+        (lambda: run("rlhf"), ["'rlhf'", *METHODS]),
+        (lambda: train("sft", TWO_PATHS, TabularPolicy(9, 4)), ["9 states", "16"]),
+        (lambda: run(mixing=1.5), ["mixing", "1.5"]),
+        (lambda: make_base("perfect", TWO_PATHS), ["'perfect'", *BASES]),
+        (lambda: make_base("mixture", TWO_PATHS, policy="transformer"), ["'transformer'", *POLICIES]),
+        (lambda: make_base("mixture", TWO_PATHS, good=1.5), ["good", "1.5"]),
+        (lambda: make_base("mixture", TWO_PATHS, noise=0.0), ["noise", "0.0"]),
+    ],
+)
+def test_bad_values_are_refused_in_one_line(attempt, named):
+    with pytest.raises(ValueError) as error:
+        attempt()
+    assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
+
+
+def test_settings_can_be_given_by_name():
+    """An unknown one is refused; none hides behind an argument of `train` that is called the same."""
+    with pytest.raises(TypeError, match="lambda_"):
+        run(lambda_=0.2)
+    assert not {f.name for f in fields(Settings)} & set(signature(train).parameters)
+
+
+# ---- the shapes in the signatures ----
+
+
+def test_shapes_in_signatures_hold_throughout():
+    """Every method, policy and kind of ice, with each call's shapes and types checked as they are written down. In a process
+    of its own: checking must be switched on before the package is first imported, and is not for what is wrong on purpose."""
+    code = """
+        import sys, types
+        from beartype import BeartypeConf, beartype
+        sys.modules["checked"] = types.ModuleType("checked")
+        sys.modules["checked"].check = beartype(conf=BeartypeConf(is_pep484_tower=True))  # an int will do for a float
+        from jaxtyping import install_import_hook
+        install_import_hook("ift_gridworld", "checked.check")
+
+        import numpy as np
+        from ift_gridworld import METHODS, TabularMDP, envs, metrics, planning, training
+        for slip in (False, True):
+            mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=slip)
+            for policy in ("mlp", "tabular"):
+                for method in METHODS:
+                    base = training.make_base("mixture", mdp, policy=policy, seeds=3)
+                    run = training.train(method, mdp, base, steps=2, walkers=4, segment=4)
+                metrics.mean_interval(run.metrics["success"])
+            for horizon in (None, 9):
+                planning.optimal_success(mdp, horizon)
+                planning.success_probability(mdp, np.full((2, 3, 16, 4), 0.25), horizon)
+            planning.soft_value_iteration(mdp, np.full((16, 4), 0.25), 1)
+            planning.time_limited_values(mdp, 5)
+        run = training.train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr[-3000:]
