@@ -202,7 +202,7 @@ def make_base(
     return made
 
 
-def _clone(policy: Policy, shown: Sequence[Trajectories], shares: Sequence[float], noise: float, updates: int = 200) -> None:
+def _clone(policy: Policy, shown: Sequence[Trajectories], shares: Sequence[float], noise: float, updates: int = 120) -> None:
     """Fit a policy to the demonstrators' mixed, noisy choices on the tiles that they visit; other tiles are left to chance."""
     device = next(policy.parameters()).device
     counts = torch.zeros(policy.num_states, policy.num_actions)
@@ -213,8 +213,9 @@ def _clone(policy: Policy, shown: Sequence[Trajectories], shares: Sequence[float
     visited = counts.sum(-1).nonzero().flatten()
     target = counts[visited] / counts[visited].sum(-1, keepdim=True)
     target = ((1 - noise) * target + noise / policy.num_actions).to(device)
-    adam = Adam(policy.parameters(), learning_rate=0.02)
-    for _ in range(updates):
+    adam = Adam(policy.parameters(), learning_rate=0.0)
+    for step in range(updates):
+        adam.learning_rate = 8 * policy.learning_rate * (1 - step / updates)  # fast at first, then settling down
         logp = torch.log_softmax(policy(visited[None].to(device)), -1)
         _cross_entropy(target, logp).backward()
         adam.step()
