@@ -120,8 +120,6 @@ def main(args: Args) -> int:
 
 def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
-    import torch
-
     from ift_gridworld import training
     from ift_gridworld.methods import METHODS
     from ift_gridworld.policies import POLICIES
@@ -136,7 +134,6 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
     settings, device = method_settings(args), pick_device(args.device)
-    torch.set_num_threads(1)  # a lake is small: two threads wait for each other longer than they compute
     lake = make_lake(args)
     mdp = lake.mdp
     if studio is not None and mdp.layout is None:
@@ -251,10 +248,11 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
 
     kind = METHODS[run.method]
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
-    rejected = steps(run.rejected) if kind.needs == "pairs" else []
+    rejected = steps(run.rejected) if kind.needs == "pairs" and run.method != "dpo_online" else []  # that one draws its own
     return Record(
         method=run.method,
         title=kind.title,
+        needs=kind.needs,
         lake=lake,
         settings={**asked, **run.settings, "demonstrations": len(run.demonstrations.states)},
         versions=versions(),

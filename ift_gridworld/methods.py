@@ -149,13 +149,21 @@ class Method:
     title: ClassVar[str]
     needs: ClassVar[Literal["demonstrations", "pairs", "rollouts"]]
     steps: ClassVar[int] = 300
-    beta: ClassVar[float | None] = None
     max_grad_norm: float | None = None
 
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
         self.problem, self.policy, self.settings = problem, policy, settings
-        if settings.beta is not None:
-            self.beta = settings.beta  # type: ignore[misc]
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float | None:
+        """The method's own beta, where the caller names none; None for a method that has no such knob."""
+        return None
+
+    @cached_property
+    def beta(self) -> float:
+        beta = self.settings.beta if self.settings.beta is not None else self.default_beta(self.settings)
+        assert beta is not None
+        return beta
 
     @cached_property
     def reference(self) -> Policy:
@@ -213,7 +221,9 @@ class IFT(SFT):
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings
-        if self.windows is not None:
+        if s.mixing == 0:  # the first pass is the only one: with propagation off, SFT to the last bit
+            logp = self.policy.log_probs(batch.states, batch.actions)
+        elif self.windows is not None:
             logp = self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=s.mixing)
         else:
             mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=s.mixing)
@@ -293,7 +303,10 @@ class DPO(PairMethod):
     """Make the preferred answer likelier relative to the other, against the frozen base."""
 
     title = "DPO · direct preference optimisation"
-    beta = 0.1
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 0.1
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.dpo_loss(
@@ -328,7 +341,10 @@ class IPO(PairMethod):
     """Like DPO, but towards a margin of 1 / (2 beta) instead of an endless one."""
 
     title = "IPO · identity preference optimisation"
-    beta = 0.1
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 0.1
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.ipo_loss(chosen.sum, rejected.sum, chosen.reference, rejected.reference, beta=self.beta)
@@ -338,7 +354,10 @@ class ORPO(PairMethod):
     """SFT on the preferred answer and a push between the odds of the two, without a reference."""
 
     title = "ORPO · odds-ratio preference optimisation"
-    beta = 0.25
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 0.25
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.orpo_loss(chosen.mean, rejected.mean, beta=self.beta)
@@ -348,7 +367,10 @@ class SimPO(PairMethod):
     """A margin between the mean log-probs of the two answers, without a reference."""
 
     title = "SimPO · simple preference optimisation"
-    beta = 2.0
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 2.0
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.simpo_loss(chosen.mean, rejected.mean, beta=self.beta, gamma=self.settings.gamma)
@@ -358,7 +380,10 @@ class TDPO(PairMethod):
     """DPO with each answer's forward KL in the margin."""
 
     title = "TDPO · token-level DPO"
-    beta = 0.1
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 0.1
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.tdpo_loss(
@@ -392,7 +417,12 @@ class PPO(Method):
     title = "RLHF · PPO"
     needs = "rollouts"
     steps = 600
-    beta = 0.001
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        """A learned reward is measured in nats (the log-odds of a preference), so a nat of KL costs one; and the price must
+        be that high, or PPO finds where the reward model knows nothing and walks in circles there."""
+        return 0.001 if settings.reward == "env" else 1.0
 
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
         super().__init__(problem, policy, settings)
@@ -400,16 +430,11 @@ class PPO(Method):
         self.critic = type(policy)(policy.num_states, 1, policy.population).to(problem.device)
         self._walkers = Walkers(problem.mdp, problem.generators, settings.walkers, problem.device)
         self._rollouts: Rollouts | None = None
+        # r(s, a) of the reward model; None where the environment itself rewards.
+        self.learned_reward = None if settings.reward == "env" else train_reward_model(problem, self.reference, settings)
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         return [*self.policy.parameters(), *self.critic.parameters()]
-
-    @cached_property
-    def learned_reward(self) -> Float[Tensor, "N S A"] | None:
-        """r(s, a) of the reward model, trained before the first step; None if the environment rewards."""
-        if self.settings.reward == "env":
-            return None
-        return train_reward_model(self.problem, self.reference, self.settings)
 
     def batch(self, step: int) -> Rollouts:  # type: ignore[override]
         """New rollouts every `epochs` updates."""

@@ -56,7 +56,7 @@ class Record:
     """One method's run.
 
     Attributes:
-        method, title: its name in METHODS and its full one.
+        method, title, needs: its name in METHODS, its full one, and the data that it learns from.
         lake: where.
         settings: every setting of the script and of the method, resolved.
         versions: of python and the packages that numbers depend on.
@@ -66,14 +66,15 @@ class Record:
         loss: of every update and seed.
         snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
         base, final: T_theta(a|s) of every seed before and after training.
-        shown, rejected: (state, action) steps of the first demonstration and, for methods that learn from pairs, of the
-            first rejected one (else empty).
+        shown, rejected: (state, action) steps of the first demonstration (for methods that learn from pairs, of the first
+            preferred one) and of the first rejected one, if the method was given one (else empty).
         seconds: spent in training.
         diverged: step and cause, if the loss stopped being a number.
     """
 
     method: str
     title: str
+    needs: str
     lake: Lake
     settings: dict[str, Any]
     versions: dict[str, str]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
@@ -58,6 +59,21 @@ class Run:
     diverged: str | None = None
 
 
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: tensors here are small, and a second thread waits, spinning, longer than it computes.
+
+    On a machine with other work to do, that waiting was measured to cost a hundredfold.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@one_thread()
 def train(
     method: str,
     mdp: TabularMDP,
@@ -98,7 +114,8 @@ def train(
     kind = METHODS[method]
     settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
     updates, learning_rate = settings.steps or kind.steps, settings.learning_rate or policy.learning_rate
-    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=settings.beta or kind.beta)
+    beta = settings.beta if settings.beta is not None else kind.default_beta(settings)
+    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=beta)
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if pairs is None else pairs
@@ -156,6 +173,7 @@ def snapshot_steps(updates: int, count: int) -> set[int]:
     return {round(updates * s) for s in share}
 
 
+@one_thread()
 def make_base(
     kind: str,
     mdp: TabularMDP,

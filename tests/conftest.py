@@ -3,6 +3,9 @@
 import os
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tensors are tiny: a second thread only waits, for minutes where other programs run
 
 
 def pytest_addoption(parser):

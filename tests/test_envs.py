@@ -65,6 +65,7 @@ def test_time_limit_is_gymnasiums_own():
     for spec, name in (("FrozenLake-v1", "4x4"), ("FrozenLake8x8-v1", "8x8")):
         assert LAKES[name] == tuple(MAPS[name])
         assert time_limit(LAKES[name]) == gymnasium.spec(spec).max_episode_steps
+    assert time_limit(two_paths((6, 10))) == 25 * (6 + 10) / 2  # in between, 25 steps a tile of mean side length
     assert make_env("random", size=4, seed=0, max_episode_steps=7).spec.max_episode_steps == 7
 
 

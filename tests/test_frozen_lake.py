@@ -208,3 +208,19 @@ def test_ppo_reaches_95_percent_of_the_optimum(tmp_path, arguments):
     assert run(tmp_path, "--method", "ppo", "--seeds", 16, *arguments) == 0
     saved = written(tmp_path, "ppo")
     assert np.median(saved["metrics"]["success"][-1]) >= 0.95 * saved["optimum"]["success_best_within_horizon"]
+
+
+@pytest.mark.parametrize("lake", [("--map", "two-paths"), ("--map", "4x4", "--slippery")], ids=["path", "ice"])
+def test_ift_without_its_two_ideas_is_sft_to_the_last_bit(tmp_path, lake):
+    shared = ("--steps", 10, "--seeds", 2, *lake)
+    assert run(tmp_path, "--method", "ift", "--mixing", 0, "--propagation", "none", *shared) == 0
+    assert run(tmp_path, "--method", "sft", *shared) == 0
+    ift, sft = written(tmp_path), written(tmp_path, "sft")
+    assert (ift["loss"], ift["final"], ift["metrics"]) == (sft["loss"], sft["final"], sft["metrics"])
+
+
+def test_a_learned_reward_takes_the_policy_to_the_goal_too(tmp_path):
+    """The Bradley-Terry reward is learned from compared episodes alone; 200 updates of PPO on it beat the base clearly."""
+    assert run(tmp_path, "--method", "ppo", "--reward", "preference", "--steps", 200, "--seeds", 2) == 0
+    success = written(tmp_path, "ppo")["metrics"]["success"]
+    assert max(success[0]) < 0.75 and min(success[-1]) > 0.95

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import replace
-from types import SimpleNamespace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -110,25 +110,19 @@ def test_pair_methods_are_the_losses_of_their_pairs(name):
     method = make(name, **knobs)
     expected = []
     for n in range(SEEDS):
-        chosen, rejected = (
-            SimpleNamespace(
-                sum=rows(log_probs(method.policy, n, side), side),
-                mean=rows(log_probs(method.policy, n, side), side, mean=True),
-                reference=rows(log_probs(method.reference, n, side), side),
-                kl=rows(kl_to_policy(method, n)[side.states[0]], side),
-            )
-            for side in (method.problem.chosen, method.problem.rejected)
-        )
-        references = chosen.reference, rejected.reference
-        margins = chosen.sum - chosen.reference, rejected.sum - rejected.reference
+        sides = method.problem.chosen, method.problem.rejected
+        sums, means = ([rows(log_probs(method.policy, n, side), side, mean) for side in sides] for mean in (False, True))
+        references = [rows(log_probs(method.reference, n, side), side) for side in sides]
+        margins = [ours - base for ours, base in zip(sums, references, strict=True)]
+        kls = [rows(kl_to_policy(method, n)[side.states[0]], side) for side in sides]
         per_pair = {
-            "dpo": lambda: losses.dpo_loss(chosen.sum, rejected.sum, *references, beta=0.3, label_smoothing=0.1),
-            "ipo": lambda: losses.ipo_loss(chosen.sum, rejected.sum, *references, beta=0.3),
-            "orpo": lambda: losses.orpo_loss(chosen.mean, rejected.mean, beta=0.3),
-            "simpo": lambda: losses.simpo_loss(chosen.mean, rejected.mean, beta=0.3, gamma=0.7),
-            "tdpo": lambda: losses.tdpo_loss(*margins, chosen.kl, rejected.kl, beta=0.3, alpha=0.4, version=1),
-        }[name]()
-        expected.append(per_pair.mean())
+            "dpo": losses.dpo_loss(*sums, *references, beta=0.3, label_smoothing=0.1),
+            "ipo": losses.ipo_loss(*sums, *references, beta=0.3),
+            "orpo": losses.orpo_loss(*means, beta=0.3),
+            "simpo": losses.simpo_loss(*means, beta=0.3, gamma=0.7),
+            "tdpo": losses.tdpo_loss(*margins, *kls, beta=0.3, alpha=0.4, version=1),
+        }
+        expected.append(per_pair[name].mean())
     torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-11, atol=0)
 
 
@@ -249,7 +243,7 @@ def test_ppo_loss_by_parts():
 def test_ppo_walks_anew_every_few_epochs():
     method = rollout(epochs=3)
     batches = [method.batch(step) for step in range(7)]
-    same = [one is other for one, other in zip(batches, batches[1:], strict=False)]
+    same = [one is other for one, other in pairwise(batches)]
     assert same == [True, True, False, True, True, False]
 
 
@@ -359,6 +353,7 @@ def test_adam_is_torchs_adam(max_norm):
         *((name, value) for name in ("clip", "max_grad_norm", "beta", "learning_rate") for value in (0, -1.0, float("nan"))),
         *((name, 0) for name in ("epochs", "walkers", "segment", "pairs", "steps")),
         ("learning_rate", float("inf")),
+        ("learning_rate", 1e30),
         ("snapshots", 1),
         ("label_smoothing", 0.5),
         ("entropy_bonus", -0.1),

@@ -157,6 +157,6 @@ def test_interval_covers_the_true_mean_as_often_as_it_says():
     mean, low, high = mean_interval(values, level=0.9)
     np.testing.assert_allclose(mean, values.mean(-1))
     assert (low < mean).all() and (mean < high).all()
-    covered = ((low < 3.0) & (3.0 < high)).mean()
+    covered = ((low < 3.0) & (high > 3.0)).mean()
     assert abs(covered - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 400)
     assert mean_interval(values[7], level=0.9)[1] == pytest.approx(low[7], rel=1e-13)  # the same resamples serve every entry

@@ -102,7 +102,8 @@ def test_optimal_values_satisfy_bellmans_equations(name, is_slippery, discount):
     np.testing.assert_array_equal(value[mdp.terminal], 0)
     if discount < 1:
         # Stopped at a change of 1e-13, the value itself is off by at most that over 1 - gamma.
-        np.testing.assert_allclose(evaluate_policy(mdp, optimal_policy(mdp)), value, rtol=0, atol=1e-12 * scale / (1 - discount))
+        best = evaluate_policy(mdp, optimal_policy(mdp))
+        np.testing.assert_allclose(best, value, rtol=0, atol=1e-12 * scale / (1 - discount))
 
 
 def test_no_policy_is_better_than_the_optimum():
@@ -318,7 +319,8 @@ def test_soft_value_iteration_solves_the_rlhf_objective(is_slippery, beta):
             worse = regularised(mdp, other, reference, beta)
             assert (worse <= value + 1e-11).all() and worse @ mdp.start < value @ mdp.start
     # The closed form: V(s) = beta log sum_a ref exp(Q / beta), pi = ref exp((Q - V) / beta).
-    action_value = mdp.expected_reward + mdp.discount * np.where(mdp.terminated, 0, value[mdp.next_state] * mdp.probability).sum(-1)
+    ahead = np.where(mdp.terminated, 0, value[mdp.next_state] * mdp.probability).sum(-1)
+    action_value = mdp.expected_reward + mdp.discount * ahead
     walkable = ~mdp.terminal
     ratio = (action_value - value[:, None])[walkable] / beta
     np.testing.assert_allclose(policy[walkable], reference[walkable] * np.exp(ratio), rtol=1e-8)  # 1e-11 / beta, exponentiated
@@ -336,7 +338,7 @@ def test_soft_optimum_tends_to_the_hard_one():
 
 
 def test_soft_optimum_tends_to_the_reference():
-    """0 <= Q, V <= 1 on a lake, so |log(pi / ref)| <= 1 / beta; Hoeffding's lemma bounds what is gained a step by 1 / (8 beta)."""
+    """0 <= Q, V <= 1 on a lake, so |log(pi / ref)| <= 1 / beta; by Hoeffding's lemma a step gains at most 1 / (8 beta)."""
     reference = policies(SLIPPERY, seed=2)
     plain = evaluate_policy(SLIPPERY, reference)
     for beta in (1e2, 1e5):

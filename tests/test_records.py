@@ -13,6 +13,7 @@ def record(lake=None, **changes):
     entries = {
         "method": "ift",
         "title": "IFT · intuitive fine-tuning",
+        "needs": "demonstrations",
         "lake": lake,
         "settings": {"steps": 20, "mixing": 0.2, "seed": 0},
         "versions": {"python": "3.11"},

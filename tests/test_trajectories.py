@@ -1,4 +1,4 @@
-"""Demonstrations and walks: they go where the tables and Gymnasium say, as often as they should, and nobody disturbs anybody."""
+"""Demonstrations and walks: they go where the tables and Gymnasium say, as often as they should, each on its own."""
 
 from collections import Counter, deque
 from dataclasses import fields, replace
@@ -68,7 +68,7 @@ def plausible(observed, expected, freedom):
 
 def test_two_paths_are_shown():
     """Over the top in five steps; round the bottom in seven."""
-    left, down, right, _ = range(4)
+    down, right = TWO_PATHS.actions.index("down"), TWO_PATHS.actions.index("right")
     assert best_path(TWO_PATHS) == [right, right, right, down, down]
     assert detour(TWO_PATHS) == [down, down, down, right, right, right, TWO_PATHS.actions.index("up")]
     for quality, path in (("optimal", best_path(TWO_PATHS)), ("suboptimal", detour(TWO_PATHS))):

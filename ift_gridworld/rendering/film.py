@@ -47,6 +47,7 @@ class MethodFilm:
             raise ValueError(f"environment {record.lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
         self.record, self.theme, self.mdp = record, THEMES[theme], record.lake.mdp
         self.layout = record.lake.mdp.layout
+        self.walkable = ~self.mdp.terminal & np.array([letter not in "HC" for row in self.layout for letter in row])
         self.visits = occupancy(self.mdp, record.snapshots, discount=1.0, horizon=self.mdp.horizon)
         self.values = evaluate_policy(self.mdp, record.snapshots)
         self.figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=self.theme.background)
@@ -100,10 +101,9 @@ class MethodFilm:
 
     def _compose_policy(self, ax: Axes) -> None:
         record, theme, layout = self.record, self.theme, self.layout
-        walkable = ~self.mdp.terminal & np.array([letter not in "HC" for row in layout for letter in row])
         maps.draw_lake(ax, layout, theme)
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
-        self.tiles = maps.Tiles(ax, layout, walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.tiles = maps.Tiles(ax, layout, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (record.rejected, theme.rejected, 0.135, True),
@@ -113,7 +113,7 @@ class MethodFilm:
         width = len(layout[0])
         for s in map(int, np.flatnonzero(self.mdp.start)):
             self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
-        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, walkable, theme)
+        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
         if record.method == "ift" and record.settings.get("mixing"):
@@ -124,17 +124,18 @@ class MethodFilm:
     def _compose_values(self, ax: Axes) -> None:
         theme = self.theme
         optimal = value_iteration(self.mdp)[0]
-        low, high = min(0.0, float(self.values.min())), max(float(optimal.max()), 1e-9)
+        low = min(0.0, float(self.values.min()))
+        high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
         maps.draw_lake(ax, self.layout, theme)
         ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
-        self.value_tiles = maps.Tiles(ax, self.layout, ~self.mdp.terminal, cmap, norm)
+        self.value_tiles = maps.Tiles(ax, self.layout, self.walkable, cmap, norm)
         self.moves(self.value_tiles.artist)
         bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
         bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
         bar.set(xticks=[], yticks=[low, high])
         bar.yaxis.tick_right()
-        bar.set_yticklabels([f"{low:.2g}", f"{high:.2g}"])
+        bar.set_yticklabels([f"{low:.3g}", f"{high:.3g}"])
         bar.tick_params(length=0, pad=2, labelsize=8.5, labelcolor=theme.muted)
         for spine in bar.spines.values():
             spine.set_visible(False)
@@ -154,7 +155,7 @@ class MethodFilm:
             "shown": self._shown(),
             "rejected": "rejected path",
             "predicted": mixed,
-            "hole": "hole",
+            "hole": "cliff" if any("C" in row for row in self.layout) else "hole",
         }
         maps.prepare_axes(ax, 6, 6)
         for row, entry in enumerate(entries):
@@ -180,11 +181,11 @@ class MethodFilm:
             ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
 
     def _shown(self) -> str:
-        count = self.record.settings.get("demonstrations") or 1
+        count, needs = self.record.settings.get("demonstrations") or 1, self.record.needs
+        if needs == "rollouts":
+            return "the human's path,\nnot shown to it"
         many = f"\n(first of {count})" if count > 1 else ""
-        if len(self.record.rejected):
-            return "preferred path" + many
-        return ("shown by the human" + many) if many else "shown by\nthe human"
+        return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
 
     def moves(self, *artists: Artist) -> None:
         """Have these drawn in every frame, in this order, and left out of what is drawn once."""

@@ -28,7 +28,7 @@ HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 
 def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     """Square tiles, rows downwards, no frame."""
-    ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal")
+    ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", anchor="NW")
     ax.axis("off")
     return ax
 
