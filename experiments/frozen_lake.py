@@ -141,7 +141,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)
-    pairs = preference_pairs(mdp, count, generator=draw_from)
+    preferences = preference_pairs(mdp, count, generator=draw_from)
     prepare_folder(args.out)
 
     records: list[Record] = []
@@ -152,7 +152,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         )
         with progress(f"training {method}") as report:
             run = training.train(
-                method, mdp, base, settings=settings, seed=args.seed, shown=shown, pairs=pairs, progress=report
+                method, mdp, base, settings=settings, seed=args.seed, shown=shown, preferences=preferences, progress=report
             )
         record = make_record(run, lake, args)
         records.append(record)

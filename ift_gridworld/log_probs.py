@@ -29,6 +29,7 @@ def log1mexp(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
     At x -> 0 the value tends to -inf; x is kept at or below minus the smallest normal number, so that value and gradient
     stay finite.
     """
+    x = at_least_float32(x)
     x = torch.minimum(x, x.new_tensor(-torch.finfo(x.dtype).tiny))
     near = x > -math.log(2.0)
     # Each branch sees a harmless argument where the other is taken: torch.where would pass on its NaN gradient.
@@ -53,6 +54,7 @@ def masked_fill_zero(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch 
     """x where the mask counts, exactly 0 elsewhere, whatever stands there (-inf and NaN included, gradients too)."""
     if mask.dtype != torch.bool:
         raise ValueError(f"mask has dtype {mask.dtype}; allowed: torch.bool")
+    x = at_least_float32(x)
     return torch.where(mask, x, torch.zeros((), dtype=x.dtype, device=x.device))
 
 

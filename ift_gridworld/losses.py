@@ -39,7 +39,7 @@ def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -
         Nats per counted step; 0 for a row that counts none.
     """
     _same_steps(logp, mask)
-    return -masked_mean(at_least_float32(logp), mask)
+    return -masked_mean(logp, mask)
 
 
 def ift_loss(
@@ -331,8 +331,9 @@ def ppo_clip_loss(
     """
     _positive("clip", clip)
     ratio = torch.exp(masked_fill_zero(at_least_float32(logp) - at_least_float32(old_logp), mask))
+    advantage = masked_fill_zero(advantage, mask)
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    return -masked_fill_zero(surrogate, mask)
+    return -surrogate  # 0 off the mask, where the advantage is
 
 
 def value_loss(
@@ -345,8 +346,9 @@ def value_loss(
 ) -> Float[Tensor, "*batch T"]:
     """PPO's clipped value loss, per step: ½ max((V - G)², (V_old + clip(V - V_old, -ε, ε) - G)²); 0 off the mask."""
     _positive("clip", clip)
+    value, old_value, target = (masked_fill_zero(x, mask) for x in (value, old_value, target))
     near = old_value + (value - old_value).clamp(-clip, clip)
-    return 0.5 * masked_fill_zero(torch.maximum((value - target) ** 2, (near - target) ** 2), mask)
+    return 0.5 * torch.maximum((value - target) ** 2, (near - target) ** 2)
 
 
 def kl_estimate(

@@ -427,7 +427,8 @@ class PPO(Method):
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
         super().__init__(problem, policy, settings)
         self.max_grad_norm = settings.max_grad_norm
-        self.critic = type(policy)(policy.num_states, 1, policy.population).to(problem.device)
+        critic = type(policy)(policy.num_states, 1, policy.population)
+        self.critic = critic.initialise(problem.generators, uniform=True).to(problem.device)
         self._walkers = Walkers(problem.mdp, problem.generators, settings.walkers, problem.device)
         self._rollouts: Rollouts | None = None
         # r(s, a) of the reward model; None where the environment itself rewards.

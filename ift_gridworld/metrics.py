@@ -6,7 +6,7 @@ squared differences over the entries of the rows counted.
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -22,6 +22,7 @@ from ift_gridworld.planning import (
 )
 
 
+@runtime_checkable
 class Steps(Protocol):
     """A `trajectories.Batch` on the CPU, by shape alone: measuring needs no torch."""
 
@@ -69,7 +70,7 @@ def measure(
     policy = np.asarray(policy, float)
     optimum, target = value_iteration(mdp)[0] @ mdp.start, optimal_policy(mdp)
     expected_return = evaluate_policy(mdp, policy) @ mdp.start
-    visits = occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon)
+    visits = expected_visits(mdp, policy)
     walkable = ~mdp.terminal
     result = {
         "success": success_probability(mdp, policy, mdp.horizon),
@@ -83,11 +84,20 @@ def measure(
         weight = visits[..., walkable]
         result[f"distance{suffix}_visited"] = (squared[..., walkable] * weight).sum(-1) / weight.sum(-1)
     if base is not None:
-        result["kl"] = (visits * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
+        # Paid at each step taken; in the state where the clock runs out none is.
+        steps = visits if mdp.horizon is None else occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon - 1)
+        result["kl"] = (steps * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
     for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
         if batch is not None:
             result[name] = log_likelihood(policy, batch)
     return {name: result[name] for name in MEASURES if name in result}
+
+
+def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
+    """How often an episode is in each state; discounted where there is no time limit, or it might be for ever."""
+    if mdp.horizon is None:
+        return occupancy(mdp, policy)
+    return occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon)
 
 
 def reference_points(mdp: TabularMDP) -> dict[str, float]:

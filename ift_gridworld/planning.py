@@ -150,7 +150,7 @@ def occupancy(
 
 def success_probability(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int | None = None
-) -> Float[np.ndarray, "*batch"]:
+) -> Float[np.ndarray, "*batch"] | float:
     """Probability of reaching a goal (`TabularMDP.success`) from the start distribution, within `horizon` steps if given."""
     policy = _as_policy(mdp, policy)
     goal = np.einsum("...sa,sa->...s", policy, _goal(mdp))

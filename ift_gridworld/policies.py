@@ -37,8 +37,8 @@ class Policy(nn.Module):
             raise ValueError(f"population is {population}; allowed: at least 1")
         self.num_states, self.num_actions, self.population = num_states, num_actions, population
 
-    def initialise(self, generators: Sequence[torch.Generator] | None) -> Policy:
-        """Draw parameters, member i from generator i; with None every action has the same probability in every state."""
+    def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> Policy:
+        """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
         raise NotImplementedError
 
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
@@ -68,6 +68,7 @@ class Policy(nn.Module):
         return self._look_up(measure(self._table()), states)
 
     def _few(self, states: Tensor) -> bool:
+        self._check(states)
         return states.shape[1:].numel() <= self.num_states
 
     def _table(self) -> Float[Tensor, "N S A"]:
@@ -87,10 +88,13 @@ class Policy(nn.Module):
         """The state-action matrix T_theta(a|s) of every member, in float64."""
         return torch.softmax(self._table().double(), -1).cpu().numpy()
 
+    def _check(self, x: Tensor) -> None:
+        if x.ndim == 0 or x.shape[0] not in (1, self.population):
+            raise ValueError(f"the first dimension of {tuple(x.shape)} is the seeds'; allowed: 1 or {self.population}")
+
     def _each(self, embeddings: Tensor, weight: Float[Tensor, "N D H"]) -> Tensor:
         """Each member's matrix applied to its own (or the shared) embeddings."""
-        if embeddings.shape[0] not in (1, self.population):
-            raise ValueError(f"the first dimension is {embeddings.shape[0]}; allowed: 1 or the population, {self.population}")
+        self._check(embeddings)
         flat = embeddings.flatten(1, -2) if embeddings.ndim > 2 else embeddings[:, None]
         return (flat @ weight).reshape(self.population, *embeddings.shape[1:-1], weight.shape[-1])
 
@@ -104,11 +108,12 @@ class TabularPolicy(Policy):
         super().__init__(num_states, num_actions, population)
         self.theta = nn.Parameter(torch.zeros(population, num_states, num_actions))
 
-    def initialise(self, generators: Sequence[torch.Generator] | None) -> TabularPolicy:
+    def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> TabularPolicy:
         with torch.no_grad():
             self.theta.zero_()
-            for member, generator in zip(self.theta, generators or [], strict=False):
-                member.normal_(generator=generator)
+            if not uniform:
+                for member, generator in zip(self.theta, generators, strict=True):
+                    member.copy_(torch.randn(member.shape, generator=generator))
         return self
 
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
@@ -130,18 +135,15 @@ class MLPPolicy(Policy):
         self.b1 = nn.Parameter(torch.zeros(population, hidden))
         self.w2 = nn.Parameter(torch.zeros(population, hidden, num_actions))
         self.b2 = nn.Parameter(torch.zeros(population, num_actions))
-        self.initialise(None)
+        self.initialise([torch.Generator().manual_seed(i) for i in range(population)], uniform=True)
 
-    def initialise(self, generators: Sequence[torch.Generator] | None) -> MLPPolicy:
+    def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> MLPPolicy:
         """Hidden weights are drawn so that units start at unit scale on a one-hot; output weights at 1 / sqrt(H), or 0."""
         with torch.no_grad():
-            hidden = self.w1.shape[-1]
-            for i in range(self.population):
-                generator = generators[i] if generators else torch.Generator().manual_seed(i)
-                self.w1[i] = torch.randn(self.w1.shape[1:], generator=generator)
-                self.w2[i] = torch.randn(self.w2.shape[1:], generator=generator) / hidden**0.5
-            if not generators:
-                self.w2.zero_()
+            scale = 0.0 if uniform else self.w1.shape[-1] ** -0.5
+            for one, two, generator in zip(self.w1, self.w2, generators, strict=True):
+                one.copy_(torch.randn(one.shape, generator=generator))
+                two.copy_(torch.randn(two.shape, generator=generator) * scale)
             self.b1.zero_()
             self.b2.zero_()
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -27,6 +27,7 @@ OUTCOMES: tuple[str, ...] = ("expected", "likeliest")
 Successor = Callable[[Tensor, Tensor], Tensor]
 
 
+@runtime_checkable
 class Embedded(Protocol):
     """The two halves of a policy."""
 
@@ -61,8 +62,8 @@ def mix(
 
 def residual_embeddings(
     policy: Embedded,
-    states: Int[Tensor, "*batch T"],
-    mask: Bool[Tensor, "*batch T"],
+    states: Int[Tensor, "*#batch T"],
+    mask: Bool[Tensor, "*#batch T"],
     successor: Successor,
     *,
     mixing: float = 0.2,

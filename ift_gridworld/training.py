@@ -82,7 +82,7 @@ def train(
     settings: Settings | None = None,
     seed: int = 0,
     shown: Trajectories | None = None,
-    pairs: tuple[Trajectories, Trajectories] | None = None,
+    preferences: tuple[Trajectories, Trajectories] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: object,
 ) -> Run:
@@ -95,7 +95,7 @@ def train(
         settings: all knobs; `changes` are laid over them, as in ``train("ift", mdp, policy, mixing=0.5)``.
         seed: of everything drawn while training.
         shown: demonstrations [B, T] (default: one path, or 16 episodes where the lake is stochastic).
-        pairs: (chosen, rejected), each [B, T] (default: likewise).
+        preferences: pairs (chosen, rejected), each [B, T] (default: likewise).
         progress: called with (updates done, updates in all).
 
     Returns:
@@ -118,7 +118,7 @@ def train(
     settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=beta)
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
-    chosen, rejected = preference_pairs(mdp, default_count(mdp)) if pairs is None else pairs
+    chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
     shared = {"demonstrations": shown, "chosen": chosen, "rejected": rejected}
     problem = Problem(
         mdp=mdp,
@@ -211,7 +211,7 @@ def make_base(
         raise ValueError(f"noise is {noise}; allowed: (0, 1]")
     options = {"hidden": hidden} if policy == "mlp" else {}
     made = POLICIES[policy](mdp.num_states, mdp.num_actions, seeds, **options).to(device)
-    made.initialise(None if kind == "uniform" else generators(seed, seeds))
+    made.initialise(generators(seed, seeds), uniform=kind == "uniform")
     if kind == "mixture":
         if shown is None:
             count = default_count(mdp)
@@ -247,6 +247,6 @@ def _cross_entropy(target: Float[Tensor, "V A"], logp: Float[Tensor, "N V A"]) -
 def _blame(step: int, loss: Tensor, settings: Settings) -> str:
     member = int((~torch.isfinite(loss)).nonzero()[0, 0])
     return (
-        f"the loss of seed {member} is {float(loss[member])} at step {step + 1}, "
+        f"the loss of seed {member} is {float(loss[member].detach())} at step {step + 1}, "
         f"with learning_rate={settings.learning_rate}: lower it"
     )

@@ -213,8 +213,13 @@ def label_pairs(first: Trajectories, second: Trajectories, discount: float) -> t
     """(chosen, rejected) of episodes [B, T] compared row by row by their return; rows that tie are left out."""
     one, two = first.returns(discount), second.returns(discount)
     first, second = _pad(first, second.states.shape[-1]), _pad(second, first.states.shape[-1])
-    better, worse = one > two, two > one
-    return _concatenate([first[better], second[worse]]), _concatenate([second[better], first[worse]])
+    better, differ = (one > two)[:, None], one != two
+
+    def pick(here: Trajectories, there: Trajectories) -> Trajectories:
+        names = [f.name for f in fields(here)]
+        return Trajectories(*(torch.where(better, getattr(here, n), getattr(there, n))[differ] for n in names))
+
+    return pick(first, second), pick(second, first)
 
 
 def best_path(mdp: TabularMDP) -> list[int]:
@@ -232,9 +237,10 @@ def best_path(mdp: TabularMDP) -> list[int]:
 def detour(mdp: TabularMDP) -> list[int]:
     """The actions of a sub-optimal path of a deterministic MDP: optimal to some state, one wrong turn, no turning back.
 
-    From each state that optimal actions reach, each worse action is tried, with the shortest way to a goal that avoids all
-    states walked so far; the path of highest return is kept, among equals the one that turns off first. Where no such path
-    exists (a corridor) the first step is wasted and the optimal path follows.
+    From each state that optimal actions reach (by one optimal way for each state before it), each worse action is tried,
+    with the shortest way to a goal that avoids all states walked so far; the path of highest return is kept, of equal ones
+    among these the one that turns off first. Where no such path exists (a corridor) the first step is wasted and the
+    optimal path follows.
     """
     action_value = value_iteration(mdp)[1]
     best = greedy(action_value) > 0

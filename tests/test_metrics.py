@@ -76,6 +76,12 @@ def test_what_is_expected_over_an_episode_by_enumeration(horizon):
     assert result["tiles"] == sum(v >= 0.1 for v in visits)
 
 
+@pytest.mark.parametrize(("chance", "tiles"), [(0.08, 1), (0.12, 2)])
+def test_a_tile_counts_if_ten_episodes_visit_it_once(chance, tiles):
+    """In one step tile 1 is entered with this chance."""
+    assert measure(corridor(1), np.array([[chance, 1 - chance], [1, 0], [1, 0]]))["tiles"] == tiles
+
+
 def test_log_likelihood_by_hand():
     """Two trajectories of different length; what does not count may be impossible."""
     certain = np.array([[1.0, 0.0], [0.5, 0.5], [1.0, 0.0]])

@@ -210,6 +210,34 @@ def test_several_starts_and_long_horizons(dense):
     assert long == pytest.approx(unlimited, rel=1e-12)
 
 
+def test_an_episode_that_starts_where_it_ends_is_no_step(dense):
+    """Half of the episodes start in a hole: they are seen there once, and the others end somewhere once."""
+    mdp = replace(SLIPPERY, start=(np.eye(16)[0] + np.eye(16)[5]) / 2)
+    assert occupancy(mdp, UNIFORM, discount=1.0, horizon=0)[5] == 0.5
+    for horizon in (10_000, None):
+        visits = occupancy(mdp, UNIFORM, discount=1.0, horizon=horizon)
+        assert visits[mdp.terminal].sum() == pytest.approx(1, rel=1e-11)
+        assert success_probability(mdp, UNIFORM, horizon) == pytest.approx(visits[15], rel=1e-11)
+
+
+def test_nothing_follows_a_termination_even_in_a_state_that_others_pass_through(dense):
+    """In 0 both actions lead to 1, action 0 ends there, action 1 goes on; from 1 the next step is paid 1 and ends in 2."""
+    next_state = np.array([[[1], [1]], [[2], [2]], [[2], [2]]])
+    ends = np.array([[[True], [False]], [[True], [True]], [[True], [True]]])
+    reward = np.array([0.0, 1.0, 0.0])[:, None, None] * np.ones((3, 2, 1))
+    mdp = TabularMDP(next_state, np.ones((3, 2, 1)), reward, ends, np.array([1.0, 0, 0]), 0.5)
+    assert value_iteration(mdp)[1].tolist() == [[0, 0.5], [1, 1], [0, 0]]
+    assert time_limited_values(mdp, 2)[2].tolist() == [0.5, 1, 0]
+    assert optimal_success(mdp) == 1
+    policy = np.array([[0.4, 0.6], [0.5, 0.5], [0.5, 0.5]])
+    np.testing.assert_allclose(evaluate_policy(mdp, policy), [0.3, 1, 0], rtol=1e-14)
+    np.testing.assert_allclose(occupancy(mdp, policy, discount=1.0), [1, 1, 0.6], rtol=1e-14)
+    assert success_probability(mdp, policy) == pytest.approx(0.6, rel=1e-14)
+    # Soft: V(0) = beta log(1/2 + 1/2 exp(V(1) / (2 beta))), V(1) = 1
+    soft = soft_value_iteration(mdp, np.full((3, 2), 0.5), 0.2)[0]
+    np.testing.assert_allclose(soft, [0.2 * np.log(0.5 + 0.5 * np.exp(0.5 / 0.2)), 1, 0], rtol=1e-12, atol=0)
+
+
 def test_leading_dimensions_are_policies_side_by_side(dense):
     many = policies(SLIPPERY, 2, 3)
     for function in (

@@ -162,7 +162,7 @@ def test_a_run_keeps_what_it_says():
 def test_defaults_are_the_methods_and_the_policys_own():
     made = run("ipo", steps=None, kind="mlp")
     assert made.settings["steps"] == METHODS["ipo"].steps == len(made.loss)
-    assert made.settings["beta"] == METHODS["ipo"].beta
+    assert made.settings["beta"] == METHODS["ipo"].default_beta(Settings())
     assert made.settings["learning_rate"] == POLICIES["mlp"].learning_rate
     assert np.array_equal(made.demonstrations.actions, demonstrations(TWO_PATHS, 1).actions)
 
@@ -190,6 +190,16 @@ def test_divergence_is_reported_and_keeps_what_was_good(method, kind):
 
 def test_training_without_divergence_says_nothing_of_it():
     assert all(run(method, steps=3).diverged is None for method in METHODS)
+
+
+def test_ppo_holds_the_gradient_norm():
+    """Scaled down to 1e-11, a gradient is a thousandth of Adam's epsilon 1e-8, so that no step exceeds a thousandth of the
+    learning rate (float32 rounds theta, of order 1, by some 1e-7). Other methods' gradients are left alone."""
+    policy = make_base("random", TWO_PATHS, policy="tabular")
+    before = policy.theta.detach().clone()
+    train("ppo", TWO_PATHS, policy, steps=10, learning_rate=0.1, max_grad_norm=1e-11, **SMALL)
+    assert 0 < (policy.theta - before).abs().max() <= 10 * (1e-3 * 0.1 + 1e-7)
+    assert np.array_equal(run("sft", max_grad_norm=1e-11).policies, run("sft").policies)
 
 
 # ---- a learned reward ----

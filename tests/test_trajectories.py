@@ -47,12 +47,12 @@ def alike(one, other):
 
 
 def episodes(*rewards):
-    """Rows with these rewards, step by step, of which the first state is the row's number."""
+    """Rows with these rewards, step by step, and junk after them; the first state is the row's number."""
     steps = max(map(len, rewards))
     shape = (len(rewards), steps)
     states = torch.arange(len(rewards))[:, None].expand(shape)
     mask = torch.tensor([[t < len(row) for t in range(steps)] for row in rewards])
-    reward = torch.tensor([[*row, *[0.0] * (steps - len(row))] for row in rewards], dtype=torch.float64)
+    reward = torch.tensor([[*row, *[99.0] * (steps - len(row))] for row in rewards], dtype=torch.float64)
     ends = torch.tensor([[t == len(row) - 1 for t in range(steps)] for row in rewards])
     return Trajectories(states, states, mask, states, reward, ends, torch.zeros_like(ends))
 
@@ -97,7 +97,8 @@ def shortest(mdp, source, avoid):
 
 
 def shortest_detour(mdp, best):
-    """Over ALL optimal ways to all states and all wrong turns there: the shortest path that never turns back, or None."""
+    """Over ALL optimal ways to all states and all wrong turns there: the steps of the shortest path that never turns back,
+    and after how many steps it turns off, the earliest of equals; or None."""
     found = []
 
     def search(state, seen):
@@ -109,7 +110,7 @@ def shortest_detour(mdp, best):
             elif not mdp.terminated[state, a, 0] and there not in seen:
                 rest = shortest(mdp, there, seen)
                 if rest is not None:
-                    found.append(len(seen) + rest)
+                    found.append((len(seen) + rest, len(seen) - 1))
 
     search(0, {0})
     return min(found, default=None)
@@ -128,7 +129,9 @@ def test_detour_is_the_shortest_path_with_a_wrong_turn_and_no_turning_back():
             fallbacks += 1
             assert tiles[:2] == [0, 0] and path[1:] == best_path(mdp)
         else:
-            assert len(path) == expected and len(set(tiles)) == len(tiles)
+            wrong = [not best[tile, action] for tile, action in zip(tiles, path, strict=False)]
+            assert len(path) == expected[0] and len(set(tiles)) == len(tiles)
+            assert wrong.index(True) >= expected[1]  # the earliest turn of all may lie on a way that is not tried
     assert 0 < fallbacks < 30
 
 
@@ -234,6 +237,15 @@ def test_without_reset_one_episode_a_row():
     np.testing.assert_allclose(walk.returns(0.9)[0], discounted, rtol=1e-12)
 
 
+def test_a_cut_by_the_clock_ends_a_row_too():
+    """Against the edge for ever: asked for 20 steps of one episode, a clock of 7 gives 7."""
+    mdp = replace(TWO_PATHS, horizon=7)
+    stay = torch.eye(4, dtype=torch.float64)[torch.zeros(1, 16, dtype=torch.int64)]
+    walk = Walkers(mdp, generators(0, 1), 3).walk(stay, 20, reset=False)
+    assert walk.mask.shape == (1, 3, 7) and walk.mask.all()
+    assert walk.truncated.tolist() == [[[False] * 6 + [True]] * 3] and not walk.terminated.any()
+
+
 @pytest.mark.parametrize("success_rate", [1 / 3, 0.7])
 def test_frequencies_of_actions_and_outcomes(success_rate):
     """120 000 steps by a lopsided policy, with an action never taken: chi-squared over every (tile, action), fixed seed."""
@@ -266,14 +278,13 @@ def test_frequencies_of_starts():
 
 
 def test_no_slot_of_probability_zero_is_drawn_even_at_the_edges():
-    """Slots 0, 2 and 4 have no probability; draws lie in [0, 1). Thirds add up to less than 1, and must not run over."""
+    """Slots 0, 2 and 4 have no probability; draws lie in [0, 1). Chances that add up to less than 1 do not run over."""
     cumulative = trajectories._cumulative(torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64))
     below = np.nextafter
     draws = torch.tensor([0.0, below(0.5, 0), 0.5, below(1, 0)], dtype=torch.float64)
     assert trajectories._pick(cumulative, draws).tolist() == [1, 1, 3, 3]
-    thirds = torch.full((4,), 1 / 3, dtype=torch.float32).double()
-    thirds[3] = 0
-    assert trajectories._pick(trajectories._cumulative(thirds), draws[-1]).item() == 2
+    rounded = torch.tensor([0.333, 0.333, 0.333, 0.0], dtype=torch.float64)
+    assert trajectories._pick(trajectories._cumulative(rounded), draws[-1]).item() == 2
 
 
 def test_a_walk_depends_on_its_own_seed_alone():

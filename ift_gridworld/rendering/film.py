@@ -24,8 +24,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from PIL import Image
 
-from ift_gridworld.metrics import mean_interval
-from ift_gridworld.planning import evaluate_policy, occupancy, value_iteration
+from ift_gridworld.metrics import expected_visits, mean_interval
+from ift_gridworld.planning import evaluate_policy, value_iteration
 from ift_gridworld.records import Record, write_atomically
 from ift_gridworld.rendering import FORMATS, maps
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_mp4
@@ -48,7 +48,7 @@ class MethodFilm:
         self.record, self.theme, self.mdp = record, THEMES[theme], record.lake.mdp
         self.layout = record.lake.mdp.layout
         self.walkable = ~self.mdp.terminal & np.array([letter not in "HC" for row in self.layout for letter in row])
-        self.visits = occupancy(self.mdp, record.snapshots, discount=1.0, horizon=self.mdp.horizon)
+        self.visits = expected_visits(self.mdp, record.snapshots)
         self.values = evaluate_policy(self.mdp, record.snapshots)
         self.figure = Figure(figsize=(WIDTH, HEIGHT), dpi=DPI, facecolor=self.theme.background)
         self.canvas = FigureCanvasAgg(self.figure)
