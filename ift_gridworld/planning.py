@@ -101,7 +101,7 @@ def soft_value_iteration(
     raise ValueError(f"soft values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
 
 
-def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "T+1 S"]:
+def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "{horizon}+1 S"]:
     """Optimal values under a clock: row t is the best expected return with t steps to go."""
     values = np.zeros((horizon + 1, mdp.num_states))
     for t in range(1, horizon + 1):
