@@ -96,7 +96,11 @@ def make_env(
     if Path(name).is_file():
         return _make_lake(read_map(name), is_slippery, kwargs)
     if name in gymnasium.registry:
-        return gymnasium.make(name, **({"is_slippery": True} if is_slippery else {}), **kwargs)
+        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
+        try:
+            return gymnasium.make(name, **options)
+        except TypeError:
+            raise ValueError(f"environment {name!r} does not take all of: {', '.join(options)}") from None
     known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
     raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
 

@@ -26,8 +26,14 @@ ACTIONS = {  # in each environment's own order, which its table does not name
     "TaxiEnv": ("south", "north", "east", "west", "pick up", "drop off"),
 }
 STEPS = {
-    "left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0),
-    "west": (0, -1), "south": (1, 0), "east": (0, 1), "north": (-1, 0),
+    "left": (0, -1),
+    "down": (1, 0),
+    "right": (0, 1),
+    "up": (-1, 0),
+    "west": (0, -1),
+    "south": (1, 0),
+    "east": (0, 1),
+    "north": (-1, 0),
 }
 
 

@@ -85,18 +85,20 @@ def soft_value_iteration(
     """
     if beta <= 0:
         raise ValueError(f"beta is {beta}; allowed: > 0")
-    with np.errstate(divide="ignore"):
-        log_reference = np.log(np.asarray(reference, float))
+    reference = _as_policy(mdp, reference)
+    reference, possible = reference / reference.sum(-1, keepdims=True), reference > 0
     value = np.zeros(mdp.num_states)
     for _ in range(max_sweeps):
-        exponent = log_reference + (mdp.expected_reward + mdp.discount * _ahead(mdp, value)) / beta
-        top = exponent.max(-1)
-        new = beta * (top + np.log(np.exp(exponent - top[:, None]).sum(-1)))
+        action_value = mdp.expected_reward + mdp.discount * _ahead(mdp, value)
+        top = np.where(possible, action_value, -np.inf).max(-1)
+        gain = np.where(possible, (action_value - top[:, None]) / beta, 0.0)
+        # log1p and expm1: for a large beta the logarithm's argument is all but 1.
+        new = top + beta * np.log1p((reference * np.expm1(gain)).sum(-1))
         new[mdp.terminal] = 0.0
         change = np.abs(new - value).max()
         value = new
         if change <= tolerance * max(1.0, np.abs(value).max()):
-            policy = np.exp(exponent - exponent.max(-1, keepdims=True))
+            policy = reference * np.exp(gain)
             return value, policy / policy.sum(-1, keepdims=True)
     raise ValueError(f"soft values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
 

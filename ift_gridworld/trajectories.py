@@ -223,24 +223,29 @@ def label_pairs(first: Trajectories, second: Trajectories, discount: float) -> t
 
 
 def best_path(mdp: TabularMDP) -> list[int]:
-    """The actions of an optimal path of a deterministic MDP from its (first) start, the first of equal actions each time."""
-    best = optimal_policy(mdp).argmax(-1)
-    state, actions = int(mdp.start.argmax()), []
-    for _ in range(mdp.num_states):
-        actions.append(int(best[state]))
-        if mdp.terminated[state, best[state], 0]:
-            return actions
-        state = int(mdp.next_state[state, best[state], 0])
-    raise ValueError("the optimal policy never ends an episode, so there is no path to demonstrate")
+    """The actions of the shortest optimal path of a deterministic MDP from its (first) start, the first of equal ones."""
+    best = optimal_policy(mdp) > 0
+    start = int(mdp.start.argmax())
+    ways: dict[int, list[int]] = {start: []}
+    queue = deque(ways)
+    while queue:
+        state = queue.popleft()
+        for action in map(int, np.flatnonzero(best[state])):
+            if mdp.success[state, action, 0]:
+                return [*ways[state], action]
+            following = int(mdp.next_state[state, action, 0])
+            if following not in ways and not mdp.terminated[state, action, 0]:
+                ways[following] = [*ways[state], action]
+                queue.append(following)
+    raise ValueError("the optimal policy never reaches a goal, so there is no path to demonstrate")
 
 
 def detour(mdp: TabularMDP) -> list[int]:
     """The actions of a sub-optimal path of a deterministic MDP: optimal to some state, one wrong turn, no turning back.
 
-    From each state that optimal actions reach (by one optimal way for each state before it), each worse action is tried,
-    with the shortest way to a goal that avoids all states walked so far; the path of highest return is kept, of equal ones
-    among these the one that turns off first. Where no such path exists (a corridor) the first step is wasted and the
-    optimal path follows.
+    From each state that optimal actions reach, each worse action is tried, with the shortest way to a goal that avoids all
+    states walked so far; the path of highest return is kept, among equals the one that turns off first. Where no such path
+    exists (a corridor) the first step is wasted and the optimal path follows.
     """
     action_value = value_iteration(mdp)[1]
     best = greedy(action_value) > 0
@@ -256,32 +261,39 @@ def detour(mdp: TabularMDP) -> list[int]:
         for action in range(mdp.num_actions):
             following = int(mdp.next_state[state, action, 0])
             if not best[state, action]:
-                bound = mdp.discount ** len(way) * action_value[state, action]
+                bound = _rounded(mdp.discount ** len(way) * action_value[state, action])
                 heapq.heappush(turns, (-bound, len(way), before, state, action))
             elif not mdp.terminated[state, action, 0] and (state, following) not in ways and state not in expanded:
                 ways[state, following] = [*way, action]
                 queue.append((state, following))
         expanded.add(state)
-    found: tuple[float, list[int]] = (-np.inf, [])
-    while turns and -turns[0][0] > found[0]:
-        _, _, before, state, action = heapq.heappop(turns)
+    found: tuple[float, int, list[int]] = (-np.inf, 0, [])  # return, minus the steps before the turn, actions
+    while turns and (-turns[0][0], -turns[0][1]) > found[:2]:
+        _, steps, before, state, action = heapq.heappop(turns)
         way = ways[before, state]
         walked = _visited(mdp, start, way)
         rest = _shortest(mdp, state, action, walked)
         if rest is not None:
             actions = [*way, *rest]
-            score = float(_follow(mdp, actions, 1).returns(mdp.discount))
-            if score > found[0]:
-                found = (score, actions)
-    if found[1]:
-        return found[1]
+            score = _rounded(float(_follow(mdp, actions, 1).returns(mdp.discount)))
+            found = max(found, (score, -steps, actions), key=lambda path: path[:2])
+    if found[2]:
+        return found[2]
     wasted = np.flatnonzero(~best[start])
-    if not len(wasted):
-        raise ValueError("every action at the start is optimal, so there is no sub-optimal path to demonstrate")
+    if mdp.discount == 1 or not len(wasted):
+        raise ValueError(
+            f"with discount {mdp.discount:g} no way to the goal is worse than another here, so there is no sub-optimal one to "
+            "demonstrate; allowed: a discount below 1"
+        )
     stays = [a for a in wasted if int(mdp.next_state[start, a, 0]) == start]
     if not stays:
         raise ValueError("this MDP has no sub-optimal path that reaches a goal")
     return [int(stays[0]), *best_path(mdp)]
+
+
+def _rounded(value: float) -> float:
+    """Ten digits: returns that are equal in truth differ in their last bits."""
+    return float(f"{value:.9e}")
 
 
 def _visited(mdp: TabularMDP, state: int, actions: list[int]) -> set[int]:

@@ -98,7 +98,10 @@ def test_all_methods_start_from_one_base_and_end_in_one_table(tmp_path, capsys):
 
 def test_same_seed_same_numbers_and_other_seed_others(tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        assert run(tmp_path / name, "--method", "ppo", "--steps", 8, "--seeds", 2, "--map", "4x4", "--slippery", "--seed", seed) == 0
+        assert (
+            run(tmp_path / name, "--method", "ppo", "--steps", 8, "--seeds", 2, "--map", "4x4", "--slippery", "--seed", seed)
+            == 0
+        )
     a, b, c = (written(tmp_path / name, "ppo") for name in "abc")
     assert (a["final"], a["metrics"], a["loss"]) == (b["final"], b["metrics"], b["loss"])
     assert a["final"] != c["final"]
@@ -107,7 +110,9 @@ def test_same_seed_same_numbers_and_other_seed_others(tmp_path):
 def test_the_readme_command_draws_and_redraws_the_same_film(tmp_path):
     command = [sys.executable, SCRIPT, "--method", "ift", "--render", "--out", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == "" and done.stdout.splitlines()[-2:] == [f"wrote {tmp_path / name}" for name in ("ift.json", "ift.gif")]
+    assert done.stderr == "" and done.stdout.splitlines()[-2:] == [
+        f"wrote {tmp_path / name}" for name in ("ift.json", "ift.gif")
+    ]
     assert (tmp_path / "ift.gif").stat().st_size < 1_000_000
     assert run(tmp_path / "again", "--redraw", tmp_path / "ift.json") == 0
     assert (tmp_path / "again" / "ift.gif").read_bytes() == (tmp_path / "ift.gif").read_bytes()
@@ -166,7 +171,14 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, capsys, argum
 
 @pytest.mark.parametrize(
     ("rows", "named"),
-    [("SFF\nFH", "row 2"), ("SFX\nFFG", "'X'"), ("FFF\nFFG", "no S"), ("SFF\nFFF", "no G"), ("SHF\nHHG", "no way"), ("", "empty")],
+    [
+        ("SFF\nFH", "row 2"),
+        ("SFX\nFFG", "'X'"),
+        ("FFF\nFFG", "no S"),
+        ("SFF\nFFF", "no G"),
+        ("SHF\nHHG", "no way"),
+        ("", "empty"),
+    ],
 )
 def test_bad_maps_are_told_in_one_line(tmp_path, capsys, rows, named):
     (tmp_path / "lake.txt").write_text(rows)

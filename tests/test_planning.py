@@ -339,6 +339,7 @@ def test_soft_value_iteration_solves_the_rlhf_objective(is_slippery, beta):
     value, policy = soft_value_iteration(mdp, reference, beta)
     # Stopped at a change of 1e-13, the value is off by at most 1e-13 / (1 - gamma).
     np.testing.assert_allclose(regularised(mdp, policy, reference, beta), value, rtol=0, atol=1e-11)
+    np.testing.assert_array_equal(value[mdp.terminal], 0)
     random = np.random.default_rng(0)
     for size in (1e-3, 0.03, 1.0):
         for _ in range(20):

@@ -130,8 +130,7 @@ def test_detour_is_the_shortest_path_with_a_wrong_turn_and_no_turning_back():
             assert tiles[:2] == [0, 0] and path[1:] == best_path(mdp)
         else:
             wrong = [not best[tile, action] for tile, action in zip(tiles, path, strict=False)]
-            assert len(path) == expected[0] and len(set(tiles)) == len(tiles)
-            assert wrong.index(True) >= expected[1]  # the earliest turn of all may lie on a way that is not tried
+            assert (len(path), wrong.index(True)) == expected and len(set(tiles)) == len(tiles)
     assert 0 < fallbacks < 30
 
 
@@ -145,8 +144,11 @@ def test_best_path_is_as_long_as_the_shortest_way():
 
 
 def test_no_path_to_show_is_an_error():
-    with pytest.raises(ValueError, match="never ends"):
-        best_path(replace(TWO_PATHS, discount=0.0))  # nothing is worth walking for
+    one = np.ones((2, 2, 1))  # in state 0, action 0 stays for a reward of 1, action 1 ends the episode for nothing
+    ends = np.array([[[False], [True]], [[True], [True]]])
+    stay = TabularMDP(np.array([[[0], [1]], [[1], [1]]]), one, one * ~ends, ends, np.array([1.0, 0.0]), 0.9)
+    with pytest.raises(ValueError, match="never reaches a goal"):
+        best_path(stay)
     with pytest.raises(ValueError, match="0 demonstrations"):
         demonstrations(TWO_PATHS, 0)
     with pytest.raises(ValueError, match="'best'"):
@@ -368,3 +370,11 @@ def test_indexing_takes_every_field_along():
     for field in fields(Trajectories):
         assert torch.equal(getattr(part, field.name), getattr(shown, field.name)[2:4])
     assert alike(part.to("cpu"), part)
+
+
+def test_without_discount_the_shortest_way_is_shown_and_no_way_is_worse():
+    """Every way to the goal returns 1: a path is still found, a sub-optimal one does not exist."""
+    mdp = TabularMDP.from_map(LAKES["two-paths"], discount=1.0)
+    assert best_path(mdp) == [2, 2, 2, 1, 1]
+    with pytest.raises(ValueError, match="discount 1.*below 1"):
+        detour(mdp)
