@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ift_gridworld.command import fail, parse, progress
+from ift_gridworld.command import fail, loading, parse, progress
 
 if TYPE_CHECKING:
     import torch
@@ -120,10 +120,11 @@ def main(args: Args) -> int:
 
 def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
-    from ift_gridworld import training
-    from ift_gridworld.methods import METHODS
-    from ift_gridworld.policies import POLICIES
-    from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+    with loading():
+        from ift_gridworld import training
+        from ift_gridworld.methods import METHODS
+        from ift_gridworld.policies import POLICIES
+        from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
 
     if args.method != "all" and args.method not in METHODS:
         raise ValueError(f"--method is {args.method!r}; allowed: {', '.join(METHODS)}, all")

@@ -1,11 +1,15 @@
 """The drawing process: reads orders, one JSON list [record, picture, theme] a line, and answers each with a line."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
-import ift_gridworld.rendering.film  # noqa: F401 (loaded before the first order comes)
+from ift_gridworld.command import loading
 from ift_gridworld.rendering.studio import draw
+
+with loading():  # before the first order comes
+    import ift_gridworld.rendering.film  # noqa: F401
 
 for line in sys.stdin:
     record, picture, theme = json.loads(line)
@@ -14,3 +18,4 @@ for line in sys.stdin:
     except (ValueError, OSError) as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)
+os._exit(0)  # everything is written: taking matplotlib down in good order would only keep the caller waiting
