@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -238,7 +238,18 @@ class Answers:
     """One side of the preference pairs, with what the frozen reference makes of it."""
 
     batch: Batch
-    reference_logits: Float[Tensor, "N B T A"]
+    base: Policy
+
+    @cached_property
+    def reference(self) -> Float[Tensor, "N B"]:
+        """log pi_ref of each trajectory, summed over its steps."""
+        with torch.no_grad():
+            return masked_sum(self.base.log_probs(self.batch.states, self.batch.actions), self.batch.mask)
+
+    @cached_property
+    def reference_logits(self) -> Float[Tensor, "N B T A"]:
+        with torch.no_grad():
+            return self.base(self.batch.states)
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,33 +257,34 @@ class Scored:
     """One side of the pairs under the policy: log-probs of its steps, and how they compare with the reference's."""
 
     answers: Answers
-    logits: Float[Tensor, "N B T A"]
+    policy: Policy
 
     @cached_property
     def logp(self) -> Float[Tensor, "N B T"]:
-        return action_log_probs(self.logits, self.answers.batch.actions)
+        return self.policy.log_probs(self.answers.batch.states, self.answers.batch.actions)
 
-    @property
+    @cached_property
     def sum(self) -> Float[Tensor, "N B"]:
         return masked_sum(self.logp, self.answers.batch.mask)
 
-    @property
+    @cached_property
     def mean(self) -> Float[Tensor, "N B"]:
         return masked_mean(self.logp, self.answers.batch.mask)
 
-    @cached_property
+    @property
     def reference(self) -> Float[Tensor, "N B"]:
-        reference = action_log_probs(self.answers.reference_logits, self.answers.batch.actions)
-        return masked_sum(reference, self.answers.batch.mask)
+        return self.answers.reference
 
     @property
     def margin(self) -> Float[Tensor, "N B"]:
+        """log pi - log pi_ref of each trajectory."""
         return self.sum - self.reference
 
     @property
     def kl(self) -> Float[Tensor, "N B"]:
         """sum_t KL(reference || policy) over the trajectory's states."""
-        return masked_sum(kl_divergence(self.answers.reference_logits, self.logits), self.answers.batch.mask)
+        logits = self.policy(self.answers.batch.states)
+        return masked_sum(kl_divergence(self.answers.reference_logits, logits), self.answers.batch.mask)
 
 
 class PairMethod(Method):
@@ -282,17 +294,13 @@ class PairMethod(Method):
 
     @cached_property
     def _offline(self) -> tuple[Answers, Answers]:
-        return self._answers(self.problem.chosen), self._answers(self.problem.rejected)
-
-    def _answers(self, batch: Batch) -> Answers:
-        with torch.no_grad():
-            return Answers(batch, self.reference(batch.states))
+        return Answers(self.problem.chosen, self.reference), Answers(self.problem.rejected, self.reference)
 
     def batch(self, step: int) -> tuple[Answers, Answers]:
         return self._offline
 
     def loss(self, batch: tuple[Answers, Answers]) -> Float[Tensor, " N"]:  # type: ignore[override]
-        chosen, rejected = (Scored(side, self.policy(side.batch.states)) for side in batch)
+        chosen, rejected = (Scored(side, self.policy) for side in batch)
         return self.pair_loss(chosen, rejected).mean(-1)
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
@@ -324,17 +332,11 @@ class OnlineDPO(DPO):
 
     title = "DPO online · rejected answers from the policy itself"
 
-    @cached_property
-    def _chosen(self) -> Answers:
-        """As many copies of the chosen answers as there are seeds."""
-        chosen, population = self.problem.chosen, self.policy.population
-        return self._answers(Batch(*(getattr(chosen, f.name).expand(population, -1, -1) for f in fields(Batch))))
-
     def batch(self, step: int) -> tuple[Answers, Answers]:
-        count = self.problem.chosen.states.shape[1]
+        chosen, problem = self._offline[0], self.problem
         table = torch.as_tensor(self.policy.probabilities())
-        drawn = sample_episodes(self.problem.mdp, table, count, self.problem.generators).to(self.problem.device)
-        return self._chosen, self._answers(drawn)
+        drawn = sample_episodes(problem.mdp, table, chosen.batch.states.shape[1], problem.generators)
+        return chosen, Answers(drawn.to(problem.device), self.reference)
 
 
 class IPO(PairMethod):
