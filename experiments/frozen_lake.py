@@ -110,7 +110,7 @@ def main(args: Args) -> int:
     from ift_gridworld.console import console, results, written
 
     screen = console()
-    screen.print(results(records))
+    screen.print(results(records, screen.width))
     screen.print(written(paths), soft_wrap=True, highlight=False)
     diverged = [f"{record.method}: {record.diverged}" for record in records if record.diverged]
     if diverged:

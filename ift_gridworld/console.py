@@ -19,8 +19,9 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
 
 
-def results(records: Sequence[Record]) -> Table:
-    """One row a method: where it ended, mean over seeds and 95 % interval."""
+def results(records: Sequence[Record], width: int = 120) -> Table:
+    """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short)."""
+    gap = " " if width >= 106 else "\n"
     first = records[0]
     horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
     optimum = first.optimum["success"]
@@ -35,19 +36,19 @@ def results(records: Sequence[Record]) -> Table:
     table.add_column("steps", justify="right")
     table.add_column("seconds", justify="right")
     base = {name: first.metrics[name][0] for name in ("success", "regret", "distance")}
-    table.add_row("(base)", *(_interval(base[name]) for name in base), "0", "")
+    table.add_row("(base)", *(_interval(base[name], gap) for name in base), "0", "")
     for record in records:
         last = {name: record.metrics[name][-1] for name in base}
         ended = f"{record.steps[-1]}" + ("!" if record.diverged else "")
-        table.add_row(record.method, *(_interval(last[name]) for name in last), ended, f"{record.seconds:.2f}")
+        table.add_row(record.method, *(_interval(last[name], gap) for name in last), ended, f"{record.seconds:.2f}")
     table.caption = f"the policy that is optimal for discount {first.lake.discount:g} reaches success {optimum:.3f}"
     table.caption_justify = "left"
     return table
 
 
-def _interval(values: np.ndarray) -> str:
+def _interval(values: np.ndarray, gap: str) -> str:
     mean, low, high = mean_interval(values)
-    return f"{mean:.3f} [{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
+    return f"{mean:.3f}{gap}[{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
 
 
 def written(paths: Sequence[Path]) -> str:

@@ -1,8 +1,13 @@
+import io
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
+from rich.console import Console
+from test_records import record
 
 from ift_gridworld.command import fail, parse, progress
+from ift_gridworld.console import results
 
 
 @dataclass(frozen=True)
@@ -42,3 +47,14 @@ def test_progress_is_silent_in_a_pipe(capsys):
     with progress("working") as report:
         report(1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_results_fit_a_narrow_terminal():
+    """Every number of the table stands whole on a line of 80 columns and of 120."""
+    for width in (80, 120):
+        screen = Console(width=width, file=io.StringIO())
+        made = record(metrics={name: np.array([[0.0, 1.0], [0.25, 0.5]]) for name in ("success", "regret", "distance")})
+        screen.print(results([made], screen.width))
+        said = screen.file.getvalue()
+        assert said.count("0.375") == 3 and said.count("[0.250, 0.500]") == 3 and said.count("0.500") == 6
+        assert all(len(line) <= width for line in said.splitlines())

@@ -147,7 +147,9 @@ def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
         for side in (chosen, rejected):
             expected = [torch.log_softmax(side.reference_logits[n], -1) for n in range(SEEDS)]
             for n in range(SEEDS):
-                torch.testing.assert_close(expected[n], table[n, side.batch.states.expand(SEEDS, -1, -1)[n]], rtol=1e-10, atol=1e-12)
+                torch.testing.assert_close(
+                    expected[n], table[n, side.batch.states.expand(SEEDS, -1, -1)[n]], rtol=1e-10, atol=1e-12
+                )
 
 
 @pytest.mark.parametrize("name", METHODS)
