@@ -18,8 +18,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ift_gridworld.log_probs import action_log_probs
-
 
 class Policy(nn.Module):
     """What all policies share. A subclass gives `logits` and `initialise`.
@@ -57,7 +55,8 @@ class Policy(nn.Module):
     def log_probs(self, states: Int[Tensor, "#N *batch"], actions: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch"]:
         """log pi(a|s) of every step, in nats."""
         if self._few(states):
-            return action_log_probs(self.logits(self.embed(states)), actions)
+            table = torch.log_softmax(self.logits(self.embed(states)), -1)
+            return table.gather(-1, actions.expand(table.shape[:-1])[..., None])[..., 0]
         table = torch.log_softmax(self._table(), -1).flatten(1)
         return self._look_up(table, states * self.num_actions + actions)
 
