@@ -10,6 +10,7 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -89,12 +90,11 @@ class Args:
 
 def main(args: Args) -> int:
     # What loads torch comes after the command line is read, so that --help and mistakes answer at once.
-    from ift_gridworld.rendering import FORMATS, THEME_NAMES
+    from ift_gridworld.rendering import THEME_NAMES, check_format
     from ift_gridworld.rendering.studio import Studio
 
     try:
-        if args.format not in FORMATS:
-            raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(FORMATS)}")
+        check_format(args.format)
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
         if args.redraw is not None:
@@ -105,7 +105,11 @@ def main(args: Args) -> int:
         else:
             records, paths = align(args, None)
     except (ValueError, OSError) as error:
-        fail(error)
+        fail(re.sub(r"^(\w+) is ", _as_flag, str(error)))
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        fail(f"out of memory: lower --seeds (now {args.seeds}), --hidden (now {args.hidden}) or the size of the lake")
 
     from ift_gridworld.console import console, results, written
 
@@ -116,6 +120,12 @@ def main(args: Args) -> int:
     if diverged:
         fail("training diverged, snapshots until then are kept; " + "; ".join(diverged), status=1)
     return 0
+
+
+def _as_flag(start: re.Match[str]) -> str:
+    """The name of a setting at the start of a complaint, as it is spelled on the command line."""
+    known = {field.name for field in fields(Args)}
+    return f"--{start[1].replace('_', '-')} is " if start[1] in known else start[0]
 
 
 def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
@@ -134,6 +144,8 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     for name in ("seeds", "hidden"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
+    if not 0 <= args.seed < 2**31:
+        raise ValueError(f"--seed is {args.seed}; allowed: 0 to {2**31 - 1}")
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
@@ -143,7 +155,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)
     preferences = preference_pairs(mdp, count, generator=draw_from)
-    prepare_folder(args.out)
+    check_folder(args.out)
 
     records: list[Record] = []
     paths: list[Path] = []
@@ -155,6 +167,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
             run = training.train(
                 method, mdp, base, settings=settings, seed=args.seed, shown=shown, preferences=preferences, progress=report
             )
+        args.out.mkdir(parents=True, exist_ok=True)
         record = make_record(run, lake, args)
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
@@ -175,7 +188,8 @@ def redraw(args: Args) -> tuple[list[Record], list[Path]]:
 
     assert args.redraw is not None
     record = Record.load(args.redraw)
-    prepare_folder(args.out)
+    check_folder(args.out)
+    args.out.mkdir(parents=True, exist_ok=True)
     return [record], [draw(args.redraw, args.out / f"{record.method}.{args.format}", args.theme)]
 
 
@@ -202,7 +216,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def make_lake(args: Args) -> Lake:
-    from ift_gridworld.envs import make_env, parse_size
+    from ift_gridworld.envs import LAKES, make_env, parse_size
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.records import Lake
 
@@ -215,26 +229,28 @@ def make_lake(args: Args) -> Lake:
     name = Path(args.map).stem if Path(args.map).is_file() else args.map
     if args.size is not None:
         name = f"{name} {args.size}"
-    is_lake = mdp.layout is not None and "C" not in "".join(mdp.layout)
+    # A map is kept with the run; a Gymnasium environment is kept by its id, for it has its own ice, rewards and clock.
+    is_map = (
+        args.map == "random" or args.map in LAKES or Path(args.map).is_file() or re.fullmatch(r"\d+x\d+", args.map) is not None
+    )
     return Lake(
-        name=name,
-        rows=mdp.layout if is_lake else None,
-        env=None if is_lake else args.map,
-        is_slippery=args.slippery,
-        success_rate=1 / 3 if args.success_rate is None else args.success_rate,
+        name=name if len(name) <= 40 else name[:39] + "…",
+        rows=mdp.layout if is_map else None,
+        env=None if is_map else args.map,
+        is_slippery=not mdp.is_deterministic,
+        success_rate=(1 / 3 if args.success_rate is None else args.success_rate) if is_map else None,
         discount=args.discount,
         horizon=mdp.horizon,
     )
 
 
-def prepare_folder(folder: Path) -> None:
-    """Make the folder and make sure that files can be written into it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-    except OSError as error:
-        raise ValueError(f"--out is {str(folder)!r}: cannot write there ({error.strerror}); allowed: a folder") from None
+def check_folder(folder: Path) -> None:
+    """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(
+            f"--out is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
+        )
 
 
 def make_record(run: Run, lake: Lake, args: Args) -> Record:

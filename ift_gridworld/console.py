@@ -25,7 +25,8 @@ def results(records: Sequence[Record], width: int = 120) -> Table:
     first = records[0]
     horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
     optimum = first.optimum["success"]
-    slip = f", slippery ({first.lake.success_rate:.3g} as intended)" if first.lake.is_slippery else ""
+    rate = "" if first.lake.success_rate is None else f" ({first.lake.success_rate:.3g} as intended)"
+    slip = f", slippery{rate}" if first.lake.is_slippery else ""
     table = Table(
         title=f"{first.lake.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
         title_justify="left",
@@ -33,7 +34,7 @@ def results(records: Sequence[Record], width: int = 120) -> Table:
     table.add_column("method")
     for heading in (f"success{horizon}", "regret", "distance to optimal"):
         table.add_column(heading, justify="right")
-    table.add_column("steps", justify="right")
+    table.add_column("updates", justify="right")
     table.add_column("seconds", justify="right")
     base = {name: first.metrics[name][0] for name in ("success", "regret", "distance")}
     table.add_row("(base)", *(_interval(base[name], gap) for name in base), "0", "")

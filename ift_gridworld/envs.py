@@ -88,26 +88,32 @@ def make_env(
         raise ValueError(f"a size is given with map {name!r}; allowed: only 'two-paths' and 'random' take one")
     if name == "two-paths":
         if size is None:
-            return gymnasium.make("ift_gridworld/TwoPaths-v0", is_slippery=is_slippery, **kwargs)
+            return _make("ift_gridworld/TwoPaths-v0", is_slippery=is_slippery, **kwargs)
         return _make_lake(two_paths(size), is_slippery, kwargs)
     if name in LAKES:
         spec = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}[name]
-        return gymnasium.make(spec, is_slippery=is_slippery, **kwargs)
+        return _make(spec, is_slippery=is_slippery, **kwargs)
     if Path(name).is_file():
         return _make_lake(read_map(name), is_slippery, kwargs)
     if name in gymnasium.registry:
-        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
-        try:
-            return gymnasium.make(name, **options)
-        except TypeError:
-            raise ValueError(f"environment {name!r} does not take all of: {', '.join(options)}") from None
+        return _make(name, **{**kwargs, **({"is_slippery": True} if is_slippery else {})})
     known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
     raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
 
 
 def _make_lake(rows: Rows, is_slippery: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
     limit = kwargs.pop("max_episode_steps", None) or time_limit(rows)
-    return gymnasium.make("FrozenLake-v1", desc=rows, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
+    desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
+    return _make("FrozenLake-v1", desc=desc, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
+
+
+def _make(name: str, **options: Any) -> gymnasium.Env:
+    try:
+        return gymnasium.make(name, **options)
+    except TypeError:
+        raise ValueError(f"environment {name!r} does not take all of: {', '.join(options)}") from None
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"environment {name!r} cannot be made here: {error}") from None
 
 
 def time_limit(rows: Sequence[str]) -> int:
@@ -118,7 +124,7 @@ def time_limit(rows: Sequence[str]) -> int:
 def read_map(path: str | Path) -> Rows:
     """Read a map from a text file, one row a line; blank lines are skipped."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"map file {path}: cannot be read as text ({error})") from error
     try:

@@ -97,6 +97,11 @@ class TabularMDP:
         return self.probability.shape[-1] == 1
 
     @cached_property
+    def is_path(self) -> bool:
+        """Whether a deterministic policy walks one path: no chance in the dynamics, and one start."""
+        return self.is_deterministic and np.count_nonzero(self.start) == 1
+
+    @cached_property
     def terminal(self) -> Bool[np.ndarray, " S"]:
         """States that an episode ends in: every action stays there and terminates."""
         stays = self.next_state == np.arange(self.num_states)[:, None, None]

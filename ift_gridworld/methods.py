@@ -100,6 +100,8 @@ class Settings:
             _require(name, value, value is None or 0 < value < 1e30, "a number > 0 (and below 1e30)")
         _require("label_smoothing", self.label_smoothing, 0 <= self.label_smoothing < 0.5, "a number in [0, 0.5)")
         _require("entropy_bonus", self.entropy_bonus, self.entropy_bonus >= 0, "a number >= 0")
+        for name in ("gamma", "alpha"):
+            _require(name, getattr(self, name), abs(getattr(self, name)) < float("inf"), "a finite number")
         _require("version", self.version, self.version in (1, 2), "1, 2")
         for name, allowed in (
             ("propagation", losses.PROPAGATIONS),
@@ -161,9 +163,14 @@ class Method:
 
     @cached_property
     def beta(self) -> float:
-        beta = self.settings.beta if self.settings.beta is not None else self.default_beta(self.settings)
+        beta = self.resolved_beta(self.settings)
         assert beta is not None
         return beta
+
+    @classmethod
+    def resolved_beta(cls, settings: Settings) -> float | None:
+        """The caller's, or else the method's own."""
+        return cls.default_beta(settings) if settings.beta is None else settings.beta
 
     @cached_property
     def reference(self) -> Policy:
@@ -335,7 +342,8 @@ class OnlineDPO(DPO):
     def batch(self, step: int) -> tuple[Answers, Answers]:
         chosen, problem = self._offline[0], self.problem
         table = torch.as_tensor(self.policy.probabilities())
-        drawn = sample_episodes(problem.mdp, table, chosen.batch.states.shape[1], problem.generators)
+        starts = chosen.batch.states[..., 0].cpu().expand(len(problem.generators), -1)
+        drawn = sample_episodes(problem.mdp, table, starts.shape[1], problem.generators, starts)
         return chosen, Answers(drawn.to(problem.device), self.reference)
 
 
@@ -429,8 +437,7 @@ class PPO(Method):
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
         super().__init__(problem, policy, settings)
         self.max_grad_norm = settings.max_grad_norm
-        critic = type(policy)(policy.num_states, 1, policy.population)
-        self.critic = critic.initialise(problem.generators, uniform=True).to(problem.device)
+        self.critic = policy.like(num_actions=1).initialise(problem.generators, uniform=True).to(problem.device)
         self._walkers = Walkers(problem.mdp, problem.generators, settings.walkers, problem.device)
         self._rollouts: Rollouts | None = None
         # r(s, a) of the reward model; None where the environment itself rewards.
@@ -485,7 +492,8 @@ def train_reward_model(
 ) -> Float[Tensor, "N S A"]:
     """A table r(s, a) a seed, fitted to preferences by Bradley-Terry (eq. 33): the reward of RLHF.
 
-    The base policy walks pairs of episodes, the one of higher return is preferred, and the modelled return is the sum of
+    The base policy walks pairs of episodes from the same start, the one of higher return is preferred, and the modelled return
+    is the sum of
     r over the steps. A pair of equal returns says nothing and does not count.
 
     Raises:
@@ -497,7 +505,9 @@ def train_reward_model(
     if mdp.layout is not None:
         needed = sum(letter in "SF" for row in mdp.layout for letter in row)
     table = torch.as_tensor(base.probabilities())
-    first, second = (sample_episodes(mdp, table, pairs, problem.generators).to(problem.device) for _ in range(2))
+    first = sample_episodes(mdp, table, pairs, problem.generators)
+    second = sample_episodes(mdp, table, pairs, problem.generators, starts=first.states[..., 0])
+    first, second = first.to(problem.device), second.to(problem.device)
     one, two = first.returns(mdp.discount), second.returns(mdp.discount)
     informative = int((one != two).sum(-1).min())
     if informative < needed:

@@ -44,7 +44,7 @@ MEASURES: dict[str, str] = {
     "distance_visited": "the same, weighted by the policy's own expected visits",
     "distance_next": "mean squared distance of T(s'|s) to T*, over non-terminal tiles",
     "distance_next_visited": "the same, weighted by the policy's own expected visits",
-    "kl": "expected KL to the base policy over an episode, in nats",
+    "kl": "expected KL to the base policy over an episode, in nats (discounted where there is no time limit)",
     "tiles": "tiles visited at least once in ten episodes, on average",
     "chosen_logp": "log-likelihood of the preferred trajectory, in nats",
     "rejected_logp": "log-likelihood of the other trajectory, in nats",
@@ -111,10 +111,10 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
 
 
 def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps) -> Float[np.ndarray, "*batch"]:
-    """Mean over trajectories [B, T] of sum_t log pi(a_t|s_t), in nats."""
+    """Mean over trajectories [B, T] of sum_t log pi(a_t|s_t), in nats; a probability too small for a float counts as 1e-308."""
     states, actions, mask = (np.asarray(x) for x in (trajectories.states, trajectories.actions, trajectories.mask))
-    with np.errstate(divide="ignore"):
-        logp = np.where(mask, np.log(policy[..., states, actions]), 0.0)
+    smallest = np.finfo(float).tiny
+    logp = np.where(mask, np.log(np.maximum(policy[..., states, actions], smallest)), 0.0)
     return logp.sum(-1).mean(-1)
 
 

@@ -30,7 +30,7 @@ def value_iteration(
 
     Args:
         mdp: the problem; its `discount` is used.
-        tolerance: sweeps stop when no value changes by more than this times the largest value (at least 1).
+        tolerance: sweeps stop when no value changes by more than this share of itself.
         max_sweeps: sweeps before giving up.
 
     Returns:
@@ -40,20 +40,22 @@ def value_iteration(
         ValueError: if the values do not converge (an undiscounted problem without a proper policy).
     """
     value = np.zeros(mdp.num_states)
+    # Where rewards of both signs cancel, a value near 0 is known no better than the terms it is made of.
+    signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()
     for _ in range(max_sweeps):
         action_value = mdp.expected_reward + mdp.discount * _ahead(mdp, value)
         new = action_value.max(-1)
-        change = np.abs(new - value).max()
+        change = np.abs(new - value)
         value = new
-        if change <= tolerance * max(1.0, np.abs(value).max()):
+        if np.all(change <= tolerance * (np.abs(value).max() if signed else np.abs(value))):
             return value, mdp.expected_reward + mdp.discount * _ahead(mdp, value)
-    raise ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+    raise ValueError(f"values still change by {change.max():.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
 
 
 def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S A"]:
-    """The policy that takes a best action, ties (within 1e-9 of the largest value) shared evenly."""
+    """The policy that takes a best action, ties (equal to nine digits) shared evenly."""
     best = action_value.max(-1, keepdims=True)
-    ties = action_value >= best - TIE * np.maximum(1.0, np.abs(best))
+    ties = action_value >= best - TIE * np.abs(best) - 1e-15 * np.abs(action_value).max()
     return ties / ties.sum(-1, keepdims=True)
 
 

@@ -39,6 +39,10 @@ class Policy(nn.Module):
         """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
         raise NotImplementedError
 
+    def like(self, num_actions: int) -> Policy:
+        """A policy of the same kind and size with another number of outputs, such as a critic's one."""
+        return type(self)(self.num_states, num_actions, self.population)
+
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
         """Logits of the actions in states given by their embeddings."""
         raise NotImplementedError
@@ -146,6 +150,9 @@ class MLPPolicy(Policy):
             self.b1.zero_()
             self.b2.zero_()
         return self
+
+    def like(self, num_actions: int) -> MLPPolicy:
+        return MLPPolicy(self.num_states, num_actions, self.population, hidden=self.w1.shape[-1])
 
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
         units = torch.tanh(self._each(embeddings, self.w1) + _rows(self.b1, embeddings.ndim))

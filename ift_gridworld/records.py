@@ -30,25 +30,24 @@ DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 class Lake:
     """Where a run took place, enough to build its MDP again.
 
-    A map has `rows`; any other environment has the id `env`.
+    A map has `rows`; a Gymnasium environment has its id, `env`, and its own ice (`success_rate` is then None).
     """
 
     name: str
     rows: tuple[str, ...] | None
     env: str | None
     is_slippery: bool
-    success_rate: float
+    success_rate: float | None
     discount: float
     horizon: int | None
 
     @cached_property
     def mdp(self) -> TabularMDP:
-        if self.rows is not None:
-            return TabularMDP.from_map(
-                self.rows, is_slippery=self.is_slippery, success_rate=self.success_rate, discount=self.discount
-            )
-        assert self.env is not None
-        return TabularMDP.from_env(make_env(self.env, is_slippery=self.is_slippery), discount=self.discount)
+        if self.rows is None or self.success_rate is None:
+            return TabularMDP.from_env(make_env(str(self.env)), discount=self.discount)
+        return TabularMDP.from_map(
+            self.rows, is_slippery=self.is_slippery, success_rate=self.success_rate, discount=self.discount
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +103,7 @@ class Record:
     def save(self, path: str | Path) -> Path:
         """Write as JSON, one top-level entry a line; complete or not at all."""
         entries = asdict(self)
-        lines = [f"{json.dumps(name)}: {json.dumps(_plain(value))}" for name, value in entries.items()]
+        lines = [f"{json.dumps(name)}: {json.dumps(_plain(value), allow_nan=False)}" for name, value in entries.items()]
         return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     @classmethod
@@ -123,9 +122,18 @@ class Record:
             for name in ("steps", "shown", "rejected"):
                 entries[name] = np.array(entries[name], int)
             entries["shown"], entries["rejected"] = (entries[n].reshape(-1, 2) for n in ("shown", "rejected"))
+            if not str(entries["method"]).isidentifier() or not isinstance(entries["settings"], dict):
+                raise ValueError("method or settings are not what a run saves")
             entries["metrics"] = {name: np.array(value, float) for name, value in entries["metrics"].items()}
-            return cls(lake=Lake(**lake), **entries)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            made = cls(lake=Lake(**lake), **entries)
+            shape = made.lake.mdp.expected_reward.shape
+            seen = {name: made.metrics[name].shape for name in ("success", "regret", "distance")}
+            if set(seen.values()) != {(len(made.steps), made.seeds)} or made.snapshots.shape != (len(made.steps), *shape):
+                raise ValueError(f"metrics {seen} and policies {made.snapshots.shape} do not fit {len(made.steps)} snapshots")
+            if "success" not in made.optimum or not isinstance(made.title, str):
+                raise ValueError("optimum or title are not what a run saves")
+            return made
+        except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} is not a saved run: {error}") from error
 
 
@@ -143,6 +151,8 @@ def versions() -> dict[str, str]:
 def write_atomically(path: str | Path, content: bytes) -> Path:
     """Write under a temporary name beside the target, then rename: nobody ever sees half a file."""
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; a file is to be written there")
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -162,7 +172,8 @@ def _umask() -> int:
 
 
 def _round(values: np.ndarray) -> np.ndarray:
-    """To `DIGITS` significant digits; what is no number stays so."""
+    """To `DIGITS` significant digits; what is not finite becomes NaN, as it will read from a file."""
+    values = np.where(np.isfinite(values), values, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))
     scale = 10.0 ** (DIGITS - 1 - magnitude)
@@ -172,6 +183,9 @@ def _round(values: np.ndarray) -> np.ndarray:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            value = value.astype(object)
+            value[np.isnan(value.astype(float))] = None  # null: JSON knows no other way
         return value.tolist()
     if isinstance(value, dict):
         return {key: _plain(entry) for key, entry in value.items()}

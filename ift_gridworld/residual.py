@@ -56,8 +56,12 @@ def mix(
     if not 0 <= mixing <= 1:
         raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
     arrived = torch.cat([true[..., :1, :].expand_as(predicted[..., :1, :]), predicted[..., :-1, :]], -2)
-    follows = mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
-    return torch.where(follows[..., None], torch.lerp(true, arrived, mixing), true)
+    return torch.where(_follows(mask)[..., None], torch.lerp(true, arrived, mixing), true)
+
+
+def _follows(mask: Bool[Tensor, "*batch T"]) -> Bool[Tensor, "*batch T"]:
+    """Steps that count and follow one that counts: a prediction arrives there."""
+    return mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
 
 
 def residual_embeddings(
@@ -110,7 +114,7 @@ class Windows:
 
     @classmethod
     def of(cls, states: Int[Tensor, "1 B T"], mask: Bool[Tensor, "1 B T"]) -> Windows:
-        follows = mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
+        follows = _follows(mask)
         before = torch.cat([states[..., :1], states[..., :-1]], -1)
         window = torch.stack([torch.where(follows, before, -1), states], -1)
         unique, place = torch.unique(window.reshape(-1, 2), dim=0, return_inverse=True)

@@ -114,8 +114,7 @@ def train(
     kind = METHODS[method]
     settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
     updates, learning_rate = settings.steps or kind.steps, settings.learning_rate or policy.learning_rate
-    beta = settings.beta if settings.beta is not None else kind.default_beta(settings)
-    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=beta)
+    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=kind.resolved_beta(settings))
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
@@ -164,7 +163,7 @@ def train(
 
 def default_count(mdp: TabularMDP) -> int:
     """Demonstrations (and pairs) used by default: one path where it is the whole truth, else 16 episodes."""
-    return 1 if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1 else 16
+    return 1 if mdp.is_path else 16
 
 
 def snapshot_steps(updates: int, count: int) -> set[int]:

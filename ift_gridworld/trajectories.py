@@ -66,10 +66,16 @@ class Walkers:
         generators: one a seed, so that a seed's walk does not depend on how many others there are.
         count: B, agents a seed.
         device: where the tables live and the walking is done.
+        starts: [N, B], where they start (default: drawn from the MDP's start distribution).
     """
 
     def __init__(
-        self, mdp: TabularMDP, generators: Sequence[torch.Generator], count: int, device: torch.device | str = "cpu"
+        self,
+        mdp: TabularMDP,
+        generators: Sequence[torch.Generator],
+        count: int,
+        device: torch.device | str = "cpu",
+        starts: Int[Tensor, "N B"] | None = None,
     ) -> None:
         self.mdp, self.generators, self.count, self.device = mdp, list(generators), count, device
         self._next = torch.as_tensor(mdp.next_state.ravel(), device=device)
@@ -77,7 +83,7 @@ class Walkers:
         self._terminated = torch.as_tensor(mdp.terminated.ravel(), device=device)
         self._outcome = _cumulative(torch.as_tensor(mdp.probability, device=device)).flatten(0, 1)
         self._start = _cumulative(torch.as_tensor(mdp.start, device=device))
-        self.states = self._starts(self._draws(1)[0, ..., 0])
+        self.states = self._starts(self._draws(1)[0, ..., 0]) if starts is None else starts.to(device)
         self.clock = torch.zeros_like(self.states)
 
     def walk(self, policy: Float[Tensor, "#N S A"], steps: int, *, reset: bool = True) -> Trajectories:
@@ -145,16 +151,28 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
 
 
 def sample_episodes(
-    mdp: TabularMDP, policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"], count: int, random: Sequence[torch.Generator]
+    mdp: TabularMDP,
+    policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"],
+    count: int,
+    random: Sequence[torch.Generator],
+    starts: Int[Tensor, "N B"] | None = None,
 ) -> Trajectories:
-    """Whole episodes by a policy, [N, count, T]: one row an episode, ended by a terminal state or the time limit."""
+    """Whole episodes by a policy, [N, count, T]: one row an episode, ended by a terminal state or the time limit.
+
+    `starts` says where each begins (default: drawn); two answers can be compared only if they answer the same prompt.
+    """
     table = torch.as_tensor(policy)
     table = table[None] if table.ndim == 2 else table
-    return Walkers(mdp, random, count).walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
+    return Walkers(mdp, random, count, starts=starts).walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
 
 
 def demonstrations(
-    mdp: TabularMDP, count: int = 1, *, quality: Quality = "optimal", generator: torch.Generator | None = None
+    mdp: TabularMDP,
+    count: int = 1,
+    *,
+    quality: Quality = "optimal",
+    generator: torch.Generator | None = None,
+    starts: Int[Tensor, " B"] | None = None,
 ) -> Trajectories:
     """Demonstrations, [count, T].
 
@@ -167,24 +185,27 @@ def demonstrations(
         count: how many.
         quality: "optimal" or "suboptimal".
         generator: draws episodes (default: seeded with 0).
+        starts: where the episodes begin, if they are drawn (default: the MDP's start distribution).
     """
     if count < 1:
         raise ValueError(f"{count} demonstrations; allowed: at least 1")
     if quality not in ("optimal", "suboptimal"):
         raise ValueError(f"quality is {quality!r}; allowed: optimal, suboptimal")
-    if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1:
+    if mdp.is_path:
         path = best_path(mdp) if quality == "optimal" else detour(mdp)
         return _follow(mdp, path, count)
     policy = optimal_policy(mdp)
     if quality == "suboptimal":
         policy = (1 - SUBOPTIMAL_NOISE) * policy + SUBOPTIMAL_NOISE / mdp.num_actions
-    return sample_episodes(mdp, policy, count, [generator or torch.Generator().manual_seed(0)])[0]
+    random = [generator or torch.Generator().manual_seed(0)]
+    return sample_episodes(mdp, policy, count, random, None if starts is None else starts[None])[0]
 
 
 def preference_pairs(
     mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None
 ) -> tuple[Trajectories, Trajectories]:
-    """Pairs (chosen, rejected), each [count, T], of an optimal and a sub-optimal demonstration, labelled by their return.
+    """Pairs (chosen, rejected), each [count, T], of an optimal and a sub-optimal demonstration from the same start,
+    labelled by their return.
 
     Where the sub-optimal one happens to return more it is the chosen one; pairs of equal return say nothing and are drawn
     again.
@@ -195,13 +216,13 @@ def preference_pairs(
     if count < 1:
         raise ValueError(f"{count} preference pairs; allowed: at least 1")
     generator = generator or torch.Generator().manual_seed(0)
-    first, second = (demonstrations(mdp, 1, quality=q, generator=generator) for q in ("optimal", "suboptimal"))
-    if mdp.is_deterministic and np.count_nonzero(mdp.start) == 1:
-        return _follow(mdp, first.actions[0].tolist(), count), _follow(mdp, second.actions[0].tolist(), count)
+    if mdp.is_path:
+        return _follow(mdp, best_path(mdp), count), _follow(mdp, detour(mdp), count)
     kept: list[tuple[Trajectories, Trajectories]] = []
     found = 0
     for _ in range(20):
-        first, second = (demonstrations(mdp, count, quality=q, generator=generator) for q in ("optimal", "suboptimal"))
+        first = demonstrations(mdp, count, generator=generator)
+        second = demonstrations(mdp, count, quality="suboptimal", generator=generator, starts=first.states[:, 0])
         kept.append(label_pairs(first, second, mdp.discount))
         found += len(kept[-1][0].states)
         if found >= count:
@@ -283,7 +304,7 @@ def detour(mdp: TabularMDP) -> list[int]:
     if mdp.discount == 1 or not len(wasted):
         raise ValueError(
             f"with discount {mdp.discount:g} no way to the goal is worse than another here, so there is no sub-optimal one to "
-            "demonstrate; allowed: a discount below 1"
+            "demonstrate; allowed: a discount above 0 and below 1"
         )
     stays = [a for a in wasted if int(mdp.next_state[start, a, 0]) == start]
     if not stays:

@@ -18,7 +18,11 @@ def record(lake=None, **changes):
         "settings": {"steps": 20, "mixing": 0.2, "seed": 0},
         "versions": {"python": "3.11"},
         "steps": np.array([0, 5, 20]),
-        "metrics": {"success": random.random((3, 2)), "distance": np.array([[0.0, 1e-12], [np.nan, 3.0], [0.1, np.inf]])},
+        "metrics": {
+            "success": random.random((3, 2)),
+            "distance": np.array([[0.0, 1e-12], [np.nan, 3.0], [0.1, np.inf]]),
+            "regret": random.random((3, 2)),
+        },
         "optimum": {"return": 0.5, "success": 0.7},
         "loss": random.random((20, 2)),
         "snapshots": snapshots,
@@ -60,7 +64,7 @@ def test_lake_builds_its_mdp_again():
     expected = TabularMDP.from_map(lake.rows, is_slippery=True, success_rate=0.7, discount=0.9)
     np.testing.assert_array_equal(lake.mdp.probability, expected.probability)
     assert lake.mdp.discount == 0.9
-    assert Lake("CliffWalking-v1", None, "CliffWalking-v1", False, 1 / 3, 0.99, None).mdp.num_states == 48
+    assert Lake("CliffWalking-v1", None, "CliffWalking-v1", False, None, 0.99, None).mdp.num_states == 48
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 999}', "\x00"])

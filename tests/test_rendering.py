@@ -122,7 +122,7 @@ def lake_record(rows=LAKES["4x4"], method="ift", slippery=False, snapshots=5, **
     entries = {
         "method": method,
         "steps": steps,
-        "metrics": {name: random.random((snapshots, 2)) for name in ("success", "distance")},
+        "metrics": {name: random.random((snapshots, 2)) for name in ("success", "regret", "distance")},
         "snapshots": policies,
         "base": policies[:2],
         "final": policies[-2:],
@@ -191,7 +191,7 @@ def test_studio_tells_why_a_picture_could_not_be_drawn(tmp_path):
 
 def test_a_lake_without_a_map_is_refused():
     with pytest.raises(ValueError, match="no map to draw"):
-        MethodFilm(record(Lake("Taxi-v4", None, "Taxi-v4", False, 1 / 3, 0.99, 200)))
+        MethodFilm(record(Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)))
 
 
 def test_gif_holds_the_frames_it_was_given():

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from ift_gridworld.records import write_atomically
+from ift_gridworld.rendering import check_format
 
 COLOURS = 128  # one of them marks pixels that stay as they are
 APART = 10  # colours of the palette differ by at least this much: nearer ones would be taken for each other
@@ -81,12 +82,9 @@ def write_mp4(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     Raises:
         ValueError: where the extra [video] (imageio-ffmpeg) is not installed.
     """
-    try:
-        import imageio_ffmpeg
-    except ModuleNotFoundError:
-        raise ValueError(
-            "format mp4 needs the extra [video]: pip install 'ift-gridworld[video]'; allowed without: gif"
-        ) from None
+    check_format("mp4")
+    import imageio_ffmpeg
+
     path = Path(path)
     temporary = path.with_name(f".{path.name}.part.mp4")
     writer = None
@@ -101,5 +99,7 @@ def write_mp4(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
             writer.close()
         temporary.replace(path)
     finally:
+        if writer is not None:
+            writer.close()
         temporary.unlink(missing_ok=True)
     return path

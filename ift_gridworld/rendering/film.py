@@ -22,12 +22,13 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, value_iteration
 from ift_gridworld.records import Record, write_atomically
-from ift_gridworld.rendering import FORMATS, maps
+from ift_gridworld.rendering import check_format, maps
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_mp4
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import THEMES, Theme
@@ -84,7 +85,10 @@ class MethodFilm:
         distance = figure.add_axes((0.565, 0.095, 0.36, 0.125), sharex=success)
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         self.curves = [
-            _Curve(self, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
+            # Without a clock nearly every policy arrives some day; what it pays until then tells more.
+            _Curve(self, success, "regret", "regret (optimal return - return)", theme.success, None)
+            if self.mdp.horizon is None
+            else _Curve(self, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
             _Curve(self, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
         ]
         success.tick_params(labelbottom=False)
@@ -92,7 +96,8 @@ class MethodFilm:
 
     def _subtitle(self) -> str:
         record = self.record
-        ice = f"slippery, {record.lake.success_rate:.2g} as intended" if record.lake.is_slippery else "no slip"
+        rate = "" if record.lake.success_rate is None else f", {record.lake.success_rate:.2g} as intended"
+        ice = f"slippery{rate}" if record.lake.is_slippery else "no slip"
         policy = {"mlp": "network", "tabular": "table"}.get(str(record.settings.get("policy")), "policy")
         seeds = f"drawn: seed {record.settings.get('seed', 0)}"
         if record.seeds > 1:
@@ -124,7 +129,7 @@ class MethodFilm:
     def _compose_values(self, ax: Axes) -> None:
         theme = self.theme
         optimal = value_iteration(self.mdp)[0]
-        low = min(0.0, float(self.values.min()))
+        low = min(0.0, float(np.quantile(self.values[:, self.walkable], 0.2)))  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
         maps.draw_lake(ax, self.layout, theme)
@@ -147,7 +152,8 @@ class MethodFilm:
             entries.append("rejected")
         if self.predictions is not None:
             entries.append("predicted")
-        entries.append("hole")
+        if any(letter in "HC" for row in self.layout for letter in row):
+            entries.append("hole")
         mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
             "arrow": "probability\nof a move",
@@ -182,9 +188,9 @@ class MethodFilm:
 
     def _shown(self) -> str:
         count, needs = self.record.settings.get("demonstrations") or 1, self.record.needs
+        many = f"\n(first of {count})" if count > 1 else ""
         if needs == "rollouts":
             return "the human's path,\nnot shown to it"
-        many = f"\n(first of {count})" if count > 1 else ""
         return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
 
     def moves(self, *artists: Artist) -> None:
@@ -199,7 +205,7 @@ class MethodFilm:
         """Move everything to snapshot `index`."""
         record = self.record
         policy = record.snapshots[index]
-        self.step_text.update(f"step {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
+        self.step_text.update(f"update {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
         self.tiles.update(self.visits[index])
         self.arrows.update(policy)
         self.value_tiles.update(self.values[index])
@@ -243,8 +249,7 @@ class MethodFilm:
         """Write as the path's suffix says: a film (gif, mp4), or the last frame as a still (png, pdf, svg)."""
         path = Path(path)
         kind = path.suffix.lstrip(".")
-        if kind not in FORMATS:
-            raise ValueError(f"format {kind!r}; allowed: {', '.join(FORMATS)}")
+        check_format(kind)
         if kind in ("png", "pdf", "svg"):
             return self._save_still(path, kind)
         if kind == "mp4":
@@ -282,13 +287,13 @@ class _Curve:
         ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
-            ax.text(1.015, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")
+            ax.text(1.03, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")
             ax.set_ylim(-0.03, 1.06)
             ax.set_yticks([0, 0.5, 1])
         else:
             top = max(float(high.max()), 1e-6) * 1.12
             ax.set_ylim(0, top)
-            ax.set_yticks([0, _nice(top)])
+            ax.yaxis.set_major_locator(MaxNLocator(3))
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
         self.dot = ax.plot([0], [0], "o", ms=6, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
         box = ax.get_position()
@@ -308,12 +313,6 @@ def _style(ax: Axes, theme: Theme) -> None:
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(theme.faint)
     ax.tick_params(colors=theme.muted, labelsize=8.5, length=2.5, color=theme.faint, pad=2)
-
-
-def _nice(top: float) -> float:
-    """The largest 1, 2 or 5 times a power of ten that fits under `top`."""
-    power = 10.0 ** np.floor(np.log10(top))
-    return float(max(m * power for m in (1, 2, 5) if m * power <= top))
 
 
 def _ticks(last: int) -> list[int]:

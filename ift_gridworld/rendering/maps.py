@@ -38,7 +38,7 @@ def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
     prepare_axes(ax, len(layout), len(layout[0]))
     board = np.array([list(row) for row in layout])
     dark, gifts = np.isin(board, ["H", "C"]), board == "G"
-    tile = np.array([(GAP, GAP), (1 - GAP, GAP), (1 - GAP, 1 - GAP), (GAP, 1 - GAP)])
+    tile = _box(GAP, GAP, 1 - 2 * GAP, 1 - 2 * GAP)
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     for where, shape, colour in (
         (~dark, tile, theme.ice),
@@ -82,7 +82,7 @@ class Tiles:
         width = len(layout[0])
         self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
         corner = np.stack([self.shown % width, self.shown // width], -1)[:, None]
-        square = np.array([(GAP, GAP), (1 - GAP, GAP), (1 - GAP, 1 - GAP), (GAP, 1 - GAP)])
+        square = _box(GAP, GAP, 1 - 2 * GAP, 1 - 2 * GAP)
         self.artist = ax.add_collection(PolyCollection(corner + square, linewidths=0, antialiaseds=False))
 
     def update(self, values: Float[np.ndarray, " S"]) -> None:

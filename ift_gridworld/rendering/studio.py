@@ -18,7 +18,11 @@ class Studio:
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ift_gridworld.rendering"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "ift_gridworld.rendering"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # an interrupt at the keyboard is ours to handle
         )
         self._ordered = 0
 
