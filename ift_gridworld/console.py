@@ -35,7 +35,7 @@ def results(records: Sequence[Record], width: int = 120) -> Table:
     for heading in (f"success{horizon}", "regret", "distance to optimal"):
         table.add_column(heading, justify="right")
     table.add_column("updates", justify="right")
-    table.add_column("seconds", justify="right")
+    table.add_column("sec.", justify="right")
     base = {name: first.metrics[name][0] for name in ("success", "regret", "distance")}
     table.add_row("(base)", *(_interval(base[name], gap) for name in base), "0", "")
     for record in records:

@@ -99,7 +99,7 @@ class TabularMDP:
     @cached_property
     def is_path(self) -> bool:
         """Whether a deterministic policy walks one path: no chance in the dynamics, and one start."""
-        return self.is_deterministic and np.count_nonzero(self.start) == 1
+        return self.is_deterministic and int(np.count_nonzero(self.start)) == 1
 
     @cached_property
     def terminal(self) -> Bool[np.ndarray, " S"]:

@@ -492,9 +492,8 @@ def train_reward_model(
 ) -> Float[Tensor, "N S A"]:
     """A table r(s, a) a seed, fitted to preferences by Bradley-Terry (eq. 33): the reward of RLHF.
 
-    The base policy walks pairs of episodes from the same start, the one of higher return is preferred, and the modelled return
-    is the sum of
-    r over the steps. A pair of equal returns says nothing and does not count.
+    The base policy walks pairs of episodes from the same start, the one of higher return is preferred, and the modelled
+    return is the sum of r over the steps. A pair of equal returns says nothing and does not count.
 
     Raises:
         ValueError: if fewer pairs say something than there are tiles to walk on: a preference is one bit, and then some

@@ -55,7 +55,9 @@ def value_iteration(
 def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S A"]:
     """The policy that takes a best action, ties (equal to nine digits) shared evenly."""
     best = action_value.max(-1, keepdims=True)
-    ties = action_value >= best - TIE * np.abs(best) - 1e-15 * np.abs(action_value).max()
+    # Relative, for far from a goal values are small; but what cancels to nearly 0 is known no better than its terms.
+    floor = 1e-14 * np.abs(action_value).max() if action_value.min() < 0 < action_value.max() else 0.0
+    ties = action_value >= best - TIE * np.abs(best) - floor
     return ties / ties.sum(-1, keepdims=True)
 
 

@@ -204,3 +204,14 @@ def test_unreadable_map_file_is_refused_in_one_line(tmp_path):
 def test_an_option_that_the_environment_lacks_is_named(name, options):
     with pytest.raises(ValueError, match=f"{name}.*{next(iter(options))}"):
         make_env(name, **options)
+
+
+def test_a_lake_may_be_one_tile_wide_and_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "lake.txt").write_text("S\nF\nG\n", encoding="utf-8-sig")
+    assert make_env(str(tmp_path / "lake.txt")).unwrapped.desc.shape == (3, 1)
+
+
+def test_an_environment_that_cannot_be_made_is_told_in_one_line():
+    with pytest.raises(ValueError, match="GymV21Environment-v0.*cannot be made") as error:
+        make_env("GymV21Environment-v0")
+    assert "\n" not in str(error.value)

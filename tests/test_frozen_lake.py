@@ -158,6 +158,11 @@ BAD = [
     (("--propagation", "foo"), "'foo'"),
     (("--method", "ppo", "--reward", "preference", "--pairs", 4), "4"),
     (("--redraw", __file__), "test_frozen_lake.py"),
+    (("--map", "GymV21Environment-v0"), "GymV21Environment-v0"),
+    (("--seed", 10**20), str(10**20)),
+    (("--seed", -1), "-1"),
+    (("--discount", 0), "discount 0"),
+    (("--discount", 1), "discount 1"),
 ]
 
 
@@ -236,3 +241,13 @@ def test_a_learned_reward_takes_the_policy_to_the_goal_too(tmp_path):
     assert run(tmp_path, "--method", "ppo", "--reward", "preference", "--steps", 200, "--seeds", 2) == 0
     success = written(tmp_path, "ppo")["metrics"]["success"]
     assert max(success[0]) < 0.75 and min(success[-1]) > 0.95
+
+
+def test_a_gymnasium_id_keeps_its_own_ice(tmp_path, capsys):
+    """FrozenLake-v1 is slippery unless told otherwise: what is saved and drawn must be the environment that was named."""
+    assert run(tmp_path, "--map", "FrozenLake-v1", "--method", "sft", "--steps", 3, "--seeds", 1) == 0
+    saved = written(tmp_path, "sft")
+    assert saved["lake"]["is_slippery"] and saved["lake"]["horizon"] == 100
+    np.testing.assert_allclose(saved["optimum"]["success_best_within_horizon"], 0.74419, atol=5e-6)
+    assert "slippery" in capsys.readouterr().out
+    assert run(tmp_path / "again", "--redraw", tmp_path / "sft.json", "--format", "png") == 0

@@ -378,3 +378,11 @@ def test_without_discount_the_shortest_way_is_shown_and_no_way_is_worse():
     assert best_path(mdp) == [2, 2, 2, 1, 1]
     with pytest.raises(ValueError, match="discount 1.*below 1"):
         detour(mdp)
+
+
+def test_the_two_answers_of_a_pair_start_alike():
+    """On a lake with two starts: else a pair would compare prompts, not answers."""
+    mdp = TabularMDP.from_map(("SFS", "FFF", "FFG"))
+    chosen, rejected = preference_pairs(mdp, 30)
+    assert torch.equal(chosen.states[:, 0], rejected.states[:, 0])
+    assert set(chosen.states[:, 0].tolist()) == {0, 2}
