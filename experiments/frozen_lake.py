@@ -159,7 +159,10 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
 
     records: list[Record] = []
     paths: list[Path] = []
-    for method in METHODS if args.method == "all" else [args.method]:
+    names = list(METHODS) if args.method == "all" else [args.method]
+    if args.reward == "preference":
+        names.sort(key=lambda name: name != "ppo")  # first the one that may find too few pairs to learn from
+    for method in names:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
         )

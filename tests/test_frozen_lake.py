@@ -157,6 +157,7 @@ BAD = [
     (("--reward", "foo"), "'foo'"),
     (("--propagation", "foo"), "'foo'"),
     (("--method", "ppo", "--reward", "preference", "--pairs", 4), "4"),
+    (("--method", "all", "--reward", "preference", "--pairs", 4), "4"),
     (("--redraw", __file__), "test_frozen_lake.py"),
     (("--map", "GymV21Environment-v0"), "GymV21Environment-v0"),
     (("--seed", 10**20), str(10**20)),
