@@ -14,7 +14,7 @@ import re
 import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.command import fail, loading, parse, progress
 
@@ -225,9 +225,11 @@ def make_lake(args: Args) -> Lake:
 
     if args.success_rate is not None and not args.slippery:
         raise ValueError(f"--success-rate is {args.success_rate}, which needs --slippery")
-    rate = {} if args.success_rate is None else {"success_rate": args.success_rate}
+    ice: dict[str, Any] = {"is_slippery": args.slippery}
+    if args.success_rate is not None:
+        ice["success_rate"] = args.success_rate
     size = None if args.size is None else parse_size(args.size)
-    env = make_env(args.map, size=size, is_slippery=args.slippery, seed=args.map_seed, **rate)
+    env = make_env(args.map, size=size, seed=args.map_seed, **ice)
     mdp = TabularMDP.from_env(env, discount=args.discount)
     name = Path(args.map).stem if Path(args.map).is_file() else args.map
     if args.size is not None:
@@ -244,6 +246,7 @@ def make_lake(args: Args) -> Lake:
         success_rate=(1 / 3 if args.success_rate is None else args.success_rate) if is_map else None,
         discount=args.discount,
         horizon=mdp.horizon,
+        options={} if is_map else ice,
     )
 
 

@@ -30,7 +30,8 @@ DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 class Lake:
     """Where a run took place, enough to build its MDP again.
 
-    A map has `rows`; a Gymnasium environment has its id, `env`, and its own ice (`success_rate` is then None).
+    A map has `rows`; a Gymnasium environment has its id, `env`, the `options` it was made with, and its own ice
+    (`success_rate` is then None).
     """
 
     name: str
@@ -40,11 +41,12 @@ class Lake:
     success_rate: float | None
     discount: float
     horizon: int | None
+    options: dict[str, Any] = field(default_factory=dict)
 
     @cached_property
     def mdp(self) -> TabularMDP:
         if self.rows is None or self.success_rate is None:
-            return TabularMDP.from_env(make_env(str(self.env)), discount=self.discount)
+            return TabularMDP.from_env(make_env(str(self.env), **self.options), discount=self.discount)
         return TabularMDP.from_map(
             self.rows, is_slippery=self.is_slippery, success_rate=self.success_rate, discount=self.discount
         )

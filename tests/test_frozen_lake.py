@@ -252,3 +252,13 @@ def test_a_gymnasium_id_keeps_its_own_ice(tmp_path, capsys):
     np.testing.assert_allclose(saved["optimum"]["success_best_within_horizon"], 0.74419, atol=5e-6)
     assert "slippery" in capsys.readouterr().out
     assert run(tmp_path / "again", "--redraw", tmp_path / "sft.json", "--format", "png") == 0
+
+
+def test_options_of_a_gymnasium_id_are_kept_with_the_run(tmp_path):
+    """--slippery makes CliffWalking-v1 the environment that Gymnasium registers as CliffWalkingSlippery-v1."""
+    shared = ("--method", "sft", "--steps", 3, "--seeds", 1)
+    assert run(tmp_path / "a", "--map", "CliffWalking-v1", "--slippery", *shared) == 0
+    assert run(tmp_path / "b", "--map", "CliffWalkingSlippery-v1", *shared) == 0
+    a, b = (written(tmp_path / name, "sft") for name in "ab")
+    assert (a["optimum"], a["final"], a["metrics"]) == (b["optimum"], b["final"], b["metrics"])
+    assert run(tmp_path / "again", "--redraw", tmp_path / "a" / "sft.json", "--format", "png") == 0

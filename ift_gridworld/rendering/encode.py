@@ -89,17 +89,17 @@ def write_mp4(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     temporary = path.with_name(f".{path.name}.part.mp4")
     writer = None
     try:
-        for frame, seconds in zip(frames, durations, strict=True):
-            if writer is None:
-                writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, macro_block_size=2)
-                writer.send(None)
-            for _ in range(max(1, round(seconds * rate))):
-                writer.send(frame.tobytes())
-        if writer is not None:
-            writer.close()
+        try:
+            for frame, seconds in zip(frames, durations, strict=True):
+                if writer is None:
+                    writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, macro_block_size=2)
+                    writer.send(None)
+                for _ in range(max(1, round(seconds * rate))):
+                    writer.send(frame.tobytes())
+        finally:
+            if writer is not None:
+                writer.close()
         temporary.replace(path)
     finally:
-        if writer is not None:
-            writer.close()
         temporary.unlink(missing_ok=True)
     return path
