@@ -33,7 +33,7 @@ class Args:
     """The command line."""
 
     method: str = "ift"
-    """sft, ppo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; or all."""
+    """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; or all."""
     map: str = "two-paths"
     """two-paths, 4x4, 8x8, random, NxM (a random lake of that size), a map file, or a Gymnasium id."""
     size: str | None = None
@@ -55,7 +55,7 @@ class Args:
     demonstrations: int | None = None
     """Demonstrations, and preference pairs for dpo and its relatives (1 if nothing is random, else 16)."""
     steps: int | None = None
-    """Gradient updates (300; ppo 600)."""
+    """Gradient updates (300; ppo and grpo 600)."""
     learning_rate: float | None = None
     """Of Adam, the same for every method (mlp 0.01, tabular 0.03)."""
     seeds: int = 8
@@ -71,9 +71,9 @@ class Args:
     beta: float | None = None
     """Price of KL or weight of the preference term (the method's own if not given)."""
     reward: str = "env"
-    """PPO: env, or preference (a Bradley-Terry model of compared pairs)."""
+    """PPO, GRPO: env, or preference (a Bradley-Terry model of compared pairs)."""
     pairs: int = 256
-    """PPO with --reward preference: pairs that are compared."""
+    """PPO, GRPO with --reward preference: pairs that are compared."""
     device: str = "cpu"
     """cpu or cuda."""
     render: bool = False
@@ -161,7 +161,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     paths: list[Path] = []
     names = list(METHODS) if args.method == "all" else [args.method]
     if args.reward == "preference":
-        names.sort(key=lambda name: name != "ppo")  # first the one that may find too few pairs to learn from
+        names.sort(
+            key=lambda name: METHODS[name].needs != "rollouts"
+        )  # first the one that may find too few pairs to learn from
     for method in names:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device

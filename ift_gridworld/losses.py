@@ -301,6 +301,7 @@ def generalized_advantage_estimate(
             f"reward {tuple(reward.shape)}, value {tuple(value.shape)} and discount {tuple(discount.shape)} do not match; "
             "allowed: [..., T], [..., T+1], [..., T]"
         )
+    reward, value = at_least_float32(reward), at_least_float32(value)
     delta = reward + discount * value[..., 1:] - value[..., :-1]
     advantage = torch.empty_like(delta)
     following = torch.zeros_like(delta[..., 0])
@@ -308,6 +309,36 @@ def generalized_advantage_estimate(
         following = delta[..., t] + discount[..., t] * lam * following
         advantage[..., t] = following
     return advantage
+
+
+def group_relative_advantage(
+    reward: Float[Tensor, "*groups G"], *, scale: bool = True, epsilon: float = 1e-4
+) -> Float[Tensor, "*groups G"]:
+    """GRPO's critic-free advantage (Shao et al. 2024): A_i = (R_i - mean R) / (std R + ε) over G answers to one prompt.
+
+    Every step of answer i is given A_i; the rest is `ppo_clip_loss`. A group that agrees has nothing to say: A = 0. The
+    standard deviation is the sample's (divided by G - 1), as in public trainers. Dividing by it makes a prompt on which
+    answers hardly differ count as much as any other; scale=False leaves it out.
+
+    Args:
+        reward: the return R of each answer.
+        scale: whether to divide by the standard deviation.
+        epsilon: added to it, > 0, so that rounding noise is not blown up.
+
+    Raises:
+        ValueError: for a group of one, which has nothing to be compared with.
+    """
+    _positive("epsilon", epsilon)
+    if reward.ndim == 0 or reward.shape[-1] < 2:
+        raise ValueError(f"reward has shape {tuple(reward.shape)}; allowed: [..., G] with groups of G >= 2 answers")
+    reward = at_least_float32(reward)
+    centred = reward - reward.mean(-1, keepdim=True)
+    if not scale:
+        return centred
+    variance = (centred**2).sum(-1, keepdim=True) / (reward.shape[-1] - 1)
+    agrees = variance <= 0  # the root has no slope there
+    deviation = torch.where(agrees, 0.0, torch.where(agrees, 1.0, variance).sqrt())
+    return centred / (deviation + epsilon)
 
 
 def ppo_clip_loss(

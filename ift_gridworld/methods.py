@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Literal
 
@@ -54,7 +54,7 @@ class Settings:
     outcome: Literal["expected", "likeliest"] = "expected"
     """IFT, on slippery ice: mix in the average over outcomes, or the likeliest tile."""
     beta: float | None = None
-    """Price of KL (DPO, IPO, TDPO, PPO), weight of the odds term (ORPO), scale of the margin (SimPO)."""
+    """Price of KL (DPO, IPO, TDPO, PPO, GRPO), weight of the odds term (ORPO), scale of the margin (SimPO)."""
     label_smoothing: float = 0.0
     """DPO: share of labels taken to be wrong."""
     gamma: float = 1.6
@@ -64,25 +64,27 @@ class Settings:
     version: int = 2
     """TDPO: 1 or 2."""
     reward: Literal["env", "preference"] = "env"
-    """PPO: the environment's reward, or a Bradley-Terry model's, trained on preference pairs."""
+    """PPO, GRPO: the environment's reward, or a Bradley-Terry model's, trained on preference pairs."""
     pairs: int = 256
-    """PPO with a learned reward: pairs of the base policy's own episodes that are compared."""
+    """PPO, GRPO with a learned reward: pairs of the base policy's own episodes that are compared."""
     kl_kind: Literal["k1", "k2", "k3"] = "k1"
     """PPO: estimator of the per-step KL penalty."""
     clip: float = 0.2
-    """PPO: clip of ratio and value."""
+    """PPO, GRPO: clip of the ratio (PPO: and of the value)."""
     lam: float = 0.95
     """PPO: lambda of the advantage estimate."""
     entropy_bonus: float = 0.001
     """PPO: weight of the entropy."""
     epochs: int = 4
-    """PPO: updates on each batch of rollouts."""
+    """PPO, GRPO: updates on each batch of rollouts."""
     walkers: int = 64
-    """PPO: agents that walk at once."""
+    """PPO, GRPO: agents that walk at once."""
     segment: int = 32
-    """PPO: steps that each walks between two batches."""
+    """PPO: steps that each walks between two batches (GRPO's walk whole episodes)."""
+    group: int | None = None
+    """GRPO: agents that start on the same tile and are compared with each other (all of them if not given)."""
     max_grad_norm: float = 0.5
-    """PPO: gradient norm, per seed, above which it is scaled down."""
+    """PPO, GRPO: gradient norm, per seed, above which it is scaled down."""
 
     def __post_init__(self) -> None:
         unit = "a number in [0, 1]"
@@ -92,6 +94,9 @@ class Settings:
             _require(name, getattr(self, name), getattr(self, name) > 0, "a number > 0")
         for name in ("epochs", "walkers", "segment", "pairs"):
             _require(name, getattr(self, name), getattr(self, name) >= 1, "a whole number >= 1")
+        if self.group is not None:
+            sizes = f"a whole number from 2 to the number of walkers ({self.walkers})"
+            _require("group", self.group, 2 <= self.group <= self.walkers, sizes)
         _require("snapshots", self.snapshots, self.snapshots >= 2, "a whole number >= 2")
         if self.steps is not None:
             _require("steps", self.steps, self.steps >= 1, "a whole number >= 1")
@@ -409,24 +414,60 @@ class TDPO(PairMethod):
 
 @dataclass(frozen=True, eq=False)
 class Rollouts:
-    """A batch of on-policy steps, [N, B, T], with all that PPO compares them with.
+    """A batch of on-policy steps, [N, B, T], with what a method compares them with. Gradient reaches none of it.
 
-    `advantage` is already centred and scaled over each seed's steps.
+    Attributes:
+        steps: where each agent stood and what it did.
+        logp: log-prob of each action under the policy that took it.
+        advantage: how much better each action was than the average there, scaled.
     """
 
     steps: Trajectories
     logp: Float[Tensor, "N B T"]
-    value: Float[Tensor, "N B T"]
     advantage: Float[Tensor, "N B T"]
+
+
+@dataclass(frozen=True, eq=False)
+class Valued(Rollouts):
+    """Rollouts that a critic has judged: its values then, and the returns that it is to learn."""
+
+    value: Float[Tensor, "N B T"]
     target: Float[Tensor, "N B T"]
 
 
-class PPO(Method):
+class OnPolicy(Method):
+    """What methods that walk themselves share: rollouts of the current policy, new ones every `epochs` updates."""
+
+    needs = "rollouts"
+    steps = 600
+
+    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
+        super().__init__(problem, policy, settings)
+        self.max_grad_norm = settings.max_grad_norm
+        self._rollouts: Rollouts | None = None
+        # r(s, a) of the reward model; None where the environment itself rewards.
+        self.learned_reward = None if settings.reward == "env" else train_reward_model(problem, self.reference, settings)
+
+    def batch(self, step: int) -> Rollouts:  # type: ignore[override]
+        if self._rollouts is None or step % self.settings.epochs == 0:
+            self._rollouts = self._walk()
+        return self._rollouts
+
+    def _walk(self) -> Rollouts:
+        raise NotImplementedError
+
+    def _reward(self, steps: Trajectories) -> Float[Tensor, "N B T"]:
+        """What each step pays: the environment's reward, or the learned one."""
+        if self.learned_reward is None:
+            return steps.reward.to(next(self.policy.parameters()).dtype)
+        index = steps.states * self.problem.mdp.num_actions + steps.actions
+        return self.learned_reward.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
+
+
+class PPO(OnPolicy):
     """RLHF: walk, be rewarded, climb; a KL price holds the policy to the base."""
 
     title = "RLHF · PPO"
-    needs = "rollouts"
-    steps = 600
 
     @classmethod
     def default_beta(cls, settings: Settings) -> float:
@@ -436,35 +477,21 @@ class PPO(Method):
 
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
         super().__init__(problem, policy, settings)
-        self.max_grad_norm = settings.max_grad_norm
         self.critic = policy.like(num_actions=1).initialise(problem.generators, uniform=True).to(problem.device)
         self._walkers = Walkers(problem.mdp, problem.generators, settings.walkers, problem.device)
-        self._rollouts: Rollouts | None = None
-        # r(s, a) of the reward model; None where the environment itself rewards.
-        self.learned_reward = None if settings.reward == "env" else train_reward_model(problem, self.reference, settings)
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         return [*self.policy.parameters(), *self.critic.parameters()]
 
-    def batch(self, step: int) -> Rollouts:  # type: ignore[override]
-        """New rollouts every `epochs` updates."""
-        if self._rollouts is None or step % self.settings.epochs == 0:
-            self._rollouts = self._walk()
-        return self._rollouts
-
     @torch.no_grad()
-    def _walk(self) -> Rollouts:
+    def _walk(self) -> Valued:
         settings, discount = self.settings, self.problem.mdp.discount
         table = torch.as_tensor(self.policy.probabilities())
         reference = self.reference  # frozen before the first update
         steps = self._walkers.walk(table, settings.segment)
         logp = self.policy.log_probs(steps.states, steps.actions)
-        reward = steps.reward.to(logp.dtype)
-        if self.learned_reward is not None:
-            index = steps.states * self.problem.mdp.num_actions + steps.actions
-            reward = self.learned_reward.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
         reference_logp = reference.log_probs(steps.states, steps.actions)
-        reward = reward - self.beta * losses.kl_estimate(logp, reference_logp, kind=settings.kl_kind)
+        reward = self._reward(steps) - self.beta * losses.kl_estimate(logp, reference_logp, kind=settings.kl_kind)
         value, following = self.critic(steps.states)[..., 0], self.critic(steps.next_states)[..., 0]
         # A clock that runs out is no end of the world: what would have followed is folded into the reward.
         reward = reward + discount * following * steps.truncated
@@ -475,9 +502,9 @@ class PPO(Method):
         centred = advantage - advantage.mean((1, 2), keepdim=True)
         # The floor keeps a batch without any reward from being blown up to unit noise.
         scaled = centred / (advantage.std((1, 2), keepdim=True) + 1e-3)
-        return Rollouts(steps, logp, value, scaled, advantage + value)
+        return Valued(steps, logp, scaled, value, advantage + value)
 
-    def loss(self, batch: Rollouts) -> Float[Tensor, " N"]:  # type: ignore[override]
+    def loss(self, batch: Valued) -> Float[Tensor, " N"]:  # type: ignore[override]
         settings, steps = self.settings, batch.steps
         logp = self.policy.log_probs(steps.states, steps.actions)
         surrogate = losses.ppo_clip_loss(logp, batch.logp, batch.advantage, steps.mask, clip=settings.clip)
@@ -485,6 +512,42 @@ class PPO(Method):
         critic = losses.value_loss(value, batch.value, batch.target, steps.mask, clip=settings.clip)
         spread = self.policy.per_state(steps.states, entropy)
         return (surrogate + critic - settings.entropy_bonus * spread).mean((1, 2))
+
+
+class GRPO(OnPolicy):
+    """PPO without a critic: whole episodes from one start are compared with each other (Shao et al. 2024).
+
+    As in the original, an episode's steps are averaged before episodes are, so a step of a long one counts less, and the
+    price of KL is a term of the loss (k3), not of the reward.
+    """
+
+    title = "RLHF · GRPO"
+
+    @classmethod
+    def default_beta(cls, settings: Settings) -> float:
+        return 0.04
+
+    @torch.no_grad()
+    def _walk(self) -> Rollouts:
+        settings, problem = self.settings, self.problem
+        _ = self.reference  # frozen before the first update
+        group = settings.group or settings.walkers
+        starts = Walkers(problem.mdp, problem.generators, settings.walkers // group).states.repeat_interleave(group, -1)
+        table = torch.as_tensor(self.policy.probabilities())
+        steps = sample_episodes(problem.mdp, table, starts.shape[-1], problem.generators, starts).to(problem.device)
+        returns = replace(steps, reward=self._reward(steps)).returns(problem.mdp.discount)
+        advantage = losses.group_relative_advantage(returns.unflatten(-1, (-1, group))).flatten(1)
+        logp = self.policy.log_probs(steps.states, steps.actions)
+        return Rollouts(steps, logp, advantage[..., None].expand_as(logp))
+
+    def loss(self, batch: Rollouts) -> Float[Tensor, " N"]:  # type: ignore[override]
+        steps = batch.steps
+        logp = self.policy.log_probs(steps.states, steps.actions)
+        surrogate = losses.ppo_clip_loss(logp, batch.logp, batch.advantage, steps.mask, clip=self.settings.clip)
+        with torch.no_grad():
+            reference_logp = self.reference.log_probs(steps.states, steps.actions)
+        price = self.beta * losses.kl_estimate(logp, reference_logp, kind="k3")
+        return masked_mean(surrogate + price, steps.mask).mean(-1)
 
 
 def train_reward_model(
@@ -573,4 +636,5 @@ METHODS: dict[str, type[Method]] = {
     "ipo": IPO,
     "simpo": SimPO,
     "tdpo": TDPO,
+    "grpo": GRPO,
 }

@@ -1,4 +1,4 @@
-"""Trajectories: demonstrations, preference pairs and vectorised rollouts through the tables of an MDP."""
+"""Trajectories: demonstrations, preference pairs, vectorised rollouts through the tables of an MDP, and enumeration."""
 
 from __future__ import annotations
 
@@ -241,6 +241,57 @@ def label_pairs(first: Trajectories, second: Trajectories, discount: float) -> t
         return Trajectories(*(torch.where(better, getattr(here, n), getattr(there, n))[differ] for n in names))
 
     return pick(first, second), pick(second, first)
+
+
+def enumerate_trajectories(
+    mdp: TabularMDP, horizon: int | None = None, *, limit: int = 100_000
+) -> tuple[Trajectories, Float[Tensor, " M"]]:
+    """Every trajectory that some policy can walk, [M, T], so that what is true of a population can be summed, not sampled.
+
+    Args:
+        mdp: the problem.
+        horizon: steps after which a trajectory is cut (default: the MDP's own).
+        limit: refuse to list more than this many.
+
+    Returns:
+        The trajectories, and the share of each one's probability that is not the policy's, rho0(s_0) prod_t P(s_{t+1}|s_t,
+        a_t): a policy walks trajectory m with probability chance[m] exp(sum_t log pi(a_t|s_t)).
+    """
+    horizon = mdp.horizon if horizon is None else horizon
+    if horizon is None or horizon < 1:
+        raise ValueError(f"horizon is {horizon}; allowed: a number of steps, at least 1")
+    starts = np.flatnonzero(mdp.start)
+    here, chance = starts, mdp.start[starts]
+    history: list[np.ndarray] = []  # of each step so far, the fields of every trajectory that goes on, [6, M]
+    done: list[np.ndarray] = []
+    chances: list[np.ndarray] = []
+    listed = 0
+    for t in range(1, horizon + 1):
+        possible = np.nonzero(mdp.probability[here] > 0)
+        before, action, slot = possible
+        outcome = (here[before], action, slot)
+        following, ends = mdp.next_state[outcome], mdp.terminated[outcome]
+        chance = chance[before] * mdp.probability[outcome]
+        cut = ~ends & (t == horizon)
+        if listed + len(before) > limit:
+            raise ValueError(f"within {horizon} steps there are more than {limit} trajectories; allowed: a shorter horizon")
+        step = np.array([here[before], action, following, mdp.reward[outcome], ends, cut])
+        history = [*(past[:, before] for past in history), step]
+        over = ends | cut
+        done.append(np.stack([past[:, over] for past in history], -1))  # [6, M, t]
+        chances.append(chance[over])
+        listed += len(chances[-1])
+        history, here, chance = [past[:, ~over] for past in history], following[~over], chance[~over]
+        if not len(here):
+            break
+    parts = [_recorded(fields) for fields in done if fields.shape[1]]
+    return _concatenate(parts), torch.as_tensor(np.concatenate(chances))
+
+
+def _recorded(fields: Float[np.ndarray, "6 M T"]) -> Trajectories:
+    states, actions, following, reward, terminated, truncated = (torch.as_tensor(field) for field in fields)
+    whole = torch.ones_like(states, dtype=torch.bool)
+    return Trajectories(states.long(), actions.long(), whole, following.long(), reward, terminated.bool(), truncated.bool())
 
 
 def best_path(mdp: TabularMDP) -> list[int]:

@@ -52,10 +52,10 @@ def rows(logp, batch, mean=False):
     return torch.stack([(row[m].mean() if mean else row[m].sum()) for row, m in zip(logp, masks, strict=True)])
 
 
-def test_methods_are_those_of_the_design():
-    assert set(METHODS) == {"sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo"}
+def test_methods_are_those_that_are_promised():
+    assert set(METHODS) == {"sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo", "grpo"}
     assert {name for name in METHODS if METHODS[name].needs == "demonstrations"} == {"sft", "ift"}
-    assert {name for name in METHODS if METHODS[name].needs == "rollouts"} == {"ppo"}
+    assert {name for name in METHODS if METHODS[name].needs == "rollouts"} == {"ppo", "grpo"}
 
 
 # ---- the losses, re-computed ----
