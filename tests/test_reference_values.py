@@ -1,14 +1,12 @@
 """Every case of the original implementations' numbers, values and gradients, in float64 and float32."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
 
 from ift_gridworld import losses
+from ift_gridworld.testing import original_values
 
-CASES = json.loads((Path(__file__).parent / "loss_values.json").read_text())
+CASES = original_values()
 PRECISION = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
 
 
