@@ -222,6 +222,7 @@ def trl_dpo(kind):
     trl = pytest.importorskip("trl")
 
     def loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
+        chosen, rejected, *reference = (x.flatten() for x in (chosen, rejected, reference_chosen, reference_rejected))
         logp = torch.cat([chosen, rejected])[:, None]
         other = {name: torch.ones_like(logp) for name in ("entropy", "mean_logits")}
         outputs = SimpleNamespace(log_probs=logp, is_top1=logp < 0, **{n: x.detach() for n, x in other.items()})
@@ -237,7 +238,7 @@ def trl_dpo(kind):
         trainer.accelerator.gather_for_metrics = trainer.accelerator.gather = lambda x: x
         trainer.accelerator.device = logp.device
         inputs = {"input_ids": mask, "attention_mask": mask, "completion_mask": mask}
-        inputs |= {"ref_chosen_logps": reference_chosen, "ref_rejected_logps": reference_rejected}
+        inputs |= dict(zip(("ref_chosen_logps", "ref_rejected_logps"), reference, strict=True))
         return trl.DPOTrainer._compute_loss(trainer, lambda **kwargs: outputs, inputs, return_outputs=False)
 
     return loss
