@@ -111,10 +111,12 @@ def main(args: Args) -> int:
             raise
         fail(f"out of memory: lower --seeds (now {args.seeds}), --hidden (now {args.hidden}) or the size of the lake")
 
-    from ift_gridworld.console import console, results, written
+    from ift_gridworld.console import console, estimations, results, written
 
     screen = console()
     screen.print(results(records, screen.width))
+    if len(records) > 1:
+        screen.print(estimations(records, screen.width))
     screen.print(written(paths), soft_wrap=True, highlight=False)
     diverged = [f"{record.method}: {record.diverged}" for record in records if record.diverged]
     if diverged:
@@ -292,6 +294,8 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         rejected=np.array(rejected, int).reshape(-1, 2),
         seconds=run.seconds,
         diverged=run.diverged,
+        supposes=kind.supposes,
+        estimation=run.estimation,
     )
 
 

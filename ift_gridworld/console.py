@@ -52,6 +52,42 @@ def _interval(values: np.ndarray, gap: str) -> str:
     return f"{mean:.3f}{gap}[{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
 
 
+def estimations(records: Sequence[Record], width: int = 120) -> Table:
+    """Table 1 of the paper with numbers: what each method takes the model to be, and what it is, before and after training.
+
+    Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.
+    """
+    from ift_gridworld.estimation import TABLE  # torch comes with it
+
+    symbols = width >= 118
+    table = Table(
+        title="Preference estimation, Table 1 of arXiv 2405.11870 with numbers",
+        title_justify="left",
+        caption="means over steps n. T: the probability that the model gives the human's answer up to step n. T̂: what the "
+        "method takes it for. bias: T̂ - T. gap: total variation between what the model would do where the method takes it to "
+        "stand, and where it does.",
+        caption_justify="left",
+    )
+    table.add_column("method", no_wrap=True)
+    if symbols:
+        for heading in ("human\nprior", "model\nprior", "\naligns"):
+            table.add_column(heading, no_wrap=True)
+    for when in ("base", "after"):
+        for heading in ("T", "T̂", "bias", "gap"):
+            table.add_column(f"{when}\n{heading}", justify="right", no_wrap=True)
+    for record in records:
+        row = TABLE[record.supposes]
+        cells = [record.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
+        for when in ("base", "trained"):
+            if when in record.estimation:
+                truth, taken, gap = (np.nanmean(record.estimation[when][name]) for name in ("truth", "estimate", "gap"))
+                cells += [f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}"]
+            else:
+                cells += [""] * 4
+        table.add_row(*cells)
+    return table
+
+
 def written(paths: Sequence[Path]) -> str:
     """The paths of all files written, one a line."""
     return "\n".join(f"wrote {path}" for path in paths)

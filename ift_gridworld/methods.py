@@ -155,6 +155,7 @@ class Method:
 
     title: ClassVar[str]
     needs: ClassVar[Literal["demonstrations", "pairs", "rollouts"]]
+    supposes: ClassVar[str]  # where it takes the model to stand: a row of `estimation.TABLE`
     steps: ClassVar[int] = 300
     max_grad_norm: float | None = None
 
@@ -200,6 +201,7 @@ class SFT(Method):
 
     title = "SFT · supervised fine-tuning"
     needs = "demonstrations"
+    supposes = "sft"
 
     def batch(self, step: int) -> Batch:
         return self.problem.demonstrations
@@ -212,6 +214,7 @@ class IFT(SFT):
     """Imitate them from states mixed with the model's own predictions, early steps answering for later ones."""
 
     title = "IFT · intuitive fine-tuning"
+    supposes = "ift"
 
     @cached_property
     def successor(self) -> Successor:
@@ -303,6 +306,7 @@ class PairMethod(Method):
     """Learn from pairs: one answer the human prefers, one not."""
 
     needs = "pairs"
+    supposes = "dpo"
 
     @cached_property
     def _offline(self) -> tuple[Answers, Answers]:
@@ -343,6 +347,7 @@ class OnlineDPO(DPO):
     """DPO whose rejected answer is drawn from the current policy at every update."""
 
     title = "DPO online · rejected answers from the policy itself"
+    supposes = "dpo_online"
 
     def batch(self, step: int) -> tuple[Answers, Answers]:
         chosen, problem = self._offline[0], self.problem
@@ -439,6 +444,7 @@ class OnPolicy(Method):
     """What methods that walk themselves share: rollouts of the current policy, new ones every `epochs` updates."""
 
     needs = "rollouts"
+    supposes = "ppo"
     steps = 600
 
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:

@@ -154,6 +154,26 @@ def occupancy(
     return walking + now + discount * chain.end(walking)
 
 
+def walk_distribution(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], steps: int, start: Float[np.ndarray, " S"] | None = None
+) -> Float[np.ndarray, "*batch {steps} S"]:
+    """Where an episode stands: row t is P(s_t = s, not ended before), t = 0 … steps - 1; what has ended is missing.
+
+    Args:
+        mdp: the problem.
+        policy: [..., S, A].
+        steps: number of rows.
+        start: distribution of the first state (default: the MDP's).
+    """
+    policy = _as_policy(mdp, policy)
+    chain = _Chain(mdp, policy)
+    now, rows = np.broadcast_to(mdp.start if start is None else start, policy.shape[:-1]), []
+    for _ in range(steps):
+        rows.append(now)
+        now = chain.forward(now)
+    return np.stack(rows, -2)
+
+
 def success_probability(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int | None = None
 ) -> Float[np.ndarray, "*batch"] | float:

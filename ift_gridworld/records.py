@@ -65,6 +65,9 @@ class Record:
         metrics: each measure of `metrics.MEASURES` for every snapshot and seed.
         optimum: what the best policies reach.
         loss: of every update and seed.
+        supposes: the row of the paper's Table 1 that the method stands in (`estimation.TABLE`).
+        estimation: what it supposes of the model that it trains, beside the truth, "base" and "trained", averaged over the
+            human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
         snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
         base, final: T_theta(a|s) of every seed before and after training.
         shown, rejected: (state, action) steps of the first demonstration (for methods that learn from pairs, of the first
@@ -90,6 +93,8 @@ class Record:
     rejected: Int[np.ndarray, "T 2"]
     seconds: float
     diverged: str | None = None
+    supposes: str = ""
+    estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
     def __post_init__(self) -> None:
@@ -97,6 +102,8 @@ class Record:
             object.__setattr__(self, name, _round(np.asarray(getattr(self, name), float)))
         rounded = {name: _round(np.asarray(value, float)) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", rounded)
+        supposed = {when: {n: _round(np.asarray(x, float)) for n, x in what.items()} for when, what in self.estimation.items()}
+        object.__setattr__(self, "estimation", supposed)
 
     @property
     def seeds(self) -> int:

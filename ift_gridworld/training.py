@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import METHODS, Adam, Problem, Settings
 from ift_gridworld.metrics import measure, reference_points
@@ -38,6 +39,8 @@ class Run:
         metrics: each of `metrics.MEASURES`, [M, N].
         loss: of every update, [updates, N].
         optimum: what the best policies reach (`metrics.reference_points`).
+        estimation: "base" and, unless it diverged, "trained": what the method supposes of the policy before and after
+            (`estimation.Estimation.per_step`), [N, T].
         demonstrations: what the human showed, [B, T].
         chosen, rejected: the preference pairs, [B, T].
         seconds: spent in training, without measuring.
@@ -52,6 +55,7 @@ class Run:
     metrics: dict[str, Float[np.ndarray, "M N"]]
     loss: Float[np.ndarray, "U N"]
     optimum: dict[str, float]
+    estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]]
     demonstrations: Trajectories
     chosen: Trajectories
     rejected: Trajectories
@@ -126,6 +130,12 @@ def train(
         **{name: batch[None].to(device) for name, batch in shared.items()},
     )
 
+    def supposed() -> dict[str, Float[np.ndarray, "N T"]]:
+        answers = chosen if kind.needs == "pairs" else shown
+        residual = {"mixing": settings.mixing, "prediction": settings.prediction, "outcome": settings.outcome}
+        return estimate(kind.supposes, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
+
+    estimation = {"base": supposed()}
     keep = snapshot_steps(updates, settings.snapshots)
     taken, policies, losses = [0], [policy.probabilities()], []
     diverged = None
@@ -152,12 +162,14 @@ def train(
             progress(step + 1, updates)
     seconds = time.perf_counter() - began
 
+    if diverged is None:
+        estimation["trained"] = supposed()
     kept = np.stack(policies)
     measured = measure(mdp, kept, base=kept[0], chosen=chosen, rejected=rejected)
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
-        method, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), shown, chosen, rejected,
-        seconds, diverged,
+        method, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
+        chosen, rejected, seconds, diverged,
     )  # fmt: skip
 
 

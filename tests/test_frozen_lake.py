@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 
+from ift_gridworld.estimation import TABLE
 from ift_gridworld.methods import METHODS
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
@@ -218,6 +219,31 @@ def test_sft_and_ift_reach_the_goal_from_the_mixture_base(tmp_path, lake, policy
         saved = written(tmp_path, method)
         assert np.mean(saved["metrics"]["success"][0]) < 0.8  # the base does not
         assert np.mean(saved["metrics"]["success"][-1]) >= 0.99
+
+
+@pytest.mark.parametrize("lake", [(), ("--map", "4x4", "--slippery")], ids=["path", "ice"])
+def test_all_methods_end_with_table_1(tmp_path, capsys, lake):
+    """One row a method; what is printed is the mean of what is saved. The truth before training is one number for all methods
+    that learn from the same answers, and SFT's estimate is above it."""
+    assert run(tmp_path, "--method", "all", "--steps", 4, "--seeds", 2, *lake) == 0
+    printed = capsys.readouterr().out.split("Preference estimation")[1]
+    rows = {
+        line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]] for line in printed.splitlines() if "│" in line
+    }
+    assert set(rows) == set(METHODS)
+    truths = {}
+    for method, cells in rows.items():
+        saved = written(tmp_path, method)
+        assert cells[:3] == list(vars(TABLE[saved["supposes"]]).values())
+        numbers = []
+        for when in ("base", "trained"):
+            entry = {n: np.array(x, float) for n, x in saved["estimation"][when].items()}
+            truth, taken, gap = (np.nanmean(entry[name]) for name in ("truth", "estimate", "gap"))
+            numbers += [f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}"]
+        assert cells[3:] == numbers
+        truths.setdefault(METHODS[method].needs == "pairs", set()).add(cells[3])
+    assert all(len(shared) == 1 for shared in truths.values())
+    assert float(rows["sft"][5]) > 0.2 and float(rows["dpo_online"][5]) == 0
 
 
 @pytest.mark.slow

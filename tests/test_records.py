@@ -31,6 +31,8 @@ def record(lake=None, **changes):
         "shown": np.array([[0, 1], [4, 1]]),
         "rejected": np.zeros((0, 2), int),
         "seconds": 0.5,
+        "supposes": "ift",
+        "estimation": {"base": {"truth": random.random((2, 5)), "gap": np.array([[np.nan] * 5, [1 / 3] * 5])}},
     }
     return Record(**{**entries, **changes})
 
@@ -43,6 +45,8 @@ def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
         assert getattr(after, name).shape == getattr(before, name).shape
     for name, values in before.metrics.items():
         np.testing.assert_array_equal(after.metrics[name], values)
+    for name, values in before.estimation["base"].items():
+        np.testing.assert_array_equal(after.estimation["base"][name], values)
     assert (after.lake, after.settings, after.method, after.seconds) == (
         before.lake,
         before.settings,
