@@ -38,7 +38,7 @@ def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -
     Returns:
         Nats per counted step; 0 for a row that counts none.
     """
-    _same_steps(logp, mask)
+    _same_steps(logp=logp, mask=mask)
     return -masked_mean(logp, mask)
 
 
@@ -73,7 +73,7 @@ def ift_loss(
         norm: how the released form scales its weights.
         detach_weights: hold w constant in the backward pass ("released" and "algorithm1").
     """
-    _same_steps(logp, mask)
+    _same_steps(logp=logp, mask=mask)
     _one_of("propagation", propagation, PROPAGATIONS)
     logp = at_least_float32(logp)
     if propagation == "none":
@@ -104,11 +104,11 @@ def relation_weights(
         decay: γ in [0, 1].
         norm: applied to w before zeroing and scaling: "L1" w itself, "L2" w², "softmax" softmax(w), "log" log(1 + w).
     """
-    _same_steps(logp, mask)
+    _same_steps(logp=logp, mask=mask)
     _in_unit_interval("decay", decay)
     _one_of("norm", norm, NORMS)
     logp = at_least_float32(logp)
-    counted = mask.to(logp.dtype).expand(_broadcast(logp.shape, mask.shape))
+    counted = mask.to(logp.dtype).expand(np.broadcast_shapes(logp.shape, mask.shape))
     if decay == 0:
         return torch.ones_like(counted)
     steps = counted.sum(-1, keepdim=True)
@@ -192,7 +192,7 @@ def _log_ratio(
     chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, reference_free: bool
 ) -> Tensor:
     """d = (log π_c - log π_r) - (log ref_c - log ref_r)."""
-    _same_pairs(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
+    _same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
     policy = at_least_float32(chosen) - at_least_float32(rejected)
     if reference_free:
         return policy
@@ -212,7 +212,7 @@ def orpo_loss(
         beta: weight of the odds term, > 0.
     """
     _positive("beta", beta)
-    _same_pairs(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
+    _same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     chosen_mean, rejected_mean = at_least_float32(chosen_mean), at_least_float32(rejected_mean)
     log_odds = (chosen_mean - rejected_mean) - (log1mexp(chosen_mean) - log1mexp(rejected_mean))
     return -chosen_mean - beta * F.logsigmoid(log_odds)
@@ -229,7 +229,7 @@ def simpo_loss(
         gamma: margin to reach, after scaling (the paper's γ/β is 0.8).
     """
     _positive("beta", beta)
-    _same_pairs(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
+    _same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     return -F.logsigmoid(beta * (at_least_float32(chosen_mean) - at_least_float32(rejected_mean)) - gamma)
 
 
@@ -257,7 +257,7 @@ def tdpo_loss(
     _positive("beta", beta)
     if version not in (1, 2):
         raise ValueError(f"version is {version}; allowed: 1, 2")
-    _same_pairs(chosen_margin=chosen_margin, rejected_margin=rejected_margin, chosen_kl=chosen_kl, rejected_kl=rejected_kl)
+    _same_shape(chosen_margin=chosen_margin, rejected_margin=rejected_margin, chosen_kl=chosen_kl, rejected_kl=rejected_kl)
     margin = at_least_float32(chosen_margin) - at_least_float32(rejected_margin)
     if version == 1:
         penalty = at_least_float32(rejected_kl) - at_least_float32(chosen_kl)
@@ -273,7 +273,7 @@ def bradley_terry_loss(
     chosen_return: Float[Tensor, "*pairs"], rejected_return: Float[Tensor, "*pairs"]
 ) -> Float[Tensor, "*pairs"]:
     """Reward model (eq. 33): L = -log σ(R_c - R_r), R the modelled return of each trajectory."""
-    _same_pairs(chosen_return=chosen_return, rejected_return=rejected_return)
+    _same_shape(chosen_return=chosen_return, rejected_return=rejected_return)
     return -F.logsigmoid(at_least_float32(chosen_return) - at_least_float32(rejected_return))
 
 
@@ -296,11 +296,7 @@ def generalized_advantage_estimate(
         lam: λ in [0, 1].
     """
     _in_unit_interval("lam", lam)
-    if value.shape[-1] != reward.shape[-1] + 1 or discount.shape[-1] != reward.shape[-1]:
-        raise ValueError(
-            f"reward {tuple(reward.shape)}, value {tuple(value.shape)} and discount {tuple(discount.shape)} do not match; "
-            "allowed: [..., T], [..., T+1], [..., T]"
-        )
+    _same_steps(reward=reward, discount=discount, **{"value but its last": value[..., :-1]})
     reward, value = at_least_float32(reward), at_least_float32(value)
     delta = reward + discount * value[..., 1:] - value[..., :-1]
     advantage = torch.empty_like(delta)
@@ -361,6 +357,7 @@ def ppo_clip_loss(
         clip: ε > 0.
     """
     _positive("clip", clip)
+    _same_steps(logp=logp, old_logp=old_logp, advantage=advantage, mask=mask)
     ratio = torch.exp(masked_fill_zero(at_least_float32(logp) - at_least_float32(old_logp), mask))
     advantage = masked_fill_zero(advantage, mask)
     surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
@@ -377,6 +374,7 @@ def value_loss(
 ) -> Float[Tensor, "*batch T"]:
     """PPO's clipped value loss, per step: ½ max((V - G)², (V_old + clip(V - V_old, -ε, ε) - G)²); 0 off the mask."""
     _positive("clip", clip)
+    _same_steps(value=value, old_value=old_value, target=target, mask=mask)
     value, old_value, target = (masked_fill_zero(x, mask) for x in (value, old_value, target))
     near = old_value + (value - old_value).clamp(-clip, clip)
     return 0.5 * torch.maximum((value - target) ** 2, (near - target) ** 2)
@@ -390,6 +388,7 @@ def kl_estimate(
     k1 = -x: unbiased, can be negative. k2 = x²/2: biased, low variance. k3 = eˣ - 1 - x: unbiased, never negative.
     """
     _one_of("kind", kind, ("k1", "k2", "k3"))
+    _same_shape(logp=logp, reference_logp=reference_logp)
     x = at_least_float32(reference_logp) - at_least_float32(logp)
     if kind == "k1":
         return -x
@@ -399,26 +398,26 @@ def kl_estimate(
 # ---- what has no meaning is refused ----
 
 
-def _same_steps(logp: Tensor, mask: Tensor) -> None:
+def _same_steps(**values: Tensor) -> None:
+    """Refuse what differs in its last axis, the steps, or cannot be laid side by side."""
+    _same_shape(**values)
+    if len({value.shape[-1:] for value in values.values()}) > 1 or any(value.ndim == 0 for value in values.values()):
+        raise ValueError(f"{_shapes(values)}: the steps (last axis) must match")
+
+
+def _same_shape(**values: Tensor) -> None:
+    """Refuse shapes that do not broadcast, and those that would grow by it: [B] beside [B, 1] is a mistake, not B² pairs."""
+    shapes = [tuple(value.shape) for value in values.values()]
     try:
-        _broadcast(logp.shape, mask.shape)
-        steps_match = logp.ndim > 0 and logp.shape[-1:] == mask.shape[-1:]
+        fits = np.broadcast_shapes(*shapes) in shapes  # torch's own imports sympy first, a third of a second
     except ValueError:
-        steps_match = False
-    if not steps_match:
-        raise ValueError(f"logp has shape {tuple(logp.shape)}, mask {tuple(mask.shape)}; the steps (last axis) must match")
+        fits = False
+    if not fits:
+        raise ValueError(f"{_shapes(values)}: these shapes do not match")
 
 
-def _same_pairs(**values: Tensor) -> None:
-    try:
-        _broadcast(*(v.shape for v in values.values()))
-    except ValueError:
-        shapes = ", ".join(f"{name} {tuple(v.shape)}" for name, v in values.items())
-        raise ValueError(f"shapes do not match: {shapes}") from None
-
-
-def _broadcast(*shapes: torch.Size) -> tuple[int, ...]:
-    return np.broadcast_shapes(*shapes)  # torch's own imports sympy first, a third of a second
+def _shapes(values: dict[str, Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(value.shape)}" for name, value in values.items())
 
 
 def _positive(name: str, value: float) -> None:

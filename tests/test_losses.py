@@ -581,6 +581,18 @@ TWO, THREE = torch.zeros(2), torch.zeros(3)
         *((lambda f=f: f(TWO, TWO, beta=float("nan")), ["beta", "nan"]) for f in (orpo_loss, simpo_loss)),
         *((lambda f=f: f(TWO, THREE, TWO, TWO), ["(2,)", "(3,)"]) for f in (dpo_loss, ipo_loss, tdpo_loss)),
         *((lambda f=f: f(TWO, THREE), ["(2,)", "(3,)"]) for f in (orpo_loss, simpo_loss, bradley_terry_loss)),
+        # [B] beside [B, 1] broadcasts to B² pairs, silently, elsewhere.
+        *((lambda f=f: f(TWO, TWO[:, None], TWO, TWO), ["(2,)", "(2, 1)"]) for f in (dpo_loss, ipo_loss, tdpo_loss)),
+        *(
+            (lambda f=f: f(TWO[:, None], TWO), ["(2, 1)", "(2,)"])
+            for f in (orpo_loss, simpo_loss, bradley_terry_loss, kl_estimate)
+        ),
+        *((lambda f=f: f(ROW, ROW, ROW[:, :2], COUNTED), ["(2, 3)", "(2, 2)"]) for f in (ppo_clip_loss, value_loss)),
+        *((lambda f=f: f(ROW, ROW, ROW[:, 0], COUNTED), ["(2, 3)", "(2,)"]) for f in (ppo_clip_loss, value_loss)),
+        *(
+            (lambda f=f: f(ROW, ROW, ROW, COUNTED.float()), ["torch.float32", "torch.bool"])
+            for f in (ppo_clip_loss, value_loss)
+        ),
         (lambda: dpo_loss(TWO, TWO, TWO, TWO, label_smoothing=0.5), ["label_smoothing", "0.5"]),
         (lambda: tdpo_loss(TWO, TWO, TWO, TWO, version=3), ["version", "3", "1, 2"]),
         (lambda: ppo_clip_loss(ROW, ROW, ROW, COUNTED, clip=0), ["clip", "0"]),
