@@ -20,6 +20,7 @@ from ift_gridworld.planning import (
     success_probability,
     time_limited_values,
     value_iteration,
+    walk_distribution,
 )
 
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -189,6 +190,21 @@ def test_occupancy_and_success_equal_explicit_powers(horizon, discount, dense):
         assert success_probability(SLIPPERY, policy, horizon) == pytest.approx(success, rel=1e-10, abs=1e-15)
         if discount == 1:
             assert actual[15] == pytest.approx(success, rel=1e-10, abs=1e-15)
+
+
+def test_the_walks_distribution_by_explicit_powers(dense):
+    """Row t is rho P^t over what has not ended, from the MDP's start or another; rows add up to the visits short of an end."""
+    for policy in policies(SLIPPERY, 2):
+        on, _, _ = chain(SLIPPERY, policy)
+        for start in (None, np.full(16, 1 / 16)):
+            walking = SLIPPERY.start if start is None else start
+            rows = walk_distribution(SLIPPERY, policy, 7, start)
+            for t in range(7):
+                np.testing.assert_allclose(rows[t], walking, rtol=1e-12, atol=1e-16)
+                walking = walking @ on
+        visits = occupancy(SLIPPERY, policy, discount=1.0, horizon=6)
+        walked = walk_distribution(SLIPPERY, policy, 7).sum(0)
+        np.testing.assert_allclose(walked[~SLIPPERY.terminal], visits[~SLIPPERY.terminal], rtol=1e-12)
 
 
 def test_return_is_occupancy_times_reward(dense):

@@ -1,10 +1,13 @@
 """Policies: a table is linear in the one-hot, a population is its members side by side."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 
 from ift_gridworld.log_probs import action_log_probs, entropy
+from ift_gridworld.losses import ift_loss, sft_loss
 from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
 from ift_gridworld.trajectories import generators
 
@@ -42,6 +45,22 @@ def test_a_table_is_linear_in_the_embedding():
     assert torch.equal(policy(states), torch.stack([theta[states[0]] for theta in policy.theta]))
     mixed = torch.rand(2, 7, STATES, generator=torch.Generator().manual_seed(1)).double()
     torch.testing.assert_close(policy.logits(mixed), torch.einsum("nts,nsa->nta", mixed, policy.theta), rtol=1e-13, atol=0)
+
+
+def test_a_table_is_a_network_on_the_one_hot_without_hidden_layer():
+    """torch's own linear layer, of the same numbers: every loss has the same value and the same gradient."""
+    policy, layer = make(TabularPolicy), torch.nn.Linear(STATES, ACTIONS, bias=False).double()
+    with torch.no_grad():
+        layer.weight.copy_(policy.theta[0].T)
+    states, actions = draw_states(1, 4, 5), draw_states(1, 4, 5) % ACTIONS
+    mask = torch.rand(1, 4, 5, generator=torch.Generator().manual_seed(1)) > 0.2
+    for loss in (sft_loss, ift_loss, partial(ift_loss, propagation="algorithm1")):
+        logits = layer(torch.nn.functional.one_hot(states, STATES).double())
+        ours, theirs = loss(policy.log_probs(states, actions), mask), loss(action_log_probs(logits, actions), mask)
+        torch.testing.assert_close(ours, theirs, rtol=1e-14, atol=0)
+        one = torch.autograd.grad(ours.sum(), policy.theta)[0][0]
+        (other,) = torch.autograd.grad(theirs.sum(), layer.weight)
+        torch.testing.assert_close(one, other.T, rtol=1e-13, atol=1e-16)
 
 
 def test_the_network_is_two_layers_with_a_tanh_between():
