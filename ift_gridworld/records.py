@@ -109,6 +109,17 @@ class Record:
     def seeds(self) -> int:
         return len(self.final)
 
+    @property
+    def about(self) -> str:
+        """Lake, ice, policy, base and seeds in one line, as every picture says them."""
+        rate = "" if self.lake.success_rate is None else f", {self.lake.success_rate:.2g} as intended"
+        ice = f"slippery{rate}" if self.lake.is_slippery else "no slip"
+        policy = {"mlp": "network", "tabular": "table"}.get(str(self.settings.get("policy")), "policy")
+        seeds = f"drawn: seed {self.settings.get('seed', 0)}"
+        if self.seeds > 1:
+            seeds += f"; curves: mean and 95 % interval of {self.seeds} seeds"
+        return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')} · {seeds}"
+
     def save(self, path: str | Path) -> Path:
         """Write as JSON, one top-level entry a line; complete or not at all."""
         entries = asdict(self)

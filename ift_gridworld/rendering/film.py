@@ -72,7 +72,7 @@ class MethodFilm:
         figure.text(0.03, 0.925, short, size=19, weight="bold", color=theme.ink, va="center")
         beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
         figure.text(beside, 0.922, long, size=13, color=theme.muted, va="center")
-        figure.text(0.03, 0.868, self._subtitle(), size=9.5, color=theme.muted, va="center")
+        figure.text(0.03, 0.868, record.about, size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.925, size=15, colour=theme.ink, align="right")
         self.moves(self.step_text.artist)
 
@@ -93,16 +93,6 @@ class MethodFilm:
         ]
         success.tick_params(labelbottom=False)
         distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
-
-    def _subtitle(self) -> str:
-        record = self.record
-        rate = "" if record.lake.success_rate is None else f", {record.lake.success_rate:.2g} as intended"
-        ice = f"slippery{rate}" if record.lake.is_slippery else "no slip"
-        policy = {"mlp": "network", "tabular": "table"}.get(str(record.settings.get("policy")), "policy")
-        seeds = f"drawn: seed {record.settings.get('seed', 0)}"
-        if record.seeds > 1:
-            seeds += f"; curves: mean and 95 % interval of {record.seeds} seeds"
-        return f"{record.lake.name} · {ice} · {policy} · base: {record.settings.get('base')} · {seeds}"
 
     def _compose_policy(self, ax: Axes) -> None:
         record, theme, layout = self.record, self.theme, self.layout

@@ -1,0 +1,132 @@
+"""A page to play with: one self-contained HTML file of one or more saved runs, for any browser, from disk, without a network.
+
+The runs' snapshots travel as 16-bit integers, so that a run stays well under a megabyte; where a page would grow beyond that,
+snapshots are left out evenly. What the page shows and does is in `page.html`.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ift_gridworld.metrics import expected_visits, mean_interval
+from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
+from ift_gridworld.records import Record, write_atomically
+from ift_gridworld.rendering.theme import THEMES
+
+LIMIT = 1_000_000  # bytes of a page
+
+
+def save_page(records: Sequence[Record], path: str | Path) -> Path:
+    """Write the page of some runs on one lake.
+
+    Raises:
+        ValueError: if the runs are not of one lake, or it has no map to draw.
+    """
+    lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
+    if len(lakes) != 1:
+        raise ValueError(f"a page compares runs on one lake; these are on {len(lakes)}")
+    if records[0].lake.mdp.layout is None:
+        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+    template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
+    most = max(len(record.steps) for record in records)
+    while True:
+        data = json.dumps(_data(records, most), separators=(",", ":")).replace("</", "<\\/")
+        page = template.replace("/*TITLE*/", html.escape(_title(records))).replace("/*COLOURS*/", _colours())
+        page = page.replace("/*DATA*/", data)
+        size = len(page.encode())
+        if size <= LIMIT or most <= 2:
+            return write_atomically(path, page.encode())
+        most = max(2, min(most - 1, int(most * LIMIT / size)))
+
+
+def _title(records: Sequence[Record]) -> str:
+    names = ", ".join(record.method for record in records) if len(records) < 4 else f"{len(records)} methods"
+    return f"{records[0].lake.name} · {names}"
+
+
+def _colours() -> str:
+    """The themes as style sheets: light, dark where the reader's system is dark, and either by choice."""
+    light, dark = (
+        "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items()) + f"--line:{THEMES[theme].faint};"
+        for theme in ("light", "dark")
+    )
+    return (
+        f":root{{{light}color-scheme:light}}\n"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}color-scheme:dark}}}}\n"
+        f":root[data-theme=dark]{{{dark}color-scheme:dark}}"
+    )
+
+
+def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
+    mdp = records[0].lake.mdp
+    assert mdp.layout is not None
+    optimal = value_iteration(mdp)[0]
+    methods = [_method(record, most) for record in records]
+    walkable = ~mdp.terminal
+    values = np.concatenate([evaluate_policy(mdp, record.final)[:, walkable].ravel() for record in records])
+    return {
+        "lake": {
+            "title": _title(records),
+            "about": records[0].about,
+            "rows": len(mdp.layout),
+            "columns": len(mdp.layout[0]),
+            "layout": mdp.layout,
+            "actions": mdp.actions,
+            "moves": mdp.moves.tolist(),
+            "outcomes": mdp.probability.shape[-1],
+            "next": _packed(mdp.next_state, 0, 65535),
+            "chance": _packed(mdp.probability),
+            "ends": _packed(mdp.terminated),
+            "start": int(mdp.start.argmax()),
+            "horizon": mdp.horizon,
+            "best": _packed(optimal_policy(mdp)),
+            "value": _packed(optimal),
+        },
+        "low": min(0.0, float(np.quantile(values, 0.2))),
+        "high": float(optimal[walkable].max()),
+        "methods": methods,
+    }
+
+
+def _method(record: Record, most: int) -> dict[str, Any]:
+    kept = np.unique(np.linspace(0, len(record.steps) - 1, min(most, len(record.steps))).round().astype(int))
+    policy, mdp = record.snapshots[kept], record.lake.mdp
+    curves = {}
+    for name in ("success", "distance"):
+        mean, low, high = mean_interval(record.metrics[name][kept])
+        curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
+    return {
+        "name": record.method,
+        "title": record.title,
+        "needs": record.needs,
+        "steps": record.steps[kept].tolist(),
+        "shown": record.shown.tolist(),
+        "rejected": record.rejected.tolist(),
+        "policy": _packed(policy, 0, 1),
+        "value": _packed(evaluate_policy(mdp, policy)),
+        "visits": _packed(expected_visits(mdp, policy)),
+        "curves": curves,
+    }
+
+
+def _packed(values: np.ndarray, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    """As 16-bit integers over a range, little-endian, base64: an error of at most 1/131070 of the range."""
+    values = np.asarray(values, float)
+    low = float(values.min()) if low is None else low
+    high = float(values.max()) if high is None else high
+    spread = (high - low) or 1.0
+    integers = np.round((values - low) / spread * 65535).astype("<u2")
+    return {"low": low, "high": high, "data": base64.b64encode(integers.tobytes()).decode()}
+
+
+def _rounded(values: np.ndarray) -> list[float]:
+    return [float(f"{v:.5g}") for v in values]
