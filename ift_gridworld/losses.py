@@ -386,6 +386,9 @@ def kl_estimate(
     """Estimates of KL(π || π_ref) from actions sampled by π (Schulman 2020), with x = log π_ref - log π.
 
     k1 = -x: unbiased, can be negative. k2 = x²/2: biased, low variance. k3 = eˣ - 1 - x: unbiased, never negative.
+
+    That is their value, for a penalty in the reward. As a term of the loss, with the samples held fixed, their expected
+    gradients are those of something else: k1's is 0, k2's is ∇KL(π || π_ref), k3's (GRPO's) is ∇KL(π_ref || π).
     """
     _one_of("kind", kind, ("k1", "k2", "k3"))
     _same_shape(logp=logp, reference_logp=reference_logp)

@@ -82,7 +82,8 @@ class Settings:
     segment: int = 32
     """PPO: steps that each walks between two batches (GRPO's walk whole episodes)."""
     group: int | None = None
-    """GRPO: agents that start on the same tile and are compared with each other (all of them if not given)."""
+    """GRPO: agents that start on the same tile and are compared with each other (all of them if not given); as many whole
+    groups walk as the number of walkers allows."""
     max_grad_norm: float = 0.5
     """PPO, GRPO: gradient norm, per seed, above which it is scaled down."""
 
@@ -524,7 +525,8 @@ class GRPO(OnPolicy):
     """PPO without a critic: whole episodes from one start are compared with each other (Shao et al. 2024).
 
     As in the original, an episode's steps are averaged before episodes are, so a step of a long one counts less, and the
-    price of KL is a term of the loss (k3), not of the reward.
+    price of KL is a term of the loss (k3), not of the reward: its gradient is that of KL(reference || policy), so where GRPO
+    arrives is not the optimum of `planning.soft_value_iteration`.
     """
 
     title = "RLHF · GRPO"

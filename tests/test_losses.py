@@ -375,7 +375,7 @@ def tree(probability):
 @pytest.mark.parametrize(("probability", "holds"), [(1.0, True), (0.7, False)])
 def test_population_dpo_finds_the_rlhf_optimum_where_nothing_is_left_to_chance(probability, holds):
     """Over all pairs of trajectories, labelled by Bradley-Terry on their returns, the RLHF optimum is a stationary point of
-    the (convex) population loss. With chance V(s') - E V(s') does not cancel between trajectories, and it is none."""
+    the population loss. With chance V(s') - E V(s') does not cancel between trajectories, and it is none."""
     mdp, paths, returns = tree(probability)
     beta = 0.6
     reference = np.array([[0.3, 0.7], [0.6, 0.4], [0.5, 0.5], [0.5, 0.5]])

@@ -174,12 +174,13 @@ def test_settings_fall_back_to_the_methods_own_beta(name):
 # ---- PPO ----
 
 
-def rollout(kind="tabular", **changes):
-    """PPO in float32 on a small lake with a clock of 6 steps, its policy moved on from the reference, its critic not blank."""
+def rollout(name="ppo", kind="tabular", start=SHORT.start, **changes):
+    """PPO or GRPO in float32 on a small lake with a clock of 6 steps, its policy moved on from the reference, its critic not
+    blank."""
     options = {"beta": 0.3, "walkers": 6, "segment": 25, "epochs": 2, **changes}
     policy = POLICIES[kind](6, 4, SEEDS).initialise(generators(5, SEEDS))
-    problem = Problem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
-    method = METHODS["ppo"](problem, policy, Settings(**options))
+    problem = Problem(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
+    method = METHODS[name](problem, policy, Settings(**options))
     _ = method.reference
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -242,8 +243,9 @@ def test_ppo_loss_by_parts():
     torch.testing.assert_close(method.loss(batch).double(), torch.stack(expected), rtol=1e-5, atol=0)  # float32 against 64
 
 
-def test_ppo_walks_anew_every_few_epochs():
-    method = rollout(epochs=3)
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_who_walks_does_so_anew_every_few_epochs(name):
+    method = rollout(name, epochs=3)
     batches = [method.batch(step) for step in range(7)]
     same = [one is other for one, other in pairwise(batches)]
     assert same == [True, True, False, True, True, False]
@@ -255,6 +257,117 @@ def test_ppo_walks_by_the_current_policy_and_moves_the_critic_too():
         method.policy.theta[:] = 1000 * torch.eye(4)[3]
     assert (method.batch(0).steps.actions == 3).all()
     assert {id(p) for p in method.parameters()} == {id(p) for m in (method.policy, method.critic) for p in m.parameters()}
+
+
+# ---- GRPO ----
+
+BESIDE_THE_GOAL, THREE_STARTS = np.eye(6)[1], np.array([0.4, 0.3, 0, 0, 0, 0.3])
+
+
+@pytest.mark.parametrize("learned", [False, True])
+@pytest.mark.parametrize("group", [None, 2, 4])
+def test_grpo_advantages_by_loops(group, learned):
+    """Of each episode the discounted return, minus its group's mean, over the group's sample deviation + 1e-4; the same at all
+    its steps. Without a group's size all walkers of a seed are one."""
+    method = rollout("grpo", start=BESIDE_THE_GOAL, walkers=48, group=group)
+    if learned:
+        method.learned_reward = torch.randn(SEEDS, 6, 4, generator=torch.Generator().manual_seed(3))
+    batch = method.batch(0)
+    steps, size = batch.steps, group or 48
+    assert steps.states.shape[:2] == (SEEDS, 48) and not steps.mask.all() and batch.advantage.any(-1).any(-1).all()
+    for n, first in np.ndindex(SEEDS, 48 // size):
+        rows = range(first * size, (first + 1) * size)
+        returns = []
+        for b in rows:
+            paid = steps.reward[n, b]
+            if learned:
+                paid = method.learned_reward[n, steps.states[n, b], steps.actions[n, b]]
+            returns.append(sum(0.9**t * paid[t].item() for t in range(int(steps.mask[n, b].sum()))))
+        scale = np.std(returns, ddof=1) + 1e-4
+        for b, reached in zip(rows, returns, strict=True):
+            expected = np.full(steps.mask.shape[-1], (reached - np.mean(returns)) / scale)
+            # float32 inside: a return of order 1 is rounded by 1e-7, a few times
+            np.testing.assert_allclose(batch.advantage[n, b], expected, rtol=0, atol=1e-6 / scale)
+    if group == 2 and not learned:
+        agree = (batch.advantage == 0).all(-1)
+        assert agree.any() and not agree.all(), "some groups agree"
+
+
+def test_grpo_walks_whole_episodes_and_a_group_starts_on_one_tile():
+    """Ten walkers make three groups of three; each seed draws its groups' starts from the lake's own."""
+    method = rollout("grpo", start=THREE_STARTS, walkers=10, group=3)
+    batches = [method.batch(step) for step in range(0, 40, 2)]
+    for batch in batches:
+        steps = batch.steps
+        first = steps.states[..., 0]
+        assert first.shape == (SEEDS, 9)
+        assert torch.equal(first, first[:, ::3].repeat_interleave(3, -1))
+        last = steps.mask.sum(-1, keepdim=True) - 1
+        assert (steps.terminated | steps.truncated).gather(-1, last).all()
+    assert any(batch.steps.truncated.any() for batch in batches)
+    groups = torch.cat([batch.steps.states[:, ::3, 0] for batch in batches], 1)  # [SEEDS, 60]
+    assert not torch.equal(*groups)
+    # 120 draws: three standard deviations of a frequency are 3 sqrt(0.4 0.6 / 120) = 0.13.
+    np.testing.assert_allclose(np.bincount(groups.flatten(), minlength=6) / 120, THREE_STARTS, rtol=0, atol=0.13)
+
+
+def test_grpo_loss_by_parts():
+    """Clipped surrogate plus beta times k3 against the frozen base, averaged over an episode's own steps, then over episodes;
+    the policy has moved since the walk."""
+    method = rollout("grpo", start=BESIDE_THE_GOAL, clip=0.1, walkers=8)
+    batch = method.batch(0)
+    torch.testing.assert_close(batch.logp, method.policy.log_probs(batch.steps.states, batch.steps.actions))
+    with torch.no_grad():
+        method.policy.theta.mul_(1.3)
+    ours, base = (torch.as_tensor(p.probabilities()).log() for p in (method.policy, method.reference))
+    expected, clipped = [], 0
+    for n in range(SEEDS):
+        episodes = []
+        for b in range(8):
+            counted = batch.steps.mask[n, b]
+            at = batch.steps.states[n, b][counted], batch.steps.actions[n, b][counted]
+            ratio = torch.exp(ours[n][at] - batch.logp[n, b][counted])
+            advantage = batch.advantage[n, b][counted]
+            surrogate = torch.minimum(ratio * advantage, ratio.clamp(0.9, 1.1) * advantage)
+            clipped += int((surrogate != ratio * advantage).sum())
+            x = base[n][at] - ours[n][at]
+            episodes.append((-surrogate + 0.3 * (x.exp() - 1 - x)).mean())
+        expected.append(torch.stack(episodes).mean())
+    assert clipped > 0
+    lengths = batch.steps.mask.sum(-1)
+    assert (lengths != lengths[:, :1]).any(-1).all(), "else any order of averaging is the same"
+    torch.testing.assert_close(method.loss(batch).double(), torch.stack(expected), rtol=1e-5, atol=1e-6)  # float32 against 64
+
+
+def test_grpo_walks_by_the_current_policy_and_moves_nothing_else():
+    method = rollout("grpo")
+    with torch.no_grad():
+        method.policy.theta[:] = 1000 * torch.eye(4)[3]
+    steps = method.batch(0).steps
+    assert (steps.actions == 3)[steps.mask].all()
+    assert [id(p) for p in method.parameters()] == [id(p) for p in method.policy.parameters()]
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_the_base_is_frozen_before_the_first_update(name):
+    policy = TabularPolicy(6, 4, SEEDS).initialise(generators(5, SEEDS))
+    base = policy.probabilities()
+    problem = Problem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
+    method = METHODS[name](problem, policy, Settings(walkers=2, segment=2))
+    method.batch(0)
+    with torch.no_grad():
+        policy.theta[..., 0] += 1
+    assert np.array_equal(method.reference.probabilities(), base)
+
+
+@pytest.mark.parametrize("name", ["ppo", "grpo"])
+def test_a_learned_reward_is_learnt_from_the_base(name):
+    """Where the policy was when it was handed over, not where it is by now; the environment's reward needs none."""
+    assert rollout(name).learned_reward is None
+    method = rollout(name, reward="preference")
+    fresh = Problem(method.problem.mdp, None, None, None, generators(0, SEEDS))
+    expected = train_reward_model(fresh, method.reference, Settings())
+    assert torch.equal(method.learned_reward, expected) and expected.any()
 
 
 # ---- the reward model ----
@@ -355,6 +468,7 @@ def test_adam_is_torchs_adam(max_norm):
         *((name, value) for name in ("mixing", "decay", "lam") for value in (-0.1, 1.1, float("nan"))),
         *((name, value) for name in ("clip", "max_grad_norm", "beta", "learning_rate") for value in (0, -1.0, float("nan"))),
         *((name, 0) for name in ("epochs", "walkers", "segment", "pairs", "steps")),
+        *(("group", size) for size in (0, 1, 65)),
         ("learning_rate", float("inf")),
         ("learning_rate", 1e30),
         ("snapshots", 1),
@@ -374,6 +488,12 @@ def test_settings_out_of_range_are_refused_in_one_line(name, value):
         Settings(**{name: value})
     message = str(error.value)
     assert message.startswith(f"{name} is {value!r}; allowed: ") and "\n" not in message
+
+
+def test_a_group_may_be_all_walkers_but_no_more():
+    assert Settings(walkers=5, group=5).group == 5
+    with pytest.raises(ValueError, match=r"group is 6; allowed: a whole number from 2 to the number of walkers \(5\)"):
+        Settings(walkers=5, group=6)
 
 
 def test_a_batch_is_all_that_a_loss_reads():

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from ift_gridworld import trajectories
 from ift_gridworld.envs import LAKES, make_env, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_policy, value_iteration
+from ift_gridworld.planning import occupancy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.trajectories import (
     SUBOPTIMAL_NOISE,
     Batch,
@@ -20,6 +20,7 @@ from ift_gridworld.trajectories import (
     best_path,
     demonstrations,
     detour,
+    enumerate_trajectories,
     generators,
     label_pairs,
     preference_pairs,
@@ -386,3 +387,115 @@ def test_the_two_answers_of_a_pair_start_alike():
     chosen, rejected = preference_pairs(mdp, 30)
     assert torch.equal(chosen.states[:, 0], rejected.states[:, 0])
     assert set(chosen.states[:, 0].tolist()) == {0, 2}
+
+
+# ---- enumeration ----
+
+# Action 0 ends a lottery in one place, with a prize three times in ten; action 1 stays: outcomes that differ in reward alone.
+LOTTERY = TabularMDP(
+    np.array([[[1, 1], [0, 0]], [[1, 1], [1, 1]]]),
+    np.array([[[0.3, 0.7], [1.0, 0.0]], [[1.0, 0.0], [1.0, 0.0]]]),
+    np.array([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 0.0]]]),
+    np.array([[[True, True], [False, False]], [[True, False], [True, False]]]),
+    np.array([1.0, 0.0]),
+    0.9,
+)
+SMALL = {
+    "firm": TabularMDP.from_map(("SFG", "HFF"), discount=0.9),
+    "slippery": TabularMDP.from_map(("SFG", "HFF"), is_slippery=True, success_rate=0.7, discount=0.9),
+    "several starts": TabularMDP.from_map(("SFS", "HSG"), is_slippery=True, discount=0.9),
+    "lottery": LOTTERY,
+}
+
+
+@pytest.fixture(params=SMALL, name="listed")
+def listed_within_three_steps(request):
+    """A small MDP, all its trajectories of at most three steps, a policy, and how likely that walks each."""
+    mdp = SMALL[request.param]
+    walks, chance = enumerate_trajectories(mdp, 3)
+    policy = np.random.default_rng(0).dirichlet(np.ones(mdp.num_actions), mdp.num_states)
+    taken = np.where(walks.mask, policy[walks.states, walks.actions], 1.0)
+    return mdp, walks, policy, chance.numpy() * taken.prod(-1)
+
+
+def test_nothing_that_can_be_walked_is_missing_or_listed_twice(listed):
+    """Under any policy the probabilities add up to 1, each start's to its own; what differs from no other row in its actions,
+    successors and rewards is listed once."""
+    mdp, walks, _, likely = listed
+    assert likely.sum() == pytest.approx(1, rel=1e-13)
+    by_start = np.bincount(walks.states[:, 0], likely, mdp.num_states)
+    np.testing.assert_allclose(by_start, mdp.start, rtol=1e-13)
+    rows = torch.stack([walks.states, walks.actions, walks.next_states, walks.reward, walks.mask], -1).flatten(1)
+    assert len(torch.unique(rows, dim=0)) == len(likely)
+
+
+def test_enumerated_successes_visits_and_returns_are_the_oracles(listed):
+    """Success and visits within three steps are `planning`'s; the return is V_t = sum_a pi(a|s) sum_k P (r + gamma V_(t-1)) by
+    loops, no value following an end."""
+    mdp, walks, policy, likely = listed
+    reached = (walks.terminated & (walks.reward == 1)).any(-1).numpy()
+    assert likely @ reached == pytest.approx(success_probability(mdp, policy, 3), rel=1e-12)
+
+    visits = np.zeros(mdp.num_states)
+    last = walks.next_states.gather(-1, walks.mask.sum(-1, keepdim=True) - 1)
+    for states, mask, end, p in zip(walks.states, walks.mask, last, likely, strict=True):
+        np.add.at(visits, [*states[mask], *end], p)
+    np.testing.assert_allclose(visits, occupancy(mdp, policy, discount=1.0, horizon=3), rtol=1e-12)
+
+    value = np.zeros(mdp.num_states)
+    for _ in range(3):
+        following, value = value, np.zeros(mdp.num_states)
+        for s, a, k in np.ndindex(mdp.next_state.shape):
+            ahead = 0.9 * following[mdp.next_state[s, a, k]] * ~mdp.terminated[s, a, k]
+            value[s] += policy[s, a] * mdp.probability[s, a, k] * (mdp.reward[s, a, k] + ahead)
+    assert likely @ walks.returns(0.9).numpy() == pytest.approx(value @ mdp.start, rel=1e-12)
+
+
+def test_enumerated_steps_are_the_tables(listed):
+    """Row by row: each step follows from the last, is an outcome of the table with that reward and end, its chance is theirs
+    multiplied; the last one terminates or is cut by the clock, at three steps and not before; what comes after is 0."""
+    mdp, walks, _, _ = listed
+    chance = enumerate_trajectories(mdp, 3)[1]
+    for row, p in enumerate(chance):
+        steps = int(walks.mask[row].sum())
+        assert walks.mask[row, :steps].all()
+        expected = mdp.start[walks.states[row, 0]]
+        for t in range(steps):
+            s, a, there, reward, ends, cut = (
+                getattr(walks, name)[row, t].item()
+                for name in ("states", "actions", "next_states", "reward", "terminated", "truncated")
+            )
+            outcome = (mdp.next_state[s, a] == there) & (mdp.reward[s, a] == reward) & (mdp.terminated[s, a] == ends)
+            expected *= mdp.probability[s, a][outcome].sum()
+            assert (ends or cut) is (t == steps - 1) and cut is (t == 2 and not ends)
+            assert t == steps - 1 or walks.states[row, t + 1] == there
+        assert p.item() == pytest.approx(expected, rel=1e-13)
+        assert not any(getattr(walks, field.name)[row, steps:].any() for field in fields(Trajectories))
+
+
+def test_the_clock_of_an_enumeration_is_the_mdps_own_unless_told():
+    short = replace(SMALL["firm"], horizon=3)
+    own, told = enumerate_trajectories(short), enumerate_trajectories(SMALL["firm"], 3)
+    assert alike(own[0], told[0]) and torch.equal(own[1], told[1])
+    assert enumerate_trajectories(short, 2)[0].mask.shape[-1] == 2
+    # Where every episode ends early a later clock changes nothing: from here each action ends within one step.
+    once = TabularMDP.from_map(("HHH", "HSG", "HHH"), is_slippery=True)
+    assert alike(enumerate_trajectories(once, 1)[0], enumerate_trajectories(once, 50)[0])
+
+
+@pytest.mark.parametrize(
+    ("horizon", "limit", "named"),
+    [
+        (0, 100, ["horizon is 0", "at least 1"]),
+        (-2, 100, ["horizon is -2", "at least 1"]),
+        (None, 100, ["horizon is None", "at least 1"]),
+        (3, 39, ["within 3 steps", "more than 39", "shorter horizon"]),
+    ],
+)
+def test_enumerations_without_an_end_or_too_long_are_refused_in_one_line(horizon, limit, named):
+    mdp = replace(TabularMDP.from_map(("SF", "HG")), horizon=None)
+    with pytest.raises(ValueError) as error:
+        enumerate_trajectories(mdp, horizon, limit=limit)
+    assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
+    # From either tile one action of four ends, three go on: 1 + 3 (1 + 3 · 4) = 40.
+    assert len(enumerate_trajectories(mdp, 3, limit=40)[1]) == 40
