@@ -162,7 +162,7 @@ def estimate(
         return np.broadcast_to(_one_hot(states, mdp.num_states), (*step.shape, mdp.num_states))
 
     def own() -> Float[np.ndarray, "N B T S"]:
-        return np.stack([_distribution(mdp, table, steps, start) for start in states[:, 0]], 1)
+        return np.stack([_distribution(mdp, table, steps, int(start)) for start in states[:, 0]], 1)
 
     if row == "sft":
         return Estimation(at_human, own_preference, step, truth, mask, human, human)
@@ -217,7 +217,7 @@ def _own_walk(
     starts, which = np.unique(states[:, 0], return_inverse=True)
     preference, agreement = [], []
     for start in starts:
-        walk = _distribution(mdp, table, states.shape[-1], start)
+        walk = _distribution(mdp, table, states.shape[-1], int(start))
         preference.append(walk @ table)
         agreement.append(np.einsum("nts,ns->nt", walk, agrees))
     return np.stack(preference, 1)[:, which], np.stack(agreement, 1)[:, which]

@@ -38,7 +38,7 @@ class Settings:
     learning_rate: float | None = None
     """Of Adam, the same for every method: 0.01 for the network; 0.03 for the table, whose rows learn alone."""
     snapshots: int = 60
-    """Policies kept along the way, close together early and far apart late."""
+    """Policies kept along the way, so that about equally much changes from each to the next."""
     mixing: float = 0.2
     """IFT: lambda, the share of the model's own prediction in each state."""
     decay: float = 0.95

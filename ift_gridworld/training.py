@@ -22,6 +22,7 @@ from ift_gridworld.trajectories import Trajectories, demonstrations, generators,
 
 Base = Literal["mixture", "random", "uniform"]
 BASES: tuple[str, ...] = ("mixture", "random", "uniform")
+CANDIDATES = 4  # snapshots are taken for each that is kept: those between which equally much changes
 # The mixture base has seen both demonstrators in equal parts, and in 30 % of its steps it saw noise: a pre-trained model.
 BASE_NOISE = 0.3
 
@@ -136,7 +137,7 @@ def train(
         return estimate(kind.supposes, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
 
     estimation = {"base": supposed()}
-    keep = snapshot_steps(updates, settings.snapshots)
+    keep = snapshot_steps(updates, CANDIDATES * settings.snapshots)
     taken, policies, losses = [0], [policy.probabilities()], []
     diverged = None
     began = time.perf_counter()
@@ -164,7 +165,8 @@ def train(
 
     if diverged is None:
         estimation["trained"] = supposed()
-    kept = np.stack(policies)
+    chosen_steps = even_change(np.array(taken), np.stack(policies), settings.snapshots)
+    taken, kept = [taken[i] for i in chosen_steps], np.stack([policies[i] for i in chosen_steps])
     measured = measure(mdp, kept, base=kept[0], chosen=chosen, rejected=rejected)
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
@@ -179,9 +181,25 @@ def default_count(mdp: TabularMDP) -> int:
 
 
 def snapshot_steps(updates: int, count: int) -> set[int]:
-    """Steps to keep, at most `count` with 0 and the last: close together early, when most changes, far apart late."""
+    """Steps to look at, at most `count` with 0 and the last: close together early, when most changes, far apart late."""
     share = np.linspace(0, 1, count) ** 2
     return {round(updates * s) for s in share}
+
+
+def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S A"], count: int) -> list[int]:
+    """At most `count` of the snapshots, with the first and the last, between which about equally much changes.
+
+    Three quarters of the way is the policies' own, mean |T_θ(a|s) - T_θ'(a|s)|; one quarter is the square root of time, so that
+    standing still is seen too. A film of them neither leaps nor drags.
+    """
+    if len(steps) <= count:
+        return list(range(len(steps)))
+    moved = np.abs(np.diff(policies, axis=0)).mean((1, 2, 3))
+    way = np.concatenate([[0.0], moved.cumsum()])
+    clock = np.sqrt(steps / steps[-1])
+    position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
+    nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)
+    return sorted({0, len(steps) - 1, *map(int, nearest)})
 
 
 @one_thread()
