@@ -33,7 +33,7 @@ class Args:
     """The command line."""
 
     method: str = "ift"
-    """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; or all."""
+    """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; several with commas between; or all."""
     map: str = "two-paths"
     """two-paths, 4x4, 8x8, random, NxM (a random lake of that size), a map file, or a Gymnasium id."""
     size: str | None = None
@@ -79,13 +79,13 @@ class Args:
     render: bool = False
     """Draw as well."""
     format: str = "gif"
-    """gif, mp4 (films); png, pdf, svg (the last frame)."""
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with)."""
     theme: str = "light"
     """light or dark."""
     out: Path = Path("figures/frozen_lake")
     """Folder that everything is written to."""
-    redraw: Path | None = None
-    """Draw this saved run again instead of training."""
+    redraw: tuple[Path, ...] = ()
+    """Draw these saved runs again instead of training: one by itself, several side by side."""
 
 
 def main(args: Args) -> int:
@@ -97,7 +97,7 @@ def main(args: Args) -> int:
         check_format(args.format)
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
-        if args.redraw is not None:
+        if args.redraw:
             records, paths = redraw(args)
         elif args.render:
             with Studio() as studio:
@@ -138,8 +138,12 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         from ift_gridworld.policies import POLICIES
         from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
 
-    if args.method != "all" and args.method not in METHODS:
-        raise ValueError(f"--method is {args.method!r}; allowed: {', '.join(METHODS)}, all")
+    names = list(METHODS) if args.method == "all" else args.method.split(",")
+    for name in names:
+        if name not in METHODS:
+            raise ValueError(f"--method is {name!r}; allowed: {', '.join(METHODS)}, all")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--method is {args.method!r}, which names a method twice; allowed: each once")
     for name, allowed in (("policy", POLICIES), ("base", training.BASES)):
         if getattr(args, name) not in allowed:
             raise ValueError(f"--{name} is {getattr(args, name)!r}; allowed: {', '.join(allowed)}")
@@ -161,12 +165,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
 
     records: list[Record] = []
     paths: list[Path] = []
-    names = list(METHODS) if args.method == "all" else [args.method]
-    if args.reward == "preference":
-        names.sort(
-            key=lambda name: METHODS[name].needs != "rollouts"
-        )  # first the one that may find too few pairs to learn from
-    for method in names:
+    # First those that may find too few pairs to learn a reward from.
+    on_policy_first = sorted(names, key=lambda name: METHODS[name].needs != "rollouts")
+    for method in on_policy_first if args.reward == "preference" else names:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
         )
@@ -179,25 +180,28 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
         if studio is not None:
-            studio.draw(paths[-1], args.out / f"{method}.{args.format}", args.theme)
+            studio.draw(paths[-1:], args.out / f"{method}.{args.format}", args.theme)
     if studio is not None:
+        if len(names) > 1:  # a picture each, and one of all
+            together = "all" if args.method == "all" else "-".join(names)
+            studio.draw([args.out / f"{name}.json" for name in names], args.out / f"{together}.{args.format}", args.theme)
         with progress("drawing") as report:
             for done, picture in enumerate(studio.pictures(), 1):
                 paths.append(picture)
-                report(done, len(records))
+                report(done, len(records) + (len(names) > 1))
     return records, paths
 
 
 def redraw(args: Args) -> tuple[list[Record], list[Path]]:
-    """Draw a saved run again, without training."""
+    """Draw saved runs again, without training."""
     from ift_gridworld.records import Record
     from ift_gridworld.rendering.studio import draw
 
-    assert args.redraw is not None
-    record = Record.load(args.redraw)
+    records = [Record.load(path) for path in args.redraw]
     check_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
-    return [record], [draw(args.redraw, args.out / f"{record.method}.{args.format}", args.theme)]
+    together = "-".join(record.method for record in records)
+    return records, [draw(args.redraw, args.out / f"{together}.{args.format}", args.theme)]
 
 
 def method_settings(args: Args) -> Settings:

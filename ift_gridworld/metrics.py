@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import (
@@ -136,6 +136,22 @@ def mean_interval(
     means = values @ counts
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
     return mean, low, high
+
+
+def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S A"], count: int) -> list[int]:
+    """At most `count` of the snapshots, with the first and the last, between which about equally much changes.
+
+    Three quarters of the way is the policies' own, mean |T_θ(a|s) - T_θ'(a|s)|; one quarter is the square root of time, so that
+    standing still is seen too. A film of them neither leaps nor drags.
+    """
+    if len(steps) <= count:
+        return list(range(len(steps)))
+    moved = np.abs(np.diff(policies, axis=0)).mean((1, 2, 3))
+    way = np.concatenate([[0.0], moved.cumsum()])
+    clock = np.sqrt(steps / steps[-1])
+    position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
+    nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)
+    return sorted({0, len(steps) - 1, *map(int, nearest)})
 
 
 def _next_state_gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:

@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -111,14 +112,17 @@ class Record:
 
     @property
     def about(self) -> str:
-        """Lake, ice, policy, base and seeds in one line, as every picture says them."""
+        """Lake, ice, policy and base in one line, as every picture says them."""
         rate = "" if self.lake.success_rate is None else f", {self.lake.success_rate:.2g} as intended"
         ice = f"slippery{rate}" if self.lake.is_slippery else "no slip"
         policy = {"mlp": "network", "tabular": "table"}.get(str(self.settings.get("policy")), "policy")
-        seeds = f"drawn: seed {self.settings.get('seed', 0)}"
-        if self.seeds > 1:
-            seeds += f"; curves: mean and 95 % interval of {self.seeds} seeds"
-        return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')} · {seeds}"
+        return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
+
+    @property
+    def about_seeds(self) -> str:
+        """Which seed is drawn, and what curves are of."""
+        drawn = f"drawn: seed {self.settings.get('seed', 0)}"
+        return f"{drawn}; curves: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
 
     def save(self, path: str | Path) -> Path:
         """Write as JSON, one top-level entry a line; complete or not at all."""
@@ -155,6 +159,15 @@ class Record:
             return made
         except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path} is not a saved run: {error}") from error
+
+
+def check_one_lake(records: Sequence[Record]) -> None:
+    """Raise a ValueError if the runs are not of one lake, or it has no map to draw."""
+    lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
+    if len(lakes) != 1:
+        raise ValueError(f"side by side stand runs on one lake; these are on {len(lakes)} lakes")
+    if records[0].lake.mdp.layout is None:
+        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
 
 
 def versions() -> dict[str, str]:

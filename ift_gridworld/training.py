@@ -16,7 +16,7 @@ from torch import Tensor
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import METHODS, Adam, Problem, Settings
-from ift_gridworld.metrics import measure, reference_points
+from ift_gridworld.metrics import even_change, measure, reference_points
 from ift_gridworld.policies import POLICIES, Policy
 from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
 
@@ -184,22 +184,6 @@ def snapshot_steps(updates: int, count: int) -> set[int]:
     """Steps to look at, at most `count` with 0 and the last: close together early, when most changes, far apart late."""
     share = np.linspace(0, 1, count) ** 2
     return {round(updates * s) for s in share}
-
-
-def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S A"], count: int) -> list[int]:
-    """At most `count` of the snapshots, with the first and the last, between which about equally much changes.
-
-    Three quarters of the way is the policies' own, mean |T_θ(a|s) - T_θ'(a|s)|; one quarter is the square root of time, so that
-    standing still is seen too. A film of them neither leaps nor drags.
-    """
-    if len(steps) <= count:
-        return list(range(len(steps)))
-    moved = np.abs(np.diff(policies, axis=0)).mean((1, 2, 3))
-    way = np.concatenate([[0.0], moved.cumsum()])
-    clock = np.sqrt(steps / steps[-1])
-    position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
-    nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)
-    return sorted({0, len(steps) - 1, *map(int, nearest)})
 
 
 @one_thread()

@@ -9,7 +9,7 @@ import torch
 
 from ift_gridworld.envs import LAKES, make_env, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import MEASURES, log_likelihood, mean_interval, measure, reference_points
+from ift_gridworld.metrics import MEASURES, even_change, log_likelihood, mean_interval, measure, reference_points
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.trajectories import Batch
 
@@ -166,3 +166,18 @@ def test_interval_covers_the_true_mean_as_often_as_it_says():
     covered = ((low < 3.0) & (high > 3.0)).mean()
     assert abs(covered - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 400)
     assert mean_interval(values[7], level=0.9)[1] == pytest.approx(low[7], rel=1e-13)  # the same resamples serve every entry
+
+
+def test_between_kept_snapshots_about_equally_much_changes():
+    """A policy whose probability of one action climbs as a smooth step: snapshots crowd where it is steep. Three quarters of
+    the way is the change: of 40 no neighbours differ by more than (1/39) / 0.75, and one step, 1/80 where it is steepest."""
+    steps = np.arange(0, 801)
+    climb = 1 / (1 + np.exp(-(steps - 400) / 20))
+    policies = np.stack([climb, 1 - climb], -1)[:, None, None]
+    kept = even_change(steps, policies, 40)
+    assert kept[0] == 0 and kept[-1] == 800 and 30 <= len(kept) <= 40
+    moved = np.diff(climb[kept])
+    assert moved.max() <= 1 / 39 / 0.75 + 1 / 80 and np.diff(steps[kept]).max() > 60  # few where nothing happens
+    still = np.full((801, 1, 1, 2), 0.5)
+    assert np.allclose(np.sqrt(np.array(even_change(steps, still, 9)) / 800), np.linspace(0, 1, 9), atol=0.03)
+    assert even_change(steps[:5], still[:5], 9) == [0, 1, 2, 3, 4]

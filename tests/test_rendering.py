@@ -14,9 +14,11 @@ from test_records import record
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
 from ift_gridworld.records import Lake, Record
-from ift_gridworld.rendering import FORMATS, THEME_NAMES, maps
+from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, maps
+from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
-from ift_gridworld.rendering.film import MethodFilm
+from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
+from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.studio import Studio
 from ift_gridworld.rendering.theme import THEMES
 
@@ -156,6 +158,57 @@ def test_film_has_a_frame_a_snapshot_and_shows_change(theme, rows, slippery, tmp
     assert (tmp_path / "ift.gif").stat().st_size < 1_000_000
 
 
+def test_what_changes_much_stands_longer_and_the_ends_are_held():
+    """Half of the change comes into the second frame, a quarter into the third: they stand in that proportion above the least
+    that each stands, 0.4 of the average."""
+    policies = np.full((5, 16, 4), 0.25)
+    for index, moved in ((1, 0.4), (2, 0.6), (3, 0.7), (4, 0.74)):
+        policies[index, :, 0], policies[index, :, 1] = 0.25 + moved * 0.25, 0.25 - moved * 0.25
+    film = MethodFilm(lake_record(snapshots=5))
+    object.__setattr__(film.record, "snapshots", policies)
+    first, *between, last = film.durations
+    assert (first, last) == (FIRST, LAST)
+    change = np.array([0.4, 0.2, 0.1])
+    np.testing.assert_allclose(between, np.maximum(LEAST, EACH * (0.4 + 0.6 * change / change.mean())), atol=0.0051)
+
+
+@pytest.mark.parametrize("theme", THEME_NAMES)
+@pytest.mark.parametrize("count", [2, 7])
+def test_side_by_side_shows_each_method_at_its_latest_snapshot(theme, count, tmp_path):
+    """Snapshots are taken at updates of each method's own; what is drawn at update t is the latest until t."""
+    names = ("sft", "ift", "dpo", "orpo", "ipo", "simpo", "tdpo")[:count]
+    extra = {name: np.full((5, 2), -2.0) for name in ("chosen_logp", "rejected_logp")}
+    records = [lake_record(method=name, steps=np.arange(5) ** 2 + 3 * i * (np.arange(5) > 0)) for i, name in enumerate(names)]
+    for made in records:
+        made.metrics.update(extra)
+    film = ComparisonFilm(records, theme)
+    for update, which in zip(film.steps, film.which, strict=True):
+        for made, index in zip(records, which, strict=True):
+            assert made.steps[index] <= update and (index == 4 or made.steps[index + 1] > update)
+    with Image.open(film.save(tmp_path / "all.gif")) as gif:
+        assert gif.n_frames == len(film) and gif.size == film.frame(0).size
+    assert (np.asarray(film.frame(0)) != np.asarray(film.frame(len(film) - 1))).any()
+
+
+def test_side_by_side_needs_one_lake():
+    with pytest.raises(ValueError, match="these are on 2 lakes"):
+        ComparisonFilm([lake_record(), lake_record(slippery=True)])
+
+
+@pytest.mark.parametrize("kind", VIDEO)
+def test_videos_where_the_extra_is_installed(kind, tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    path = MethodFilm(lake_record()).save(tmp_path / f"ift.{kind}")
+    assert path.stat().st_size > 10_000 and list(tmp_path.iterdir()) == [path]
+    head = path.read_bytes()[:12]
+    assert head[4:8] == b"ftyp" if kind == "mp4" else (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+
+
+def test_a_film_is_no_page(tmp_path):
+    with pytest.raises(ValueError, match=r"page\.save_page"):
+        MethodFilm(lake_record()).save(tmp_path / "ift.html")
+
+
 def test_frames_do_not_depend_on_what_was_drawn_before():
     film = MethodFilm(lake_record())
     in_order = [np.asarray(frame) for frame in film.frames()]
@@ -163,7 +216,7 @@ def test_frames_do_not_depend_on_what_was_drawn_before():
         np.testing.assert_array_equal(np.asarray(film.frame(index)), in_order[index])
 
 
-@pytest.mark.parametrize("kind", [f for f in FORMATS if f not in ("mp4",)])
+@pytest.mark.parametrize("kind", ["gif", *STILLS])
 def test_drawing_after_training_and_drawing_from_the_file_are_the_same_picture(kind, tmp_path):
     made = lake_record()
     saved = Record.load(made.save(tmp_path / "ift.json"))
@@ -175,7 +228,7 @@ def test_studio_draws_in_order_what_draw_draws(tmp_path):
     saved = lake_record().save(tmp_path / "ift.json")
     with Studio() as studio:
         for theme in THEME_NAMES:
-            studio.draw(saved, tmp_path / f"{theme}.png", theme)
+            studio.draw([saved], tmp_path / f"{theme}.png", theme)
         pictures = list(studio.pictures())
     assert pictures == [tmp_path / f"{theme}.png" for theme in THEME_NAMES]
     expected = MethodFilm(Record.load(saved), "dark").save(tmp_path / "again.png")
@@ -184,7 +237,7 @@ def test_studio_draws_in_order_what_draw_draws(tmp_path):
 
 def test_studio_tells_why_a_picture_could_not_be_drawn(tmp_path):
     with pytest.raises(ValueError, match=r"missing\.json is not a saved run"), Studio() as studio:
-        studio.draw(tmp_path / "missing.json", tmp_path / "x.gif", "light")
+        studio.draw([tmp_path / "missing.json"], tmp_path / "x.gif", "light")
         list(studio.pictures())
     assert not list(tmp_path.iterdir())
 

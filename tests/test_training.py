@@ -17,7 +17,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import Settings
 from ift_gridworld.metrics import MEASURES, measure
 from ift_gridworld.policies import POLICIES, TabularPolicy
-from ift_gridworld.training import BASES, even_change, make_base, snapshot_steps, train
+from ift_gridworld.training import BASES, make_base, snapshot_steps, train
 from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -179,21 +179,6 @@ def test_snapshots_are_close_together_early_and_far_apart_late(updates, count):
     assert (np.diff(gaps) >= -1).all()  # growing, but for rounding to whole steps
     if updates >= 50 and count > 2:
         assert gaps[0] < gaps[-1]
-
-
-def test_between_kept_snapshots_about_equally_much_changes():
-    """A policy whose probability of one action climbs as a smooth step: snapshots crowd where it is steep. Three quarters of
-    the way is the change: of 40 no two neighbours differ by more than (1/39) / 0.75, and one step, 1/80 where it is steepest."""
-    steps = np.arange(0, 801)
-    climb = 1 / (1 + np.exp(-(steps - 400) / 20))
-    policies = np.stack([climb, 1 - climb], -1)[:, None, None]
-    kept = even_change(steps, policies, 40)
-    assert kept[0] == 0 and kept[-1] == 800 and 30 <= len(kept) <= 40
-    moved = np.diff(climb[kept])
-    assert moved.max() <= 1 / 39 / 0.75 + 1 / 80 and np.diff(steps[kept]).max() > 60  # few where nothing happens
-    still = np.full((801, 1, 1, 2), 0.5)
-    assert np.allclose(np.sqrt(np.array(even_change(steps, still, 9)) / 800), np.linspace(0, 1, 9), atol=0.03)
-    assert even_change(steps[:5], still[:5], 9) == [0, 1, 2, 3, 4]
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,4 +1,4 @@
-"""The drawing process: reads orders, one JSON list [record, picture, theme] a line, and answers each with a line."""
+"""The drawing process: reads orders, one JSON list [records, picture, theme] a line, and answers each with a line."""
 
 import json
 import os
@@ -9,12 +9,12 @@ from ift_gridworld.command import loading
 from ift_gridworld.rendering.studio import draw
 
 with loading():  # before the first order comes
-    import ift_gridworld.rendering.film  # noqa: F401
+    import ift_gridworld.rendering.method_film  # noqa: F401
 
 for line in sys.stdin:
-    record, picture, theme = json.loads(line)
+    records, picture, theme = json.loads(line)
     try:
-        answer = {"picture": str(draw(Path(record), Path(picture), theme))}
+        answer = {"picture": str(draw([Path(record) for record in records], Path(picture), theme))}
     except (ValueError, OSError) as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)

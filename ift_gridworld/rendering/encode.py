@@ -1,4 +1,4 @@
-"""Frames to files: GIF through one shared palette and changed pixels only, MP4 where imageio-ffmpeg is installed."""
+"""Frames to files: GIF through one shared palette and changed pixels only; MP4 and WebP where imageio-ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import GifImagePlugin, Image
@@ -76,23 +77,36 @@ def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     return write_atomically(path, encode_gif(frames, durations, palette))
 
 
-def write_mp4(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], *, rate: int = 30) -> Path:
-    """An H.264 film, each frame repeated for as long as it lasts.
+# Arguments for ffmpeg, by the file's suffix.
+CODECS: dict[str, dict[str, Any]] = {
+    "mp4": {"codec": "libx264", "macro_block_size": 2},
+    "webp": {
+        "codec": "libwebp_anim",
+        "macro_block_size": 1,
+        "pix_fmt_out": "yuv420p",
+        "output_params": ["-loop", "0", "-quality", "80"],
+    },
+}
+
+
+def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], *, rate: int = 25) -> Path:
+    """An H.264 film (.mp4) or an animated WebP (.webp, an endless loop); each frame repeated for as long as it lasts.
 
     Raises:
         ValueError: where the extra [video] (imageio-ffmpeg) is not installed.
     """
-    check_format("mp4")
+    path = Path(path)
+    kind = path.suffix.lstrip(".")
+    check_format(kind)
     import imageio_ffmpeg
 
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.part.mp4")
+    temporary = path.with_name(f".{path.name}.part.{kind}")
     writer = None
     try:
         try:
             for frame, seconds in zip(frames, durations, strict=True):
                 if writer is None:
-                    writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, macro_block_size=2)
+                    writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, **CODECS[kind])
                     writer.send(None)
                 for _ in range(max(1, round(seconds * rate))):
                     writer.send(frame.tobytes())

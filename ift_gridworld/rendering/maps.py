@@ -6,10 +6,11 @@ artists to the Axes it is given and returns what changes from frame to frame, wi
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import Colormap, Normalize
@@ -20,10 +21,17 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.theme import Theme
 
 GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
+
+
+def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:
+    """The tiles of a grid that an episode can stand and go on from."""
+    assert mdp.layout is not None
+    return ~mdp.terminal & np.array([letter not in "HC" for row in mdp.layout for letter in row])
 
 
 def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
@@ -124,6 +132,65 @@ class Arrows:
         self.artist.set_path(_closed(corners))
 
 
+class Changes:
+    """How a policy differs from another: arrows for what is likelier now and for what is less likely, growing with the
+    difference. The same arrows as `Arrows`, in two colours."""
+
+    def __init__(
+        self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+    ) -> None:
+        self.more, self.less = (Arrows(ax, layout, moves, where, theme) for _ in range(2))
+        self.more.artist.set_facecolor(theme.more)
+        self.less.artist.set_facecolor(theme.less)
+
+    @property
+    def artists(self) -> tuple[PathPatch, PathPatch]:
+        return self.less.artist, self.more.artist
+
+    def update(self, change: Float[np.ndarray, "S A"]) -> None:
+        self.more.update(np.maximum(change, 0.0))
+        self.less.update(np.maximum(-change, 0.0))
+
+
+class Strip:
+    """The state-action matrix T_theta(a|s) over the optimal one, T*: a column a tile, a row a move, darker for likelier.
+
+    Args:
+        where: [S], the tiles that get a column.
+        optimal: T*.
+    """
+
+    def __init__(
+        self, ax: Axes, where: Bool[np.ndarray, " S"], optimal: Float[np.ndarray, "S A"], theme: Theme, size: float = 9.0
+    ) -> None:
+        self.tiles = np.flatnonzero(where)
+        columns, rows = len(self.tiles), optimal.shape[1]
+        options: dict[str, Any] = {
+            "cmap": theme.probabilities,
+            "vmin": 0,
+            "vmax": 1,
+            "aspect": "auto",
+            "interpolation": "nearest",
+        }
+        self.image = ax.imshow(np.zeros((rows, columns)), extent=(0, columns, rows, 0), **options)
+        ax.imshow(optimal[self.tiles].T, extent=(0, columns, 2 * rows + 0.8, rows + 0.8), **options)
+        ax.set(xlim=(0, columns), ylim=(2 * rows + 0.8, 0), xticks=[], yticks=[rows / 2, 1.5 * rows + 0.8])
+        ax.set_yticklabels([r"$T_\theta$", "$T^*$"], size=size, color=theme.ink)
+        ax.tick_params(length=0, pad=3)
+        ax.patch.set_visible(False)
+        self.artists: tuple[Artist, ...] = (self.image,)
+        if columns <= 60:  # lines between the cells; more would hide them
+            for top in (0, rows + 0.8):
+                columns_apart = ax.vlines(range(1, columns), top, top + rows, color=theme.background, lw=1.2)
+                rows_apart = ax.hlines(np.arange(1, rows) + top, 0, columns, color=theme.background, lw=0.6)
+                self.artists += (columns_apart, rows_apart) if top == 0 else ()
+        for spine in ax.spines.values():
+            spine.set_visible(False)
+
+    def update(self, policy: Float[np.ndarray, "S A"]) -> None:
+        self.image.set_data(policy[self.tiles].T)
+
+
 class Outlines:
     """An inset outline around each of some tiles, as "shown by the human"; static."""
 
@@ -136,16 +203,17 @@ class Outlines:
         *,
         inset: float,
         dashed: bool = False,
+        width: float = 1.8,
     ) -> None:
-        width, tiles = len(layout[0]), np.unique(tiles)
+        wide, tiles = len(layout[0]), np.unique(tiles)
         turn = np.linspace(0, np.pi / 2, 5)
         arc = np.stack([np.cos(turn), np.sin(turn)], -1)
         quarters = [arc @ np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
         radius, half = 0.08, 0.5 - inset - 0.08
         box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
-        corners = np.stack([tiles % width, tiles // width], -1)
+        corners = np.stack([tiles % wide, tiles // wide], -1)
         style = (0, (2.2, 1.6)) if dashed else "-"
-        self.artist = PathPatch(_closed(corners[:, None] + box), fc="none", ec=colour, lw=1.8, ls=style)
+        self.artist = PathPatch(_closed(corners[:, None] + box), fc="none", ec=colour, lw=width, ls=style)
         ax.add_patch(self.artist)
 
 

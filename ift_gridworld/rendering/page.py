@@ -19,7 +19,7 @@ import numpy as np
 
 from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
-from ift_gridworld.records import Record, write_atomically
+from ift_gridworld.records import Record, check_one_lake, write_atomically
 from ift_gridworld.rendering.theme import THEMES
 
 LIMIT = 1_000_000  # bytes of a page
@@ -31,11 +31,7 @@ def save_page(records: Sequence[Record], path: str | Path) -> Path:
     Raises:
         ValueError: if the runs are not of one lake, or it has no map to draw.
     """
-    lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
-    if len(lakes) != 1:
-        raise ValueError(f"a page compares runs on one lake; these are on {len(lakes)}")
-    if records[0].lake.mdp.layout is None:
-        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+    check_one_lake(records)
     template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
     most = max(len(record.steps) for record in records)
     while True:
@@ -76,7 +72,7 @@ def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
     return {
         "lake": {
             "title": _title(records),
-            "about": records[0].about,
+            "about": f"{records[0].about} · {records[0].about_seeds}",
             "rows": len(mdp.layout),
             "columns": len(mdp.layout[0]),
             "layout": mdp.layout,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -26,10 +26,10 @@ class Studio:
         )
         self._ordered = 0
 
-    def draw(self, record: Path, picture: Path, theme: str) -> None:
-        """Order the saved run `record` drawn to the file `picture`, whose suffix says what kind of picture it is."""
+    def draw(self, records: Sequence[Path], picture: Path, theme: str) -> None:
+        """Order saved runs drawn to the file `picture`, whose suffix says what kind of picture it is."""
         assert self._process.stdin is not None
-        print(json.dumps([str(record), str(picture), theme]), file=self._process.stdin, flush=True)
+        print(json.dumps([[str(record) for record in records], str(picture), theme]), file=self._process.stdin, flush=True)
         self._ordered += 1
 
     def pictures(self) -> Iterator[Path]:
@@ -55,9 +55,19 @@ class Studio:
         self._process.communicate()
 
 
-def draw(record: Path, picture: Path, theme: str) -> Path:
-    """Draw a saved run, here."""
+def draw(records: Sequence[Path], picture: Path, theme: str) -> Path:
+    """Draw saved runs, here: one by itself, several side by side."""
     from ift_gridworld.records import Record
-    from ift_gridworld.rendering.film import MethodFilm
 
-    return MethodFilm(Record.load(record), theme).save(picture)
+    loaded = [Record.load(record) for record in records]
+    if picture.suffix == ".html":
+        from ift_gridworld.rendering.page import save_page
+
+        return save_page(loaded, picture)
+    if len(loaded) > 1:
+        from ift_gridworld.rendering.comparison import ComparisonFilm
+
+        return ComparisonFilm(loaded, theme).save(picture)
+    from ift_gridworld.rendering.method_film import MethodFilm
+
+    return MethodFilm(loaded[0], theme).save(picture)

@@ -27,11 +27,18 @@ class Theme:
     ribbon: str
     success: str
     distance: str
+    more: str
+    less: str
 
     @property
     def visits(self) -> Colormap:
         """From untouched ice to a tile that is visited in every episode."""
         return LinearSegmentedColormap.from_list("visits", [self.ice, self.visited])
+
+    @property
+    def probabilities(self) -> Colormap:
+        """From impossible to certain."""
+        return LinearSegmentedColormap.from_list("probabilities", [self.ice, self.arrow])
 
     @property
     def values(self) -> str:
@@ -56,6 +63,8 @@ THEMES: dict[str, Theme] = {
         ribbon="#ffe9b8",
         success="#0072b2",
         distance="#c4460a",
+        more="#0a64a4",
+        less="#e07b00",
     ),
     "dark": Theme(
         background="#11171e",
@@ -74,5 +83,7 @@ THEMES: dict[str, Theme] = {
         ribbon="#ffe9b8",
         success="#56b4e9",
         distance="#ff8a50",
+        more="#62bdf2",
+        less="#f79a2e",
     ),
 }

@@ -1,0 +1,230 @@
+"""The side-by-side film: several methods on one lake from one base, a column each, at the same update.
+
+Above the policy and where it goes, below what has changed since the base; beside them what became of success, of the distance
+to the optimal policy, and of the likelihood of both answers of the preference pair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+import numpy as np
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+
+from ift_gridworld.metrics import even_change, expected_visits, mean_interval
+from ift_gridworld.records import Record, check_one_lake
+from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.film import Film, style
+from ift_gridworld.rendering.maps import Number
+
+MOST = 5  # methods in a row, if they do not all fit into one
+FRAMES = 72
+GAP, MARGIN, HEAD = 0.22, 0.3, 0.95  # inches: between columns, at the edges, above
+TITLE, BETWEEN, LEGEND = 0.5, 0.3, 0.42  # above each method; between its two maps; below all
+ROW = 0.215  # of a method in a chart
+LIKELIHOODS = ("chosen_logp", "rejected_logp")
+
+
+class ComparisonFilm(Film):
+    """Args:
+    records: the runs to compare, on one lake.
+    theme: a name in THEMES.
+    """
+
+    def __init__(self, records: Sequence[Record], theme: str = "light") -> None:
+        check_one_lake(records)
+        self.records, self.mdp = list(records), records[0].lake.mdp
+        assert self.mdp.layout is not None
+        self.layout, self.walkable = self.mdp.layout, maps.walkable(self.mdp)
+        self.steps, self.which = self._clock()
+        count = len(self.records)
+        self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
+        self.rows = ceil(count / self.columns)
+        tall, wide = len(self.layout), len(self.layout[0])
+        self.map_width = min(2.0 if self.rows == 1 else 1.6, 2.2 * wide / tall)
+        self.map_height = self.map_width * tall / wide
+        self.block = TITLE + 2 * self.map_height + BETWEEN
+        boards = self.columns * (max(self.map_width, 1.35) + GAP) - GAP
+        charts = 3 * (ROW * count + 0.62)
+        if self.rows == 1:  # charts side by side below
+            size = (max(boards, 9.2) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + 0.25)
+        else:  # one over the other at the right
+            size = (boards + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
+        super().__init__(theme, (round(size[0], 1), round(size[1], 1)))
+        self._compose()
+
+    def _clock(self) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, "F M"]]:
+        """The updates that are shown, and which snapshot of each method that is: its latest until then."""
+        steps = np.unique(np.concatenate([record.steps for record in self.records]))
+        which = np.stack([np.searchsorted(record.steps, steps, side="right") - 1 for record in self.records], 1)
+        policies = np.stack([record.snapshots[i] for record, i in zip(self.records, which.T, strict=True)], 1)
+        kept = even_change(steps, policies, FRAMES)
+        self._change = np.abs(np.diff(policies[kept], axis=0)).mean((1, 2, 3))
+        return steps[kept], which[kept]
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    @property
+    def change(self) -> Float[np.ndarray, " F"]:
+        return self._change
+
+    # ---- composition ----
+
+    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """In inches from the upper left corner."""
+        w, h = self.figure.get_size_inches()
+        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+    def _words(self, left: float, top: float, text: str, **style: object) -> None:
+        w, h = self.figure.get_size_inches()
+        self.figure.text(left / w, 1 - top / h, text, va="center", **style)  # type: ignore[arg-type]
+
+    def _number(self, left: float, top: float, **style: object) -> Number:
+        w, h = self.figure.get_size_inches()
+        return Number(self.figure, left / w, 1 - top / h, **style)  # type: ignore[arg-type]
+
+    def _compose(self) -> None:
+        theme, first = self.theme, self.records[0]
+        width, height = self.figure.get_size_inches()
+        self._words(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
+        self._words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
+        self.step_text = self._number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
+        self.moves(self.step_text.artist)
+        self.boards = []
+        pitch = max(self.map_width, 1.35) + GAP
+        if self.rows == 1:
+            pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.columns)
+        for i, record in enumerate(self.records):
+            left, top = MARGIN + pitch * (i % self.columns), HEAD + (self.block + 0.2) * (i // self.columns)
+            self.boards.append(_Board(self, record, left, top))
+        self._legend(MARGIN, HEAD + self.rows * (self.block + 0.2) + 0.02)
+        self.charts = []
+        tall = ROW * len(self.records)
+        for i, (names, title) in enumerate(
+            (
+                (("success",), "success"),
+                (("distance",), "distance to optimal"),
+                (LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"),
+            )
+        ):
+            if self.rows == 1:
+                wide = (width - 2 * MARGIN - 0.75 - 2 * 0.35) / 3
+                ax = self._axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - tall, wide, tall)
+            else:
+                ax = self._axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (tall + 0.62), 2.95, tall)
+            self.charts.append(_Dots(self, ax, names, title, labels=i == 0 or self.rows > 1))
+
+    def _legend(self, left: float, top: float) -> None:
+        theme = self.theme
+        ax = self._axes(left, top, 9.0, 0.2)
+        ax.set(xlim=(0, 45), ylim=(1, 0), aspect="equal", anchor="W")
+        ax.axis("off")
+        x = 0.0
+        pairs = any(len(record.rejected) for record in self.records)
+        for colour, dashed, words in (
+            (theme.visited, None, "visits: none to once an episode"),
+            (theme.shown, False, "the human's path"),
+            *(((theme.rejected, True, "rejected path"),) if pairs else ()),
+            (theme.more, None, "likelier than in the base"),
+            (theme.less, None, "less likely"),
+        ):
+            box = {"fc": colour, "lw": 0} if dashed is None else {"fc": "none", "ec": colour, "lw": 1.6}
+            ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, ls=(0, (2.2, 1.6)) if dashed else "-", **box))
+            ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
+            x += 2.6 + TextPath((0, 0), words, size=9).get_extents().x1 / 72 / 0.2
+
+    # ---- frames ----
+
+    def update(self, index: int) -> None:
+        self.step_text.update(f"update {self.steps[index]}")
+        for board, i in zip(self.boards, self.which[index], strict=True):
+            board.update(int(i))
+        for chart in self.charts:
+            chart.update(self.which[index])
+
+
+class _Board:
+    """A method's column: name, success, policy and visits, and what changed since the base."""
+
+    def __init__(self, film: ComparisonFilm, record: Record, left: float, top: float) -> None:
+        theme, layout, mdp = film.theme, film.layout, film.mdp
+        self.record = record
+        self.visits = expected_visits(mdp, record.snapshots)
+        self.success = record.metrics["success"].mean(-1)
+        short = record.title.partition(" · ")
+        name = short[2] if short[0] == "RLHF" else short[0]
+        film._words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
+        self.number = film._number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
+        film.moves(self.number.artist)
+        ax = film._axes(left, top + TITLE, film.map_width, film.map_height)
+        maps.draw_lake(ax, layout, theme)
+        self.tiles = maps.Tiles(ax, layout, film.walkable, theme.visits, Normalize(0, 1, clip=True))
+        film.moves(self.tiles.artist)
+        for steps, colour, inset, dashed in (
+            (record.rejected, theme.rejected, 0.17, True),
+            (record.shown, theme.shown, 0.08, False),
+        ):
+            film.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
+        self.arrows = maps.Arrows(ax, layout, mdp.moves, film.walkable, theme)
+        film.moves(self.arrows.artist)
+        below = film._axes(left, top + TITLE + film.map_height + BETWEEN, film.map_width, film.map_height)
+        maps.draw_lake(below, layout, theme)
+        film._words(
+            left + 0.03, top + TITLE + film.map_height + 0.5 * BETWEEN, "change since the base", size=8.5, color=theme.muted
+        )
+        self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)
+        film.moves(*self.changes.artists)
+
+    def update(self, index: int) -> None:
+        policy = self.record.snapshots[index]
+        self.number.update(f"success {self.success[index]:.3f}")
+        self.tiles.update(self.visits[index])
+        self.arrows.update(policy)
+        self.changes.update(policy - self.record.snapshots[0])
+
+
+class _Dots:
+    """A row a method: a dot at its value, a line over the 95 % interval of its seeds. A second measure's dot is hollow."""
+
+    def __init__(self, film: ComparisonFilm, ax: Axes, names: Sequence[str], title: str, *, labels: bool) -> None:
+        theme, records = film.theme, film.records
+        self.rows = np.arange(len(records))
+        style(ax, theme)
+        ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
+        ax.set_ylim(len(records) - 0.5, -0.5)
+        ax.set_yticks(self.rows, [record.method for record in records] if labels else [])
+        ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
+        ax.grid(axis="y", color=theme.faint, lw=0.8)
+        ax.set_axisbelow(True)
+        self.bands = [[np.stack(mean_interval(record.metrics[name])) for record in records] for name in names]
+        every = np.concatenate([band.ravel() for bands in self.bands for band in bands])
+        if names[0] in LIKELIHOODS:
+            ax.set_xscale("symlog", linthresh=1.0)
+            low = float(every.min())
+            ax.set_xlim(1.3 * low, 0.15)
+            ticks = [t for t in (-100, -30, -10, -3, -1, 0) if t >= 1.3 * low]
+            ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            ax.minorticks_off()
+        else:
+            ax.set_xlim(-0.02 * every.max(), 1.04 * (1.0 if names[0] == "success" else every.max()))
+        self.marks = []
+        for i, _ in enumerate(names):
+            colour = {"success": theme.success, "distance": theme.distance}.get(names[0], (theme.shown, theme.rejected)[i])
+            spread = LineCollection([], colors=colour, lw=2.2, alpha=0.45)
+            ax.add_collection(spread)
+            dots = ax.plot([], [], "o", ms=5.5, mfc=theme.background if i else colour, mec=colour, mew=1.6)[0]
+            film.moves(spread, dots)
+            self.marks.append((spread, dots))
+
+    def update(self, which: Int[np.ndarray, " M"]) -> None:
+        for (spread, dots), bands in zip(self.marks, self.bands, strict=True):
+            mean, low, high = np.stack([band[:, i] for band, i in zip(bands, which, strict=True)], 1)
+            spread.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, self.rows, strict=True)])
+            dots.set_data(mean, self.rows)

@@ -1,0 +1,247 @@
+"""The film of one method: lake, policy, visits, values, the matrix beside the optimal one, and curves; one frame a snapshot."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import Normalize
+from matplotlib.patches import Rectangle
+from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
+
+from ift_gridworld.metrics import expected_visits, mean_interval
+from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
+from ift_gridworld.records import Record
+from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.film import Film, style
+from ift_gridworld.rendering.maps import Number
+from ift_gridworld.rendering.theme import Theme
+
+WIDTH, HEIGHT = 9.6, 6.0
+
+
+class MethodFilm(Film):
+    """Args:
+    record: the run to show.
+    theme: a name in THEMES.
+    """
+
+    def __init__(self, record: Record, theme: str = "light") -> None:
+        if record.lake.mdp.layout is None:
+            raise ValueError(f"environment {record.lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+        super().__init__(theme, (WIDTH, HEIGHT))
+        self.record, self.mdp = record, record.lake.mdp
+        self.layout = record.lake.mdp.layout
+        self.walkable = maps.walkable(self.mdp)
+        self.visits = expected_visits(self.mdp, record.snapshots)
+        self.values = evaluate_policy(self.mdp, record.snapshots)
+        self._compose()
+
+    def __len__(self) -> int:
+        return len(self.record.steps)
+
+    @property
+    def change(self) -> Float[np.ndarray, " F"]:
+        return np.abs(np.diff(self.record.snapshots[:, self.walkable], axis=0)).mean((1, 2))
+
+    # ---- composition ----
+
+    def _compose(self) -> None:
+        record, theme, figure = self.record, self.theme, self.figure
+        short, _, long = record.title.partition(" · ")
+        figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
+        beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
+        figure.text(beside, 0.929, long, size=13, color=theme.muted, va="center")
+        figure.text(0.03, 0.878, record.about, size=9.5, color=theme.muted, va="center")
+        self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
+
+        self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
+        strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
+        rows = ", ".join(self.mdp.actions)
+        strip.set_title(f"T(a|s): a column a tile; rows: {rows}", size=9, color=theme.ink, loc="left", pad=3)
+        self.strip = maps.Strip(strip, self.walkable, optimal_policy(self.mdp), theme)
+        self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
+        self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
+        figure.text(0.565, 0.455, record.about_seeds, size=9, color=theme.muted, va="center")
+        success = figure.add_axes((0.565, 0.285, 0.36, 0.13))
+        distance = figure.add_axes((0.565, 0.085, 0.36, 0.13), sharex=success)
+        horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
+        self.curves = [
+            # Without a clock nearly every policy arrives some day; what it pays until then tells more.
+            _Curve(record, theme, success, "regret", "regret (optimal return - return)", theme.success, None)
+            if self.mdp.horizon is None
+            else _Curve(record, theme, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
+            _Curve(record, theme, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
+        ]
+        self.scores = [
+            Number(figure, x, 0.878, size=11, colour=curve.colour, align="right")
+            for x, curve in zip((0.805, 0.97), self.curves, strict=True)
+        ]
+        self.moves(self.step_text.artist, *self.strip.artists, *(score.artist for score in self.scores))
+        for curve in self.curves:
+            self.moves(curve.cursor, curve.dot)
+        success.tick_params(labelbottom=False)
+        distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
+
+    def _compose_policy(self, ax: Axes) -> None:
+        record, theme, layout = self.record, self.theme, self.layout
+        maps.draw_lake(ax, layout, theme)
+        ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
+        self.tiles = maps.Tiles(ax, layout, self.walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.moves(self.tiles.artist)
+        for steps, colour, inset, dashed in (
+            (record.rejected, theme.rejected, 0.135, True),
+            (record.shown, theme.shown, 0.075, False),
+        ):
+            self.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
+        width = len(layout[0])
+        for s in map(int, np.flatnonzero(self.mdp.start)):
+            self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
+        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable, theme)
+        self.moves(self.arrows.artist)
+        self.predictions = None
+        if record.method == "ift" and record.settings.get("mixing"):
+            self.predictions = maps.Predictions(ax, layout, theme)
+            self.moves(self.predictions.ties)
+            self.moves(self.predictions.marks)
+
+    def _compose_values(self, ax: Axes) -> None:
+        theme = self.theme
+        optimal = value_iteration(self.mdp)[0]
+        low = min(0.0, float(np.quantile(self.values[:, self.walkable], 0.2)))  # the worst of costly walks would hide the rest
+        high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
+        norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
+        maps.draw_lake(ax, self.layout, theme)
+        ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
+        self.value_tiles = maps.Tiles(ax, self.layout, self.walkable, cmap, norm)
+        self.moves(self.value_tiles.artist)
+        bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
+        bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
+        bar.set(xticks=[], yticks=[low, high])
+        bar.yaxis.tick_right()
+        bar.set_yticklabels([f"{low:.3g}", f"{high:.3g}"])
+        bar.tick_params(length=0, pad=2, labelsize=8.5, labelcolor=theme.muted)
+        for spine in bar.spines.values():
+            spine.set_visible(False)
+
+    def _compose_legend(self, ax: Axes) -> None:
+        record, theme = self.record, self.theme
+        entries = ["arrow", "visits", "shown"]
+        if len(record.rejected):
+            entries.append("rejected")
+        if self.predictions is not None:
+            entries.append("predicted")
+        if any(letter in "HC" for row in self.layout for letter in row):
+            entries.append("hole")
+        mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
+        words = {
+            "arrow": "probability\nof a move",
+            "visits": "visits: none to\nonce an episode",
+            "shown": self._shown(),
+            "rejected": "rejected path",
+            "predicted": mixed,
+            "hole": "cliff" if any("C" in row for row in self.layout) else "hole",
+        }
+        maps.prepare_axes(ax, 6, 6)
+        for row, entry in enumerate(entries):
+            y = row + 0.1
+            if entry == "arrow":
+                sample = maps.Arrows(ax, ("F",), np.array([[0, 1]]), np.array([True]), theme)
+                sample.centre = np.array([[0.0, y + 0.4]])
+                sample.along = np.array([[1.7, 0.0]])
+                sample.update(np.array([[1.0]]))
+            elif entry == "visits":
+                for i, level in enumerate((0.0, 0.5, 1.0)):
+                    ax.add_patch(Rectangle((0.27 * i, y + 0.15), 0.27, 0.5, fc=theme.visits(level), lw=0))
+            elif entry in ("shown", "rejected"):
+                colour, dashed = (theme.shown, False) if entry == "shown" else (theme.rejected, True)
+                ax.add_patch(
+                    Rectangle((0.1, y + 0.12), 0.6, 0.55, fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-")
+                )
+            elif entry == "predicted":
+                diamond = 0.24 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]) + [0.4, y + 0.4]
+                ax.fill(diamond[:, 0], diamond[:, 1], fc=theme.predicted, lw=0)
+            else:
+                ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=theme.hole, lw=0))
+            ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
+
+    def _shown(self) -> str:
+        count, needs = self.record.settings.get("demonstrations") or 1, self.record.needs
+        many = f"\n(first of {count})" if count > 1 else ""
+        if needs == "rollouts":
+            return "the human's path,\nnot shown to it"
+        return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
+
+    # ---- frames ----
+
+    def update(self, index: int) -> None:
+        """Move everything to snapshot `index`."""
+        record = self.record
+        policy = record.snapshots[index]
+        self.step_text.update(f"update {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
+        self.tiles.update(self.visits[index])
+        self.arrows.update(policy)
+        self.strip.update(policy)
+        self.value_tiles.update(self.values[index])
+        if self.predictions is not None:
+            self.predictions.update(record.shown[1:, 0], self.predicted(policy))
+        for curve, score in zip(self.curves, self.scores, strict=True):
+            curve.update(index)
+            score.update(f"{curve.name} {curve.mean[index]:.3f}")
+
+    def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
+        """For each step i >= 1 of the demonstration, how much of each tile IFT mixes in beside the human's tile."""
+        settings, states = self.record.settings, self.record.shown[:-1, 0]
+        weights = policy[states]
+        if settings.get("prediction") != "expected":
+            weights = np.eye(self.mdp.num_actions)[weights.argmax(-1)]
+        leads = self.mdp.transition[states]
+        if settings.get("outcome") == "likeliest":
+            leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
+        return np.einsum("na,nas->ns", weights, leads)
+
+
+class _Curve:
+    """A measure over the updates, mean and interval over seeds, with a cursor."""
+
+    def __init__(
+        self, record: Record, theme: Theme, ax: Axes, name: str, title: str, colour: str, optimum: float | None
+    ) -> None:
+        self.name, self.colour, self.steps = name, colour, record.steps
+        self.mean, low, high = mean_interval(record.metrics[name])
+        style(ax, theme)
+        # Snapshots lie on a square-root clock; on this axis the cursor moves evenly.
+        ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
+        ax.set_xlim(0, max(1, self.steps[-1]))
+        ax.set_xticks(_ticks(int(self.steps[-1])))
+        ax.minorticks_off()
+        ax.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0)
+        ax.plot(self.steps, self.mean, color=colour, lw=1.8)
+        ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
+        if optimum is not None:
+            ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
+            ax.text(1.03, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")
+            ax.set_ylim(-0.03, 1.06)
+            ax.set_yticks([0, 0.5, 1])
+        else:
+            top = max(float(high.max()), 1e-6) * 1.12
+            ax.set_ylim(0, top)
+            ax.yaxis.set_major_locator(MaxNLocator(3))
+        self.cursor = ax.axvline(0, color=theme.muted, lw=1)
+        self.dot = ax.plot([0], [0], "o", ms=6, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
+
+    def update(self, index: int) -> None:
+        step, value = self.steps[index], self.mean[index]
+        self.cursor.set_xdata([step, step])
+        self.dot.set_data([step], [value])
+
+
+def _ticks(last: int) -> list[int]:
+    """0, the last update, and round numbers between that stand apart on a square-root axis."""
+    ticks = [last]
+    for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):
+        if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) >= 0.12 and value / last >= 0.012:
+            ticks.append(value)
+    return [0, *reversed(ticks)]
