@@ -1,0 +1,169 @@
+"""The page in a real headless Chromium: what it shows is what the saved run holds."""
+
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+from test_records import record
+
+from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.planning import evaluate_policy, optimal_policy
+from ift_gridworld.records import Lake
+from ift_gridworld.rendering.page import LIMIT, save_page
+
+STEPS = np.array([0, 1, 4, 10, 30])
+
+
+def lake_record(method="ift", rows=LAKES["two-paths"], snapshots=5, seed=0, **changes):
+    lake = Lake("lake", tuple(rows), None, False, 1 / 3, 0.99, 100)
+    random = np.random.default_rng(seed)
+    policies = random.dirichlet(np.ones(4), (snapshots, lake.mdp.num_states))
+    policies[-1] = optimal_policy(lake.mdp)
+    entries = {
+        "method": method,
+        "title": f"{method.upper()} · a method",
+        "steps": STEPS if snapshots == 5 else np.arange(snapshots),
+        "metrics": {name: random.random((snapshots, 2)) for name in ("success", "regret", "distance")},
+        "snapshots": policies,
+        "final": policies[-2:],
+        "base": policies[:2],
+    }
+    return record(lake, **{**entries, **changes})
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; in CI Debian's is installed if there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if shutil.which("chromium") is None and os.environ.get("CI") and shutil.which("apt-get"):
+        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
+            subprocess.run(command, check=False, capture_output=True, timeout=600)
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs a Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """Opens the page of some runs from disk; a message of the console that is no mere remark fails the test."""
+    complaints, pages = [], []
+
+    def opened(records, **options):
+        page = chromium.new_page(**options)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
+        page.goto(save_page(records, tmp_path / "page.html").as_uri())
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not complaints
+
+
+def numbers(page, method="ift"):
+    """What the inspector says of the tile: probabilities of the moves, value and visits."""
+    cells = page.locator(f'#tile td[data-method="{method}"]').all_inner_texts()
+    return np.array([float(cell) for cell in cells])
+
+
+def test_the_numbers_on_hover_are_the_runs(visit):
+    """Three digits are shown, of numbers kept to 1/131070 of their range."""
+    made = lake_record()
+    page, mdp = visit([made]), made.lake.mdp
+    values = evaluate_policy(mdp, made.snapshots)
+    for index in range(len(STEPS)):
+        for tile in (0, 3, 12, 7):
+            page.locator(f'[data-tile="{tile}"]').hover()
+            shown = numbers(page)
+            np.testing.assert_allclose(shown[:4], made.snapshots[index, tile], atol=0.00051)
+            np.testing.assert_allclose(shown[4], values[index, tile], atol=0.00052)
+        assert page.locator("#when").inner_text() == f"update {STEPS[index]}"
+        page.keyboard.press(".")
+    optimal = [float(x) for x in page.locator("#tile tbody tr td:last-child").all_inner_texts()[:4]]
+    np.testing.assert_allclose(optimal, optimal_policy(mdp)[7], atol=0.00051)
+
+
+def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
+    page = visit([lake_record()])
+    boards = []
+    for step in (0, 2, 4, 0):
+        page.locator("#step").fill(str(step))
+        boards.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
+    assert boards[0] == boards[3] and len(set(boards)) == 3
+    page.locator("#play").click()
+    page.wait_for_function("document.getElementById('when').textContent === 'update 30'", timeout=5000)
+    page.wait_for_function("document.getElementById('play').textContent.includes('play')", timeout=5000)
+
+
+def test_everything_can_be_done_by_keyboard(visit):
+    page = visit([lake_record("ift"), lake_record("dpo", seed=1)])
+    page.locator('[data-tile="0"]').focus()
+    for key, tile in (("ArrowRight", 1), ("ArrowDown", 5), ("ArrowUp", 1), ("ArrowLeft", 0), ("ArrowLeft", 0)):
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.dataset.tile") == str(tile)
+        assert f"row {tile // 4 + 1}, column {tile % 4 + 1}" in page.locator("#tile h2").inner_text()
+    label = page.locator('[data-tile="0"]').get_attribute("aria-label")
+    assert re.fullmatch(r"row 1, column 1, start: left 0\.\d\d, down 0\.\d\d, right 0\.\d\d, up 0\.\d\d", label)
+    for _ in range(4):
+        page.keyboard.press(".")
+    page.keyboard.press("Enter")  # the last policy is optimal, and nothing slips
+    page.wait_for_selector("text=reached the goal after 5 steps", timeout=5000)
+    page.keyboard.press("m")
+    assert page.locator("#boards h2").all_inner_texts() == ["DPO · a method"]
+    before = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
+    page.keyboard.press("t")
+    assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != before
+    page.keyboard.press(" ")
+    assert "pause" in page.locator("#play").inner_text()
+
+
+def test_two_methods_stand_beside_each_other(visit):
+    first, second = lake_record("ift"), lake_record("dpo", seed=1, steps=np.array([0, 2, 3, 4, 50]))
+    page = visit([first, second])
+    page.select_option("#other", "1")
+    assert page.locator("svg[role=grid]").count() == 2
+    page.locator('[data-tile="3"]').first.hover()
+    np.testing.assert_allclose(numbers(page)[:4], first.snapshots[0, 3], atol=0.00051)
+    np.testing.assert_allclose(numbers(page, "dpo")[:4], second.snapshots[0, 3], atol=0.00051)
+    page.keyboard.press(".")
+    assert page.locator("#when").inner_text() == "update 1 and 2"
+
+
+@pytest.mark.parametrize("width", [360, 800, 1400])
+def test_nothing_sticks_out_at_any_width(visit, width):
+    page = visit([lake_record("ift"), lake_record("dpo")], viewport={"width": width, "height": 800})
+    page.select_option("#other", "1")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    boxes = page.locator("svg[role=grid]").evaluate_all("all => all.map(x => x.getBoundingClientRect().width)")
+    assert min(boxes) > 150
+
+
+def test_a_page_refers_to_nothing_outside_itself_and_stays_small(tmp_path):
+    page = save_page([lake_record()], tmp_path / "page.html").read_text()
+    assert not re.search(r"(src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", page)
+    many = [lake_record(f"m{i}", random_map((20, 20), seed=1), snapshots=60, seed=i) for i in range(6)]
+    assert 0.5 * LIMIT < save_page(many, tmp_path / "many.html").stat().st_size <= LIMIT
+
+
+def test_what_stands_in_a_name_cannot_end_the_script(tmp_path):
+    made = lake_record(title="</script><b>")
+    assert "</script><b>" not in save_page([made], tmp_path / "page.html").read_text()
+
+
+def test_pages_are_of_one_lake_with_a_map(tmp_path):
+    with pytest.raises(ValueError, match="these are on 2 lakes"):
+        save_page([lake_record(), lake_record(rows=LAKES["4x4"])], tmp_path / "page.html")
+    taxi = record(Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200))
+    with pytest.raises(ValueError, match="no map to draw"):
+        save_page([taxi], tmp_path / "page.html")
+    assert not list(tmp_path.iterdir())
