@@ -119,6 +119,15 @@ class Record:
         return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
 
     @property
+    def course(self) -> str:
+        """What became of success and distance, in a sentence; means over seeds."""
+        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in ("success", "distance")} for i in (0, -1))
+        return (
+            f"Success goes from {first['success']:.3f} to {last['success']:.3f}, the distance to the optimal policy from "
+            f"{first['distance']:.3f} to {last['distance']:.3f}{f' (means of {self.seeds} seeds)' if self.seeds > 1 else ''}."
+        )
+
+    @property
     def about_seeds(self) -> str:
         """Which seed is drawn, and what curves are of."""
         drawn = f"drawn: seed {self.settings.get('seed', 0)}"

@@ -199,9 +199,18 @@ def test_side_by_side_needs_one_lake():
 def test_videos_where_the_extra_is_installed(kind, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     path = MethodFilm(lake_record()).save(tmp_path / f"ift.{kind}")
-    assert path.stat().st_size > 10_000 and list(tmp_path.iterdir()) == [path]
+    assert path.stat().st_size > 10_000 and {p.name for p in tmp_path.iterdir()} == {path.name, f"{path.name}.txt"}
     head = path.read_bytes()[:12]
     assert head[4:8] == b"ftyp" if kind == "mp4" else (head[:4], head[8:]) == (b"RIFF", b"WEBP")
+
+
+def test_words_stand_beside_every_picture(tmp_path):
+    """They tell the numbers that the picture shows."""
+    made = lake_record()
+    MethodFilm(made).save(tmp_path / "ift.png")
+    words = (tmp_path / "ift.png.txt").read_text()
+    first, last = (made.metrics["success"][i].mean() for i in (0, -1))
+    assert f"Success goes from {first:.3f} to {last:.3f}" in words and "4 by 4 tiles" in words and "intuitive" in words
 
 
 def test_a_film_is_no_page(tmp_path):

@@ -75,6 +75,17 @@ class ComparisonFilm(Film):
     def change(self) -> Float[np.ndarray, " F"]:
         return self._change
 
+    @property
+    def alt(self) -> str:
+        first, names = self.records[0], ", ".join(record.method for record in self.records)
+        courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
+        return (
+            f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For each a "
+            "map with arrows for the policy, blue where it goes, and a map of what changed since the base, blue for likelier and "
+            "orange for less likely moves; charts of success, distance to the optimal policy and the likelihood of both answers. "
+            f"{courses}"
+        )
+
     # ---- composition ----
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:

@@ -52,6 +52,11 @@ class Film:
         """How much changes from each frame to the next, in any unit."""
         raise NotImplementedError
 
+    @property
+    def alt(self) -> str:
+        """What there is to see, in words, for who cannot see it."""
+        raise NotImplementedError
+
     def update(self, index: int) -> None:
         """Move everything to frame `index`."""
         raise NotImplementedError
@@ -92,18 +97,22 @@ class Film:
         return map(self.frame, range(len(self)))
 
     def save(self, path: str | Path) -> Path:
-        """Write as the path's suffix says: a film (gif, mp4, webp), or the last frame as a still (png, pdf, svg)."""
+        """Write as the path's suffix says, a film (gif, mp4, webp) or the last frame as a still (png, pdf, svg), and beside it
+        what there is to see in words, as NAME.txt."""
         path = Path(path)
         kind = path.suffix.lstrip(".")
         check_format(kind)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
         if kind in STILLS:
-            return self._save_still(path, kind)
-        if kind in VIDEO:
-            return write_video(path, self.frames(), self.durations)
-        samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
-        return write_gif(path, self.frames(), self.durations, shared_palette(samples))
+            self._save_still(path, kind)
+        elif kind in VIDEO:
+            write_video(path, self.frames(), self.durations)
+        else:
+            samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
+            write_gif(path, self.frames(), self.durations, shared_palette(samples))
+        write_atomically(path.with_name(f"{path.name}.txt"), f"{self.alt}\n".encode())
+        return path
 
     def _save_still(self, path: Path, kind: str) -> Path:
         self.update(len(self) - 1)

@@ -46,6 +46,16 @@ class MethodFilm(Film):
     def change(self) -> Float[np.ndarray, " F"]:
         return np.abs(np.diff(self.record.snapshots[:, self.walkable], axis=0)).mean((1, 2))
 
+    @property
+    def alt(self) -> str:
+        record = self.record
+        return (
+            f"{record.title.replace(' · ', ', ')}, on a frozen lake ({record.about.replace(' · ', ', ')}). A map of "
+            f"{len(self.layout)} by {len(self.layout[0])} tiles with an arrow for each move, longer for a likelier one, over "
+            f"{len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's matrix "
+            f"over the optimal one, and two curves. {record.course}"
+        )
+
     # ---- composition ----
 
     def _compose(self) -> None:
