@@ -80,9 +80,10 @@ class ComparisonFilm(Film):
         first, names = self.records[0], ", ".join(record.method for record in self.records)
         courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
         return (
-            f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For each a "
-            "map with arrows for the policy, blue where it goes, and a map of what changed since the base, blue for likelier and "
-            "orange for less likely moves; charts of success, distance to the optimal policy and the likelihood of both answers. "
+            f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For "
+            "each a map with arrows for the policy, blue where it goes, and a map of what changed since the base, blue for "
+            "likelier and orange for less likely moves; charts of success, distance to the optimal policy and the likelihood "
+            "of both answers. "
             f"{courses}"
         )
 
