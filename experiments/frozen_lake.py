@@ -9,6 +9,7 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
@@ -84,6 +85,8 @@ class Args:
     """light or dark."""
     out: Path = Path("figures/frozen_lake")
     """Folder that everything is written to."""
+    explain: str | None = None
+    """A slow film of one update of sft, ift, dpo, orpo or ppo, each step of it told."""
     redraw: tuple[Path, ...] = ()
     """Draw these saved runs again instead of training: one by itself, several side by side."""
 
@@ -97,6 +100,9 @@ def main(args: Args) -> int:
         check_format(args.format)
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+        if args.explain is not None:
+            print(explained(args))
+            return 0
         if args.redraw:
             records, paths = redraw(args)
         elif args.render:
@@ -190,6 +196,45 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
                 paths.append(picture)
                 report(done, len(records) + (len(names) > 1))
     return records, paths
+
+
+def explained(args: Args) -> str:
+    """Make one update and film it; returns what was written, to be printed."""
+    with loading():
+        from ift_gridworld import training
+        from ift_gridworld.console import written
+        from ift_gridworld.explain import EXPLAINED, explain
+        from ift_gridworld.records import versions, write_atomically
+        from ift_gridworld.rendering.explain_film import ExplainFilm
+        from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+    if args.explain not in EXPLAINED:
+        raise ValueError(f"--explain is {args.explain!r}; allowed: {', '.join(EXPLAINED)}")
+    if args.format == "html":
+        raise ValueError("--format is 'html', which --explain has not; allowed: gif, mp4, webp, png, pdf, svg")
+    settings, lake = method_settings(args), make_lake(args)
+    draw_from = generators(args.seed, 1)[0]
+    shown = demonstrations(lake.mdp, 1, generator=draw_from)
+    pair = preference_pairs(lake.mdp, 1, generator=draw_from)
+    base = training.make_base(args.base, lake.mdp, policy=args.policy, seed=args.seed, hidden=args.hidden)
+    made = explain(args.explain, lake.mdp, base, shown, pair, settings=settings, seed=args.seed)
+    check_folder(args.out)
+    policy = {"mlp": "network", "tabular": "table"}[args.policy]
+    about = f"{lake.name} · {'slippery' if lake.is_slippery else 'no slip'} · {policy} · base: {args.base} · seed {args.seed}"
+    film = ExplainFilm(made, lake.mdp, about, args.theme)
+    args.out.mkdir(parents=True, exist_ok=True)
+    entries = {
+        "method": made.method,
+        "lake": asdict(lake),
+        "settings": {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()},
+        "versions": versions(),
+        "loss": made.loss,
+        "before": made.before.tolist(),
+        "after": made.after.tolist(),
+        "scenes": [asdict(scene) for scene in made.scenes],
+    }
+    name = f"explain_{made.method}"
+    saved = write_atomically(args.out / f"{name}.json", f"{json.dumps(entries, default=str)}\n".encode())
+    return written([saved, film.save(args.out / f"{name}.{args.format}")])
 
 
 def redraw(args: Args) -> tuple[list[Record], list[Path]]:

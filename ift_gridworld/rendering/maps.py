@@ -56,7 +56,7 @@ def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
     ):
         corners = np.argwhere(where)[:, ::-1]  # column, row
         if len(corners):
-            ax.add_patch(PathPatch(_closed(corners[:, None] + shape), fc=colour, lw=0))
+            ax.add_patch(PathPatch(closed(corners[:, None] + shape), fc=colour, lw=0))
     return ax
 
 
@@ -129,7 +129,7 @@ class Arrows:
         start = np.full_like(p, 0.05)
         outline = [(start, -shaft), (neck, -shaft), (neck, -head), (tip, 0 * p), (neck, head), (neck, shaft), (start, shaft)]
         corners = np.stack([centre + x[:, None] * along + y[:, None] * across for x, y in outline], 1)
-        self.artist.set_path(_closed(corners))
+        self.artist.set_path(closed(corners))
 
 
 class Changes:
@@ -213,7 +213,7 @@ class Outlines:
         box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
         corners = np.stack([tiles % wide, tiles // wide], -1)
         style = (0, (2.2, 1.6)) if dashed else "-"
-        self.artist = PathPatch(_closed(corners[:, None] + box), fc="none", ec=colour, lw=width, ls=style)
+        self.artist = PathPatch(closed(corners[:, None] + box), fc="none", ec=colour, lw=width, ls=style)
         ax.add_patch(self.artist)
 
 
@@ -235,7 +235,7 @@ class Predictions:
         most = weight.max(0, initial=0.0)
         tiles = np.flatnonzero(most > 0.01)
         diamond = 0.105 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
-        self.marks.set_path(_closed(self._spot(tiles)[:, None] + np.sqrt(most[tiles])[:, None, None] * diamond))
+        self.marks.set_path(closed(self._spot(tiles)[:, None] + np.sqrt(most[tiles])[:, None, None] * diamond))
         predicted = weight.argmax(-1)
         apart = (weight.max(-1) > 0.99) & (predicted != true)
         lines = np.stack([self._spot(true[apart]), self._spot(predicted[apart])], 1).reshape(-1, 2)
@@ -302,7 +302,7 @@ class Number:
         return np.asarray(path.vertices), np.asarray(path.codes)
 
 
-def _closed(polygons: Float[np.ndarray, "n k 2"]) -> Path:
+def closed(polygons: Float[np.ndarray, "n k 2"]) -> Path:
     """Many polygons as one path."""
     if not len(polygons):
         return Path(np.zeros((1, 2)))

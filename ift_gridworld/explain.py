@@ -1,0 +1,358 @@
+"""One update of a method, taken apart: what it was shown, what it supposed, what each step cost, where the policy went.
+
+`explain` makes the very update that `training.train` makes first, with the same method, data and optimiser, and keeps what was
+computed on the way. What it keeps is plain data, so that it can be saved and drawn later (`rendering.explain_film`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ift_gridworld import losses
+from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import METHODS, Adam, Answers, Method, Problem, Rollouts, Settings
+from ift_gridworld.policies import Policy
+from ift_gridworld.residual import lake_successor, residual_embeddings
+from ift_gridworld.trajectories import Trajectories, generators
+
+EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
+WALKS = 12  # of PPO's rollouts that are kept to be shown
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One thought of the explanation.
+
+    Attributes:
+        kind: what is to be drawn: "walk", "predict", "mix", "bars", "flow", "pair", "advantage", "clip" or "step".
+        title, caption: for the reader; the caption holds the update's own numbers.
+        equation: in TeX, or empty.
+        data: numbers by name, as lists.
+    """
+
+    kind: str
+    title: str
+    caption: str
+    equation: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One update.
+
+    Attributes:
+        method, title: as in METHODS.
+        loss: its value.
+        before, after: T_theta(a|s) on either side of the update.
+        scenes: what happened, in order.
+    """
+
+    method: str
+    title: str
+    loss: float
+    before: Float[np.ndarray, "S A"]
+    after: Float[np.ndarray, "S A"]
+    scenes: list[Scene]
+
+
+def explain(
+    method: str,
+    mdp: TabularMDP,
+    policy: Policy,
+    shown: Trajectories,
+    preferences: tuple[Trajectories, Trajectories],
+    *,
+    settings: Settings | None = None,
+    seed: int = 0,
+) -> Explanation:
+    """Make one update of a policy (of population 1), in place, and tell what was computed.
+
+    Args:
+        method: one of EXPLAINED.
+        mdp, policy, shown, preferences, settings, seed: as for `training.train`. The first demonstration and the first pair
+            are told of.
+    """
+    if method not in EXPLAINED:
+        raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
+    if policy.population != 1:
+        raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
+    settings = settings or Settings()
+    kind = METHODS[method]
+    settings = replace(
+        settings, learning_rate=settings.learning_rate or policy.learning_rate, beta=kind.resolved_beta(settings)
+    )
+    chosen, rejected = (side[None] for side in preferences)
+    problem = Problem(mdp, shown[None], chosen, rejected, generators(seed, 1))
+    learner = kind(problem, policy, settings)
+    _ = learner.reference
+    before = policy.probabilities()[0]
+    batch = learner.batch(0)
+    scenes = {"sft": _sft, "ift": _ift, "dpo": _pair, "orpo": _pair, "ppo": _ppo}[method](learner, batch)
+    loss = learner.loss(batch)
+    loss.sum().backward()
+    assert settings.learning_rate is not None
+    adam = Adam(learner.parameters(), settings.learning_rate)
+    adam.step(learner.max_grad_norm)
+    if method == "ppo":  # the other epochs on the same rollouts: only then do ratios leave 1
+        for step in range(1, settings.epochs):
+            learner.loss(learner.batch(step)).sum().backward()
+            adam.step(learner.max_grad_norm)
+        assert isinstance(batch, Rollouts)
+        scenes.append(_clip(learner, batch))
+    after = policy.probabilities()[0]
+    change = after - before
+    state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
+    where = f"row {state // len((mdp.layout or ('',))[0]) + 1}, column {state % len((mdp.layout or ('',))[0]) + 1}"
+    scenes.append(
+        Scene(
+            "step",
+            "The policy moves",
+            f"{'One update' if method != 'ppo' else f'{settings.epochs} updates'} of Adam. The largest change is "
+            f"{change[state, action]:+.3f}, at {where}, {mdp.actions[action]}. Blue is likelier now, orange less likely, "
+            "to the scale of the largest.",
+            data={"before": before.tolist(), "after": after.tolist()},
+        )
+    )
+    return Explanation(method, kind.title, float(loss.detach()), before, after, scenes)
+
+
+def _path(batch: Any) -> dict[str, Any]:
+    """Tiles and moves of the first row, and the tile that the last move leads to."""
+    counted = batch.mask[0, 0]
+    states, actions = (x[0, 0][counted].tolist() for x in (batch.states, batch.actions))
+    end = batch.next_states[0, 0][counted][-1].item() if isinstance(batch, Trajectories) else states[-1]
+    return {"states": states, "actions": actions, "end": end}
+
+
+def _row(x: Tensor, batch: Any) -> list[float]:
+    """The counted steps of the first row."""
+    return [float(v) for v in x[0, 0][batch.mask[0, 0]]]
+
+
+@torch.no_grad()
+def _sft(learner: Method, batch: Any) -> list[Scene]:
+    logp = learner.policy.log_probs(batch.states, batch.actions)
+    nats = _row(-logp, batch)
+    return [
+        _human_walks(batch),
+        Scene(
+            "bars",
+            "The cost of each move",
+            f"From each of the human's tiles the model gives the human's move some probability; its negative logarithm is the "
+            f"loss of the step. Their mean is {np.mean(nats):.3f} nats. Where the model would stand by itself is not asked.",
+            r"$L = -\frac{1}{N}\sum_t \log \pi(a^*_t\,|\,s^*_t)$",
+            {"series": [{"name": "loss of each step, nats", "values": nats}]},
+        ),
+        Scene(
+            "weights",
+            "Every step weighs the same",
+            f"Each of the {len(nats)} steps pulls its own tile's arrows towards the human's move, the harder the less likely "
+            "the move was. No step knows of the others.",
+            r"$\partial L/\partial \Theta[s] = \frac{1}{N}(\pi(\cdot|s) - \mathrm{shown})$",
+            {"series": [{"name": "weight of each step", "values": [1.0] * len(nats)}]},
+        ),
+    ]
+
+
+def _human_walks(batch: Any) -> Scene:
+    path = _path(batch)
+    return Scene(
+        "walk",
+        "The human shows a way",
+        f"{len(path['states'])} moves from start to gift: the states and moves that the method learns from.",
+        data={"paths": [{**path, "role": "shown"}]},
+    )
+
+
+@torch.no_grad()
+def _ift(learner: Method, batch: Any) -> list[Scene]:
+    s, policy, mdp = learner.settings, learner.policy, learner.problem.mdp
+    states, mask = batch.states, batch.mask
+    successor = lake_successor(mdp, policy.embed, prediction=s.prediction, outcome=s.outcome)
+    first_pass = policy.logits(policy.embed(states))
+    arrives = successor(states, first_pass)[0, 0][mask[0, 0]][:-1]  # where the prediction at step i - 1 leads, i >= 1
+    mixed = residual_embeddings(policy, states, mask, successor, mixing=s.mixing)
+    logp = action_log_probs(policy.logits(mixed), batch.actions)
+    nats, alone = _row(-logp, batch), _row(-policy.log_probs(states, batch.actions), batch)
+    weights = _row(losses.relation_weights(logp, mask, s.decay, s.norm), batch)
+    path = _path(batch)
+    predicted = arrives.argmax(-1).tolist()
+    right = [p == t for p, t in zip(predicted, path["states"][1:], strict=True)]
+    wrong = sum(not r for r in right)
+    value = float(
+        losses.ift_loss(
+            logp, mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
+        ).mean(-1)
+    )
+    return [
+        _human_walks(batch),
+        Scene(
+            "predict",
+            "First pass: the model predicts",
+            f"From each of the human's tiles, where would the model's own best move lead? {len(right) - wrong} of {len(right)} "
+            "predictions meet the human's next tile. No gradient flows here.",
+            r"$s^\theta_i = \mathrm{argmax}\ \pi(\cdot\,|\,s^*_{i-1})$",
+            {"true": path["states"][1:], "weights": arrives.tolist(), "right": right},
+        ),
+        Scene(
+            "mix",
+            "Predicted and true tile are mixed",
+            f"Each state becomes {1 - s.mixing:g} of the human's tile and {s.mixing:g} of the predicted one. The first tile "
+            "has no prediction and stays itself; where the prediction was right, nothing changes.",
+            r"$e_i = (1-\lambda)\,E(s^*_i) + \lambda\,E(s^\theta_i)$",
+            {"true": path["states"][1:], "weights": arrives.tolist(), "right": right, "mixing": s.mixing},
+        ),
+        Scene(
+            "bars",
+            "Second pass: the cost of each move",
+            "The same policy, run on the mixed states. "
+            + (
+                f"After a wrong prediction the loss of a step changes (outlined: from the human's tile alone). "
+                f"Mean {np.mean(nats):.3f} nats, from the human's tiles {np.mean(alone):.3f}."
+                if wrong
+                else f"All predictions were right: the losses are SFT's, mean {np.mean(nats):.3f} nats."
+            ),
+            r"$l_i = -\log \pi(a^*_i\,|\,e_i)$",
+            {"series": [{"name": "loss of each step, nats", "values": nats, "before": alone}]},
+        ),
+        Scene(
+            "flow",
+            "The loss flows back along the path",
+            f"A step answers for what follows it: each later loss is added, faded by {s.decay:g} a step. The first step weighs "
+            f"{weights[0]:.2f}, the last {weights[-1]:.2f}. The loss of this update is {value:.3f}.",
+            r"$w_t \propto \sum_{i\geq t} \gamma^{\,i-t}\, l_i,\quad L = \frac{1}{N}\sum_t w_t\, l_t$",
+            {"losses": nats, "decay": s.decay, "weights": weights},
+        ),
+    ]
+
+
+@torch.no_grad()
+def _pair(learner: Method, batch: tuple[Answers, Answers]) -> list[Scene]:
+    sides, paths = [], []
+    for role, answers in zip(("shown", "rejected"), batch, strict=True):
+        logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
+        sides.append((masked_sum(logp, answers.batch.mask), masked_mean(logp, answers.batch.mask), answers.reference))
+        paths.append({**_path(answers.batch), "role": role})
+    beta = learner.beta
+    lengths = [len(path["states"]) for path in paths]
+    walk = Scene(
+        "walk",
+        "A pair of answers",
+        f"The human prefers the way of {lengths[0]} moves (green) to the one of {lengths[1]} (dashed). No more is said.",
+        data={"paths": paths},
+    )
+    (c, c_mean, c_ref), (r, r_mean, r_ref) = ([float(x[0, 0]) for x in side] for side in sides)
+    if learner.supposes == "dpo" and type(learner).__name__ == "DPO":
+        d = (c - c_ref) - (r - r_ref)
+        pull = beta / (1 + np.exp(beta * d))
+        return [
+            walk,
+            Scene(
+                "pair",
+                "How likely is each, and was?",
+                f"Summed log-probabilities: {c:.2f} and {r:.2f} nats; the frozen base gives {c_ref:.2f} and {r_ref:.2f}. The "
+                f"margin is {d:.2f}, the loss {np.logaddexp(0, -beta * d):.3f}"
+                + (": log 2, as it must be before the first update." if abs(d) < 1e-6 else "."),
+                r"$L = -\log\sigma(\beta d),\quad d = (c - c_{ref}) - (r - r_{ref})$",
+                {"names": ["preferred", "rejected"], "values": [c, r], "reference": [c_ref, r_ref]},
+            ),
+            Scene(
+                "pushes",
+                "Two pushes of one size",
+                f"Every move of the preferred answer is pushed up with {pull:.3f}, every move of the rejected one down with "
+                "the same. Nothing says where the probability that is taken away should go.",
+                r"$\partial L/\partial c = -\beta\,\sigma(-\beta d) = -\,\partial L/\partial r$",
+                {"paths": paths, "push": [pull, -pull]},
+            ),
+        ]
+    p, q = np.exp(c_mean), np.exp(r_mean)
+    ratio = p / (1 - p) / (q / (1 - q))
+    up, down = (1 + beta / (1 + ratio) / (1 - p)) / lengths[0], beta / (1 + ratio) / (1 - q) / lengths[1]
+    return [
+        walk,
+        Scene(
+            "pair",
+            "How likely is a move of each?",
+            f"Mean log-probabilities: {c_mean:.3f} and {r_mean:.3f} nats a move, so odds of {p / (1 - p):.2f} and "
+            f"{q / (1 - q):.2f} to one. No reference is needed. The loss is {-c_mean + beta * np.log1p(1 / ratio):.3f}.",
+            r"$L = -\bar c - \beta\log\sigma(\log\mathrm{odds}\ \bar c - \log\mathrm{odds}\ \bar r)$",
+            {"names": ["preferred", "rejected"], "values": [c_mean, r_mean], "reference": None},
+        ),
+        Scene(
+            "pushes",
+            "A strong push and a weak one",
+            f"Each move of the preferred answer is pushed up with {up:.3f}, mostly plain imitation; each move of the rejected "
+            f"one down with {down:.3f}.",
+            r"$\partial L/\partial \bar c = -1 - \frac{\beta}{(1+\mathrm{ratio})(1-p)}$",
+            {"paths": paths, "push": [up, -down]},
+        ),
+    ]
+
+
+@torch.no_grad()
+def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
+    mdp, steps = learner.problem.mdp, batch.steps
+    states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
+    walks = []
+    for b in range(min(WALKS, len(states))):
+        last = int(np.argmax(ends[b])) if ends[b].any() else states.shape[1] - 1
+        here = states[b, : last + 1].tolist()
+        walks.append(
+            {
+                "states": here,
+                "actions": actions[b, : last + 1].tolist(),
+                "end": int(steps.next_states[0, b, last]),
+                "role": "own",
+            }
+        )
+    table, counts = np.zeros((mdp.num_states, mdp.num_actions)), np.zeros((mdp.num_states, mdp.num_actions))
+    np.add.at(table, (states, actions), batch.advantage[0].numpy())
+    np.add.at(counts, (states, actions), 1.0)
+    mean = table / np.maximum(counts, 1)
+    reached = float((steps.terminated[0] & (steps.reward[0] == steps.reward[0].max()) & (steps.reward[0] > 0)).sum())
+    total = int(ends.sum())
+    return [
+        Scene(
+            "walk",
+            "The model walks by itself",
+            f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached:.0f} of them "
+            "with the gift. No human is asked; the reward says how it went.",
+            data={"paths": walks},
+        ),
+        Scene(
+            "advantage",
+            "Was a move better than usual?",
+            "A critic guesses what each tile is worth (at first: nothing). What a move led to, less that guess, is its "
+            "advantage, scaled to a spread of one. Blue moves did better than the average, orange ones worse.",
+            r"$A_t = \delta_t + \gamma\lambda A_{t+1},\quad \delta_t = r_t + \gamma V(s_{t+1}) - V(s_t)$",
+            {"advantage": mean.tolist(), "counts": counts.tolist()},
+        ),
+    ]
+
+
+@torch.no_grad()
+def _clip(learner: Method, batch: Rollouts) -> Scene:
+    steps, clip = batch.steps, learner.settings.clip
+    ratio = torch.exp(learner.policy.log_probs(steps.states, steps.actions) - batch.logp)[0].numpy()
+    advantage = batch.advantage[0].numpy()
+    stopped = ((ratio > 1 + clip) & (advantage > 0)) | ((ratio < 1 - clip) & (advantage < 0))
+    return Scene(
+        "clip",
+        "Not too far at once",
+        f"{learner.settings.epochs} updates on the same walks. How much likelier did each move become? A move that has gone "
+        f"beyond {1 - clip:g} to {1 + clip:g} in its own favour is pushed no further: {stopped.mean():.1%} of all.",
+        r"$L = -\min(\rho_t A_t,\ \mathrm{clip}(\rho_t, 1-\epsilon, 1+\epsilon) A_t)$",
+        {
+            "ratio": np.histogram(ratio.clip(0.6, 1.4), bins=np.linspace(0.6, 1.4, 33))[0].tolist(),
+            "clip": clip,
+            "range": [0.6, 1.4],
+        },
+    )

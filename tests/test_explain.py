@@ -1,0 +1,88 @@
+"""What is told of an update is the update that training makes, and the numbers in it are the loss core's."""
+
+import numpy as np
+import pytest
+
+from ift_gridworld.envs import LAKES
+from ift_gridworld.explain import EXPLAINED, explain
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import Settings
+from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
+from ift_gridworld.training import make_base, train
+from ift_gridworld.trajectories import demonstrations, preference_pairs
+
+TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
+ICE = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.8)
+METHOD = pytest.mark.parametrize("method", EXPLAINED)
+LAKE = pytest.mark.parametrize("mdp", [TWO_PATHS, ICE], ids=["firm", "ice"])
+
+
+def told(method, mdp=TWO_PATHS, policy="mlp", **changes):
+    base = make_base("mixture", mdp, policy=policy)
+    return explain(method, mdp, base, demonstrations(mdp, 1), preference_pairs(mdp, 1), settings=Settings(**changes))
+
+
+def scene(made, kind):
+    return next(s for s in made.scenes if s.kind == kind)
+
+
+@METHOD
+@LAKE
+@pytest.mark.parametrize("policy", ["mlp", "tabular"])
+def test_it_is_the_update_that_training_makes_first(method, mdp, policy):
+    """To the last bit; PPO's is the four epochs on its first rollouts."""
+    updates = Settings().epochs if method == "ppo" else 1
+    made = told(method, mdp, policy)
+    shown, preferences = demonstrations(mdp, 1), preference_pairs(mdp, 1)
+    run = train(method, mdp, make_base("mixture", mdp, policy=policy), steps=updates, shown=shown, preferences=preferences)
+    assert made.loss == run.loss[0, 0]
+    assert np.array_equal(made.before, run.policies[0, 0]) and np.array_equal(made.after, run.policies[-1, 0])
+
+
+def test_the_scenes_of_ift_hold_the_numbers_of_the_update():
+    """L = (1/N) sum w l with the weights and losses shown; a prediction is right where it meets the human's next tile; where
+    it is, the loss is that from the human's own tile."""
+    made = told("ift", mixing=0.3, decay=0.8)
+    flow, bars, mix = (scene(made, kind) for kind in ("flow", "bars", "mix"))
+    loss, weights = np.array(flow.data["losses"]), np.array(flow.data["weights"])
+    assert np.mean(weights * loss) == pytest.approx(made.loss, rel=1e-6)
+    assert weights.sum() == pytest.approx(len(weights), rel=1e-6)
+    path = made.scenes[0].data["paths"][0]
+    greedy = made.before[path["states"][:-1]].argmax(-1)
+    leads = TWO_PATHS.next_state[path["states"][:-1], greedy, 0]
+    assert mix.data["right"] == (leads == path["states"][1:]).tolist() and not all(mix.data["right"])
+    values, alone = (np.array(bars.data["series"][0][name]) for name in ("values", "before"))
+    np.testing.assert_allclose(alone, -np.log(made.before[path["states"], path["actions"]]), rtol=1e-5)
+    changed = ~np.isclose(values, alone, rtol=1e-6)
+    assert changed.tolist() == [False, *(not right for right in mix.data["right"])]
+
+
+def test_the_scenes_of_dpo_and_orpo_hold_their_gradients():
+    """At the reference DPO pushes with beta / 2; ORPO's pushes are the closed form of its gradient at these odds."""
+    assert scene(told("dpo"), "pushes").data["push"] == pytest.approx([0.05, -0.05], rel=1e-6)
+    made = told("orpo")
+    c, r = scene(made, "pair").data["values"]
+    p, q = np.exp(c), np.exp(r)
+    weight = 0.25 / (1 + p / (1 - p) / (q / (1 - q)))
+    assert scene(made, "pushes").data["push"] == pytest.approx([(1 + weight / (1 - p)) / 5, -weight / (1 - q) / 7], rel=1e-6)
+    assert made.loss == pytest.approx(-c - 0.25 * np.log(1 - weight / 0.25), rel=1e-6)
+
+
+@METHOD
+@pytest.mark.parametrize(("mdp", "theme"), [(TWO_PATHS, "light"), (ICE, "dark")], ids=["firm", "ice"])
+def test_every_scene_is_filmed(method, mdp, theme, tmp_path):
+    made = told(method, mdp)
+    film = ExplainFilm(made, mdp, "a lake", theme)
+    assert len(film) >= 2 * len(made.scenes) - 2 and sum(d >= READ for d in film.durations) == len(made.scenes)
+    assert sum(film.durations) >= len(made.scenes) * (READ + HOLD)
+    assert len({frame.tobytes() for frame in film.frames()}) >= min(len(film), 2 * len(made.scenes))
+    film.save(tmp_path / "x.png")
+    assert all(s.caption in (tmp_path / "x.png.txt").read_text() for s in made.scenes)
+
+
+def test_what_cannot_be_explained_is_refused():
+    with pytest.raises(ValueError, match="'simpo'; allowed: sft, ift, dpo, orpo, ppo"):
+        told("simpo")
+    with pytest.raises(ValueError, match="population of 2"):
+        base = make_base("mixture", TWO_PATHS, seeds=2)
+        explain("sft", TWO_PATHS, base, demonstrations(TWO_PATHS, 1), preference_pairs(TWO_PATHS, 1))
