@@ -84,13 +84,20 @@ def test_kl_closed_forms():
     [at_least_float32, action_log_probs, entropy, kl_divergence, log1mexp, masked_fill_zero, masked_sum, masked_mean],
 )
 def test_half_precision_is_raised(function, dtype):
-    """To float32, and before anything is computed: the numbers are those of the raised input, to the last bit."""
-    x, mask = -draw(3, 5).abs().to(dtype), torch.tensor([True, True, False, True, False])
-    second = {action_log_probs: [torch.zeros(3, dtype=torch.int64)], kl_divergence: [x.flip(-1).float()]}
+    """To float32, and before anything is computed: the numbers are those of the raised input, to the last bit, and so is the
+    gradient, which is rounded once on its way back."""
+    mask = torch.tensor([True, True, False, True, False])
+    second = {action_log_probs: [torch.zeros(3, dtype=torch.int64)], kl_divergence: [-draw(3, 5, seed=1).abs().float()]}
     rest = [mask] if "masked" in function.__name__ else second.get(function, [])
-    result = function(x, *rest)
-    assert result.dtype == torch.float32
-    assert torch.equal(result, function(x.float(), *rest))
+    half = (-draw(3, 5).abs()).to(dtype).requires_grad_()
+    full = half.detach().float().requires_grad_()
+    results = [function(x, *rest) for x in (half, full)]
+    assert results[0].dtype == torch.float32
+    assert torch.equal(*results)
+    weight = draw(*results[0].shape, seed=2).float()
+    for result in results:
+        (weight * result).sum().backward()
+    assert full.grad.any() and torch.equal(half.grad, full.grad.to(dtype))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -98,6 +105,28 @@ def test_full_precision_is_left_alone(dtype):
     x = draw(3, 5).to(dtype)
     assert at_least_float32(x) is x
     assert action_log_probs(x, torch.zeros(3, dtype=torch.int64)).dtype == entropy(x).dtype == dtype
+
+
+def test_what_is_nearly_impossible_keeps_its_log_prob():
+    """Logits (0, -1000): log-probs 0 and -1000, whose exponential no format holds. A fair coin's KL: 500 - log 2."""
+    logits = torch.tensor([0.0, -1000.0], dtype=torch.float64)
+    assert action_log_probs(logits.expand(2, 2), torch.tensor([0, 1])).tolist() == [0, -1000]
+    assert kl_divergence(torch.zeros(2).double(), logits).item() == pytest.approx(500 - np.log(2), rel=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes"),
+    [
+        (lambda x: action_log_probs(x, torch.tensor([[1, 0, 3], [3, 3, 2]])), [(2, 3, 4)]),
+        (lambda x: log1mexp(-x.abs()), [(3, 4)]),
+        (entropy, [(2, 3, 4)]),
+        (kl_divergence, [(2, 3, 4), (1, 3, 4)]),
+        *((lambda x, f=f: f(x, torch.tensor([True, False, True, True])), [(3, 4)]) for f in (masked_sum, masked_mean)),
+    ],
+)
+def test_gradients_equal_difference_quotients(function, shapes):
+    """To every input, through every occurrence of it."""
+    assert torch.autograd.gradcheck(function, [draw(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)])
 
 
 def test_masked_reductions_count_what_the_mask_counts():

@@ -146,6 +146,20 @@ def test_successors_by_loops(mdp, prediction, outcome):
         torch.testing.assert_close(result[n, 0, s], expected, rtol=1e-12, atol=1e-14)
 
 
+def test_successors_keep_the_embedding_of_now_and_follow_the_logits():
+    """No gradient comes from the embedding that the lake was asked with; a smooth prediction's reaches its logits: with
+    p = softmax and v_a the embedding of where action a leads, d(Σ_a p_a v_a)/d logit_b = p_b (v_b - Σ_a p_a v_a)."""
+    table = torch.randn(TWO_PATHS.num_states, generator=torch.Generator().manual_seed(1)).double().requires_grad_()
+    logits = torch.randn(1, 1, 4, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    states = torch.zeros(1, 1, dtype=torch.int64)
+    result = lake_successor(TWO_PATHS, lambda tiles: table[tiles][..., None], prediction="expected")(states, logits).sum()
+    result.backward()
+    p, v = torch.softmax(logits.detach()[0, 0], -1), table.detach()[TWO_PATHS.next_state[0, :, 0]]
+    torch.testing.assert_close(logits.grad[0, 0], p * (v - p @ v), rtol=1e-12, atol=1e-15)
+    assert table.grad is None
+    assert not lake_successor(TWO_PATHS, lambda tiles: table[tiles][..., None])(states, logits).requires_grad
+
+
 def test_likeliest_and_expected_outcome_differ_on_slippery_ice_only():
     """Right from tile 0 of the 4x4 lake at 0.7: tile 1 with 0.7, held back with 0.15, down to tile 4 with 0.15."""
     states, logits = torch.zeros(1, 1, 1, dtype=torch.int64), torch.tensor([[[[0.0, 0, 9, 0]]]])
@@ -162,6 +176,9 @@ def test_predicted_distribution():
     assert predicted_distribution(logits).tolist() == [[0, 1, 0], [1, 0, 0]]  # the first of equals
     expected = np.exp(logits.numpy()) / np.exp(logits.numpy()).sum(-1, keepdims=True)
     np.testing.assert_allclose(predicted_distribution(logits, "expected"), expected, rtol=1e-6)
+    logits = logits.double().requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: predicted_distribution(x, "expected"), logits)
+    assert not predicted_distribution(logits).requires_grad  # a step function
 
 
 @pytest.mark.parametrize(
@@ -219,7 +236,59 @@ def test_no_gradient_comes_from_the_first_pass(live, greedy):
     torch.testing.assert_close(model.table.grad, rows.T @ inputs, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("mixing", [0.0, 0.4])
+def test_alive_the_true_embedding_carries_its_share_of_gradient(mixing):
+    """1 - lambda where a prediction arrives, 1 where none does and without mixing; not asked for, there is none."""
+    model, tokens = language(), torch.tensor([[0, 3, 1]])
+    successor = lambda states, logits: torch.zeros(1, 3, 3).double()  # noqa: E731
+    residual_embeddings(model, tokens, every(1, 3), successor, mixing=mixing, live=True).sum().backward()
+    expected = torch.zeros(5, 3).double()
+    expected[[0, 3, 1]] = torch.tensor([1.0, 1 - mixing, 1 - mixing]).double()[:, None]
+    torch.testing.assert_close(model.table.grad, expected)
+    assert not residual_embeddings(model, tokens, every(1, 3), successor, mixing=mixing).requires_grad
+
+
+def test_a_fifth_is_mixed_in_unless_told_otherwise():
+    model, tokens = language(), torch.tensor([[0, 3, 1]])
+    successor = lambda states, logits: torch.full((1, 3, 3), 10.0).double()  # noqa: E731
+    mixed = residual_embeddings(model, tokens, every(1, 3), successor)
+    true = model.table.detach()[tokens]
+    torch.testing.assert_close(mixed, torch.cat([true[:, :1], 0.8 * true[:, 1:] + 0.2 * 10], 1), rtol=1e-13, atol=1e-15)
+
+
 # ---- windows ----
+
+
+@pytest.mark.parametrize("scale", [1, 1e4])
+@pytest.mark.parametrize("live", [False, True])
+def test_windows_equal_the_plain_path_where_embeddings_live(live, scale):
+    """A language model: log-probs (at scale 1e4 far below any float's logarithm), and the gradients of both its tables."""
+    tokens, actions = (torch.randint(5, (1, 6, 7), generator=torch.Generator().manual_seed(i)) for i in range(2))
+    mask = torch.rand(1, 6, 7, generator=torch.Generator().manual_seed(2)) > 0.3
+    results = []
+    for windowed in (True, False):
+        model = language()
+        model.logits = lambda e, m=model: scale * (e @ m.weight)
+        successor = lambda states, logits, m=model: torch.softmax(logits, -1) @ m.table  # noqa: E731
+        if windowed:
+            logp = Windows.of(tokens, mask).log_probs(model, actions, successor, mixing=0.3, live=live)
+        else:
+            mixed = residual_embeddings(model, tokens, mask, successor, mixing=0.3, live=live)
+            logp = action_log_probs(model.logits(mixed), actions)
+        weight = torch.randn(logp.shape, generator=torch.Generator().manual_seed(3)).double()
+        (weight * logp).sum().backward()
+        results.append((logp.detach(), model.weight.grad, model.table.grad if live else torch.zeros(())))
+        assert (model.table.grad is not None) == live
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-11, atol=1e-12 * scale)
+        assert torch.isfinite(one).all()
+
+
+def test_windows_hold_the_true_embeddings_still_unless_told_otherwise():
+    model, tokens = language(), torch.tensor([[[0, 3, 1]]])
+    successor = lambda states, logits: torch.softmax(logits, -1) @ model.table  # noqa: E731
+    Windows.of(tokens, every(1, 1, 3)).log_probs(model, tokens, successor, mixing=0.3).sum().backward()
+    assert model.table.grad is None and model.weight.grad.any()
 
 
 @pytest.mark.parametrize("kind", POLICIES.values(), ids=POLICIES)

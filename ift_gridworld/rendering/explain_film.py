@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 9.6, 5.4
 STEP, READ, HOLD = 0.45, 2.6, 1.2  # seconds: a thing that happens, a scene's first and last frame
+MOST = 14  # frames of one scene in which things happen one by one
 BARS = (0.555, 0.10, 0.40, 0.235)
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑"}
 Draw = Callable[[], None]
@@ -170,8 +171,7 @@ class ExplainFilm(Film):
 
     def _walk(self, scene: Scene) -> Iterator[Draw]:
         paths = scene.data["paths"]
-        longest = min(max(len(path["states"]) for path in paths), 14)
-        for steps in range(longest + 1):
+        for steps in _paced(max(len(path["states"]) for path in paths)):
             yield lambda n=steps: self._trace(paths, n)  # type: ignore[misc]
 
     def _shown_way(self) -> None:
@@ -180,7 +180,7 @@ class ExplainFilm(Film):
 
     def _predict(self, scene: Scene) -> Iterator[Draw]:
         true, weights = np.array(scene.data["true"]), np.array(scene.data["weights"])
-        for count in range(len(true) + 1):
+        for count in _paced(len(true)):
 
             def draw(n: int = count) -> None:
                 self._shown_way()
@@ -231,7 +231,7 @@ class ExplainFilm(Film):
         for t in reversed(range(len(loss) - 1)):
             gathered[t] = loss[t] + decay * gathered[t + 1]
         top = 1.15 * gathered.max()
-        for t in [len(loss), *reversed(range(len(loss)))]:
+        for t in reversed(_paced(len(loss))):
 
             def draw(t: int = t) -> None:
                 self._shown_way()
@@ -346,6 +346,11 @@ class ExplainFilm(Film):
         for text, x, y, words in zip(self.words, range(count), heights, labels, strict=False):
             text.set_position((x, y + 0.02 * top))
             text.set_text(words)
+
+
+def _paced(count: int) -> list[int]:
+    """0 to count, one at a time, or in strides where that would take too long."""
+    return sorted({round(x) for x in np.linspace(0, count, min(count, MOST) + 1)})
 
 
 def _wrapped(text: str, width: int) -> str:
