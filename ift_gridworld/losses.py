@@ -11,6 +11,7 @@ Equation numbers are those of "Intuitive Fine-Tuning" (arXiv 2405.11870v3).
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Literal
 
@@ -133,10 +134,11 @@ def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:
 
 @lru_cache(maxsize=8)
 def _cached_decay_matrix(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
-    step = torch.arange(steps, device=device)
-    distance = step[None, :] - step[:, None]
-    powers = torch.pow(torch.tensor(decay, dtype=dtype, device=device), distance.clamp(min=0))
-    return torch.where(distance >= 0, powers, 0.0)
+    with torch.inference_mode(False):  # a matrix first needed in inference must serve training later
+        step = torch.arange(steps, device=device)
+        distance = step[None, :] - step[:, None]
+        powers = torch.pow(torch.tensor(decay, dtype=dtype, device=device), distance.clamp(min=0))
+        return torch.where(distance >= 0, powers, 0.0)
 
 
 # ---- preferences: DPO and its relatives ----
@@ -297,7 +299,7 @@ def generalized_advantage_estimate(
     """
     _in_unit_interval("lam", lam)
     _same_steps(reward=reward, discount=discount, **{"value but its last": value[..., :-1]})
-    reward, value = at_least_float32(reward), at_least_float32(value)
+    reward, value, discount = (at_least_float32(x) for x in (reward, value, discount))
     delta = reward + discount * value[..., 1:] - value[..., :-1]
     advantage = torch.empty_like(delta)
     following = torch.zeros_like(delta[..., 0])
@@ -328,7 +330,10 @@ def group_relative_advantage(
     if reward.ndim == 0 or reward.shape[-1] < 2:
         raise ValueError(f"reward has shape {tuple(reward.shape)}; allowed: [..., G] with groups of G >= 2 answers")
     reward = at_least_float32(reward)
-    centred = reward - reward.mean(-1, keepdim=True)
+    apart = (
+        reward - reward[..., :1]
+    )  # exactly 0 where all agree; the mean of equal numbers may differ from them in its last bit
+    centred = apart - apart.mean(-1, keepdim=True)
     if not scale:
         return centred
     variance = (centred**2).sum(-1, keepdim=True) / (reward.shape[-1] - 1)
@@ -358,10 +363,13 @@ def ppo_clip_loss(
     """
     _positive("clip", clip)
     _same_steps(logp=logp, old_logp=old_logp, advantage=advantage, mask=mask)
-    ratio = torch.exp(masked_fill_zero(at_least_float32(logp) - at_least_float32(old_logp), mask))
+    log_ratio = masked_fill_zero(at_least_float32(logp) - at_least_float32(old_logp), mask)
     advantage = masked_fill_zero(advantage, mask)
-    surrogate = torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)
-    return -surrogate  # 0 off the mask, where the advantage is
+    # The minimum is the clip from above where A >= 0, from below where A < 0. Clipped before it is exponentiated, a ratio that
+    # no float holds does no harm where it is clipped away.
+    low, high = (math.log(1 - clip) if clip < 1 else -math.inf), math.log1p(clip)
+    ratio = torch.exp(torch.where(advantage >= 0, log_ratio.clamp(max=high), log_ratio.clamp(min=low)))
+    return -(ratio * advantage)  # 0 off the mask, where the advantage is
 
 
 def value_loss(
