@@ -16,6 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
+from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.metrics import even_change, expected_visits, mean_interval
 from ift_gridworld.records import Record, check_one_lake
@@ -28,6 +29,7 @@ FRAMES = 72
 GAP, MARGIN, HEAD = 0.22, 0.3, 0.95  # inches: between columns, at the edges, above
 TITLE, BETWEEN, LEGEND = 0.5, 0.3, 0.42  # above each method; between its two maps; below all
 ROW = 0.215  # of a method in a chart
+BOARDS = 10.0  # all columns together, where one row is enough
 LIKELIHOODS = ("chosen_logp", "rejected_logp")
 
 
@@ -47,13 +49,15 @@ class ComparisonFilm(Film):
         self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
         self.rows = ceil(count / self.columns)
         tall, wide = len(self.layout), len(self.layout[0])
-        self.map_width = min(2.0 if self.rows == 1 else 1.6, 2.2 * wide / tall)
+        # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
+        room = (BOARDS + GAP) / self.columns - GAP if self.rows == 1 else 1.6
+        self.map_width = min(room, (2.5 if self.rows == 1 else 1.6) * wide / tall)
         self.map_height = self.map_width * tall / wide
         self.block = TITLE + 2 * self.map_height + BETWEEN
         boards = self.columns * (max(self.map_width, 1.35) + GAP) - GAP
         charts = 3 * (ROW * count + 0.62)
         if self.rows == 1:  # charts side by side below
-            size = (max(boards, 9.2) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + 0.25)
+            size = (max(boards, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + 0.25)
         else:  # one over the other at the right
             size = (boards + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
         super().__init__(theme, (round(size[0], 1), round(size[1], 1)))
@@ -226,6 +230,7 @@ class _Dots:
             ax.minorticks_off()
         else:
             ax.set_xlim(-0.02 * every.max(), 1.04 * (1.0 if names[0] == "success" else every.max()))
+            ax.xaxis.set_major_locator(MaxNLocator(5))
         self.marks = []
         for i, _ in enumerate(names):
             colour = {"success": theme.success, "distance": theme.distance}.get(names[0], (theme.shown, theme.rejected)[i])

@@ -34,6 +34,12 @@ def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:
     return ~mdp.terminal & np.array([letter not in "HC" for row in mdp.layout for letter in row])
 
 
+def tile_inches(ax: Axes, layout: tuple[str, ...]) -> float:
+    """The side of a tile, as it will be drawn."""
+    box = ax.get_window_extent()
+    return min(box.width / len(layout[0]), box.height / len(layout)) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
+
+
 def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     """Square tiles, rows downwards, no frame."""
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", anchor="NW")
@@ -213,6 +219,7 @@ class Outlines:
         box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
         corners = np.stack([tiles % wide, tiles // wide], -1)
         style = (0, (2.2, 1.6)) if dashed else "-"
+        width = min(width, 0.2 + 3.5 * tile_inches(ax, layout))
         self.artist = PathPatch(closed(corners[:, None] + box), fc="none", ec=colour, lw=width, ls=style)
         ax.add_patch(self.artist)
 

@@ -108,7 +108,8 @@ class MethodFilm(Film):
             self.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         width = len(layout[0])
         for s in map(int, np.flatnonzero(self.mdp.start)):
-            self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink).artist)
+            size = 0.2 if maps.tile_inches(ax, layout) > 0.35 else 0.62  # on a small tile it would be lost
+            self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink, size).artist)
         self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
