@@ -1,0 +1,161 @@
+"""Draw everything under figures/ again, and the page that shows it with its commands.
+
+    python experiments/gallery.py
+
+Each entry is a command of frozen_lake.py; it is run in a folder of its own, and the pictures that are worth keeping are moved
+to figures/. The curated set stays small; runs' numbers are not kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ift_gridworld.command import fail, parse, progress
+from ift_gridworld.records import write_atomically
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command, and what is kept of it: file that it writes, name under figures/, what to look at."""
+
+    arguments: str
+    kept: tuple[tuple[str, str, str], ...]
+
+
+ENTRIES = (
+    Entry(
+        "--method sft,ift,orpo,dpo,ppo --render",
+        (
+            (
+                "sft-ift-orpo-dpo-ppo.gif",
+                "side_by_side.gif",
+                "the methods of the paper's figure, and PPO, from one base: all learn to take the short way; DPO drains the "
+                "rejected one without end, and what it takes goes to moves that nobody showed",
+            ),
+            (
+                "ift.gif",
+                "two_paths/ift.gif",
+                "the base predicts the wrong way at the start (dotted line); once the prediction is right, the mixed-in tile is "
+                "the true one and IFT does what SFT does",
+            ),
+            (
+                "sft.gif",
+                "two_paths/sft.gif",
+                "off the path the network drifts, and the distance to the optimal policy grows again",
+            ),
+            ("dpo.gif", "two_paths/dpo.gif", "all of the rejected path turns away from the gift"),
+            ("orpo.gif", "two_paths/orpo.gif", "like SFT, with a milder push against the rejected path"),
+            (
+                "ppo.gif",
+                "two_paths/ppo.gif",
+                "rewarded on its own walks it keeps the second way in order, too: the smallest distance of these five",
+            ),
+        ),
+    ),
+    Entry(
+        "--method all --render --format html",
+        (("all.html", "two_paths.html", "a page to play with: all ten methods, every stage, an agent to drop on the ice"),),
+    ),
+    Entry(
+        "--method sft,ift,dpo --map 20x20 --map-seed 2 --theme dark --render",
+        (
+            (
+                "sft-ift-dpo.gif",
+                "displacement.gif",
+                "likelihood displacement: the two answers share most of their way, and DPO, which asks for the difference "
+                "alone, drains the probability of both; success ends at 0",
+            ),
+        ),
+    ),
+    Entry(
+        "--method ift --map 8x8 --slippery --theme dark --render",
+        (
+            (
+                "ift.gif",
+                "slippery_8x8/ift.gif",
+                "on slippery ice a prediction is a spread of tiles: the diamonds are small where they are unlikely",
+            ),
+        ),
+    ),
+    *(
+        Entry(f"--explain {method}", ((f"explain_{method}.gif", f"explain/{method}.gif", words),))
+        for method, words in (
+            ("ift", "one update of IFT: predict, mix, second pass, the loss flowing back along the path"),
+            ("sft", "one update of SFT: every step by itself"),
+            ("dpo", "one update of DPO: a pair, two pushes of one size"),
+            ("orpo", "one update of ORPO: a strong push and a weak one"),
+            ("ppo", "one update of PPO: walks, advantages, the clip"),
+        )
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line."""
+
+    out: Path = ROOT / "figures"
+    """Folder that the gallery is written to."""
+    only: str = ""
+    """Draw only entries whose command contains this."""
+
+
+def main(args: Args) -> int:
+    chosen = [entry for entry in ENTRIES if args.only in entry.arguments]
+    if not chosen:
+        fail(f"--only is {args.only!r}, which no command contains")
+    with progress("drawing the gallery") as report:
+        for done, entry in enumerate(chosen):
+            report(done, len(chosen))
+            with tempfile.TemporaryDirectory() as folder:
+                command = [
+                    sys.executable,
+                    str(ROOT / "experiments" / "frozen_lake.py"),
+                    *entry.arguments.split(),
+                    "--out",
+                    folder,
+                ]
+                made = subprocess.run(command, capture_output=True, text=True, check=False)
+                if made.returncode:
+                    fail(f"{entry.arguments}: {made.stderr or made.stdout}", status=1)
+                for source, target, _ in entry.kept:
+                    for suffix in ("", ".txt"):  # and the words beside a picture
+                        file = Path(folder) / f"{source}{suffix}"
+                        if file.exists():
+                            path = args.out / f"{target}{suffix}"
+                            path.parent.mkdir(parents=True, exist_ok=True)
+                            write_atomically(path, file.read_bytes())
+        report(len(chosen), len(chosen))
+    write_atomically(args.out / "README.md", readme().encode())
+    print(f"wrote {sum(len(entry.kept) for entry in chosen)} pictures under {args.out}")
+    return 0
+
+
+def readme() -> str:
+    """The gallery's page."""
+    lines = [
+        "# Gallery",
+        "",
+        "Each picture with the command that draws it, and what to look at. `python experiments/gallery.py` draws them all",
+        "again. The films are made of the runs' own snapshots; the numbers are exact. Beside each stands NAME.txt: what it",
+        "shows, in words.",
+    ]
+    for entry in ENTRIES:
+        lines += ["", f"`python experiments/frozen_lake.py {entry.arguments}`", ""]
+        for _, target, words in entry.kept:
+            lines += [f"- [{target}]({target}): {words}."]
+            lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(parse(Args, __doc__)))
+    except KeyboardInterrupt:
+        sys.exit(130)
