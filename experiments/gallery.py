@@ -41,8 +41,8 @@ ENTRIES = (
             (
                 "ift.gif",
                 "two_paths/ift.gif",
-                "the base predicts the wrong way at the start (dotted line); once the prediction is right, the mixed-in tile is "
-                "the true one and IFT does what SFT does",
+                "the base predicts the wrong way at the start (dotted line); once the prediction is right, the mixed-in tile "
+                "is the true one and IFT does what SFT does",
             ),
             (
                 "sft.gif",
