@@ -80,7 +80,10 @@ class Args:
     render: bool = False
     """Draw as well."""
     format: str = "gif"
-    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with)."""
+    """gif, mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    figure: str | None = None
+    """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
+    png. A table of the results is written beside it for LaTeX."""
     theme: str = "light"
     """light or dark."""
     out: Path = Path("figures/frozen_lake")
@@ -103,7 +106,9 @@ def main(args: Args) -> int:
         if args.explain is not None:
             print(explained(args))
             return 0
-        if args.redraw:
+        if args.figure is not None:
+            records, paths = figure(args)
+        elif args.redraw:
             records, paths = redraw(args)
         elif args.render:
             with Studio() as studio:
@@ -235,6 +240,31 @@ def explained(args: Args) -> str:
     name = f"explain_{made.method}"
     saved = write_atomically(args.out / f"{name}.json", f"{json.dumps(entries, default=str)}\n".encode())
     return written([saved, film.save(args.out / f"{name}.{args.format}")])
+
+
+def figure(args: Args) -> tuple[list[Record], list[Path]]:
+    """Train, or read saved runs, and draw one figure for a paper of them all, with a table for LaTeX."""
+    from ift_gridworld.records import Record, write_atomically
+    from ift_gridworld.rendering import STILLS
+    from ift_gridworld.rendering.paper import WIDTHS, latex_table, save_figure
+
+    assert args.figure is not None
+    kind = "pdf" if args.format == "gif" else args.format
+    if args.figure not in WIDTHS:
+        raise ValueError(f"--figure is {args.figure!r}; allowed: {', '.join(WIDTHS)}")
+    if kind not in STILLS:
+        raise ValueError(f"--format is {kind!r}, which --figure has not; allowed: {', '.join(STILLS)}")
+    if args.redraw:
+        records = [Record.load(path) for path in args.redraw]
+        paths: list[Path] = []
+        check_folder(args.out)
+        args.out.mkdir(parents=True, exist_ok=True)
+    else:
+        records, paths = align(args, None)
+    together = "all" if args.method == "all" and not args.redraw else "-".join(record.method for record in records)
+    picture = save_figure(records, args.out / f"{together}_{args.figure}.{kind}", args.figure, args.theme)
+    table = write_atomically(args.out / f"{together}.tex", latex_table(records).encode())
+    return records, [*paths, picture, table]
 
 
 def redraw(args: Args) -> tuple[list[Record], list[Path]]:

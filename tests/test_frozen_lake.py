@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+from PIL import Image
 
 from ift_gridworld.estimation import TABLE
 from ift_gridworld.methods import METHODS
@@ -288,3 +289,50 @@ def test_options_of_a_gymnasium_id_are_kept_with_the_run(tmp_path):
     a, b = (written(tmp_path / name, "sft") for name in "ab")
     assert (a["optimum"], a["final"], a["metrics"]) == (b["optimum"], b["final"], b["metrics"])
     assert run(tmp_path / "again", "--redraw", tmp_path / "a" / "sft.json", "--format", "png") == 0
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+@pytest.mark.parametrize(("width", "inches"), [("column", 3.3), ("page", 6.9)])
+def test_a_figure_for_a_paper_has_the_papers_width(tmp_path, kind, width, inches):
+    """Of runs that are trained for it, and again of the saved ones, to the last byte; no text is smaller than 7 points."""
+    assert run(tmp_path, "--method", "sft,dpo", "--steps", 5, "--seeds", 2, "--figure", width, "--format", kind) == 0
+    picture = tmp_path / f"sft-dpo_{width}.{kind}"
+    if kind == "png":
+        assert Image.open(picture).width == round(600 * inches)
+    elif kind == "svg":
+        assert f'width="{72 * inches:g}pt"' in picture.read_text()
+    else:
+        assert f"/MediaBox [ 0 0 {72 * inches:g} ".encode() in picture.read_bytes()
+        assert b"/Type /Font" in picture.read_bytes() and b"/FontFile" in picture.read_bytes()  # embedded
+    saved = [tmp_path / f"{name}.json" for name in ("sft", "dpo")]
+    assert run(tmp_path / "again", "--redraw", *saved, "--figure", width, "--format", kind) == 0
+    assert (tmp_path / "again" / picture.name).read_bytes() == picture.read_bytes()
+    table = (tmp_path / "sft-dpo.tex").read_text()
+    for name, index in (("sft", -1), ("dpo", -1)):
+        success = np.mean(written(tmp_path, name)["metrics"]["success"][index])
+        assert f"{name} & ${success:.3f}$" in table
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--figure", "poster"), ["--figure is 'poster'", "column, page"]),
+        (("--figure", "page", "--format", "mp4"), ["--format is 'mp4'", "png, pdf, svg"]),
+        (("--explain", "simpo"), ["--explain is 'simpo'", "sft, ift"]),
+        (("--explain", "ift", "--format", "html"), ["--format is 'html'"]),
+        (("--method", "sft,sft"), ["'sft,sft'", "twice"]),
+        (("--method", "sft,nothing"), ["'nothing'"]),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused_in_one_line(tmp_path, capsys, arguments, named):
+    assert run(tmp_path / "out", *arguments) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1 and all(word in complaint for word in named)
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_update_explained(tmp_path, capsys):
+    assert run(tmp_path, "--explain", "ift", "--policy", "tabular", "--format", "png") == 0
+    saved = written(tmp_path, "explain_ift")
+    assert {"settings", "versions", "scenes", "before", "after", "loss", "lake"} <= set(saved)
+    assert "explain_ift.png and explain_ift.png.txt" in capsys.readouterr().out

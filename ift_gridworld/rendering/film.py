@@ -120,7 +120,7 @@ class Film:
             artist.set_animated(False)
         out = io.BytesIO()
         with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
-            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=_dateless(kind))
+            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=dateless(kind))
         for artist in self.moving:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
@@ -135,6 +135,15 @@ def style(ax: Axes, theme: Theme) -> None:
     ax.tick_params(colors=theme.muted, labelsize=8.5, length=2.5, color=theme.faint, pad=2)
 
 
-def _dateless(kind: str) -> dict[str, None]:
+def update_ticks(last: int, apart: float = 0.12) -> list[int]:
+    """0, the last update, and round numbers between that stand apart on a square-root axis."""
+    ticks = [last]
+    for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):
+        if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) > apart and value / last >= 0.012:
+            ticks.append(value)
+    return [0, *reversed(ticks)]
+
+
+def dateless(kind: str) -> dict[str, None]:
     """The same run gives the same file: no date inside."""
     return {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})

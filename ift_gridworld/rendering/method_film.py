@@ -15,7 +15,7 @@ from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
 from ift_gridworld.records import Record
 from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film, style
+from ift_gridworld.rendering.film import Film, style, update_ticks
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import Theme
 
@@ -226,7 +226,7 @@ class _Curve:
         # Snapshots lie on a square-root clock; on this axis the cursor moves evenly.
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
         ax.set_xlim(0, max(1, self.steps[-1]))
-        ax.set_xticks(_ticks(int(self.steps[-1])))
+        ax.set_xticks(update_ticks(int(self.steps[-1])))
         ax.minorticks_off()
         ax.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0)
         ax.plot(self.steps, self.mean, color=colour, lw=1.8)
@@ -247,12 +247,3 @@ class _Curve:
         step, value = self.steps[index], self.mean[index]
         self.cursor.set_xdata([step, step])
         self.dot.set_data([step], [value])
-
-
-def _ticks(last: int) -> list[int]:
-    """0, the last update, and round numbers between that stand apart on a square-root axis."""
-    ticks = [last]
-    for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):
-        if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) >= 0.12 and value / last >= 0.012:
-            ticks.append(value)
-    return [0, *reversed(ticks)]
