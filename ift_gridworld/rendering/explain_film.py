@@ -199,7 +199,7 @@ class ExplainFilm(Film):
                 self.predictions.update(true, weights)
                 values = np.array([1.0, *(1.0 if r else 1 - share * mixing for r in right)])
                 self._columns(values, 1 - values, top=1.0, labels=labels if share == 1 else [""] * len(values))
-                self.heading.set_text("share of the human's tile (blue) and of the predicted one (orange) in each state")
+                self.heading.set_text("share of the human's tile (blue), of the predicted (orange)")
 
             yield draw
 

@@ -1,0 +1,104 @@
+"""Words in pictures: large enough, inside the picture, and none over another."""
+
+from itertools import combinations
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+from test_rendering import lake_record
+
+from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.explain import EXPLAINED, explain
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.explain_film import ExplainFilm
+from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.paper import WIDTHS, _Paper, latex_table, save_figure
+from ift_gridworld.training import make_base
+from ift_gridworld.trajectories import demonstrations, preference_pairs
+
+ROWS = {"4x4": LAKES["4x4"], "6x14": random_map((6, 14), seed=3), "20x20": random_map((20, 20), seed=1)}
+LAKE = pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
+METHODS = ("sft", "ift", "dpo", "orpo", "dpo_online", "ppo", "simpo", "tdpo", "ipo", "grpo")
+
+
+def records(rows, count):
+    extra = {name: -np.random.default_rng(3).random((5, 2)) * 60 for name in ("chosen_logp", "rejected_logp")}
+    made = [lake_record(rows, method=name) for name in METHODS[:count]]
+    for record in made:
+        record.metrics.update(extra)
+    return made
+
+
+def words(figure):
+    """Every piece of text that is really drawn, with its box in pixels."""
+    drawn, draw = [], Text.draw
+
+    def record(text, renderer, *rest, **options):
+        if text.get_visible() and text.get_text().strip():
+            drawn.append(text)
+        return draw(text, renderer, *rest, **options)
+
+    canvas = FigureCanvasAgg(figure)
+    with patch.object(Text, "draw", record):
+        canvas.draw()
+    return [(text, text.get_window_extent(canvas.get_renderer())) for text in dict.fromkeys(drawn)]
+
+
+def check(figure, least):
+    box = figure.bbox
+    found = words(figure)
+    assert found
+    for text, where in found:
+        assert text.get_fontsize() >= least, text
+        assert where.x0 >= -1 and where.y0 >= -1 and where.x1 <= box.width + 1 and where.y1 <= box.height + 1, text
+    for (one, first), (other, second) in combinations(found, 2):
+        apart = min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0)
+        assert min(apart) <= 2, (one, other)  # pixels; boxes leave room for letters that are not there
+
+
+@LAKE
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("count", [1, 4])
+def test_words_in_a_papers_figure(rows, width, count):
+    check(_Paper(records(rows, count), width, "light").figure, least=7.0)
+
+
+@LAKE
+def test_words_in_a_methods_film(rows):
+    check(MethodFilm(lake_record(rows)).figure, least=8.0)
+
+
+@LAKE
+@pytest.mark.parametrize("count", [2, 5, 10])
+def test_words_side_by_side(rows, count):
+    check(ComparisonFilm(records(rows, count)).figure, least=8.0)
+
+
+@pytest.mark.parametrize("method", EXPLAINED)
+def test_words_in_every_scene_of_an_explanation(method):
+    mdp = TabularMDP.from_map(LAKES["4x4"])
+    made = explain(method, mdp, make_base("mixture", mdp), demonstrations(mdp, 1), preference_pairs(mdp, 1))
+    film = ExplainFilm(made, mdp, "4x4 · no slip · network · base: mixture · seed 0")
+    for artist in film.moving:
+        artist.set_animated(False)
+    for index in range(len(film)):
+        film.update(index)
+        check(film.figure, least=8.0)
+
+
+def test_a_latex_table_holds_means_and_intervals():
+    """One row for the base and one a method; names are safe in LaTeX."""
+    made = records(ROWS["4x4"], 5)
+    lines = latex_table(made).splitlines()
+    assert lines[5].startswith("base & ") and len([line for line in lines if line.endswith(r"\\")]) == 7
+    assert r"dpo\_online & $" + f"{made[4].metrics['success'][-1].mean():.3f}$" in lines[10]
+
+
+@pytest.mark.parametrize(("name", "width", "named"), [("x.gif", "page", "png, pdf, svg"), ("x.png", "poster", "column, page")])
+def test_what_cannot_be_drawn_is_refused(tmp_path, name, width, named):
+    with pytest.raises(ValueError, match=named):
+        save_figure(records(ROWS["4x4"], 1), tmp_path / name, width)
+    assert not list(tmp_path.iterdir())
