@@ -89,6 +89,7 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
 
 
 def written(paths: Sequence[Path]) -> str:
-    """The paths of all files written, one a line; beside a picture stands what it shows in words."""
-    words = {path: path.with_name(f"{path.name}.txt") for path in paths}
-    return "\n".join(f"wrote {path}{f' and {words[path].name}' * words[path].exists()}" for path in paths)
+    """The paths of all files written, one a line; beside each picture stands what it shows, in words."""
+    words = [path.with_name(f"{path.name}.txt") for path in paths]
+    both = [file for pair in zip(words, paths, strict=True) for file in pair if file.exists()]
+    return "\n".join(f"wrote {path}" for path in both)
