@@ -115,9 +115,11 @@ def relation_weights(
     steps = counted.sum(-1, keepdim=True)
     share = -masked_fill_zero(logp, mask) / steps.clamp(min=1)
     weights = share @ _decay_matrix(share, decay).T
+    # A common factor cancels in the scaling; taken out first, it keeps tiny squares and large exponentials in range.
     if norm == "L2":
-        weights = weights**2
-    elif norm == "softmax":  # the common factor cancels in the scaling; the maximum is taken out for safety
+        largest = weights.amax(-1, keepdim=True).detach()
+        weights = (weights / torch.where(largest > 0, largest, 1.0)) ** 2
+    elif norm == "softmax":
         weights = torch.exp(weights - weights.amax(-1, keepdim=True))
     elif norm == "log":
         weights = torch.log1p(weights)
@@ -302,7 +304,7 @@ def generalized_advantage_estimate(
     reward, value, discount = (at_least_float32(x) for x in (reward, value, discount))
     delta = reward + discount * value[..., 1:] - value[..., :-1]
     advantage = torch.empty_like(delta)
-    following = torch.zeros_like(delta[..., 0])
+    following = delta.new_zeros(delta.shape[:-1])
     for t in reversed(range(delta.shape[-1])):
         following = delta[..., t] + discount[..., t] * lam * following
         advantage[..., t] = following

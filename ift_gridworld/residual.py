@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.mdp import TabularMDP
 
 Prediction = Literal["greedy", "expected"]
@@ -128,7 +129,7 @@ class Windows:
     ) -> Float[Tensor, "N B T"]:
         """Second-pass log pi(a|s) of every step of the batch."""
         mixed = residual_embeddings(policy, self.states, self.mask, successor, mixing=mixing, live=live)
-        distinct = torch.log_softmax(policy.logits(mixed[..., 1, :]), -1)  # [N, U, A]
+        distinct = torch.log_softmax(at_least_float32(policy.logits(mixed[..., 1, :])), -1)  # [N, U, A]
         index = (self.place * distinct.shape[-1] + actions).flatten(1).expand(distinct.shape[0], -1)
         return distinct.flatten(1).gather(1, index).reshape(-1, *actions.shape[1:])
 
@@ -140,7 +141,7 @@ def predicted_distribution(
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction is {prediction!r}; allowed: {', '.join(PREDICTIONS)}")
     if prediction == "expected":
-        return torch.softmax(logits, -1)
+        return torch.softmax(at_least_float32(logits), -1)
     return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
 
 

@@ -241,6 +241,7 @@ def test_nothing_left_to_learn_gives_weights_of_one(norm):
         ([2e-18, 6e-18], "log", [2 * 4 / 7, 2 * 3 / 7]),
         ([2e-18, 6e-18], "L2", [2 * 16 / 25, 2 * 9 / 25]),
         ([2e-18, 6e-18], "softmax", [1.0, 1.0]),
+        ([2e-300, 6e-300], "L2", [2 * 16 / 25, 2 * 9 / 25]),  # whose squares no float holds
     ],
 )
 def test_relation_weights_where_losses_are_huge_or_tiny(loss, norm, expected):
@@ -308,14 +309,6 @@ def test_gradcheck_of_losses_over_steps(loss):
     if loss is SEQUENCE_LOSSES["released detached"]:  # held to its formula above; a difference quotient sees through detach
         loss = SEQUENCE_LOSSES["released L1"]
     assert torch.autograd.gradcheck(lambda x: loss(x, MASK), log_probs(*MASK.shape, grad=True))
-
-
-@SEQUENCE
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_raised_before_anything_is_computed(loss, dtype):
-    logp = log_probs(*MASK.shape).to(dtype)
-    assert loss(logp, MASK).dtype == torch.float32
-    assert torch.equal(loss(logp, MASK), loss(logp.float(), MASK))
 
 
 @SEQUENCE
@@ -502,6 +495,17 @@ def test_ppo_clips_only_what_has_gone_too_far_in_its_own_favour():
     close(gradient(loss.sum(), logp)[0], [0, 0, 1.5 * 2, -0.5 * 2, -1.1 * 2, 0])
 
 
+@pytest.mark.parametrize("clip", [1.0, 1.5])
+def test_ppo_with_a_clip_that_reaches_zero_holds_no_ratio_from_below(clip):
+    """Ratio 0.1 and 9: a bad action may become as rare as it likes, a good one gains up to 1 + clip."""
+    logp = tensor([0.1, 9.0, 0.1, 9.0]).log().requires_grad_()
+    loss = ppo_clip_loss(
+        logp, torch.zeros(4).double(), tensor([-1.0, -1.0, 1.0, 1.0]), torch.ones(4, dtype=torch.bool), clip=clip
+    )
+    close(loss, [0.1, 9.0, -0.1, -(1 + clip)])
+    close(gradient(loss.sum(), logp)[0], [0.1, 9.0, -0.1, 0.0])
+
+
 @pytest.mark.parametrize("lam", [0.0, 0.6, 1.0])
 def test_gae_is_the_decayed_sum_of_td_errors(lam):
     """A_t = sum_k (prod of gamma lambda in between) delta_{t+k}, by loops; an end in mid-segment stops the sum."""
@@ -527,29 +531,12 @@ def test_gae_extremes():
     close(generalized_advantage_estimate(reward, value, discount, lam=1.0), torch.stack(returns) - value[:-1])
 
 
+def test_gae_of_no_steps_is_empty():
+    assert generalized_advantage_estimate(torch.zeros(2, 0), torch.zeros(2, 1), torch.zeros(2, 0)).shape == (2, 0)
+
+
 def test_gae_of_a_single_step_is_its_td_error():
     close(generalized_advantage_estimate(tensor([2.0]), tensor([0.5, 3.0]), tensor([0.9])), [2.0 + 0.9 * 3.0 - 0.5])
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_gae_of_half_precision_is_raised_before_anything_is_computed(dtype):
-    """Values and gradients, at a discount that every format holds and a lambda that leaves it as it is."""
-    inputs, discount = (draw(2, 6).to(dtype), draw(2, 7, seed=1).to(dtype)), torch.full((2, 6), 0.75)
-    half, full = (
-        with_gradients(
-            lambda r, v, t=to: generalized_advantage_estimate(r, v, discount.to(t), lam=1.0), [x.to(to) for x in inputs]
-        )
-        for to in (dtype, torch.float32)
-    )
-    assert half[0].dtype == torch.float32 and torch.equal(half[0], full[0])
-    assert all(torch.equal(one, other.to(dtype)) for one, other in zip(half[1:], full[1:], strict=True))
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_gae_raises_the_discount_too(dtype):
-    inputs = draw(2, 6).to(dtype), draw(2, 7, seed=1).to(dtype), torch.full((2, 6), 0.9).to(dtype)
-    actual = generalized_advantage_estimate(*inputs)
-    assert torch.equal(actual, generalized_advantage_estimate(*(x.float() for x in inputs)))
 
 
 def test_group_relative_advantage_by_hand():
@@ -695,19 +682,12 @@ def test_gradcheck_of_ppo_value_and_advantage():
     still = tensor([0.0] * 4, grad=True)
     advantage = tensor([1.0, -2.0, 1.0, 0.5], grad=True)
     assert torch.autograd.gradcheck(lambda *x: ppo_clip_loss(*x, mask), (moved, still, advantage))
-    assert torch.autograd.gradcheck(lambda *x: value_loss(*x, mask), (moved, still, 3 * advantage))
+    target = tensor([3.0, 6.0, 3.0, 1.5], grad=True)  # near, ahead (the clipped estimate is the worse), masked, behind
+    assert torch.autograd.gradcheck(lambda *x: value_loss(*x, mask), (moved, still, target))
     inputs = draw(2, 4, grad=True), draw(2, 5, seed=1, grad=True), (draw(2, 4, seed=2).sigmoid()).requires_grad_()
     assert torch.autograd.gradcheck(generalized_advantage_estimate, inputs)
     for scale in (True, False):
         assert torch.autograd.gradcheck(lambda r, s=scale: group_relative_advantage(r, scale=s), draw(3, 4, grad=True))
-
-
-@PAIRS
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_pairs_are_raised_before_anything_is_computed(count, loss, dtype):
-    inputs = [log_probs(2, 3, seed=i).to(dtype) for i in range(count)]
-    assert loss(*inputs).dtype == torch.float32
-    assert torch.equal(loss(*inputs), loss(*(x.float() for x in inputs)))
 
 
 @PAIRS
@@ -750,15 +730,14 @@ PRECISIONS = pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, to
 EDGES = [0.0, -1e-9, -1e4]  # certain, all but certain, hopeless
 
 
-@pytest.mark.parametrize(
-    ("inputs", "loss"), [v for k, v in EVERY_LOSS.items() if k != "gae"], ids=[k for k in EVERY_LOSS if k != "gae"]
-)
+@EVERY
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_gradients_reach_half_precision_inputs(inputs, loss, dtype):
-    """That of the raised input, rounded once, to the input's own format. (Advantages have a test of their own.)"""
+def test_half_precision_is_raised_before_anything_is_computed(inputs, loss, dtype):
+    """The value is the raised input's, to the last bit; the gradient too, rounded once, to the input's own format."""
     inputs = [x.to(dtype) for x in inputs]
-    half, full = with_gradients(loss, inputs)[1:], with_gradients(loss, [x.float() for x in inputs])[1:]
-    for one, other in zip(half, full, strict=True):
+    half, full = with_gradients(loss, inputs), with_gradients(loss, [x.float() for x in inputs])
+    assert half[0].dtype == torch.float32 and torch.equal(half[0], full[0])
+    for one, other in zip(half[1:], full[1:], strict=True):
         assert one.dtype == dtype and torch.equal(one, other.to(dtype))
 
 
@@ -816,6 +795,23 @@ def test_ppo_clip_of_an_action_that_was_hopeless(advantage):
     loss = ppo_clip_loss(logp, tensor([-1e4]), tensor([advantage]), torch.ones(1, dtype=torch.bool))
     close(loss, [-1.2 * advantage])
     close(gradient(loss.sum(), logp)[0], [0.0])
+
+
+@PRECISIONS
+def test_advantages_of_large_rewards(dtype):
+    """Of 8192, which every format holds, its square none of the halves: in a group of two opposites the standard deviation is
+    sqrt 2 R; and delta = (-R - R/2 - R, R + R/2 + R) adds up, at discount * lambda = 1/4, to A_0 = delta_0 + delta_1 / 4."""
+    large = 8192.0
+    advantage = group_relative_advantage(torch.tensor([large, -large], dtype=dtype))
+    close(advantage, np.array([large, -large]) / (2**0.5 * large + 1e-4), rtol=1e-6)
+    reward, value = torch.tensor([-large, large], dtype=dtype), torch.tensor([large, -large, large], dtype=dtype)
+    result = with_gradients(
+        lambda r, v: generalized_advantage_estimate(r, v, torch.full_like(r, 0.5), lam=0.5), (reward, value)
+    )
+    close(result[0], [-2.5 * large * 3 / 4, 2.5 * large])
+    # A_0 + A_1 = delta_0 + 5/4 delta_1, delta_t = r_t + v_(t+1) / 2 - v_t
+    close(result[1], [1.0, 1.25])
+    close(result[2], [-1.0, 0.5 - 1.25, 0.625])
 
 
 @PAIRS
@@ -905,7 +901,7 @@ def test_the_gpu_says_the_same(inputs, loss):
         (simpo_loss, 2, {"beta": 2.0, "gamma": 1.6}),
         (tdpo_loss, 4, {"beta": 0.1, "alpha": 0.5, "version": 2}),
         (lambda *x, **k: ppo_clip_loss(*x, torch.ones(3, dtype=torch.bool), **k), 3, {"clip": 0.2}),
-        (lambda *x, **k: value_loss(*x, torch.ones(3, dtype=torch.bool), **k), 3, {"clip": 0.2}),
+        (lambda x, **k: value_loss(x, x - 1, x.detach() + 3, torch.ones(3, dtype=torch.bool), **k), 1, {"clip": 0.2}),
         (lambda r, v, g, **k: generalized_advantage_estimate(r, torch.cat([v, v[:1]]), g, **k), 3, {"lam": 0.95}),
         (group_relative_advantage, 1, {"scale": True, "epsilon": 1e-4}),
         (kl_estimate, 2, {"kind": "k3"}),

@@ -318,3 +318,18 @@ def test_windows_equal_the_plain_path(kind, prediction):
         follows = t > 0 and bool(mask[0, b, t] & mask[0, b, t - 1])
         distinct.add((int(walk.states[0, b, t - 1]) if follows else None, int(walk.states[0, b, t])))
     assert windows.states.shape == (1, len(distinct), 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_raised_on_both_paths(dtype):
+    """Log-probs by windows and step by step, and predicted distributions, are float32's of the same logits."""
+    logits = torch.randn(1, 5, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    assert torch.equal(predicted_distribution(logits, "expected"), torch.softmax(logits.float(), -1))
+    states, actions = torch.tensor([[[0, 1, 2, 3, 7]]]), torch.tensor([[[2, 2, 2, 1, 1]]])
+    policy = random_policy(TWO_PATHS).to(dtype)
+    successor = lake_successor(TWO_PATHS, policy.embed)
+    windows = Windows.of(states, every(1, 1, 5))
+    logp = windows.log_probs(policy, actions, successor, mixing=0.3)
+    mixed = residual_embeddings(policy, states, every(1, 1, 5), successor, mixing=0.3)
+    assert logp.dtype == torch.float32
+    assert torch.equal(logp, action_log_probs(policy.logits(mixed), actions))
