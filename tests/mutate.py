@@ -58,6 +58,7 @@ SAME_SHAPE = "only the shape is looked at, and both slices have the same"
 FIRST = "nothing arrives at the first step, whose entry torch.where never takes"
 RAISED = "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly"
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
+FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
 MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
 _WEIGHTS = "masked_fill_zero(loss @ _decay_matrix(loss, decay).T, mask)"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
@@ -84,8 +85,16 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("losses", "relation_weights", "steps.clamp(min=1) → steps.clamp(min=2)"): (
         "concerns rows that count one step, whose weight is scaled to 1 whatever it was"
     ),
-    ("losses", "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True)"): (
-        "a common factor of a row cancels in the scaling, and so does its gradient"
+    ("losses", "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True)"): FACTOR,
+    ("losses", "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True) (no. 2)"): FACTOR,
+    ("losses", "relation_weights", "weights.amax(-1, keepdim=True).detach() → weights.amax(-1, keepdim=True)"): FACTOR,
+    (
+        "losses",
+        "relation_weights",
+        "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest.detach(), 1.0)",
+    ): ("it is detached already"),
+    ("losses", "relation_weights", "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest, 2.0)"): (
+        "where the largest weight is 0 all are"
     ),
     ("losses", "relation_weights", "torch.where(nothing, 1.0, total) → torch.where(nothing, 2.0, total)"): NOT_TAKEN,
     ("losses", "tdpo_loss", "at_least_float32(chosen_kl) → at_least_float32(chosen_kl.detach()) (no. 2)"): (

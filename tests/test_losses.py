@@ -241,7 +241,9 @@ def test_nothing_left_to_learn_gives_weights_of_one(norm):
         ([2e-18, 6e-18], "log", [2 * 4 / 7, 2 * 3 / 7]),
         ([2e-18, 6e-18], "L2", [2 * 16 / 25, 2 * 9 / 25]),
         ([2e-18, 6e-18], "softmax", [1.0, 1.0]),
-        ([2e-300, 6e-300], "L2", [2 * 16 / 25, 2 * 9 / 25]),  # whose squares no float holds
+        # Their squares are numbers that no float holds, and so is the square of the last ones' ratio.
+        ([2e-300, 6e-300], "L2", [2 * 16 / 25, 2 * 9 / 25]),
+        ([2e200, 2e-200], "L2", [2.0, 0.0]),
     ],
 )
 def test_relation_weights_where_losses_are_huge_or_tiny(loss, norm, expected):
