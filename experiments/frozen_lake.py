@@ -100,7 +100,8 @@ def main(args: Args) -> int:
     from ift_gridworld.rendering.studio import Studio
 
     try:
-        check_format(args.format)
+        if args.figure is None:  # which has formats of its own
+            check_format(args.format)
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
         if args.explain is not None:
