@@ -198,7 +198,7 @@ class ExplainFilm(Film):
                 self._shown_way()
                 self.predictions.update(true, weights)
                 values = np.array([1.0, *(1.0 if r else 1 - share * mixing for r in right)])
-                self._columns(values, 1 - values, top=1.0, labels=labels if share == 1 else [""] * len(values))
+                self._columns(values, 1 - values, top=1.15, labels=labels if share == 1 else [""] * len(values))
                 self.heading.set_text("share of the human's tile (blue), of the predicted (orange)")
 
             yield draw
