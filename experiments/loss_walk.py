@@ -393,7 +393,8 @@ LESSONS: dict[str, Lesson] = {
         "IFT · the paper's algorithm 1",
         "L = Σ_t u_t l_t",
         "dL/dl_k = u_k + Σ_{t≤k} γ^{k-t} l_t",
-        "Quadratic in the losses and not scaled: the push fades as the answer is learnt, and is much larger before.",
+        "Quadratic in the losses and not scaled: the push fades as the answer is learnt. Read backwards L is the same: neither "
+        "end is favoured, for gradient flows through the weights.",
         ift("algorithm1"),
         ift_by_hand("algorithm1"),
     ),
@@ -401,7 +402,7 @@ LESSONS: dict[str, Lesson] = {
         "IFT · the paper's equation 21",
         "L = Σ_n Σ_{i≥n} γ^{i-n} l_i",
         "dL/dl_k = Σ_{n≤k} γ^{k-n}",
-        "A step is weighted by its position, late ones most: the opposite of the other forms.",
+        "A step is weighted by its position, late ones most: the opposite of the released form with constant weights.",
         ift("equation21"),
         ift_by_hand("equation21"),
     ),
@@ -509,11 +510,12 @@ def make_scene(args: Args) -> Scene:
 
     if args.loss != "all" and args.loss not in LESSONS:
         raise ValueError(f"--loss is {args.loss!r}; allowed: {', '.join(LESSONS)}, all")
-    for name in ("mixing", "decay"):
-        if not 0 <= getattr(args, name) <= 1:
-            raise ValueError(f"--{name} is {getattr(args, name)}; allowed: a number in [0, 1]")
-    if args.decay == 0:
-        raise ValueError("--decay is 0.0, where the released form is SFT by a special case; allowed: a number in (0, 1]")
+    if not 0 <= args.mixing <= 1:
+        raise ValueError(f"--mixing is {args.mixing}; allowed: a number in [0, 1]")
+    if not 0 < args.decay <= 1:  # at 0 the released form is SFT, by a special case
+        raise ValueError(f"--decay is {args.decay}; allowed: a number in (0, 1]")
+    if not 0 <= args.seed < 2**31:
+        raise ValueError(f"--seed is {args.seed}; allowed: 0 to {2**31 - 1}")
     if args.updates < 0:
         raise ValueError(f"--updates is {args.updates}; allowed: 0 or more")
     mdp = TabularMDP.from_env(make_env(args.map, is_slippery=args.slippery))

@@ -63,8 +63,9 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
     table = Table(
         title="Preference estimation, Table 1 of arXiv 2405.11870 with numbers",
         title_justify="left",
-        caption="means over steps n. T: the probability that the model gives the human's answer up to step n. T̂: what the "
-        "method takes it for. bias: T̂ - T. gap: total variation between what the model would do where the method takes it to "
+        caption="means over steps n. T: the probability that the model gives the human's answer up to step n (methods that "
+        "learn from pairs: the preferred answer, others: the demonstration). T̂: what the method takes it for; SFT's and PPO's "
+        "is of one step. bias: T̂ - T. gap: total variation between what the model would do where the method takes it to "
         "stand, and where it does.",
         caption_justify="left",
     )

@@ -14,10 +14,12 @@ states, T_θ(s'|s) = Σ_a P(s'|s, a) π_θ(a|s).
 What of the paper's statements holds, and what does not; tests/test_estimation.py has a proof or a counter-example for each:
 
 - eq. 11, T_θ(π*(s), s) <= T_θ(π_θ(s), s), holds: π_θ(s) is the model's most likely action.
-- eq. 12, T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0), does not follow from it. It holds for n = 1, and for every n if s^θ_n is the model's
-  most likely answer; but a chain of greedy choices need not be that one, and the human's may be likelier.
+- eq. 12, T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0), does not follow from it. Where every action leads to a state of its own it holds for
+  n = 1, and for any n if s^θ_n is the model's most likely prefix of n states; but a chain of greedy choices need not be that
+  one, and the human's may be likelier.
 - "SFT sets T_θ(s*_{n-1}, ρ0) = 1" is true of one step's term, -log T_θ(s*_n | s*_{n-1}). The sum of the terms is exactly
-  -log T_θ(s*_N, ρ0), without bias; and so eq. 19 is exact for λ = 0, and mixing takes it away from the truth.
+  -log T_θ(s*_N, ρ0), without bias; and so eq. 19 is exact for λ = 0, and mixing takes it away from the truth. (Without slip,
+  and where one action leads from state to state, that sum is N times `losses.sft_loss`, which knows actions, not states.)
 - eq. 18, P̂_θ = (1-λ) P_θ^sft + λ P_θ^truly, holds where the model decides as it would at both states, and for a policy that is
   linear in its state. Through a softmax it does not: a table's mixed logits give π(.|s*)^{1-λ} π(.|s^θ)^λ, normalised, a
   geometric mean. Nor is the state mixed in, one step ahead of the human's, the one that the model itself would have reached.
@@ -74,7 +76,7 @@ class Estimation:
     Attributes:
         preference: what the model would do in the supposed states, P̂_θ; NaN where none is supposed (a stale answer that is
             already over).
-        own_preference: what it would do where it really stands at that step of its own walk, P_θ.
+        own_preference: what it would do where it really stands at that step of its own walk, P_θ; NaN where every walk is over.
         estimate: T̂_θ(s*_{t+1}, ρ0).
         truth: T_θ(s*_{t+1}, ρ0).
         mask: which steps the human's answers have.
@@ -200,9 +202,10 @@ def _leads(mdp: TabularMDP, states: Int[np.ndarray, "B T"], following: Int[np.nd
 
 
 def _distribution(mdp: TabularMDP, table: Float[np.ndarray, "N S A"], steps: int, start: int) -> Float[np.ndarray, "N T S"]:
-    """Where the model stands at each step of its own walk from a tile, given that the walk has not ended."""
+    """Where the model stands at each step of its own walk from a tile, given that the walk has not ended; NaN if all have."""
     walk = walk_distribution(mdp, table, steps, np.eye(mdp.num_states)[start])
-    return walk / np.maximum(walk.sum(-1, keepdims=True), np.finfo(float).tiny)
+    going = walk.sum(-1, keepdims=True)
+    return np.divide(walk, going, out=np.full(walk.shape, np.nan), where=going > 0)
 
 
 def _own_walk(

@@ -31,7 +31,8 @@ class Scene:
     """One thought of the explanation.
 
     Attributes:
-        kind: what is to be drawn: "walk", "predict", "mix", "bars", "flow", "pair", "advantage", "clip" or "step".
+        kind: what is to be drawn: "walk", "predict", "mix", "bars", "weights", "flow", "pair", "pushes", "advantage", "clip" or
+            "step".
         title, caption: for the reader; the caption holds the update's own numbers.
         equation: in TeX, or empty.
         data: numbers by name, as lists.

@@ -41,13 +41,19 @@ def log1mexp(x: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 def entropy(logits: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch"]:
     """H(pi(.|s)) in nats."""
     logp = torch.log_softmax(at_least_float32(logits), -1)
-    return -(logp.exp() * logp).sum(-1)
+    return -_weighted(logp, logp).sum(-1)
 
 
 def kl_divergence(p_logits: Float[Tensor, "*batch A"], q_logits: Float[Tensor, "*#batch A"]) -> Float[Tensor, "*batch"]:
     """KL(p || q) of two categorical distributions given by logits, in nats."""
     p, q = (torch.log_softmax(at_least_float32(x), -1) for x in (p_logits, q_logits))
-    return (p.exp() * (p - q)).sum(-1)
+    return _weighted(p, p - q).sum(-1)
+
+
+def _weighted(logp: Float[Tensor, "*batch A"], x: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
+    """p x, and 0 where p is 0 (an action that is ruled out), whatever x is."""
+    possible = logp > -torch.inf
+    return torch.where(possible, logp.exp() * torch.where(possible, x, 0.0), 0.0)
 
 
 def masked_fill_zero(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch T"]:

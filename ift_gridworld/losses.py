@@ -52,16 +52,18 @@ def ift_loss(
     norm: Norm = "L1",
     detach_weights: bool = False,
 ) -> Float[Tensor, "*batch"]:
-    """Intuitive Fine-Tuning's relation propagation: an early step answers for what follows it.
+    """Intuitive Fine-Tuning's relation propagation: steps of one answer are weighed by each other's losses.
 
     `logp` is to come from the second pass, over the residual connection's mixed states (`residual.py`); with λ = 0 and
     propagation "none" the loss is SFT's to the last bit. With l_t = -log π(a*_t | s_t), over counted steps:
 
-    - "released" (the authors' code): L = (1/N) Σ_t w_t l_t with `relation_weights` w, Σ w = N. Early steps weigh most. If
-      gradient flows through w (as the authors intend), with u_t = Σ_{i≥t} γ^{i-t} l_i, U = Σ u, L1 and γ > 0:
-      ∂L/∂l_k = (u_k + Σ_{t≤k} γ^{k-t}(l_t - L)) / U, NEGATIVE for a late step that is learnt better than the early ones:
-      such a step is un-learnt.
-    - "algorithm1" (the paper's listing): L = Σ_t w_t l_t with w_t = Σ_{i≥t} γ^{i-t} l_i. Quadratic in l, not scaled.
+    - "released" (the authors' code): L = (1/N) Σ_t w_t l_t with `relation_weights` w, Σ w = N. A step answers for what
+      follows it: where the loss is spread evenly, early steps weigh most. If gradient flows through w (as the authors
+      intend), with u_t = Σ_{i≥t} γ^{i-t} l_i, U = Σ u, L1 and γ > 0:
+      ∂L/∂l_k = (u_k + Σ_{t≤k} γ^{k-t}(l_t - L)) / U. It turns NEGATIVE for a late step that is learnt much better than the
+      early ones: such a step is un-learnt.
+    - "algorithm1" (the paper's listing): L = Σ_t w_t l_t with w_t = Σ_{i≥t} γ^{i-t} l_i. Quadratic in l, not scaled. Constant
+      weights favour early steps; with gradient through them L is the same read backwards, and favours neither end.
     - "equation21" (eq. 21, 36): L = Σ_n Σ_{i≥n} γ^{i-n} l_i, summed, not averaged. LATE steps weigh most: with γ = 1 the
       i-th counted step (from 0) counts i + 1 times.
     - "none": `sft_loss`.
@@ -77,14 +79,14 @@ def ift_loss(
     _same_steps(logp=logp, mask=mask)
     _one_of("propagation", propagation, PROPAGATIONS)
     logp = at_least_float32(logp)
+    _one_of("norm", norm, NORMS)
+    _in_unit_interval("decay", decay)
     if propagation == "none":
         return sft_loss(logp, mask)
     loss = -masked_fill_zero(logp, mask)
     if propagation == "equation21":
-        _in_unit_interval("decay", decay)
         return ((mask.to(loss.dtype) @ _decay_matrix(loss, decay)) * loss).sum(-1)
     if propagation == "algorithm1":
-        _in_unit_interval("decay", decay)
         weights = masked_fill_zero(loss @ _decay_matrix(loss, decay).T, mask)
         return ((weights.detach() if detach_weights else weights) * loss).sum(-1)
     weights = relation_weights(logp, mask, decay, norm)
@@ -131,13 +133,13 @@ def relation_weights(
 
 def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:
     """D[t, i] = γ^{i-t} for i ≥ t, else 0: propagation as one matrix product instead of a loop over steps."""
-    return _cached_decay_matrix(like.shape[-1], decay, like.dtype, like.device)
+    return _cached_decay_matrix(like.shape[-1], float(decay), like.dtype, like.device)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # of T² numbers each
 def _cached_decay_matrix(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # a matrix first needed in inference must serve training later
-        step = torch.arange(steps, device=device)
+        step = torch.arange(steps, dtype=dtype, device=device)
         distance = step[None, :] - step[:, None]
         powers = torch.pow(torch.tensor(decay, dtype=dtype, device=device), distance.clamp(min=0))
         return torch.where(distance >= 0, powers, 0.0)
@@ -168,6 +170,7 @@ def dpo_loss(
         reference_free: take the reference to be indifferent (its log-ratio 0).
     """
     _positive("beta", beta)
+    _finite("beta", beta)
     if not 0 <= label_smoothing < 0.5:
         raise ValueError(f"label_smoothing is {label_smoothing}; allowed: [0, 0.5)")
     margin = beta * _log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free)
@@ -189,6 +192,7 @@ def ipo_loss(
     length.
     """
     _positive("beta", beta)
+    _finite("beta", beta)
     return (_log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
 
 
@@ -216,6 +220,7 @@ def orpo_loss(
         beta: weight of the odds term, > 0.
     """
     _positive("beta", beta)
+    _finite("beta", beta)
     _same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     chosen_mean, rejected_mean = at_least_float32(chosen_mean), at_least_float32(rejected_mean)
     log_odds = (chosen_mean - rejected_mean) - (log1mexp(chosen_mean) - log1mexp(rejected_mean))
@@ -233,6 +238,8 @@ def simpo_loss(
         gamma: margin to reach, after scaling (the paper's γ/β is 0.8).
     """
     _positive("beta", beta)
+    _finite("beta", beta)
+    _finite("gamma", gamma)
     _same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     return -F.logsigmoid(beta * (at_least_float32(chosen_mean) - at_least_float32(rejected_mean)) - gamma)
 
@@ -259,8 +266,10 @@ def tdpo_loss(
         version: 1 or 2.
     """
     _positive("beta", beta)
+    _finite("beta", beta)
     if version not in (1, 2):
         raise ValueError(f"version is {version}; allowed: 1, 2")
+    _finite("alpha", alpha)
     _same_shape(chosen_margin=chosen_margin, rejected_margin=rejected_margin, chosen_kl=chosen_kl, rejected_kl=rejected_kl)
     margin = at_least_float32(chosen_margin) - at_least_float32(rejected_margin)
     if version == 1:
@@ -436,6 +445,11 @@ def _shapes(values: dict[str, Tensor]) -> str:
 def _positive(name: str, value: float) -> None:
     if not value > 0:
         raise ValueError(f"{name} is {value}; allowed: > 0")
+
+
+def _finite(name: str, value: float) -> None:
+    if not abs(value) < math.inf:
+        raise ValueError(f"{name} is {value}; allowed: a finite number")
 
 
 def _in_unit_interval(name: str, value: float) -> None:

@@ -118,13 +118,14 @@ def check_loss(
 ) -> Report:
     """Run a loss on our cases and report which it fails.
 
-    An option of a case that `function` has no parameter for is left out where it has our default value; else the case is
-    skipped, and the report says so.
+    Options are passed by name, our defaults included. One that `function` has no parameter for is left out where a case has our
+    default of it; else the case is skipped, and the report says so. Of advantages no gradient is asked: they are data.
 
     Args:
         function: takes the tensors of the loss of that name in `ift_gridworld.losses`, in order, and its options by name.
         name: which loss: a name in `LOSSES`.
-        reduction: "mean" if it returns the mean over sequences, pairs or steps, "none" if it returns each.
+        reduction: "mean" if it returns the mean over sequences, pairs or (ppo_clip, value) all steps, those that do not count
+            as zeros; "none" if it returns each.
         dtype: of the tensors it is given, float64 or float32.
         tolerance: relative and absolute (default: 1e-6 in float64, 1e-4 in float32).
         gradients: whether to compare gradients too.
@@ -136,8 +137,11 @@ def check_loss(
         raise ValueError(f"reduction is {reduction!r}; allowed: none, mean")
     if dtype not in (torch.float64, torch.float32):
         raise ValueError(f"dtype is {dtype}; allowed: torch.float64, torch.float32")
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise ValueError(f"tolerance is {tolerance}; allowed: a number >= 0")
     close = tolerance if tolerance is not None else 1e-6 if dtype == torch.float64 else 1e-4
-    return Report(name, [_run(function, case, name, reduction, dtype, close, gradients) for case in cases(name)])
+    with torch.inference_mode(False), torch.enable_grad():  # also where the caller has switched gradients off
+        return Report(name, [_run(function, case, name, reduction, dtype, close, gradients) for case in cases(name)])
 
 
 def _run(
@@ -156,8 +160,9 @@ def _run(
     wanted = {n: inputs[n].requires_grad_() for n in case.gradients if gradients}
     try:
         value = function(*inputs.values(), **options)
-        if not isinstance(value, Tensor):
-            return Result(case.title, "failed", f"returned {type(value).__name__}, not a tensor")
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            what = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else type(value).__name__
+            return Result(case.title, "failed", f"returned {what}; expected: a tensor of floating-point numbers")
         found = dict.fromkeys(wanted)
         if wanted and value.requires_grad:
             found = dict(zip(wanted, torch.autograd.grad(value.mean(), list(wanted.values()), allow_unused=True), strict=True))
@@ -166,6 +171,8 @@ def _run(
     expected = case.value if reduction == "none" else case.value.mean()
     # A case that knows the mean alone asks for the mean alone.
     actual = value.mean() if case.value.ndim == 0 else value
+    if actual.ndim == 0 < expected.ndim:
+        return Result(case.title, "failed", f'returned one number, expected {expected.numel()}: is reduction="mean" meant?')
     reason = _difference("value", actual.detach(), expected, tolerance, case.is_finite)
     for n in wanted:
         got = found[n]
@@ -175,17 +182,31 @@ def _run(
 
 
 def _options(function: Callable[..., Any], case: Case, name: str) -> tuple[Options, list[str]]:
-    """The options to pass, and those that cannot be passed though the case needs them."""
+    """The options to pass, our defaults included so that the function's own do not matter, and those that it needs and does
+    not take."""
+    ours = {n: p.default for n, p in inspect.signature(LOSSES[name]).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    options = {**{n: default for n, default in ours.items() if default is not inspect.Parameter.empty}, **case.options}
+    taken = _taken(function)
+    if taken is None:
+        return case.options, []
+    missing = [option for option, value in case.options.items() if option not in taken and value != ours.get(option)]
+    return {option: value for option, value in options.items() if option in taken}, missing
+
+
+def _taken(function: Callable[..., Any]) -> set[str] | None:
+    """Names of the parameters; None where any is taken, or nobody can tell."""
+    if isinstance(function, torch.nn.Module) and not isinstance(function, torch.jit.ScriptModule):
+        function = function.forward
+    schema = getattr(function, "schema", None)  # of a scripted function
+    if schema is not None:
+        return {argument.name for argument in schema.arguments}
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):  # builtins have none to look at
-        return case.options, []
+        return None
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
-        return case.options, []
-    ours = inspect.signature(LOSSES[name]).parameters
-    unknown = [option for option in case.options if option not in parameters]
-    missing = [option for option in unknown if case.options[option] != ours[option].default]
-    return {option: value for option, value in case.options.items() if option in parameters}, missing
+        return None
+    return set(parameters)
 
 
 def _difference(what: str, actual: Tensor, expected: Tensor, tolerance: float, is_finite: bool) -> str:
@@ -445,8 +466,8 @@ def _gae() -> Iterator[Case]:
     inputs = {"reward": _random(2, 6, seed=0), "value": _random(2, 7, seed=1), "discount": torch.full((2, 6), 0.9).double()}
     ended = {**inputs, "discount": inputs["discount"] * torch.tensor([[1, 1, 0, 1, 1, 1], [1, 0, 1, 1, 1, 0]])}
     for lam in (0.0, 0.95, 1.0):
-        yield _made("gae", "one episode that goes on", inputs, 2, {"lam": lam})
-        yield _made("gae", "episodes that end within the segment", ended, 2, {"lam": lam})
+        yield _made("gae", "one episode that goes on", inputs, 0, {"lam": lam})
+        yield _made("gae", "episodes that end within the segment", ended, 0, {"lam": lam})
 
 
 def _group_advantage() -> Iterator[Case]:

@@ -184,6 +184,19 @@ def test_per_step_averages_over_the_answers_that_have_the_step():
     assert np.isnan(none["gap"][:, 1:]).all() and not np.isnan(none["estimate"]).any()
 
 
+def test_nothing_is_said_of_a_walk_that_is_surely_over():
+    """A policy that falls into the hole at once: from its second step on it prefers nothing, and PPO has no data."""
+    mdp = TabularMDP.from_map(("SFG", "HFF"))
+    policy = TabularPolicy(6, 4).double()
+    with torch.no_grad():
+        policy.theta[:, :, 1] = 800.0
+    answer_ = demonstrations(mdp, 1)
+    made = estimate("ppo", mdp, policy, answer_)
+    assert np.isnan(made.own_preference[:, :, 1:]).all() and np.isnan(made.estimate[:, :, 1:]).all()
+    assert not np.isnan(made.own_preference[:, :, 0]).any() and not np.isnan(made.truth).any()
+    assert np.isnan(estimate("sft", mdp, policy, answer_).per_step()["gap"][:, 1:]).all()
+
+
 def test_every_method_stands_in_the_table():
     assert {kind.supposes for kind in METHODS.values()} == set(TABLE) - {"truth"}
     assert all(METHODS[name].supposes == name for name in ("sft", "ppo", "dpo", "dpo_online", "ift"))
@@ -238,9 +251,9 @@ def test_equation_11_holds():
 
 
 def test_equation_12_does_not_follow():
-    """T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0): true of the first step, true of the model's likeliest answer, false of a chain of greedy
-    choices. The model goes to 1 with 0.6, where it is of two minds (0.5), and to 2 with 0.4, where it is sure (0.95). Greedy:
-    0.6 x 0.5 = 0.30. The human's: 0.4 x 0.95 = 0.38."""
+    """T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0): true of the first step, true of the model's likeliest prefix of n states, false of a
+    chain of greedy choices. The model goes to 1 with 0.6, where it is of two minds (0.5), and to 2 with 0.4, where it is sure
+    (0.95). Greedy: 0.6 x 0.5 = 0.30. The human's: 0.4 x 0.95 = 0.38."""
     mdp, policy = fork(0.6, 0.5, 0.95)
     greedy, human = probability(mdp, policy, (0, 0)), probability(mdp, policy, (1, 0))
     close(greedy, [0.6, 0.30])

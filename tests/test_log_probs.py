@@ -157,3 +157,16 @@ def test_what_does_not_count_touches_neither_value_nor_gradient(function, junk):
 def test_a_mask_is_boolean(function):
     with pytest.raises(ValueError, match="torch.float32"):
         function(torch.ones(3), torch.ones(3))
+
+
+def test_actions_that_are_ruled_out_are_no_hindrance():
+    """Logits of -inf, as masked actions have: 0 log 0 is 0 in value and in gradient, the rest is as without them."""
+    p, q = draw(3, 4), draw(3, 4, seed=1)
+    ruled_out = torch.full((3, 2), -torch.inf, dtype=torch.float64)
+    for function in (entropy, lambda p: kl_divergence(p, torch.cat([q, ruled_out], -1) if p.shape[-1] == 6 else q)):
+        plain, masked = p.clone().requires_grad_(), torch.cat([p, ruled_out], -1).requires_grad_()
+        values = function(plain), function(masked)
+        np.testing.assert_allclose(values[1].detach(), values[0].detach(), rtol=1e-13)
+        (one,), (other,) = (torch.autograd.grad(v.sum(), x) for v, x in zip(values, (plain, masked), strict=True))
+        np.testing.assert_allclose(other[:, :4], one, rtol=1e-12, atol=1e-15)
+        assert not other[:, 4:].any()

@@ -943,6 +943,11 @@ TWO, THREE = torch.zeros(2), torch.zeros(3)
         *((lambda f=f: f(TWO, TWO, beta=float("nan")), ["beta", "nan"]) for f in (orpo_loss, simpo_loss)),
         *((lambda f=f: f(TWO, THREE, TWO, TWO), ["(2,)", "(3,)"]) for f in (dpo_loss, ipo_loss, tdpo_loss)),
         *((lambda f=f: f(TWO, THREE), ["(2,)", "(3,)"]) for f in (orpo_loss, simpo_loss, bradley_terry_loss)),
+        (lambda: dpo_loss(TWO, TWO, TWO, TWO, beta=float("inf")), ["beta", "inf"]),
+        (lambda: simpo_loss(TWO, TWO, gamma=float("nan")), ["gamma", "nan"]),
+        (lambda: tdpo_loss(TWO, TWO, TWO, TWO, alpha=float("nan")), ["alpha", "nan"]),
+        (lambda: ift_loss(ROW, COUNTED, propagation="none", decay=7), ["decay", "7"]),
+        (lambda: ift_loss(ROW, COUNTED, propagation="equation21", norm="foo"), ["'foo'", *losses.NORMS]),
         # [B] beside [B, 1] broadcasts to B² pairs, silently, elsewhere.
         *((lambda f=f: f(TWO, TWO[:, None], TWO, TWO), ["(2,)", "(2, 1)"]) for f in (dpo_loss, ipo_loss, tdpo_loss)),
         *(

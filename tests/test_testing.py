@@ -35,7 +35,7 @@ def test_a_flipped_sign_fails_every_case_that_is_not_zero(name):
     assert spared <= zero
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name != "group_advantage"])  # no gradient is asked for there
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("gae", "group_advantage")])
 def test_a_detached_loss_fails_though_its_values_are_right(name):
     def detached(*x, **o):
         return LOSSES[name](*(y.detach() for y in x), **o)
@@ -170,6 +170,8 @@ def test_what_is_returned_need_not_even_be_a_loss():
     for strange, reason in (
         (lambda logp, mask: 1.0, "returned float"),
         (lambda logp, mask: logp, "has shape (4, 6), expected (4,)"),
+        (lambda logp, mask: torch.zeros(4, dtype=torch.long), "returned a tensor of torch.int64"),
+        (lambda logp, mask: logp.mean(), 'is reduction="mean" meant?'),
         (lambda logp, mask: logp[:, 100], "raised IndexError"),
         (lambda logp: logp, "raised TypeError"),
     ):
@@ -178,7 +180,7 @@ def test_what_is_returned_need_not_even_be_a_loss():
 
 def test_options_that_a_function_does_not_take():
     """Left out at our default, else the case is skipped; with nothing passed the report does not pass either."""
-    report = check_loss(lambda c, r, rc, rr: losses.dpo_loss(c, r, rc, rr), "dpo")
+    report = check_loss(lambda c, r, rc, rr: losses.dpo_loss(c, r, rc, rr, beta=0.1), "dpo")
     skipped = [result for result in report.results if result.outcome == "skipped"]
     assert report.passed and {"takes no beta", "takes no beta, reference_free"} <= {result.reason for result in skipped}
     assert "skipped" in str(report)
@@ -186,6 +188,29 @@ def test_options_that_a_function_does_not_take():
     assert len(skipped) == sum(o.get("beta", 0.1) != 0.1 or bool(o.get("reference_free")) for o in taken)
     assert not testing.Report("dpo", skipped).passed
     assert check_loss(lambda *inputs, **options: losses.dpo_loss(*inputs, **options), "dpo").passed
+
+
+def test_a_functions_own_defaults_do_not_matter():
+    """Our defaults are passed: one that must be given, or that differs, is no mistake of the formula."""
+    assert check_loss(lambda c, r, rc, rr, beta: losses.dpo_loss(c, r, rc, rr, beta=beta), "dpo").passed
+    assert check_loss(lambda c, r, rc, rr, beta=0.3: losses.dpo_loss(c, r, rc, rr, beta=beta), "dpo").passed
+
+
+def test_modules_are_looked_into():
+    class Loss(torch.nn.Module):
+        def forward(self, chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
+            return losses.dpo_loss(chosen, rejected, reference_chosen, reference_rejected, beta=beta)
+
+    report = check_loss(Loss(), "dpo")
+    assert report.passed and "takes no reference_free" in str(report)
+
+
+def test_gradients_are_compared_where_the_caller_has_switched_them_off():
+    with torch.no_grad():
+        assert check_loss(losses.dpo_loss, "dpo").passed
+        assert not check_loss(lambda *x, **o: losses.dpo_loss(*x, **o).detach(), "dpo").passed
+    with torch.inference_mode():
+        assert check_loss(losses.ift_loss, "ift").passed
 
 
 def test_the_callers_tensors_are_its_own():
@@ -206,6 +231,7 @@ def test_the_callers_tensors_are_its_own():
         (lambda: check_loss(losses.sft_loss, "sfft"), ["'sfft'", *LOSSES]),
         (lambda: check_loss(losses.sft_loss, "sft", reduction="sum"), ["'sum'", "none, mean"]),
         (lambda: check_loss(losses.sft_loss, "sft", dtype=torch.float16), ["torch.float16", "torch.float64"]),
+        *((lambda t=t: check_loss(losses.sft_loss, "sft", tolerance=t), [f"tolerance is {t}"]) for t in (float("nan"), -1.0)),
     ],
 )
 def test_bad_values_are_refused_in_one_line(attempt, named):
