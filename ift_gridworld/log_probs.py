@@ -52,8 +52,7 @@ def kl_divergence(p_logits: Float[Tensor, "*batch A"], q_logits: Float[Tensor, "
 
 def _weighted(logp: Float[Tensor, "*batch A"], x: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
     """p x, and 0 where p is 0 (an action that is ruled out), whatever x is."""
-    possible = logp > -torch.inf
-    return torch.where(possible, logp.exp() * torch.where(possible, x, 0.0), 0.0)
+    return logp.exp() * torch.where(logp > -torch.inf, x, 0.0)
 
 
 def masked_fill_zero(x: Float[Tensor, "*#batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch T"]:

@@ -75,8 +75,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "log1mexp", "torch.where(near, x, -1.0) → torch.where(near, x, -2.0)"): NOT_TAKEN,
     ("log_probs", "log1mexp", "torch.where(near, -1.0, x) → torch.where(near, 1.0, x)"): NOT_TAKEN,
     ("log_probs", "log1mexp", "torch.where(near, -1.0, x) → torch.where(near, -2.0, x)"): NOT_TAKEN,
-    ("log_probs", "entropy", "logp.exp() * logp → logp.exp() * logp.detach()"): SCORE,
-    ("log_probs", "kl_divergence", "p.exp() * (p - q) → p.exp() * (p.detach() - q)"): SCORE,
+    ("log_probs", "entropy", "_weighted(logp, logp) → _weighted(logp, logp.detach())"): SCORE,
+    ("log_probs", "kl_divergence", "_weighted(p, p - q) → _weighted(p, p.detach() - q)"): SCORE,
+    ("log_probs", "_weighted", "torch.where(logp > -torch.inf, x, 0.0) → torch.where(logp > -torch.inf, x, 1.0)"): (
+        "what is taken there is multiplied by a probability of 0"
+    ),
     ("losses", "ift_loss", f"{_WEIGHTS} → at_least_float32(loss @ _decay_matrix(loss, decay).T)"): MASKED_LOSS,
     ("losses", "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
     ("losses", "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
@@ -101,6 +104,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "version 2 detaches it right after"
     ),
     ("losses", "generalized_advantage_estimate", "value[..., :-1] → value[..., 1:]"): SAME_SHAPE,
+    ("losses", "generalized_advantage_estimate", "delta.new_zeros → delta.detach().new_zeros"): "zeros have no gradient",
     ("losses", "group_relative_advantage", "reward[..., :1] → reward[..., -1:]"): "the mean takes out whichever was subtracted",
     ("losses", "group_relative_advantage", "reward[..., :1] → reward.detach()[..., :1]"): "and so does its gradient",
     (
