@@ -167,8 +167,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
-    if studio is not None and mdp.layout is None:
-        raise ValueError(f"--render: {lake.name} has no map to draw; allowed: grids such as FrozenLake and CliffWalking")
+    if mdp.layout is None and (studio is not None or args.figure is not None):  # before anything is trained
+        asked = "--render" if args.figure is None else "--figure"
+        raise ValueError(f"{asked}: {lake.name} has no map to draw; allowed: grids such as FrozenLake and CliffWalking")
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)

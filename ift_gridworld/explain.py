@@ -85,6 +85,8 @@ def explain(
         raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
     if policy.population != 1:
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
+    if mdp.layout is None:  # what happened is told by row and column
+        raise ValueError("this environment has no map to draw; allowed: grids such as FrozenLake")
     settings = settings or Settings()
     kind = METHODS[method]
     settings = replace(
@@ -111,7 +113,8 @@ def explain(
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
-    where = f"row {state // len((mdp.layout or ('',))[0]) + 1}, column {state % len((mdp.layout or ('',))[0]) + 1}"
+    row, column = divmod(int(state), len(mdp.layout[0]))
+    where = f"row {row + 1}, column {column + 1}"
     scenes.append(
         Scene(
             "step",

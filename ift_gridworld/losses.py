@@ -341,9 +341,8 @@ def group_relative_advantage(
     if reward.ndim == 0 or reward.shape[-1] < 2:
         raise ValueError(f"reward has shape {tuple(reward.shape)}; allowed: [..., G] with groups of G >= 2 answers")
     reward = at_least_float32(reward)
-    apart = (
-        reward - reward[..., :1]
-    )  # exactly 0 where all agree; the mean of equal numbers may differ from them in its last bit
+    # Exactly 0 where all agree: the mean of equal numbers may differ from them in its last bit.
+    apart = reward - reward[..., :1]
     centred = apart - apart.mean(-1, keepdim=True)
     if not scale:
         return centred
