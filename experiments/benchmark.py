@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.table import Table
 
-from ift_gridworld.command import fail, parse, progress
+from ift_gridworld.command import fail, launch, progress
 from ift_gridworld.console import console
 from ift_gridworld.records import versions, write_atomically
 
@@ -301,7 +301,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, Args, __doc__)

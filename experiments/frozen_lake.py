@@ -12,12 +12,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import fail, loading, parse, progress
+from ift_gridworld.command import fail, launch, loading, progress
 
 if TYPE_CHECKING:
     import torch
@@ -381,7 +380,4 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, Args, __doc__)

@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ift_gridworld.command import fail, parse, progress
+from ift_gridworld.command import fail, launch, progress
 from ift_gridworld.records import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +155,4 @@ def readme() -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, Args, __doc__)

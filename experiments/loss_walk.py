@@ -11,7 +11,6 @@ answer is the long one.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +21,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ift_gridworld.command import fail, loading, parse
+from ift_gridworld.command import fail, launch, loading
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -615,7 +614,4 @@ def main(args: Args) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(parse(Args, __doc__)))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    launch(main, Args, __doc__)

@@ -13,6 +13,14 @@ from typing import NoReturn, TypeVar
 T = TypeVar("T")
 
 
+def launch(main: Callable[[T], int], settings: type[T], description: str | None) -> NoReturn:
+    """A whole script: read the command line, do what it asks, leave with its status; an interrupt leaves with 130."""
+    try:
+        sys.exit(main(parse(settings, description)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
 def parse(settings: type[T], description: str | None, arguments: list[str] | None = None) -> T:
     """Fill a dataclass of settings from the command line; a mistake ends the program with one line and status 2."""
     import tyro

@@ -574,10 +574,7 @@ def train_reward_model(
     needed = int((~mdp.terminal).sum())
     if mdp.layout is not None:
         needed = sum(letter in "SF" for row in mdp.layout for letter in row)
-    table = torch.as_tensor(base.probabilities())
-    first = sample_episodes(mdp, table, pairs, problem.generators)
-    second = sample_episodes(mdp, table, pairs, problem.generators, starts=first.states[..., 0])
-    first, second = first.to(problem.device), second.to(problem.device)
+    first, second = compared_episodes(problem, base, pairs)
     one, two = first.returns(mdp.discount), second.returns(mdp.discount)
     informative = int((one != two).sum(-1).min())
     if informative < needed:
@@ -587,7 +584,7 @@ def train_reward_model(
             f"least {needed}, one for each tile to walk on: ask for more pairs{hint}"
         )
     # Visits of each (tile, action): the modelled return is linear in them.
-    visits = [_visits(side, mdp) for side in (first, second)]
+    visits = [action_counts(side, mdp) for side in (first, second)]
     sign = torch.sign(one - two).float()
     difference = (visits[0] - visits[1]) * sign[..., None]  # chosen minus rejected, [N, P, S A]; 0 for a tie
     reward = torch.zeros(len(problem.generators), difference.shape[-1], device=problem.device, requires_grad=True)
@@ -600,7 +597,16 @@ def train_reward_model(
     return reward.detach().reshape(-1, mdp.num_states, mdp.num_actions)
 
 
-def _visits(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B SA"]:
+def compared_episodes(problem: Problem, base: Policy, pairs: int) -> tuple[Trajectories, Trajectories]:
+    """What a reward model learns from: pairs of the base policy's own episodes, each from the same start, [N, pairs, T]."""
+    table = torch.as_tensor(base.probabilities())
+    first = sample_episodes(problem.mdp, table, pairs, problem.generators)
+    second = sample_episodes(problem.mdp, table, pairs, problem.generators, starts=first.states[..., 0])
+    return first.to(problem.device), second.to(problem.device)
+
+
+def action_counts(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B SA"]:
+    """How often each episode took each action in each state."""
     index = episodes.states * mdp.num_actions + episodes.actions
     counts = torch.zeros(*index.shape[:2], mdp.num_states * mdp.num_actions, device=index.device)
     return counts.scatter_add_(-1, index, episodes.mask.float())

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Adam, Problem, Settings
+from ift_gridworld.methods import METHODS, Adam, Method, Problem, Settings
 from ift_gridworld.metrics import even_change, measure, reference_points
 from ift_gridworld.policies import POLICIES, Policy
 from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
@@ -32,7 +32,7 @@ class Run:
     """What a training run leaves: metrics and policies at some steps, the loss at every one.
 
     Attributes:
-        method: a name in METHODS.
+        method: a name in METHODS, or that of the caller's class.
         settings: every knob, resolved.
         mdp: the lake.
         steps: the updates after which a snapshot was taken, [M]; 0 is the base.
@@ -80,7 +80,7 @@ def one_thread() -> Iterator[None]:
 
 @one_thread()
 def train(
-    method: str,
+    method: str | type[Method],
     mdp: TabularMDP,
     policy: Policy,
     *,
@@ -94,7 +94,7 @@ def train(
     """Align a policy in place by one method and keep snapshots.
 
     Args:
-        method: a name in METHODS.
+        method: a name in METHODS, or a method of your own: a subclass of `methods.Method`.
         mdp: the lake.
         policy: the base; its copy is the reference. All its N members are trained at once, member i on seed + i.
         settings: all knobs; `changes` are laid over them, as in ``train("ift", mdp, policy, mixing=0.5)``.
@@ -109,14 +109,14 @@ def train(
     Raises:
         ValueError: for an unknown method or a value out of range.
     """
-    if method not in METHODS:
+    if isinstance(method, str) and method not in METHODS:
         raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHODS)}")
     if (policy.num_states, policy.num_actions) != (mdp.num_states, mdp.num_actions):
         raise ValueError(
             f"the policy has {policy.num_states} states and {policy.num_actions} actions, "
             f"the lake {mdp.num_states} and {mdp.num_actions}; they must match"
         )
-    kind = METHODS[method]
+    kind, name = (METHODS[method], method) if isinstance(method, str) else (method, method.__name__)
     settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
     updates, learning_rate = settings.steps or kind.steps, settings.learning_rate or policy.learning_rate
     settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=kind.resolved_beta(settings))
@@ -128,7 +128,7 @@ def train(
         mdp=mdp,
         generators=generators(seed, policy.population),
         device=device,
-        **{name: batch[None].to(device) for name, batch in shared.items()},
+        **{side: batch[None].to(device) for side, batch in shared.items()},
     )
 
     def supposed() -> dict[str, Float[np.ndarray, "N T"]]:
@@ -170,7 +170,7 @@ def train(
     measured = measure(mdp, kept, base=kept[0], chosen=chosen, rejected=rejected)
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
-        method, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
+        name, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
         chosen, rejected, seconds, diverged,
     )  # fmt: skip
 

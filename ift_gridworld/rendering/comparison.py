@@ -15,14 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.metrics import even_change, expected_visits, mean_interval
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film, style
-from ift_gridworld.rendering.maps import Number
+from ift_gridworld.rendering.film import Film, style, text_width
 
 MOST = 5  # methods in a row, if they do not all fit into one
 FRAMES = 72
@@ -93,25 +91,12 @@ class ComparisonFilm(Film):
 
     # ---- composition ----
 
-    def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """In inches from the upper left corner."""
-        w, h = self.figure.get_size_inches()
-        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
-
-    def _words(self, left: float, top: float, text: str, **style: object) -> None:
-        w, h = self.figure.get_size_inches()
-        self.figure.text(left / w, 1 - top / h, text, va="center", **style)  # type: ignore[arg-type]
-
-    def _number(self, left: float, top: float, **style: object) -> Number:
-        w, h = self.figure.get_size_inches()
-        return Number(self.figure, left / w, 1 - top / h, **style)  # type: ignore[arg-type]
-
     def _compose(self) -> None:
         theme, first = self.theme, self.records[0]
         width, height = self.figure.get_size_inches()
-        self._words(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        self._words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
-        self.step_text = self._number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
+        self.words(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
+        self.words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
+        self.step_text = self.number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         self.moves(self.step_text.artist)
         self.boards = []
         pitch = max(self.map_width, 1.35) + GAP
@@ -132,14 +117,14 @@ class ComparisonFilm(Film):
         ):
             if self.rows == 1:
                 wide = (width - 2 * MARGIN - 0.75 - 2 * 0.35) / 3
-                ax = self._axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - tall, wide, tall)
+                ax = self.axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - tall, wide, tall)
             else:
-                ax = self._axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (tall + 0.62), 2.95, tall)
+                ax = self.axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (tall + 0.62), 2.95, tall)
             self.charts.append(_Dots(self, ax, names, title, labels=i == 0 or self.rows > 1))
 
     def _legend(self, left: float, top: float) -> None:
         theme = self.theme
-        ax = self._axes(left, top, 9.0, 0.2)
+        ax = self.axes(left, top, 9.0, 0.2)
         ax.set(xlim=(0, 45), ylim=(1, 0), aspect="equal", anchor="W")
         ax.axis("off")
         x = 0.0
@@ -154,7 +139,7 @@ class ComparisonFilm(Film):
             box = {"fc": colour, "lw": 0} if dashed is None else {"fc": "none", "ec": colour, "lw": 1.6}
             ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, ls=(0, (2.2, 1.6)) if dashed else "-", **box))
             ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
-            x += 2.6 + TextPath((0, 0), words, size=9).get_extents().x1 / 72 / 0.2
+            x += 2.6 + text_width(words, 9) / 0.2
 
     # ---- frames ----
 
@@ -176,10 +161,10 @@ class _Board:
         self.success = record.metrics["success"].mean(-1)
         short = record.title.partition(" · ")
         name = short[2] if short[0] == "RLHF" else short[0]
-        film._words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
-        self.number = film._number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
+        film.words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
+        self.number = film.number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
         film.moves(self.number.artist)
-        ax = film._axes(left, top + TITLE, film.map_width, film.map_height)
+        ax = film.axes(left, top + TITLE, film.map_width, film.map_height)
         maps.draw_lake(ax, layout, theme)
         self.tiles = maps.Tiles(ax, layout, film.walkable, theme.visits, Normalize(0, 1, clip=True))
         film.moves(self.tiles.artist)
@@ -190,9 +175,9 @@ class _Board:
             film.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
         self.arrows = maps.Arrows(ax, layout, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
-        below = film._axes(left, top + TITLE + film.map_height + BETWEEN, film.map_width, film.map_height)
+        below = film.axes(left, top + TITLE + film.map_height + BETWEEN, film.map_width, film.map_height)
         maps.draw_lake(below, layout, theme)
-        film._words(
+        film.words(
             left + 0.03, top + TITLE + film.map_height + 0.5 * BETWEEN, "change since the base", size=8.5, color=theme.muted
         )
         self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)

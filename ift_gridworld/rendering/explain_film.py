@@ -17,7 +17,7 @@ from matplotlib.path import Path as Outline
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film import Film, fitted
 
 if TYPE_CHECKING:
     from ift_gridworld.explain import Explanation, Scene
@@ -122,11 +122,11 @@ class ExplainFilm(Film):
         for column in self.columns:
             self.bars.add_patch(column)
         self.names = [self.bars.text(0, 0, "", size=11, color=theme.muted, ha="center", va="top") for _ in range(40)]
-        self.words = [self.bars.text(0, 0, "", size=9, color=theme.ink, ha="center", va="bottom") for _ in range(40)]
+        self.labels = [self.bars.text(0, 0, "", size=9, color=theme.ink, ha="center", va="bottom") for _ in range(40)]
         self.heading = figure.text(0.535, BARS[1] + BARS[3] + 0.025, "", size=9.5, color=theme.muted, va="bottom")
         self.moves(
             *self.ways, *self.changes.artists, self.arrows.artist, self.predictions.ties, self.predictions.marks, self.walkers,
-            self.title, self.caption, self.equation, self.dots, *self.columns, *self.names, *self.words, self.heading,
+            self.title, self.caption, self.equation, self.dots, *self.columns, *self.names, *self.labels, self.heading,
         )  # fmt: skip
         nothing = np.zeros((self.mdp.num_states, self.mdp.num_actions))
         empty = Outline(np.zeros((1, 2)))
@@ -138,12 +138,12 @@ class ExplainFilm(Film):
             *((lambda way=way: way.set_segments([])) for way in self.ways),
             lambda: self.walkers.set_data([], []),
             *((lambda column=column: column.set_path(empty)) for column in self.columns),
-            *((lambda text=text: text.set_text("")) for text in (*self.names, *self.words, self.heading)),
+            *((lambda text=text: text.set_text("")) for text in (*self.names, *self.labels, self.heading)),
         ]
 
     def _say(self, scene: Scene, number: int) -> None:
         self.title.set_text(scene.title)
-        self.caption.set_text(_wrapped(scene.caption, 52))
+        self.caption.set_text(fitted(scene.caption, 0.43 * WIDTH, 11))
         self.equation.set_text(scene.equation)
         self.dots.set_text("  ".join("●" if i == number else "○" for i in range(len(self.explanation.scenes))))
 
@@ -343,7 +343,7 @@ class ExplainFilm(Film):
                 text.set_position((x, -0.03 * top))
                 text.set_text(name)
         heights = values if above is None else values + above
-        for text, x, y, words in zip(self.words, range(count), heights, labels, strict=False):
+        for text, x, y, words in zip(self.labels, range(count), heights, labels, strict=False):
             text.set_position((x, y + 0.02 * top))
             text.set_text(words)
 
@@ -351,12 +351,3 @@ class ExplainFilm(Film):
 def _paced(count: int) -> list[int]:
     """0 to count, one at a time, or in strides where that would take too long."""
     return sorted({round(x) for x in np.linspace(0, count, min(count, MOST) + 1)})
-
-
-def _wrapped(text: str, width: int) -> str:
-    lines: list[str] = [""]
-    for word in text.split():
-        if len(lines[-1]) + len(word) + 1 > width:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)

@@ -19,11 +19,13 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.textpath import TextPath
 from PIL import Image
 
 from ift_gridworld.records import write_atomically
 from ift_gridworld.rendering import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
+from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import THEMES, Theme
 
 DPI = 100
@@ -69,6 +71,25 @@ class Film:
         even = change / change.mean() if change.any() else np.ones_like(change)
         between = np.maximum(LEAST, EACH * (0.4 + 0.6 * even))
         return [FIRST, *between.round(2).tolist(), LAST][: len(self)]  # in hundredths, as GIF counts
+
+    # ---- composition, in inches from the upper left corner ----
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Axes at a place."""
+        w, h = self.figure.get_size_inches()
+        return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+    def words(self, left: float, top: float, text: str, **style: object) -> None:
+        """Text that stays; `top` is its middle unless `va` says otherwise."""
+        w, h = self.figure.get_size_inches()
+        self.figure.text(left / w, 1 - top / h, text, **{"va": "center", **style})  # type: ignore[arg-type]
+
+    def number(self, left: float, top: float, **style: object) -> Number:
+        """Text that changes."""
+        w, h = self.figure.get_size_inches()
+        return Number(self.figure, left / w, 1 - top / h, **style)  # type: ignore[arg-type]
+
+    # ---- frames ----
 
     def moves(self, *artists: Artist) -> None:
         """Have these drawn in every frame, in this order, and left out of what is drawn once."""
@@ -142,6 +163,23 @@ def update_ticks(last: int, apart: float = 0.12) -> list[int]:
         if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) > apart and value / last >= 0.012:
             ticks.append(value)
     return [0, *reversed(ticks)]
+
+
+def text_width(text: str, size: float) -> float:
+    """Of one line, in inches."""
+    return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
+
+
+def fitted(text: str, width: float, size: float) -> str:
+    """The text in lines of at most `width` inches."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
 
 
 def dateless(kind: str) -> dict[str, None]:
