@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ift_gridworld.command import fail, launch, loading, progress
+from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, progress
 
 with loading():
     import torch
@@ -324,8 +324,9 @@ def certainty(args: Args) -> Failure:
         (
             "Why no number is left",
             f"bfloat16 has no number between 1 − {2.0**-8:.3f} and 1. After update {stop - 1} p is 1 − "
-            f"{gaps[0][stop - 1]:.4f} and is "
-            "rounded to 1: log 0 is −∞, the gradient is not a number, and one update with it leaves nothing of the policy.",
+            f"{gaps[0][stop - 1]:.4f} and is rounded to 1: log 0 is −∞, the loss still finite, its gradient not a number; "
+            "one update with it leaves nothing of the "
+            "policy.",
         ),
         (
             "How often",
@@ -457,10 +458,11 @@ def exploited(args: Args) -> Failure:
     won, compared = comparisons(loop, which, *compared_episodes(problem(), base, settings.pairs), mdp)
     right = rightly_ordered(reward, which, *compared_episodes(problem(), base, settings.pairs), mdp)
     where = " and ".join(f"{mdp.actions[a]} at row {s // 4 + 1}, column {s % 4 + 1}" for s, a in loop)
+    on_way = ", for the tile is on the way to the gift" if loop[0][0] in path_of(scene.shown)[:, 0] else ""
     gift = worth(believed, runs[1].policies[-1, which], loop[0][0])
     found = (
         f"In seed {args.seed + which} {where}{' (into the edge)' if len(loop) == 1 else ''} pays {signed(pays)} nats: walks "
-        f"that did so more often won {won} of {compared} comparisons, for the tile is on the way to the gift. For ever, "
+        f"that did so more often won {won} of {compared} comparisons{on_way}. For ever, "
         f"that is worth {worth(believed, runs[0].policies[-1, which], loop[0][0]):.1f}; to go on to the gift, {gift:.1f}."
         if len(failed)
         else "In none of these seeds does it lead away from the gift."
@@ -564,6 +566,8 @@ def main(args: Args) -> int:
                 raise ValueError(f"--{name} is {value!r}; allowed: {', '.join(allowed)}")
         if args.seeds < 1:
             raise ValueError(f"--seeds is {args.seeds}; allowed: at least 1")
+        check_seed(args.seed)
+        check_folder(args.out)
         names = list(FAILURES) if args.only == "all" else [args.only]
         args.out.mkdir(parents=True, exist_ok=True)
         with progress("failing, on purpose") as report:

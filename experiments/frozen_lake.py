@@ -10,13 +10,12 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import fail, launch, loading, progress
+from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, progress
 
 if TYPE_CHECKING:
     import torch
@@ -161,8 +160,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     for name in ("seeds", "hidden"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name} is {getattr(args, name)}; allowed: at least 1")
-    if not 0 <= args.seed < 2**31:
-        raise ValueError(f"--seed is {args.seed}; allowed: 0 to {2**31 - 1}")
+    check_seed(args.seed)
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
@@ -332,15 +330,6 @@ def make_lake(args: Args) -> Lake:
         horizon=mdp.horizon,
         options={} if is_map else ice,
     )
-
-
-def check_folder(folder: Path) -> None:
-    """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(
-            f"--out is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
-        )
 
 
 def make_record(run: Run, lake: Lake, args: Args) -> Record:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import io
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr
 from itertools import dropwhile, takewhile
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -69,3 +71,18 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def check_seed(seed: int) -> None:
+    """Make sure that every random generator takes it."""
+    if not 0 <= seed < 2**31:
+        raise ValueError(f"--seed is {seed}; allowed: 0 to {2**31 - 1}")
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ValueError(
+            f"--out is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
+        )

@@ -147,7 +147,7 @@ def train(
     for step in range(updates):
         loss = learner.loss(learner.batch(step))
         if not torch.isfinite(loss).all():
-            diverged = _blame(step, loss, settings)
+            diverged = _blame("loss", step, loss, settings)
             break
         loss.sum().backward()
         adam.step(learner.max_grad_norm)
@@ -155,7 +155,7 @@ def train(
         if step + 1 in keep:
             matrix = policy.probabilities()
             if not np.isfinite(matrix).all():
-                diverged = _blame(step, torch.tensor(matrix).sum((1, 2)), settings)
+                diverged = _blame("policy", step, torch.tensor(matrix).sum((1, 2)), settings)
                 break
             taken.append(step + 1)
             policies.append(matrix)
@@ -257,9 +257,9 @@ def _cross_entropy(target: Float[Tensor, "V A"], logp: Float[Tensor, "N V A"]) -
     return -(target * logp).sum(-1).mean(-1).sum()
 
 
-def _blame(step: int, loss: Tensor, settings: Settings) -> str:
-    member = int((~torch.isfinite(loss)).nonzero()[0, 0])
+def _blame(what: str, step: int, values: Tensor, settings: Settings) -> str:
+    member = int((~torch.isfinite(values)).nonzero()[0, 0])
     return (
-        f"the loss of seed {member} is {float(loss[member].detach())} at step {step + 1}, "
+        f"the {what} of seed {member} is {float(values[member].detach())} at step {step + 1}, "
         f"with learning_rate={settings.learning_rate}: lower it"
     )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ift_gridworld.command import parse
 from ift_gridworld.estimation import TABLE
 from ift_gridworld.methods import METHODS
 
@@ -24,7 +25,7 @@ spec.loader.exec_module(frozen_lake)
 def run(out, *arguments):
     """Run the script here; returns its exit status."""
     try:
-        return frozen_lake.main(frozen_lake.parse(frozen_lake.Args, None, ["--out", str(out), *map(str, arguments)]))
+        return frozen_lake.main(parse(frozen_lake.Args, None, ["--out", str(out), *map(str, arguments)]))
     except SystemExit as end:
         return end.code
 
