@@ -2,8 +2,8 @@
 
     python experiments/gallery.py
 
-Each entry is a command of frozen_lake.py; it is run in a folder of its own, and the pictures that are worth keeping are moved
-to figures/. The curated set stays small; runs' numbers are not kept.
+Each entry is a command of a script beside this one; it is run in a folder of its own, and the pictures that are worth keeping
+are moved to figures/. The curated set stays small; runs' numbers are not kept.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ class Entry:
 
     arguments: str
     kept: tuple[tuple[str, str, str], ...]
+    script: str = "frozen_lake.py"
+
+    @property
+    def command(self) -> str:
+        return f"python experiments/{self.script} {self.arguments}"
 
 
 ENTRIES = (
@@ -62,14 +67,30 @@ ENTRIES = (
         "--method all --render --format html",
         (("all.html", "two_paths.html", "a page to play with: all ten methods, every stage, an agent to drop on the ice"),),
     ),
+    *(
+        Entry(f"--only {name}", ((f"{name}.gif", f"failures/{name}.gif", words),), "failures.py")
+        for name, words in (
+            (
+                "displacement",
+                "likelihood displacement: DPO asks for the difference alone, and drains both answers where they share weights",
+            ),
+            ("log2", "a DPO loss that stands at log 2, for three different reasons; only the margin tells them apart"),
+            ("certainty", "ORPO near certainty: bfloat16 rounds p to 1, and one gradient that is no number ends the policy"),
+            ("off_path", "SFT off the path: success when dropped on each tile, in a table, in a network, and with PPO"),
+            (
+                "exploited",
+                "a learned reward that orders 99 % of its pairs rightly, exploited: a push into the edge pays for ever",
+            ),
+        )
+    ),
     Entry(
         "--method sft,ift,dpo --map 20x20 --map-seed 2 --theme dark --render",
         (
             (
                 "sft-ift-dpo.gif",
-                "displacement.gif",
-                "likelihood displacement: the two answers share most of their way, and DPO, which asks for the difference "
-                "alone, drains the probability of both; success ends at 0",
+                "large_lake.gif",
+                "400 tiles: one arrow a tile, and shades of what the best moves gained; DPO turns nearly every tile "
+                "upwards, and the gift is reached no more",
             ),
         ),
     ),
@@ -107,7 +128,7 @@ class Args:
 
 
 def main(args: Args) -> int:
-    chosen = [entry for entry in ENTRIES if args.only in entry.arguments]
+    chosen = [entry for entry in ENTRIES if args.only in entry.command]
     if not chosen:
         fail(f"--only is {args.only!r}, which no command contains")
     with progress("drawing the gallery") as report:
@@ -116,7 +137,7 @@ def main(args: Args) -> int:
             with tempfile.TemporaryDirectory() as folder:
                 command = [
                     sys.executable,
-                    str(ROOT / "experiments" / "frozen_lake.py"),
+                    str(ROOT / "experiments" / entry.script),
                     *entry.arguments.split(),
                     "--out",
                     folder,
@@ -147,7 +168,7 @@ def readme() -> str:
         "shows, in words.",
     ]
     for entry in ENTRIES:
-        lines += ["", f"`python experiments/frozen_lake.py {entry.arguments}`", ""]
+        lines += ["", f"`{entry.command}`", ""]
         for _, target, words in entry.kept:
             lines += [f"- [{target}]({target}): {words}."]
             lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []

@@ -13,6 +13,7 @@ from test_records import record
 
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.records import Lake, Record
 from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, maps
 from ift_gridworld.rendering.comparison import ComparisonFilm
@@ -35,6 +36,47 @@ def canvas(layout, draw):
     agg = FigureCanvasAgg(figure)
     agg.draw()
     return np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
+
+
+def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
+    """The likeliest move's alone, as long to either side; so it is the same arrow for 0.6 whatever the others are."""
+    moves, where = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool)
+    figure = Figure((3, 3))
+    for size, small in ((0.7, False), (0.02, True)):
+        ax = maps.prepare_axes(figure.add_axes((0.1, 0.1, size, size)), 1, 1)
+        assert maps.is_small(ax, ("F",)) is small
+        drawn = maps.Arrows(ax, ("F",), moves, where, LIGHT)
+        paths = []
+        for policy in ([[0.1, 0.2, 0.6, 0.1]], [[0.4, 0.0, 0.6, 0.0]], [[0.0, 0.6, 0.4, 0.0]]):
+            drawn.update(np.array(policy))
+            paths.append(np.asarray(drawn.artist.get_path().vertices))
+        if not small:
+            assert len({len(path) for path in paths}) == 2
+            continue
+        assert [len(path) for path in paths] == [8, 8, 8]  # one closed outline of seven corners
+        np.testing.assert_allclose(paths[0], paths[1])
+        x, y = paths[0].min(0) + paths[0].max(0)
+        assert (x, y) == pytest.approx((1, 1))  # centred
+        assert np.ptp(paths[0][:, 0]) > np.ptp(paths[0][:, 1]) and np.ptp(paths[2][:, 0]) < np.ptp(paths[2][:, 1])
+        shade = maps.Tiles(ax, ("F",), where, LIGHT.visits, Normalize(0, 1))
+        np.testing.assert_allclose(shade.artist.get_paths()[0].vertices[:4], [(0, 0), (1, 0), (1, 1), (0, 1)])
+
+
+def test_side_by_side_on_small_tiles_shades_what_the_best_moves_gained():
+    records, few = (
+        [lake_record(rows, method=name) for name in ("sft", "dpo")] for rows in (random_map((20, 20), seed=1), LAKES["4x4"])
+    )
+    for made in (*records, *few):
+        made.metrics.update({name: np.full((5, 2), -3.0) for name in ("chosen_logp", "rejected_logp")})
+    film = ComparisonFilm(records)
+    board, record = film.boards[1], records[1]
+    assert board.changes is None
+    film.update(len(film) - 1)
+    best = optimal_policy(film.mdp) > 0
+    gained = np.where(best, record.snapshots[-1] - record.snapshots[0], 0).sum(-1)[film.walkable]
+    expected = film.theme.changes((gained + 1) / 2)
+    np.testing.assert_allclose(board.gains.artist.get_facecolor(), expected, atol=0.01)
+    assert ComparisonFilm(few).boards[0].gains is None
 
 
 def tile(pixels, row, column):

@@ -18,6 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.metrics import even_change, expected_visits, mean_interval
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width
@@ -175,20 +176,30 @@ class _Board:
             film.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
         self.arrows = maps.Arrows(ax, layout, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
-        below = film.axes(left, top + TITLE + film.map_height + BETWEEN, film.map_width, film.map_height)
+        top += TITLE + film.map_height
+        below = film.axes(left, top + BETWEEN, film.map_width, film.map_height)
         maps.draw_lake(below, layout, theme)
-        film.words(
-            left + 0.03, top + TITLE + film.map_height + 0.5 * BETWEEN, "change since the base", size=8.5, color=theme.muted
-        )
-        self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)
-        film.moves(*self.changes.artists)
+        self.changes = self.gains = None
+        if maps.is_small(below, layout):  # too small for arrows: shades of what the best moves gained
+            film.words(left + 0.03, top + 0.5 * BETWEEN, "change of the best moves", size=8.5, color=theme.muted)
+            self.best = optimal_policy(mdp) > 0
+            self.gains = maps.Tiles(below, layout, film.walkable, theme.changes, Normalize(-1, 1))
+            film.moves(self.gains.artist)
+        else:
+            film.words(left + 0.03, top + 0.5 * BETWEEN, "change since the base", size=8.5, color=theme.muted)
+            self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)
+            film.moves(*self.changes.artists)
 
     def update(self, index: int) -> None:
         policy = self.record.snapshots[index]
         self.number.update(f"success {self.success[index]:.3f}")
         self.tiles.update(self.visits[index])
         self.arrows.update(policy)
-        self.changes.update(policy - self.record.snapshots[0])
+        change = policy - self.record.snapshots[0]
+        if self.changes is not None:
+            self.changes.update(change)
+        if self.gains is not None:
+            self.gains.update((change * self.best).sum(-1))
 
 
 class _Dots:

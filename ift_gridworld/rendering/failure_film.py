@@ -235,6 +235,9 @@ class _Column:
         else:
             ax.set_yscale(told.scale, **({"linthresh": 1.0} if told.scale == "symlog" else {}))
         ax.set_ylim(*told.limits)
+        if told.scale == "symlog":
+            ticks = [t for t in (-1000, -100, -10, -1, 0) if told.limits[0] <= t <= told.limits[1]]
+            ax.set_yticks(ticks, [f"−{-t}" if t else "0" for t in ticks])
         ax.minorticks_off()
         if not labels:
             ax.set_yticklabels([])

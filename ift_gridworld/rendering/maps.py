@@ -26,6 +26,8 @@ from ift_gridworld.rendering.theme import Theme
 
 GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
+TINY = 0.08  # inches: smaller tiles lie close together
+SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
 
 
 def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:
@@ -40,6 +42,17 @@ def tile_inches(ax: Axes, layout: tuple[str, ...]) -> float:
     return min(box.width / len(layout[0]), box.height / len(layout)) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
 
 
+def is_small(ax: Axes, layout: tuple[str, ...]) -> bool:
+    """Whether tiles are too small for details."""
+    return bool(tile_inches(ax, layout) < SMALL)
+
+
+def _tile(ax: Axes, layout: tuple[str, ...]) -> Float[np.ndarray, "4 2"]:
+    """A tile within its unit square; where tiles are tiny, gaps would be all that is seen."""
+    gap = GAP if tile_inches(ax, layout) > TINY else 0.0
+    return _box(gap, gap, 1 - 2 * gap, 1 - 2 * gap)
+
+
 def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     """Square tiles, rows downwards, no frame."""
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", anchor="NW")
@@ -52,12 +65,12 @@ def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
     prepare_axes(ax, len(layout), len(layout[0]))
     board = np.array([list(row) for row in layout])
     dark, gifts = np.isin(board, ["H", "C"]), board == "G"
-    tile = _box(GAP, GAP, 1 - 2 * GAP, 1 - 2 * GAP)
+    tile = _tile(ax, layout)
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     for where, shape, colour in (
         (~dark, tile, theme.ice),
         (dark, tile, theme.hole),
-        (dark, 0.5 + 0.3 * np.stack([np.cos(turn), np.sin(turn)], -1), theme.water),
+        (dark & (not is_small(ax, layout)), 0.5 + 0.3 * np.stack([np.cos(turn), np.sin(turn)], -1), theme.water),
         *((gifts, part, getattr(theme, colour)) for part, colour in GIFT),
     ):
         corners = np.argwhere(where)[:, ::-1]  # column, row
@@ -96,8 +109,7 @@ class Tiles:
         width = len(layout[0])
         self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
         corner = np.stack([self.shown % width, self.shown // width], -1)[:, None]
-        square = _box(GAP, GAP, 1 - 2 * GAP, 1 - 2 * GAP)
-        self.artist = ax.add_collection(PolyCollection(corner + square, linewidths=0, antialiaseds=False))
+        self.artist = ax.add_collection(PolyCollection(corner + _tile(ax, layout), linewidths=0, antialiaseds=False))
 
     def update(self, values: Float[np.ndarray, " S"]) -> None:
         self.artist.set_facecolor(self.cmap(self.norm(values[self.shown])))
@@ -105,6 +117,7 @@ class Tiles:
 
 class Arrows:
     """A stochastic policy as it is: from each tile an arrow for each move, its length and width growing with probability.
+    On small tiles only the likeliest move has one, through the middle of the tile.
 
     All arrows are one path, so that a frame costs one call to the renderer.
 
@@ -120,19 +133,25 @@ class Arrows:
         self.tiles, self.moving = np.flatnonzero(where), np.flatnonzero(np.abs(moves).sum(1))
         self.centre = np.stack([self.tiles % width, self.tiles // width], -1) + 0.5
         self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
+        self.small = is_small(ax, layout)
         self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
         ax.add_patch(self.artist)
 
     def update(self, policy: Float[np.ndarray, "S A"]) -> None:
         probability = policy[np.ix_(self.tiles, self.moving)]
         drawn = probability >= HIDDEN
+        if self.small:
+            drawn &= np.arange(len(self.moving)) == probability.argmax(-1)[:, None]
         p = probability[drawn]
         along = np.broadcast_to(self.along, (*probability.shape, 2))[drawn]
         centre = np.broadcast_to(self.centre[:, None], (*probability.shape, 2))[drawn]
         across = along[:, ::-1] * [-1, 1]
         tip, shaft, head = 0.06 + 0.38 * p, 0.014 + 0.024 * p, 0.035 + 0.075 * p
-        neck = tip - np.minimum(1.45 * head, 0.7 * tip)
         start = np.full_like(p, 0.05)
+        if self.small:
+            tip, shaft, head = 0.1 + 0.3 * p, 0.025 + 0.035 * p, 0.08 + 0.14 * p
+            start = -tip
+        neck = tip - np.minimum(1.45 * head, 0.7 * tip)
         outline = [(start, -shaft), (neck, -shaft), (neck, -head), (tip, 0 * p), (neck, head), (neck, shaft), (start, shaft)]
         corners = np.stack([centre + x[:, None] * along + y[:, None] * across for x, y in outline], 1)
         self.artist.set_path(closed(corners))

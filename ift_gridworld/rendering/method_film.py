@@ -110,7 +110,8 @@ class MethodFilm(Film):
         for s in map(int, np.flatnonzero(self.mdp.start)):
             size = 0.2 if maps.tile_inches(ax, layout) > 0.35 else 0.62  # on a small tile it would be lost
             self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink, size).artist)
-        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable, theme)
+        lettered = (self.mdp.start > 0) & maps.is_small(ax, layout)  # an arrow would lie over the S
+        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable & ~lettered, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
         if record.method == "ift" and record.settings.get("mixing"):
@@ -148,7 +149,7 @@ class MethodFilm(Film):
             entries.append("hole")
         mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
-            "arrow": "probability\nof a move",
+            "arrow": "likeliest move" if self.arrows.small else "probability\nof a move",
             "visits": "visits: none to\nonce an episode",
             "shown": self._shown(),
             "rejected": "rejected path",

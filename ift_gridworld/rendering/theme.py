@@ -41,6 +41,11 @@ class Theme:
         return LinearSegmentedColormap.from_list("probabilities", [self.ice, self.arrow])
 
     @property
+    def changes(self) -> Colormap:
+        """From less likely by 1, over unchanged, to likelier by 1."""
+        return LinearSegmentedColormap.from_list("changes", [self.less, self.ice, self.more])
+
+    @property
     def values(self) -> str:
         return "cividis"
 
