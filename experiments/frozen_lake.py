@@ -56,7 +56,9 @@ class Args:
     steps: int | None = None
     """Gradient updates (300; ppo and grpo 600)."""
     learning_rate: float | None = None
-    """Of Adam, the same for every method (mlp 0.01, tabular 0.03)."""
+    """The same for every method (mlp 0.01, tabular 0.03)."""
+    optimiser: str = "adam"
+    """adam or rmsprop."""
     seeds: int = 8
     """Independent policies trained at once."""
     seed: int = 0

@@ -17,7 +17,8 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Adam, Answers, Method, Problem, Rollouts, Settings
+from ift_gridworld.methods import METHODS, Answers, Method, Problem, Rollouts, Settings
+from ift_gridworld.optimisers import OPTIMISERS
 from ift_gridworld.policies import Policy
 from ift_gridworld.residual import lake_successor, residual_embeddings
 from ift_gridworld.trajectories import Trajectories, generators
@@ -102,12 +103,12 @@ def explain(
     loss = learner.loss(batch)
     loss.sum().backward()
     assert settings.learning_rate is not None
-    adam = Adam(learner.parameters(), settings.learning_rate)
-    adam.step(learner.max_grad_norm)
+    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), settings.learning_rate)
+    optimiser.step(learner.max_grad_norm)
     if method == "ppo":  # the other epochs on the same rollouts: only then do ratios leave 1
         for step in range(1, settings.epochs):
             learner.loss(learner.batch(step)).sum().backward()
-            adam.step(learner.max_grad_norm)
+            optimiser.step(learner.max_grad_norm)
         assert isinstance(batch, Rollouts)
         scenes.append(_clip(learner, batch))
     after = policy.probabilities()[0]
@@ -119,8 +120,9 @@ def explain(
         Scene(
             "step",
             "The policy moves",
-            f"{'One update' if method != 'ppo' else f'{settings.epochs} updates'} of Adam. The largest change is "
-            f"{change[state, action]:+.3f}, at {where}, {mdp.actions[action]}. Blue is likelier now, orange less likely, "
+            f"{'One update' if method != 'ppo' else f'{settings.epochs} updates'} of {type(optimiser).__name__}. "
+            f"The largest change is {change[state, action]:+.3f}, at {where}, {mdp.actions[action]}. Blue is likelier now, "
+            "orange less likely, "
             "to the scale of the largest.",
             data={"before": before.tolist(), "after": after.tolist()},
         )

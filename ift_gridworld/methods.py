@@ -15,11 +15,11 @@ from typing import ClassVar, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.optim.adam import adam as adam_update
 
 from ift_gridworld import losses
 from ift_gridworld.log_probs import action_log_probs, entropy, kl_divergence, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.optimisers import OPTIMISERS, Adam
 from ift_gridworld.planning import success_probability
 from ift_gridworld.policies import Policy
 from ift_gridworld.residual import OUTCOMES, PREDICTIONS, Successor, Windows, lake_successor, residual_embeddings
@@ -36,7 +36,9 @@ class Settings:
     steps: int | None = None
     """Gradient updates."""
     learning_rate: float | None = None
-    """Of Adam, the same for every method: 0.01 for the network; 0.03 for the table, whose rows learn alone."""
+    """Of the optimiser, the same for every method: 0.01 for the network; 0.03 for the table, whose rows learn alone."""
+    optimiser: Literal["adam", "rmsprop"] = "adam"
+    """What makes updates of gradients."""
     snapshots: int = 60
     """Policies kept along the way, so that about equally much changes from each to the next."""
     mixing: float = 0.2
@@ -116,6 +118,7 @@ class Settings:
             ("outcome", OUTCOMES),
             ("reward", REWARDS),
             ("kl_kind", KL_KINDS),
+            ("optimiser", tuple(OPTIMISERS)),
         ):
             _require(name, getattr(self, name), getattr(self, name) in allowed, ", ".join(allowed))
 
@@ -131,10 +134,12 @@ class Problem:
 
     Attributes:
         mdp: the lake.
-        demonstrations: of the human, [1, B, T], shared by all seeds.
-        chosen, rejected: preference pairs, [1, B, T].
+        demonstrations: of the human, [1, B, T], shared by all seeds; or each member's own, [N, B, T].
+        chosen, rejected: preference pairs, likewise.
         generators: one a seed.
         device: of the policy.
+        lakes: where members stand on several lakes of one size, in equal parts and in order: all of these. Methods that walk
+            have one lake.
     """
 
     mdp: TabularMDP
@@ -143,6 +148,7 @@ class Problem:
     rejected: Trajectories
     generators: Sequence[torch.Generator]
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    lakes: Sequence[TabularMDP] = ()
 
 
 class Method:
@@ -221,7 +227,7 @@ class IFT(SFT):
     def successor(self) -> Successor:
         settings = self.settings
         return lake_successor(
-            self.problem.mdp,
+            self.problem.lakes or self.problem.mdp,
             self.policy.embed,
             prediction=settings.prediction,
             outcome=settings.outcome,
@@ -233,7 +239,7 @@ class IFT(SFT):
         """The batch's distinct windows, where running each once is less work than running every step."""
         shown = self.problem.demonstrations
         windows = Windows.of(shown.states, shown.mask)
-        return windows if 2 * windows.states.shape[1] < shown.states.numel() else None
+        return windows if 2 * windows.states.shape[1] < shown.states[0].numel() else None
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings
@@ -610,34 +616,6 @@ def action_counts(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B
     index = episodes.states * mdp.num_actions + episodes.actions
     counts = torch.zeros(*index.shape[:2], mdp.num_states * mdp.num_actions, device=index.device)
     return counts.scatter_add_(-1, index, episodes.mask.float())
-
-
-class Adam:
-    """Adam over parameters whose first dimension is the seed: elementwise, so that seeds never mix.
-
-    `torch.optim.Adam` is not used because making one imports torch's compiler, which takes longer than a whole run here.
-    """
-
-    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
-        self.parameters, self.learning_rate = list(parameters), learning_rate
-        self._first = [torch.zeros_like(p) for p in self.parameters]
-        self._second = [torch.zeros_like(p) for p in self.parameters]
-        self._count = [torch.zeros((), device="cpu") for _ in self.parameters]
-
-    @torch.no_grad()
-    def step(self, max_norm: float | None = None) -> None:
-        """One update from the gradients, which are cleared; each seed's gradient norm is first held to `max_norm`."""
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        if max_norm is not None:
-            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
-            scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-            gradients = [g * scale.reshape(-1, *[1] * (g.ndim - 1)) for g in gradients]
-        adam_update(
-            self.parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
-        )  # fmt: skip
-        for parameter in self.parameters:
-            parameter.grad = None
 
 
 METHODS: dict[str, type[Method]] = {

@@ -27,7 +27,7 @@ class Policy(nn.Module):
         population: N, the number of independent policies; every parameter has it as its first dimension.
     """
 
-    learning_rate: ClassVar[float]  # of Adam, unless the caller asks for another
+    learning_rate: ClassVar[float]  # unless the caller asks for another
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__()

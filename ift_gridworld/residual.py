@@ -8,7 +8,7 @@ leads to (`lake_successor`); in language the predicted token itself, which stand
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
@@ -101,31 +101,33 @@ class Windows:
     """The distinct windows of two steps in a batch, for policies that remember nothing.
 
     There, a step's mixed state depends only on the step before it, and a batch of many episodes on one lake holds few
-    distinct windows: each is run once and looked up. `of` finds them.
+    distinct windows: each is run once and looked up. `of` finds them, for each member of a population by itself where each
+    has data of its own.
 
     Attributes:
-        states: [1, U, 2], the step before and the step itself.
-        mask: [1, U, 2]; the first column is False where no prediction arrives.
-        place: [1, B, T], which window each step of the batch is.
+        states: [N, U, 2], the step before and the step itself; where a member has fewer than U, the first again.
+        mask: [N, U, 2]; the first column is False where no prediction arrives.
+        place: [N, B, T], which window each step of the batch is.
     """
 
-    states: Int[Tensor, "1 U 2"]
-    mask: Bool[Tensor, "1 U 2"]
-    place: Int[Tensor, "1 B T"]
+    states: Int[Tensor, "N U 2"]
+    mask: Bool[Tensor, "N U 2"]
+    place: Int[Tensor, "N B T"]
 
     @classmethod
-    def of(cls, states: Int[Tensor, "1 B T"], mask: Bool[Tensor, "1 B T"]) -> Windows:
+    def of(cls, states: Int[Tensor, "N B T"], mask: Bool[Tensor, "N B T"]) -> Windows:
         follows = _follows(mask)
         before = torch.cat([states[..., :1], states[..., :-1]], -1)
         window = torch.stack([torch.where(follows, before, -1), states], -1)
-        unique, place = torch.unique(window.reshape(-1, 2), dim=0, return_inverse=True)
-        arrives = unique[:, :1] >= 0
-        return cls(
-            unique.clamp(min=0)[None], torch.cat([arrives, torch.ones_like(arrives)], -1)[None], place.reshape(states.shape)
-        )
+        found = [torch.unique(member.reshape(-1, 2), dim=0, return_inverse=True) for member in window]
+        most = max(len(unique) for unique, _ in found)
+        unique = torch.stack([torch.cat([u, u[:1].expand(most - len(u), 2)]) for u, _ in found])
+        place = torch.stack([where.reshape(states.shape[1:]) for _, where in found])
+        arrives = unique[..., :1] >= 0
+        return cls(unique.clamp(min=0), torch.cat([arrives, torch.ones_like(arrives)], -1), place)
 
     def log_probs(
-        self, policy: Embedded, actions: Int[Tensor, "1 B T"], successor: Successor, *, mixing: float, live: bool = False
+        self, policy: Embedded, actions: Int[Tensor, "#N B T"], successor: Successor, *, mixing: float, live: bool = False
     ) -> Float[Tensor, "N B T"]:
         """Second-pass log pi(a|s) of every step of the batch."""
         mixed = residual_embeddings(policy, self.states, self.mask, successor, mixing=mixing, live=live)
@@ -146,7 +148,7 @@ def predicted_distribution(
 
 
 def lake_successor(
-    mdp: TabularMDP,
+    mdp: TabularMDP | Sequence[TabularMDP],
     embed: Callable[[Tensor], Tensor],
     *,
     prediction: Prediction = "greedy",
@@ -156,7 +158,7 @@ def lake_successor(
     """Where a predicted action leads on a lake.
 
     Args:
-        mdp: whose transitions tell.
+        mdp: whose transitions tell; or several of one size, among which the population is divided in equal parts, in order.
         embed: the policy's embedding of tiles [1, S] -> [1, S, D]; the one it has now is kept, as in the authors' code.
         prediction: "greedy" follows the model's best action, "expected" its whole distribution.
         outcome: on slippery ice, "expected" averages over where the action may lead; "likeliest" takes the most likely tile
@@ -165,14 +167,25 @@ def lake_successor(
     """
     if outcome not in OUTCOMES:
         raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
+    lakes = [mdp] if isinstance(mdp, TabularMDP) else list(mdp)
+    with torch.no_grad():
+        table = embed(torch.arange(lakes[0].num_states, device=device)[None])[0]
+        # [L, S, A, D], the embedding of where each action leads.
+        arrival = torch.stack([_leads(lake, outcome).to(table) @ table for lake in lakes])
+
+    def successor(states: Tensor, logits: Tensor) -> Tensor:
+        if len(lakes) == 1:
+            reached = arrival[0][states]
+        else:
+            member = torch.arange(len(states), device=states.device) // (len(states) // len(lakes))
+            reached = arrival[member.reshape(-1, *[1] * (states.ndim - 1)), states]
+        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ reached).squeeze(-2)
+
+    return successor
+
+
+def _leads(mdp: TabularMDP, outcome: Outcome) -> Float[Tensor, "S A S"]:
     leads = torch.as_tensor(mdp.transition)
     if outcome == "likeliest":
         leads = torch.nn.functional.one_hot(leads.argmax(-1), mdp.num_states).to(leads.dtype)
-    with torch.no_grad():
-        table = embed(torch.arange(mdp.num_states, device=device)[None])[0]
-        arrival = leads.to(table) @ table  # [S, A, D], the embedding of where each action leads
-
-    def successor(states: Tensor, logits: Tensor) -> Tensor:
-        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ arrival[states]).squeeze(-2)
-
-    return successor
+    return leads

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Adam, Method, Problem, Settings
+from ift_gridworld.methods import METHODS, Method, Problem, Settings
 from ift_gridworld.metrics import even_change, measure, reference_points
+from ift_gridworld.optimisers import OPTIMISERS, Adam
 from ift_gridworld.policies import POLICIES, Policy
-from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
+from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
 
 Base = Literal["mixture", "random", "uniform"]
 BASES: tuple[str, ...] = ("mixture", "random", "uniform")
@@ -123,13 +124,8 @@ def train(
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
-    shared = {"demonstrations": shown, "chosen": chosen, "rejected": rejected}
-    problem = Problem(
-        mdp=mdp,
-        generators=generators(seed, policy.population),
-        device=device,
-        **{side: batch[None].to(device) for side, batch in shared.items()},
-    )
+    data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
+    problem = Problem(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
 
     def supposed() -> dict[str, Float[np.ndarray, "N T"]]:
         answers = chosen if kind.needs == "pairs" else shown
@@ -138,29 +134,9 @@ def train(
 
     estimation = {"base": supposed()}
     keep = snapshot_steps(updates, CANDIDATES * settings.snapshots)
-    taken, policies, losses = [0], [policy.probabilities()], []
-    diverged = None
     began = time.perf_counter()
     learner = kind(problem, policy, settings)
-    _ = learner.reference  # frozen before the first update
-    adam = Adam(learner.parameters(), learning_rate)
-    for step in range(updates):
-        loss = learner.loss(learner.batch(step))
-        if not torch.isfinite(loss).all():
-            diverged = _blame("loss", step, loss, settings)
-            break
-        loss.sum().backward()
-        adam.step(learner.max_grad_norm)
-        losses.append(loss.detach())
-        if step + 1 in keep:
-            matrix = policy.probabilities()
-            if not np.isfinite(matrix).all():
-                diverged = _blame("policy", step, torch.tensor(matrix).sum((1, 2)), settings)
-                break
-            taken.append(step + 1)
-            policies.append(matrix)
-        if progress is not None:
-            progress(step + 1, updates)
+    taken, policies, losses, diverged = _descend(learner, settings, keep, progress)
     seconds = time.perf_counter() - began
 
     if diverged is None:
@@ -173,6 +149,98 @@ def train(
         name, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
         chosen, rejected, seconds, diverged,
     )  # fmt: skip
+
+
+def _descend(
+    learner: Method,
+    settings: Settings,
+    keep: set[int],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    tolerant: bool = False,
+) -> tuple[list[int], list[Float[np.ndarray, "N S A"]], list[Tensor], str | None]:
+    """The loop: batches become losses, losses updates.
+
+    Returns:
+        The updates kept, the policies after them, every loss, and what stopped being a number, where and when. Then training
+        stops; `tolerant`, it goes on, for seeds do not mix and the others may be sound.
+    """
+    policy, updates = learner.policy, settings.steps
+    assert updates is not None
+    assert settings.learning_rate is not None
+    taken, policies, losses = [0], [policy.probabilities()], []
+    diverged = None
+    _ = learner.reference  # frozen before the first update
+    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), settings.learning_rate)
+    for step in range(updates):
+        loss = learner.loss(learner.batch(step))
+        if not torch.isfinite(loss).all():
+            diverged = diverged or _blame("loss", step, loss, settings)
+            if not tolerant:
+                break
+        loss.sum().backward()
+        optimiser.step(learner.max_grad_norm)
+        losses.append(loss.detach())
+        if step + 1 in keep:
+            matrix = policy.probabilities()
+            if not np.isfinite(matrix).all():
+                diverged = diverged or _blame("policy", step, torch.tensor(matrix).sum((1, 2)), settings)
+                if not tolerant:
+                    break
+            taken.append(step + 1)
+            policies.append(matrix)
+        if progress is not None:
+            progress(step + 1, updates)
+    return taken, policies, losses, diverged
+
+
+@one_thread()
+def train_lakes(
+    method: str | type[Method],
+    lakes: Sequence[TabularMDP],
+    policy: Policy,
+    *,
+    settings: Settings | None = None,
+    keep: Sequence[int],
+    shown: Sequence[Trajectories],
+    preferences: Sequence[tuple[Trajectories, Trajectories]],
+    progress: Callable[[int, int], None] | None = None,
+    **changes: object,
+) -> Float[np.ndarray, "M L N S A"]:
+    """Align policies on many lakes of one size in one run, by a method that does not walk itself.
+
+    Args:
+        method: a name in METHODS, or a class.
+        lakes: L of them.
+        policy: L times N members, those of the first lake first (`make_base` makes such ones).
+        settings: all knobs; `changes` are laid over them.
+        keep: the updates after which policies are kept, the last of them the last one made; 0 is the base.
+        shown: the demonstrations of each lake, [B, T]; all of one B.
+        preferences: the pairs (chosen, rejected) of each lake, likewise.
+        progress: called with (updates done, updates in all).
+
+    Returns:
+        The policies after each of `keep`. One that has diverged is NaN; the others go on.
+    """
+    kind = METHODS[method] if isinstance(method, str) else method
+    if kind.needs == "rollouts":
+        raise ValueError(f"method {method!r} walks itself; allowed on many lakes at once: those that learn from data")
+    if policy.population % len(lakes):
+        raise ValueError(f"the policy has a population of {policy.population}; allowed: a multiple of the {len(lakes)} lakes")
+    settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
+    settings = replace(
+        settings,
+        steps=max(keep),
+        learning_rate=settings.learning_rate or policy.learning_rate,
+        beta=kind.resolved_beta(settings),
+    )
+    each, device = policy.population // len(lakes), next(policy.parameters()).device
+    chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
+    data = [stacked(batches, each).to(device) for batches in (shown, chosen, rejected)]
+    problem = Problem(lakes[0], data[0], data[1], data[2], (), device, lakes if len(lakes) > 1 else ())
+    taken, policies, _, _ = _descend(kind(problem, policy, settings), settings, set(keep), progress, tolerant=True)
+    found = [policies[taken.index(step)] for step in keep]
+    return np.stack(found).reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
 
 
 def default_count(mdp: TabularMDP) -> int:
@@ -189,7 +257,7 @@ def snapshot_steps(updates: int, count: int) -> set[int]:
 @one_thread()
 def make_base(
     kind: str,
-    mdp: TabularMDP,
+    mdp: TabularMDP | Sequence[TabularMDP],
     *,
     policy: str = "mlp",
     seeds: int = 1,
@@ -197,7 +265,7 @@ def make_base(
     hidden: int = 64,
     good: float = 0.5,
     noise: float = BASE_NOISE,
-    shown: tuple[Trajectories, Trajectories] | None = None,
+    shown: tuple[Trajectories, Trajectories] | Sequence[tuple[Trajectories, Trajectories]] | None = None,
     device: torch.device | str = "cpu",
 ) -> Policy:
     """A population of base policies to align.
@@ -205,13 +273,13 @@ def make_base(
     Args:
         kind: "uniform" (every action alike), "random" (random parameters) or "mixture": cloned from an optimal and a
             sub-optimal demonstrator, as a pre-trained language model is that has read good and bad.
-        mdp: the lake.
+        mdp: the lake; or several of one size, each of which gets `seeds` members, those of the first lake first.
         policy: "mlp" or "tabular".
         seeds, seed: member i is drawn from seed + i.
         hidden: width of the network.
         good: share of the optimal demonstrator in the mixture, in [0, 1].
         noise: share of each step's probability that the mixture spreads over all actions, in (0, 1].
-        shown: the (optimal, sub-optimal) demonstrations that the mixture is cloned from.
+        shown: the (optimal, sub-optimal) demonstrations that the mixture is cloned from, of each lake.
         device: of the parameters.
     """
     if policy not in POLICIES:
@@ -222,39 +290,57 @@ def make_base(
         raise ValueError(f"good is {good}; allowed: [0, 1]")
     if not 0 < noise <= 1:
         raise ValueError(f"noise is {noise}; allowed: (0, 1]")
+    lakes = [mdp] if isinstance(mdp, TabularMDP) else list(mdp)
+    states, actions = lakes[0].num_states, lakes[0].num_actions
     options = {"hidden": hidden} if policy == "mlp" else {}
-    made = POLICIES[policy](mdp.num_states, mdp.num_actions, seeds, **options).to(device)
-    made.initialise(generators(seed, seeds), uniform=kind == "uniform")
+    made = POLICIES[policy](states, actions, len(lakes) * seeds, **options).to(device)
+    made.initialise(generators(seed, len(lakes) * seeds), uniform=kind == "uniform")
     if kind == "mixture":
         if shown is None:
-            count = default_count(mdp)
-            shown = demonstrations(mdp, count), demonstrations(mdp, count, quality="suboptimal")
-        _clone(made, shown, (good, 1 - good), noise)
+            shown = [
+                (demonstrations(lake, default_count(lake)), demonstrations(lake, default_count(lake), quality="suboptimal"))
+                for lake in lakes
+            ]
+        elif isinstance(shown[0], Trajectories):
+            shown = [shown]  # type: ignore[list-item]
+        _clone(made, shown, (good, 1 - good), noise)  # type: ignore[arg-type]
     return made
 
 
-def _clone(policy: Policy, shown: Sequence[Trajectories], shares: Sequence[float], noise: float, updates: int = 120) -> None:
+def _clone(
+    policy: Policy,
+    shown: Sequence[tuple[Trajectories, Trajectories]],
+    shares: tuple[float, float],
+    noise: float,
+    updates: int = 120,
+) -> None:
     """Fit a policy to the demonstrators' mixed, noisy choices on the tiles that they visit; other tiles are left to chance."""
     device = next(policy.parameters()).device
-    counts = torch.zeros(policy.num_states, policy.num_actions)
-    for batch, share in zip(shown, shares, strict=True):
-        index = batch.states * policy.num_actions + batch.actions
-        seen = torch.zeros(counts.numel()).scatter_add_(0, index.flatten(), batch.mask.flatten().float())
-        counts += share * seen.reshape(counts.shape) / len(batch.states)
-    visited = counts.sum(-1).nonzero().flatten()
-    target = counts[visited] / counts[visited].sum(-1, keepdim=True)
-    target = ((1 - noise) * target + noise / policy.num_actions).to(device)
+    counts = torch.zeros(len(shown), policy.num_states, policy.num_actions)
+    for lake, batches in zip(counts, shown, strict=True):
+        for batch, share in zip(batches, shares, strict=True):
+            index = batch.states * policy.num_actions + batch.actions
+            seen = torch.zeros(lake.numel()).scatter_add_(0, index.flatten(), batch.mask.flatten().float())
+            lake += share * seen.reshape(lake.shape) / len(batch.states)
+    # Visited tiles first; a lake with fewer of them than another is filled up with tiles that weigh nothing.
+    seen = counts.sum(-1)
+    most = int((seen > 0).sum(-1).max())
+    visited = torch.argsort((seen == 0).int(), dim=-1, stable=True)[:, :most]
+    weight = (seen.gather(-1, visited) > 0).float()
+    target = counts.gather(1, visited[..., None].expand(-1, -1, policy.num_actions))
+    target = target / target.sum(-1, keepdim=True).clamp(min=1e-12)
+    target = (1 - noise) * target + noise / policy.num_actions
+    each = policy.population // len(shown)
+    weight, target, visited = (
+        (x if len(shown) == 1 else x.repeat_interleave(each, 0)).to(device) for x in (weight, target, visited)
+    )
     adam = Adam(policy.parameters(), learning_rate=0.0)
     for step in range(updates):
         adam.learning_rate = 8 * policy.learning_rate * (1 - step / updates)  # fast at first, then settling down
-        logp = torch.log_softmax(policy(visited[None].to(device)), -1)
-        _cross_entropy(target, logp).backward()
+        logp = torch.log_softmax(policy(visited), -1)
+        nats = -(target * logp).sum(-1) * weight
+        (nats.sum(-1) / weight.sum(-1)).sum().backward()  # summed over seeds, so that they do not mix; averaged over tiles
         adam.step()
-
-
-def _cross_entropy(target: Float[Tensor, "V A"], logp: Float[Tensor, "N V A"]) -> Float[Tensor, ""]:
-    """Summed over seeds, so that they do not mix; averaged over tiles."""
-    return -(target * logp).sum(-1).mean(-1).sum()
 
 
 def _blame(what: str, step: int, values: Tensor, settings: Settings) -> str:

@@ -426,3 +426,12 @@ def _concatenate(parts: Sequence[Trajectories]) -> Trajectories:
     longest = max(part.states.shape[-1] for part in parts)
     padded = [_pad(part, longest) for part in parts]
     return Trajectories(*(torch.cat([getattr(part, f.name) for part in padded]) for f in fields(Trajectories)))
+
+
+def stacked(batches: Sequence[Trajectories], each: int = 1) -> Trajectories:
+    """Batches [B, T] of several lakes as one, [len(batches) * each, B, longest T], every one `each` times in a row."""
+    steps = max(batch.states.shape[-1] for batch in batches)
+    padded = [_pad(batch, steps) for batch in batches]
+    return Trajectories(
+        *(torch.stack([getattr(batch, f.name) for batch in padded]).repeat_interleave(each, 0) for f in fields(padded[0]))
+    )

@@ -24,7 +24,8 @@ from ift_gridworld.losses import (
     tdpo_loss,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Adam, Problem, Settings
+from ift_gridworld.methods import METHODS, Problem, Settings
+from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies import TabularPolicy
 from ift_gridworld.residual import lake_successor, residual_embeddings

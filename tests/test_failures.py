@@ -11,7 +11,8 @@ from test_paper import check
 
 from ift_gridworld.envs import LAKES
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods import METHODS, Adam, Problem, Settings
+from ift_gridworld.methods import METHODS, Problem, Settings
+from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.training import train

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ift_gridworld.command import parse
+
 SCRIPT = Path(__file__).parents[1] / "experiments" / "loss_walk.py"
 spec = importlib.util.spec_from_file_location("loss_walk", SCRIPT)
 loss_walk = importlib.util.module_from_spec(spec)
@@ -16,7 +18,7 @@ spec.loader.exec_module(loss_walk)
 
 def run(*arguments):
     try:
-        return loss_walk.main(loss_walk.parse(loss_walk.Args, None, list(map(str, arguments))))
+        return loss_walk.main(parse(loss_walk.Args, None, list(map(str, arguments))))
     except SystemExit as end:
         return end.code
 

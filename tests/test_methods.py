@@ -11,7 +11,7 @@ import torch
 from ift_gridworld import METHODS, losses
 from ift_gridworld.envs import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import Adam, Problem, Settings, train_reward_model
+from ift_gridworld.methods import Problem, Settings, train_reward_model
 from ift_gridworld.policies import POLICIES, TabularPolicy
 from ift_gridworld.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
 
@@ -422,43 +422,6 @@ def test_reward_model_asks_for_enough_pairs():
         train_reward_model(problem, stays, Settings(pairs=50))
 
 
-# ---- Adam ----
-
-
-def parameters():
-    random = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=random).requires_grad_() for shape in ((3, 4, 5), (3, 2), (3, 1))]
-
-
-@pytest.mark.parametrize("max_norm", [None, 0.7])
-def test_adam_is_torchs_adam(max_norm):
-    """Twenty steps, each seed's gradient clipped by torch's own function over that seed's share of all parameters."""
-    ours, theirs = parameters(), [[p.detach()[n].clone().requires_grad_() for p in parameters()] for n in range(3)]
-    adam = Adam(ours, 0.05)
-    others = [torch.optim.Adam(member, lr=0.05) for member in theirs]
-    random = torch.Generator().manual_seed(1)
-    for step in range(20):
-        for i, parameter in enumerate(ours):
-            # Seeds of very different scale, and steps on which one parameter has no gradient at all.
-            scale = torch.tensor([0.01, 1.0, 100.0]).reshape(-1, *[1] * (parameter.ndim - 1))
-            gradient = scale * torch.randn(parameter.shape, generator=random)
-            if step % 3 == 2 and i == 1:
-                gradient = torch.zeros_like(gradient)
-            else:
-                parameter.grad = gradient
-            for n in range(3):
-                theirs[n][i].grad = gradient[n].clone()
-        adam.step(max_norm)
-        for n in range(3):
-            if max_norm is not None:
-                torch.nn.utils.clip_grad_norm_(theirs[n], max_norm)
-            others[n].step()
-        assert all(p.grad is None for p in ours)
-    for i, parameter in enumerate(ours):
-        for n in range(3):
-            torch.testing.assert_close(parameter[n], theirs[n][i], rtol=1e-6, atol=1e-6)  # norms summed in another order
-
-
 # ---- settings ----
 
 
@@ -481,6 +444,7 @@ def test_adam_is_torchs_adam(max_norm):
         ("outcome", "worst"),
         ("reward", "human"),
         ("kl_kind", "k4"),
+        ("optimiser", "sgd"),
     ],
 )
 def test_settings_out_of_range_are_refused_in_one_line(name, value):

@@ -1,0 +1,68 @@
+"""Optimisers of parameters whose first dimension is the seed: elementwise, so that seeds never mix.
+
+Those of `torch.optim` are not used because making one imports torch's compiler, which takes longer than a whole run here;
+they are what these are tested against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.rmsprop import rmsprop
+
+
+class Optimiser:
+    """Args:
+    parameters: moved in place.
+    learning_rate: may be changed between steps.
+    """
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
+        self.parameters, self.learning_rate = list(parameters), learning_rate
+        self._second = [torch.zeros_like(p) for p in self.parameters]  # running mean of squared gradients
+        self._count = [torch.zeros((), device="cpu") for _ in self.parameters]
+
+    @torch.no_grad()
+    def step(self, max_norm: float | None = None) -> None:
+        """One update from the gradients, which are cleared; each seed's gradient norm is first held to `max_norm`."""
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        if max_norm is not None:
+            norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
+            scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
+            gradients = [g * scale.reshape(-1, *[1] * (g.ndim - 1)) for g in gradients]
+        self._move(gradients)
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    def _move(self, gradients: list[Tensor]) -> None:
+        raise NotImplementedError
+
+
+class Adam(Optimiser):
+    """Kingma and Ba 2015, with the usual 0.9, 0.999 and 1e-8."""
+
+    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
+        super().__init__(parameters, learning_rate)
+        self._first = [torch.zeros_like(p) for p in self.parameters]
+
+    def _move(self, gradients: list[Tensor]) -> None:
+        adam(
+            self.parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+        )  # fmt: skip
+
+
+class RMSprop(Optimiser):
+    """A step along the gradient over the root of its running mean square (Hinton 2012), smoothed by 0.99."""
+
+    def _move(self, gradients: list[Tensor]) -> None:
+        rmsprop(
+            self.parameters, gradients, self._second, [], [], self._count, foreach=False, capturable=False,
+            lr=self.learning_rate, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, maximize=False,
+        )  # fmt: skip
+
+
+OPTIMISERS: dict[str, type[Optimiser]] = {"adam": Adam, "rmsprop": RMSprop}
