@@ -16,14 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, progress
+from ift_gridworld.command import check_seed, fail, launch, loading, make_folder, progress
 
 with loading():
     import torch
     from torch import Tensor
     from torch.nn.functional import logsigmoid, pad
 
-    from ift_gridworld.losses import orpo_loss
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import DPO, ORPO, Answers, Method, Problem, Scored, Settings, action_counts, compared_episodes
     from ift_gridworld.methods import train_reward_model as learned_reward
@@ -31,7 +30,7 @@ with loading():
     from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies import Policy
     from ift_gridworld.records import Lake, versions, write_atomically
-    from ift_gridworld.rendering import THEME_NAMES, check_format
+    from ift_gridworld.rendering import FORMATS, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
     from ift_gridworld.training import Run, make_base, train
     from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
@@ -206,44 +205,49 @@ def log2(args: Args) -> Failure:
         ("A rate of 1e-6", "dpo", {"learning_rate": 1e-6}),
     )
     runs = [scene.train(method, scene.base("mlp"), **options) for _, method, options in cases]
-    frames = chosen_frames([run.policies[:, 0] for run in runs])
-    drawn, c, margin, final = [], [], [], []
+    # Drawn is the first seed that the live reference drives away from the gift; where none is, the first.
+    which = int(np.argmax(runs[1].metrics["success"][-1] < 0.5))
+    frames = chosen_frames([run.policies[:, which] for run in runs])
+    drawn, grown = [], []
     for (title, _, _), run in zip(cases, runs, strict=True):
-        policies = run.policies[:, 0]
-        likelihoods = [log_likelihood(policies, side) for side in scene.pair]
-        gap = likelihoods[0] - likelihoods[1]
-        c.append(likelihoods[0])
-        margin.append(gap - gap[0])
+        policies = run.policies[:, which]
+        gap = log_likelihood(policies, scene.pair[0]) - log_likelihood(policies, scene.pair[1])
+        grown.append(gap - gap[0])
         # The loss before each update; that of the last policy is taken for the one before it.
-        loss = np.append(run.loss[:, 0], run.loss[-1, 0])
-        final.append(run.loss[-1])
-        notes = [f"gap {signed(x)} nats" for x in margin[-1][frames]]
+        loss = np.append(run.loss[:, which], run.loss[-1, which])
+        notes = [f"gap {signed(x)}, success {y:.2f}" for x, y in zip(grown[-1], run.metrics["success"][:, which], strict=True)]
         drawn.append(
-            Case(title, notes, policies[frames], visits(scene, policies[frames]), (Line("loss", loss[frames], "distance"),))
+            Case(
+                title,
+                [notes[i] for i in frames],
+                policies[frames],
+                visits(scene, policies[frames]),
+                (Line("loss", loss[frames], "distance"),),
+            )
         )
-    stand = [int((np.abs(loss - np.log(2)) < 0.01).sum()) for loss in final]
+    stand = [int((np.abs(run.loss[-1] - np.log(2)) < 0.01).sum()) for run in runs]
+    success = [run.metrics["success"][-1].mean() for run in runs]
     cause = (
         (
             "What log 2 says",
-            "L = −log σ(β·margin) is log 2 = 0.693 where the margin, what the gap grew by since the reference, is 0. It "
-            "does not "
-            "say why it is 0. Look at the margin.",
+            "L = −log σ(β·margin) is log 2 = 0.693 where the margin, the gap between the answers’ log-likelihoods less that of "
+            "the reference, is 0. It does not say why. What the gap has grown by since the base, and the gradient, do.",
         ),
         (
             "Three reasons",
-            "A reference that is the live policy: the margin is 0 for ever, its gradient β/2 never fades, the policy runs "
-            "away. "
-            "Each pair in both orders: the pushes cancel, 0 is best. A rate too low: not there yet.",
+            "A reference that is the live policy: margin 0 for ever, but a gradient of β/2 that never fades; the policy runs "
+            "away. Each pair in both orders: the gradients cancel, margin 0 is best. A rate too low: a gradient of β/2, and "
+            "hardly a move.",
         ),
         (
             "How often",
             f"After {len(runs[0].loss)} updates {', '.join(map(str, stand[:-1]))} and {stand[-1]} of {args.seeds} seeds are "
-            f"within 0.01 of log 2. In the one drawn the gap grew by {', '.join(signed(x[-1]) for x in margin[:-1])} and "
-            f"{signed(margin[-1][-1])} nats.",
+            f"within 0.01 of log 2. Mean success: {', '.join(f'{x:.2f}' for x in success[:-1])} and {success[-1]:.2f}; the "
+            f"base’s is {runs[0].metrics['success'][0].mean():.2f}.",
         ),
     )
     return Failure(
-        "log2", "DPO’s loss stands at log 2, for three reasons", scene.about("network", args.seed), cause, scene.lake,
+        "log2", "DPO’s loss stands at log 2, for three reasons", scene.about("network", args.seed + which), cause, scene.lake,
         path_of(scene.pair[0]), path_of(scene.pair[1]), np.array(frames), tuple(drawn), "visits: none to once an episode",
         "DPO’s loss, nats", "linear", (0.0, 0.85), (float(np.log(2)), "log 2"),
     )  # fmt: skip
@@ -277,11 +281,20 @@ class HalfPlainORPO(PlainORPO):
     precision = torch.bfloat16
 
 
-class HalfORPO(ORPO):
-    """Ours, in that precision."""
+class HalfStableORPO(ORPO):
+    """In that precision, too, with log(1 - exp(c)) = log(-expm1(c)) near 0: every operation in bfloat16."""
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Tensor:
-        return orpo_loss(chosen.mean.bfloat16(), rejected.mean.bfloat16(), beta=self.beta).float()
+        c, r = chosen.mean.bfloat16(), rejected.mean.bfloat16()
+        log_odds = (c - r) - (self._log1mexp(c) - self._log1mexp(r))
+        return (-c - self.beta * logsigmoid(log_odds)).float()
+
+    @staticmethod
+    def _log1mexp(x: Tensor) -> Tensor:
+        near = x > -0.6931  # each form sees only what it is accurate for, or its gradient there would be no number
+        return torch.where(
+            near, torch.log(-torch.expm1(torch.where(near, x, -0.5))), torch.log1p(-torch.exp(torch.where(near, -1.0, x)))
+        )
 
 
 def certainty(args: Args) -> Failure:
@@ -292,7 +305,7 @@ def certainty(args: Args) -> Failure:
     wanted = (
         ("log(1 − eᶜ), bfloat16", HalfPlainORPO, 2.0**-9),
         ("log(1 − eᶜ), float32", PlainORPO, 2.0**-25),
-        ("log1mexp(c), bfloat16", HalfORPO, None),
+        ("log(−expm1(c)), bfloat16", HalfStableORPO, None),
     )
     steps, length = 300, len(path_of(scene.pair[0]))
     ended: list[list[int]] = []
@@ -317,24 +330,24 @@ def certainty(args: Args) -> Failure:
     cause = (
         (
             "What ORPO compares",
-            "Odds p / (1 − p) of two answers; p is the mean probability of a move (e to the mean log-probability c). It is "
-            "often "
-            "written with log(1 − eᶜ). Nothing is wrong with the loss: it flattens out near p = 1.",
+            "Odds p / (1 − p) of two answers; p is the geometric mean of an answer’s probabilities, eᶜ for a mean "
+            "log-probability "
+            "c. It is often written with log(1 − eᶜ). Nothing is wrong with the loss: it flattens out near p = 1.",
         ),
         (
             "Why no number is left",
-            f"bfloat16 has no number between 1 − {2.0**-8:.3f} and 1. After update {stop - 1} p is 1 − "
-            f"{gaps[0][stop - 1]:.4f} and is rounded to 1: log 0 is −∞, the loss still finite, its gradient not a number; "
-            "one update with it leaves nothing of the "
-            "policy.",
+            f"bfloat16 has no number between 1 − {2.0**-8:.3f} and 1. After update {stop - 1} p is 1 − {gaps[0][stop - 1]:.4f} "
+            "and is rounded to 1: log 0 is −∞, the loss still finite, its gradient not a number; one update with it leaves "
+            "nothing of the policy.",
         ),
         (
             "How often",
             f"In {len(ended[0])} of {args.seeds} seeds in bfloat16"
             + (f", after {min(ended[0]) - 1} to {max(ended[0]) - 1} updates" if ended[0] else "")
-            + f"; in {len(ended[1])} in float32, whose border is {2.0**-25:.0e}; in {len(ended[2])} with log1mexp, which is "
-            "exact "
-            "near c = 0.",
+            + f"; in {len(ended[2])} with log(−expm1(c)), accurate near c = 0, in the same precision; in {len(ended[1])} in "
+            f"float32, whose border, {2.0**-25:.0e}, no seed has come to in {steps} updates."
+            if not ended[1]
+            else f"In {len(ended[0])}, {len(ended[1])} and {len(ended[2])} of {args.seeds} seeds.",
         ),
     )
     return Failure(
@@ -366,24 +379,26 @@ def off_path(args: Args) -> Failure:
     mdp = scene.mdp
     wanted = (("SFT, a table", "sft", "tabular"), ("SFT, a network", "sft", "mlp"), ("PPO, a network", "ppo", "mlp"))
     runs = [scene.train(method, scene.base(policy), steps=300) for _, method, policy in wanted]
-    frames = chosen_frames([run.policies[:, 0] for run in runs])
     on = np.zeros(mdp.num_states, bool)
     on[path_of(scene.shown)[:, 0]] = True
     off = ~on & ~mdp.terminal
-    cases, off_success, moved = [], [], []
+    # [2, N], before and after, dropped on a tile off the path; and how much policies moved, on the path and off it.
+    dropped = [success_from_each_tile(scene, run.policies[[0, -1]])[..., off].mean(-1) for run in runs]
+    change = [0.5 * np.abs(run.policies[-1] - run.policies[0]).sum(-1) for run in runs]
+    moved = [[float(x[:, where].mean()) for where in (on, off)] for x in change]
+    which = int(np.argsort(dropped[1][1])[(args.seeds - 1) // 2])  # the median of the networks
+    frames = chosen_frames([run.policies[:, which] for run in runs])
+    cases = []
     for (title, _, _), run in zip(wanted, runs, strict=True):
-        everyone = success_from_each_tile(scene, run.policies[[0, -1]])  # [2, N, S]
-        off_success.append(everyone[..., off].mean(-1))
-        change = 0.5 * np.abs(run.policies[-1] - run.policies[0]).sum(-1)
-        moved.append([change[:, where].mean() for where in (on, off)])
-        here = success_from_each_tile(scene, run.policies[frames, 0])
+        here = success_from_each_tile(scene, run.policies[frames, which])
         lines = (
             Line("dropped on the start", here @ mdp.start, "success"),
             Line("dropped off the path, mean", here[:, off].mean(-1), "distance", dashed=True),
         )
         notes = [f"off the path {x:.2f}" for x in here[:, off].mean(-1)]
-        cases.append(Case(title, notes, run.policies[frames, 0], here, lines))
-    worse = [int((x[1] < x[0]).sum()) for x in off_success]
+        cases.append(Case(title, notes, run.policies[frames, which], here, lines))
+    fell = [int((x[1] < x[0] - 0.1).sum()) for x in dropped]
+    went = [f"{x[0].mean():.2f} to {x[1].mean():.2f} ({n})" for x, n in zip(dropped, fell, strict=True)]
     cause = (
         (
             "What SFT sees",
@@ -392,23 +407,22 @@ def off_path(args: Args) -> Failure:
             f"{moved[0][0]:.2f}.",
         ),
         (
-            "Why it is lost there",
+            "What becomes of the rest",
             f"A network shares weights between tiles: off the path it changes by {moved[1][1]:.2f}, on it by "
             f"{moved[1][0]:.2f}, in "
             "directions that no data asked for. The loss sees nothing of it, nor does success from the start.",
         ),
         (
             "How often",
-            f"Dropped off the path, success goes from {off_success[1][0].mean():.2f} to {off_success[1][1].mean():.2f} "
-            f"(mean of {args.seeds} seeds; lower in {worse[1]}), in a table to {off_success[0][1].mean():.2f} (lower in "
-            f"{worse[0]}), with "
-            f"PPO, which walks there itself, to {off_success[2][1].mean():.2f} (lower in {worse[2]}).",
+            f"Success when dropped off the path, mean (in brackets: of {args.seeds} seeds, how many lost more than 0.1): table "
+            f"{went[0]}, as its walks come upon the path; network {went[1]}; PPO, which walks there itself, {went[2]}.",
         ),
     )
     return Failure(
-        "off_path", "SFT off the path", scene.about("table and network", args.seed), cause, scene.lake, path_of(scene.shown),
+        "off_path", "SFT off the path", scene.about("table and network", args.seed + which), cause, scene.lake,
+        path_of(scene.shown),
         np.zeros((0, 2), int), np.array(frames), tuple(cases), "success when dropped here, 0 to 1",
-        "success within 100 steps, when", "linear", (-0.03, 1.06),
+        "success within 100 steps", "linear", (-0.03, 1.06),
     )  # fmt: skip
 
 
@@ -451,35 +465,36 @@ def exploited(args: Args) -> Failure:
         policies = run.policies[frames, which]
         share.append(evaluate_policy(believed, policies) @ mdp.start / most)
         success = run.metrics["success"][frames, which]
-        lines = (Line("learned reward", share[-1], "distance", dashed=True), Line("success", success, "success"))
+        lines = (Line("learned return", share[-1], "distance", dashed=True), Line("success", success, "success"))
         cases.append(Case(title, [f"success {x:.3f}" for x in success], policies, visits(scene, policies), lines))
     loop = walked_in_the_end(mdp, runs[0].policies[-1, which])
     pays = float(np.mean([reward[s, a] for s, a in loop]))
-    won, compared = comparisons(loop, which, *compared_episodes(problem(), base, settings.pairs), mdp)
-    right = rightly_ordered(reward, which, *compared_episodes(problem(), base, settings.pairs), mdp)
+    first, second = compared_episodes(problem(), base, settings.pairs)
+    won, compared = comparisons(loop, which, first, second, mdp)
+    right, differ = rightly_ordered(reward, which, first, second, mdp)
     where = " and ".join(f"{mdp.actions[a]} at row {s // 4 + 1}, column {s % 4 + 1}" for s, a in loop)
-    on_way = ", for the tile is on the way to the gift" if loop[0][0] in path_of(scene.shown)[:, 0] else ""
-    gift = worth(believed, runs[1].policies[-1, which], loop[0][0])
+    stay, leave = (worth(believed, run.policies[-1, which], loop[0][0]) for run in runs)
     found = (
-        f"In seed {args.seed + which} {where}{' (into the edge)' if len(loop) == 1 else ''} pays {signed(pays)} nats: walks "
-        f"that did so more often won {won} of {compared} comparisons{on_way}. For ever, "
-        f"that is worth {worth(believed, runs[0].policies[-1, which], loop[0][0]):.1f}; to go on to the gift, {gift:.1f}."
+        f"In seed {args.seed + which} {where}{' (into the edge)' if len(loop) == 1 else ', in turn,'} pays {signed(pays)} "
+        f"nats a step: walks that did so more often won {won} of {compared} comparisons. For ever (discount "
+        f"{mdp.discount:g}), that is worth {stay:.1f}; to go on to the gift, {leave:.1f}."
         if len(failed)
         else "In none of these seeds does it lead away from the gift."
     )
+    dear_failed = int((runs[1].metrics["success"][-1] < 0.5).sum())
     cause = (
         (
             "What PPO climbs",
-            f"A reward r(s, a), fitted to {settings.pairs} compared pairs of the base’s own walks, of which it puts "
-            f"{right:.0%} in "
-            "the right order. Nobody was asked about other walks.",
+            f"A reward r(s, a), fitted to {settings.pairs} compared pairs of the base’s own walks. Of the {differ} that "
+            "differ it "
+            f"puts {right:.0%} in the right order. Nobody was asked about other walks.",
         ),
         ("What it found", found),
         (
             "How often",
             f"With β = {cheap:g} the learned return in the seed drawn grows to {share[0][-1]:.0%} of its maximum; success ends "
-            f"below 0.5 in {len(failed)} of {args.seeds} seeds. With β = {dear:g} it does in "
-            f"{int((runs[1].metrics['success'][-1] < 0.5).sum())}: KL keeps the walks where the model was fitted.",
+            f"below 0.5 in {len(failed)} of {args.seeds} seeds. With β = {dear:g} it does in {dear_failed}"
+            + (": KL keeps the walks near those that were compared." if dear_failed < len(failed) else "."),
         ),
     )
     picture = np.broadcast_to((reward * ~mdp.terminal[:, None]).clip(-1, 1), (len(frames), *reward.shape))
@@ -487,7 +502,7 @@ def exploited(args: Args) -> Failure:
     return Failure(
         "exploited", "A learned reward, exploited", scene.about("network", args.seed + which), cause, scene.lake,
         np.zeros((0, 2), int), np.zeros((0, 2), int), np.array(frames), (*cases, model), "visits: none to once an episode",
-        "share of the most that is possible", "linear",
+        "share of the most that is possible (return: discounted)", "linear",
         (min(-0.05, 1.1 * float(min(x.min() for x in share))), 1.06), None, ("a move that pays", "a move that costs"),
     )  # fmt: skip
 
@@ -511,37 +526,34 @@ def worth(mdp: TabularMDP, policy: Float[np.ndarray, "S A"], tile: int) -> float
 def comparisons(
     loop: list[tuple[int, int]], seed: int, first: Trajectories, second: Trajectories, mdp: TabularMDP
 ) -> tuple[int, int]:
-    """Of the compared pairs in which one walk took the loop's moves more often, how many that walk won; and how many there "
-    "are."""
+    """Pairs of which one walk went round the loop more often: how many that walk won, and how many there are."""
     columns = [s * mdp.num_actions + a for s, a in loop]
-    more, better = (
-        torch.sign(one - two)
-        for one, two in (
-            [action_counts(side, mdp)[seed][:, columns].sum(-1) for side in (first, second)],
-            [side.returns(mdp.discount)[seed] for side in (first, second)],
-        )
-    )
+    rounds = [action_counts(side, mdp)[seed][:, columns].amin(-1) for side in (first, second)]
+    more, better = torch.sign(rounds[0] - rounds[1]), better_of(seed, first, second, mdp)
     counted = (more != 0) & (better != 0)
     return int(((more == better) & counted).sum()), int(counted.sum())
 
 
 def rightly_ordered(
     reward: Float[np.ndarray, "S A"], seed: int, first: Trajectories, second: Trajectories, mdp: TabularMDP
-) -> float:
-    """Share of the compared pairs with different returns that a reward puts in their order."""
-    learned, true = (
-        torch.sign(one - two)
-        for one, two in (
-            [action_counts(side, mdp)[seed] @ torch.as_tensor(reward.ravel(), dtype=torch.float32) for side in (first, second)],
-            [side.returns(mdp.discount)[seed] for side in (first, second)],
-        )
-    )
-    return float((learned == true)[true != 0].float().mean())
+) -> tuple[float, int]:
+    """Share of the compared pairs with different returns that a reward puts in their order, and how many pairs these are."""
+    weights = torch.as_tensor(reward.ravel(), dtype=torch.float32)
+    learned = [action_counts(side, mdp)[seed] @ weights for side in (first, second)]
+    better = better_of(seed, first, second, mdp)
+    right = torch.sign(learned[0] - learned[1]) == better
+    return float(right[better != 0].float().mean()), int((better != 0).sum())
+
+
+def better_of(seed: int, first: Trajectories, second: Trajectories, mdp: TabularMDP) -> Tensor:
+    """1 where the first walk of a pair returned more, -1 where the second did, 0 where they tie."""
+    return torch.sign(first.returns(mdp.discount)[seed] - second.returns(mdp.discount)[seed])
 
 
 def signed(x: float) -> str:
     """With a minus as wide as a plus."""
-    return f"{x:+.{2 if abs(x) < 100 else 0}f}".replace("-", "−")
+    digits = 2 if abs(x) < 100 else 0
+    return f"{round(x, digits) + 0.0:+.{digits}f}".replace("-", "−")  # + 0.0: no minus before nothing
 
 
 FAILURES: dict[str, Callable[[Args], Failure]] = {
@@ -555,9 +567,9 @@ FAILURES: dict[str, Callable[[Args], Failure]] = {
 
 def main(args: Args) -> int:
     try:
-        check_format(args.format)
-        if args.format == "html":
-            raise ValueError("--format is 'html', which this has not; allowed: gif, mp4, webp, png, pdf, svg")
+        if args.format not in FORMATS or args.format == "html":
+            raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(x for x in FORMATS if x != 'html')}")
+        check_format(args.format)  # whether the extra that some need is there
         for name, value, allowed in (
             ("only", args.only, (*FAILURES, "all")),
             ("theme", args.theme, THEME_NAMES),
@@ -567,9 +579,8 @@ def main(args: Args) -> int:
         if args.seeds < 1:
             raise ValueError(f"--seeds is {args.seeds}; allowed: at least 1")
         check_seed(args.seed)
-        check_folder(args.out)
         names = list(FAILURES) if args.only == "all" else [args.only]
-        args.out.mkdir(parents=True, exist_ok=True)
+        make_folder(args.out)
         with progress("failing, on purpose") as report:
             for done, name in enumerate(names):
                 report(done, len(names))

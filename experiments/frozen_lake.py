@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, progress
+from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, progress
 
 if TYPE_CHECKING:
     import torch
@@ -79,8 +79,8 @@ class Args:
     """cpu or cuda."""
     render: bool = False
     """Draw as well."""
-    format: str = "gif"
-    """gif, mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    format: str | None = None
+    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
     figure: str | None = None
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
     png. A table of the results is written beside it for LaTeX."""
@@ -99,11 +99,14 @@ def main(args: Args) -> int:
     from ift_gridworld.rendering import THEME_NAMES, check_format
     from ift_gridworld.rendering.studio import Studio
 
+    args = replace(args, format=args.format or ("gif" if args.figure is None else "pdf"))
     try:
         if args.figure is None:  # which has formats of its own
-            check_format(args.format)
+            check_format(str(args.format))
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+        if args.explain is not None and args.figure is not None:
+            raise ValueError(f"--explain is {args.explain!r}, which is a film; allowed with --figure: --method")
         if args.explain is not None:
             print(explained(args))
             return 0
@@ -187,7 +190,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
             run = training.train(
                 method, mdp, base, settings=settings, seed=args.seed, shown=shown, preferences=preferences, progress=report
             )
-        args.out.mkdir(parents=True, exist_ok=True)
+        make_folder(args.out)
         record = make_record(run, lake, args)
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
@@ -227,7 +230,7 @@ def explained(args: Args) -> str:
     policy = {"mlp": "network", "tabular": "table"}[args.policy]
     about = f"{lake.name} · {'slippery' if lake.is_slippery else 'no slip'} · {policy} · base: {args.base} · seed {args.seed}"
     film = ExplainFilm(made, lake.mdp, about, args.theme)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     entries = {
         "method": made.method,
         "lake": asdict(lake),
@@ -250,7 +253,7 @@ def figure(args: Args) -> tuple[list[Record], list[Path]]:
     from ift_gridworld.rendering.paper import WIDTHS, latex_table, save_figure
 
     assert args.figure is not None
-    kind = "pdf" if args.format == "gif" else args.format
+    kind = args.format
     if args.figure not in WIDTHS:
         raise ValueError(f"--figure is {args.figure!r}; allowed: {', '.join(WIDTHS)}")
     if kind not in STILLS:
@@ -258,8 +261,7 @@ def figure(args: Args) -> tuple[list[Record], list[Path]]:
     if args.redraw:
         records = [Record.load(path) for path in args.redraw]
         paths: list[Path] = []
-        check_folder(args.out)
-        args.out.mkdir(parents=True, exist_ok=True)
+        make_folder(args.out)
     else:
         records, paths = align(args, None)
     together = "all" if args.method == "all" and not args.redraw else "-".join(record.method for record in records)
@@ -274,8 +276,7 @@ def redraw(args: Args) -> tuple[list[Record], list[Path]]:
     from ift_gridworld.rendering.studio import draw
 
     records = [Record.load(path) for path in args.redraw]
-    check_folder(args.out)
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
     together = "-".join(record.method for record in records)
     return records, [draw(args.redraw, args.out / f"{together}.{args.format}", args.theme)]
 

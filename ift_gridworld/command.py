@@ -86,3 +86,12 @@ def check_folder(folder: Path) -> None:
         raise ValueError(
             f"--out is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
         )
+
+
+def make_folder(folder: Path) -> None:
+    """Make sure that the folder is there and can be written into."""
+    check_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--out is {str(folder)!r}: {error.strerror}; allowed: a folder to write into") from None

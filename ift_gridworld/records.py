@@ -119,11 +119,18 @@ class Record:
         return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
 
     @property
+    def headline(self) -> str:
+        """The measure that a run is summed up by: success, or regret where no clock runs, for there nearly every policy
+        arrives some day, and what it pays until then tells more."""
+        return "regret" if self.lake.horizon is None else "success"
+
+    @property
     def course(self) -> str:
-        """What became of success and distance, in a sentence; means over seeds."""
-        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in ("success", "distance")} for i in (0, -1))
+        """What became of success (or regret) and distance, in a sentence; means over seeds."""
+        told = self.headline
+        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in (told, "distance")} for i in (0, -1))
         return (
-            f"Success goes from {first['success']:.3f} to {last['success']:.3f}, the distance to the optimal policy from "
+            f"{told.capitalize()} goes from {first[told]:.3f} to {last[told]:.3f}, the distance to the optimal policy from "
             f"{first['distance']:.3f} to {last['distance']:.3f}{f' (means of {self.seeds} seeds)' if self.seeds > 1 else ''}."
         )
 

@@ -19,7 +19,12 @@ from ift_gridworld.rendering.paper import WIDTHS, _Paper, latex_table, save_figu
 from ift_gridworld.training import make_base
 from ift_gridworld.trajectories import demonstrations, preference_pairs
 
-ROWS = {"4x4": LAKES["4x4"], "6x14": random_map((6, 14), seed=3), "20x20": random_map((20, 20), seed=1)}
+ROWS = {
+    "4x4": LAKES["4x4"],
+    "6x14": random_map((6, 14), seed=3),
+    "20x20": random_map((20, 20), seed=1),
+    "14x4": random_map((14, 4), seed=2),
+}
 LAKE = pytest.mark.parametrize("rows", ROWS.values(), ids=ROWS)
 METHODS = ("sft", "ift", "dpo", "orpo", "dpo_online", "ppo", "simpo", "tdpo", "ipo", "grpo")
 

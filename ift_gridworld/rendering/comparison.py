@@ -50,10 +50,12 @@ class ComparisonFilm(Film):
         tall, wide = len(self.layout), len(self.layout[0])
         # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
         room = (BOARDS + GAP) / self.columns - GAP if self.rows == 1 else 1.6
-        self.map_width = min(room, (2.5 if self.rows == 1 else 1.6) * wide / tall)
+        self.beside = tall > 2 * wide  # a tall lake's two maps stand beside each other
+        self.map_width = min(room, (2.5 if self.rows == 1 else 1.6) * (1.6 if self.beside else 1.0) * wide / tall)
         self.map_height = self.map_width * tall / wide
-        self.block = TITLE + 2 * self.map_height + BETWEEN
-        boards = self.columns * (max(self.map_width, 1.35) + GAP) - GAP
+        self.block = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
+        self.column = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
+        boards = self.columns * (self.column + GAP) - GAP
         charts = 3 * (ROW * count + 0.62)
         if self.rows == 1:  # charts side by side below
             size = (max(boards, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + 0.25)
@@ -82,11 +84,13 @@ class ComparisonFilm(Film):
     def alt(self) -> str:
         first, names = self.records[0], ", ".join(record.method for record in self.records)
         courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
+        small = self.boards[0].gains is not None
+        arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
+        change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
         return (
             f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For "
-            "each a map with arrows for the policy, blue where it goes, and a map of what changed since the base, blue for "
-            "likelier and orange for less likely moves; charts of success, distance to the optimal policy and the likelihood "
-            "of both answers. "
+            f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
+            f"less likely; charts of {first.headline}, distance to the optimal policy and the likelihood of both answers. "
             f"{courses}"
         )
 
@@ -100,7 +104,7 @@ class ComparisonFilm(Film):
         self.step_text = self.number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         self.moves(self.step_text.artist)
         self.boards = []
-        pitch = max(self.map_width, 1.35) + GAP
+        pitch = self.column + GAP
         if self.rows == 1:
             pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.columns)
         for i, record in enumerate(self.records):
@@ -111,7 +115,7 @@ class ComparisonFilm(Film):
         tall = ROW * len(self.records)
         for i, (names, title) in enumerate(
             (
-                (("success",), "success"),
+                ((first.headline,), first.headline),
                 (("distance",), "distance to optimal"),
                 (LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"),
             )
@@ -159,7 +163,8 @@ class _Board:
         theme, layout, mdp = film.theme, film.layout, film.mdp
         self.record = record
         self.visits = expected_visits(mdp, record.snapshots)
-        self.success = record.metrics["success"].mean(-1)
+        self.headline = record.headline
+        self.reached = record.metrics[self.headline].mean(-1)
         short = record.title.partition(" · ")
         name = short[2] if short[0] == "RLHF" else short[0]
         film.words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
@@ -176,23 +181,26 @@ class _Board:
             film.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
         self.arrows = maps.Arrows(ax, layout, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
-        top += TITLE + film.map_height
-        below = film.axes(left, top + BETWEEN, film.map_width, film.map_height)
+        top += TITLE
+        aside = left + film.map_width + GAP if film.beside else left
+        below = film.axes(aside, top + (0.0 if film.beside else film.map_height + BETWEEN), film.map_width, film.map_height)
+        top += film.map_height + 0.5 * BETWEEN
+        which = "right: " if film.beside else ""
         maps.draw_lake(below, layout, theme)
         self.changes = self.gains = None
         if maps.is_small(below, layout):  # too small for arrows: shades of what the best moves gained
-            film.words(left + 0.03, top + 0.5 * BETWEEN, "change of the best moves", size=8.5, color=theme.muted)
+            film.words(left + 0.03, top, f"{which}change of the best moves", size=8.5, color=theme.muted)
             self.best = optimal_policy(mdp) > 0
             self.gains = maps.Tiles(below, layout, film.walkable, theme.changes, Normalize(-1, 1))
             film.moves(self.gains.artist)
         else:
-            film.words(left + 0.03, top + 0.5 * BETWEEN, "change since the base", size=8.5, color=theme.muted)
+            film.words(left + 0.03, top, f"{which}change since the base", size=8.5, color=theme.muted)
             self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)
             film.moves(*self.changes.artists)
 
     def update(self, index: int) -> None:
         policy = self.record.snapshots[index]
-        self.number.update(f"success {self.success[index]:.3f}")
+        self.number.update(f"{self.headline} {self.reached[index]:.3f}")
         self.tiles.update(self.visits[index])
         self.arrows.update(policy)
         change = policy - self.record.snapshots[0]
@@ -229,7 +237,9 @@ class _Dots:
             ax.xaxis.set_major_locator(MaxNLocator(5))
         self.marks = []
         for i, _ in enumerate(names):
-            colour = {"success": theme.success, "distance": theme.distance}.get(names[0], (theme.shown, theme.rejected)[i])
+            colour = {"success": theme.success, "regret": theme.success, "distance": theme.distance}.get(
+                names[0], (theme.shown, theme.rejected)[i]
+            )
             spread = LineCollection([], colors=colour, lw=2.2, alpha=0.45)
             ax.add_collection(spread)
             dots = ax.plot([], [], "o", ms=5.5, mfc=theme.background if i else colour, mec=colour, mew=1.6)[0]

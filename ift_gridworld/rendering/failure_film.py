@@ -24,7 +24,7 @@ from ift_gridworld.rendering.film import Film, fitted, style, text_width, update
 WIDTH, MOST = 8.9, 2.75  # inches: of the picture; of a map
 MARGIN, RIGHT, HEAD, GAP = 0.6, 0.3, 0.95, 0.28  # at the left, at the right, above; between columns
 TITLE, BETWEEN, CHART = 0.52, 0.42, 1.0  # above each map, below it; a chart
-LEGEND, ROW, WORDS = 0.46, 0.24, 1.72  # from charts to legend; a row of it; the words below
+LEGEND, ROW, WORDS = 0.46, 0.24, 1.9  # from charts to legend; a row of it; the words below
 
 
 @dataclass(frozen=True, eq=False)

@@ -252,7 +252,8 @@ class Predictions:
     def __init__(self, ax: Axes, layout: tuple[str, ...], theme: Theme) -> None:
         self.width = len(layout[0])
         self.ties = PathPatch(Path(np.zeros((1, 2))), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
-        self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=0.8)
+        edge = 0.0 if is_small(ax, layout) else 0.8  # wider than a small diamond
+        self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=edge)
         ax.add_patch(self.ties)
         ax.add_patch(self.marks)
 

@@ -51,10 +51,14 @@ class MethodFilm(Film):
         record = self.record
         return (
             f"{record.title.replace(' · ', ', ')}, on a frozen lake ({record.about.replace(' · ', ', ')}). A map of "
-            f"{len(self.layout)} by {len(self.layout[0])} tiles with an arrow for each move, longer for a likelier one, over "
-            f"{len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's matrix "
-            f"over the optimal one, and two curves. {record.course}"
+            f"{len(self.layout)} by {len(self.layout[0])} tiles with an arrow for {self._arrows}, longer for a likelier one, "
+            f"over {len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's "
+            f"matrix over the optimal one, and two curves. {record.course}"
         )
+
+    @property
+    def _arrows(self) -> str:
+        return "the likeliest move" if self.arrows.small else "each move"
 
     # ---- composition ----
 
@@ -79,9 +83,8 @@ class MethodFilm(Film):
         distance = figure.add_axes((0.565, 0.085, 0.36, 0.13), sharex=success)
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         self.curves = [
-            # Without a clock nearly every policy arrives some day; what it pays until then tells more.
             _Curve(record, theme, success, "regret", "regret (optimal return - return)", theme.success, None)
-            if self.mdp.horizon is None
+            if record.headline == "regret"
             else _Curve(record, theme, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
             _Curve(record, theme, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
         ]
@@ -107,10 +110,11 @@ class MethodFilm(Film):
         ):
             self.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         width = len(layout[0])
+        # On a small tile the S would be lost, so there it takes the whole tile, and the arrow's place.
+        lettered = (self.mdp.start > 0) & (maps.tile_inches(ax, layout) < 0.35)
         for s in map(int, np.flatnonzero(self.mdp.start)):
-            size = 0.2 if maps.tile_inches(ax, layout) > 0.35 else 0.62  # on a small tile it would be lost
+            size = 0.62 if lettered.any() else 0.2
             self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink, size).artist)
-        lettered = (self.mdp.start > 0) & maps.is_small(ax, layout)  # an arrow would lie over the S
         self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable & ~lettered, theme)
         self.moves(self.arrows.artist)
         self.predictions = None

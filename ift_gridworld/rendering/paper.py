@@ -6,6 +6,7 @@ Type is 7 to 8 points at that width, so that it stands beside the paper's own te
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def save_figure(records: Sequence[Record], path: str | Path, width: str = "colum
     with rc_context({"svg.hashsalt": "ift_gridworld", "pdf.fonttype": 42, "svg.fonttype": "path"}):
         figure = _Paper(records, width, theme)
         out = io.BytesIO()
+        logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells that embedded fonts have no date
         figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=dateless(kind))
     write_atomically(path.with_name(f"{path.name}.txt"), f"{figure.alt}\n".encode())
     return write_atomically(path, out.getvalue())
@@ -145,8 +147,8 @@ class _Paper:
         inches = float(self.figure.get_size_inches()[0])
         wide = (inches - 2 * MARGIN - 0.36 - 0.42) / 2
         colours = [theme.success, theme.distance, theme.shown, theme.predicted, theme.muted]
-        last = max(int(record.steps[-1]) for record in records)
-        for i, (name, title) in enumerate((("success", "success"), ("distance", "distance to optimal"))):
+        last, told = max(int(record.steps[-1]) for record in records), records[0].headline
+        for i, (name, title) in enumerate(((told, told), ("distance", "distance to optimal"))):
             ax = self._axes(MARGIN + 0.3 + i * (wide + 0.42), top, wide, CURVE)
             style(ax, theme)
             ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
