@@ -74,7 +74,7 @@ ENTRIES = (
                 "displacement",
                 "likelihood displacement: DPO asks for the difference alone, and drains both answers where they share weights",
             ),
-            ("log2", "a DPO loss that stands at log 2, for three different reasons; only the margin tells them apart"),
+            ("log2", "a DPO loss that stands at log 2, for three different reasons"),
             ("certainty", "ORPO near certainty: bfloat16 rounds p to 1, and one gradient that is no number ends the policy"),
             ("off_path", "SFT off the path: success when dropped on each tile, in a table, in a network, and with PPO"),
             (
