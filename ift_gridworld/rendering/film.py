@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +165,13 @@ def update_ticks(last: int, apart: float = 0.12) -> list[int]:
     return [0, *reversed(ticks)]
 
 
+@cache  # laying text out is slow, and words come again in every frame
 def text_width(text: str, size: float) -> float:
     """Of one line, in inches."""
     return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
 
 
+@cache
 def fitted(text: str, width: float, size: float) -> str:
     """The text in lines of at most `width` inches."""
     lines = [""]
