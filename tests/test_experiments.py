@@ -38,6 +38,7 @@ def test_every_picture_of_the_gallery_is_there_and_on_its_page():
     assert sum(p.stat().st_size for p in there) < 5_000_000
 
 
+@pytest.mark.slow
 def test_the_gallery_draws_what_is_asked_for(tmp_path, capsys):
     assert gallery.main(gallery.Args(out=tmp_path, only="--explain sft")) == 0
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"sft.gif", "sft.gif.txt", "README.md"}

@@ -239,6 +239,7 @@ def test_comparisons_counts_the_pairs_that_say_something():
         assert failures.comparisons([(0, 0), (1, 0)], 0, first, second, Lake()) == (1, 1)
 
 
+@pytest.mark.slow
 def test_files(tmp_path, capsys):
     assert failures.main(failures.Args(only="certainty", seeds=1, format="png", theme="dark", out=tmp_path)) == 0
     saved = json.loads((tmp_path / "certainty.json").read_text())

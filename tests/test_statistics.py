@@ -18,6 +18,7 @@ def test_outliers_do_not_sway_it():
     assert interquartile_mean(values) == pytest.approx(4.5)
 
 
+@pytest.mark.slow
 def test_an_interval_covers_the_truth_as_often_as_it_says():
     """60 studies of 12 lakes and 6 seeds, both normal; so few lakes give intervals that are a little too short."""
     random = np.random.default_rng(0)

@@ -251,6 +251,7 @@ def test_settings_can_be_given_by_name():
 # ---- the shapes in the signatures ----
 
 
+@pytest.mark.slow
 def test_shapes_in_signatures_hold_throughout():
     """Every method, policy and kind of ice, with each call's shapes and types checked as they are written down. In a process
     of its own: checking must be switched on before the package is first imported, and is not for what is wrong on purpose."""
