@@ -23,6 +23,7 @@ with loading():
     from torch import Tensor
     from torch.nn.functional import logsigmoid, pad
 
+    from ift_gridworld.envs import LAKES
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import DPO, ORPO, Answers, Method, Problem, Scored, Settings, action_counts, compared_episodes
     from ift_gridworld.methods import train_reward_model as learned_reward
@@ -30,10 +31,10 @@ with loading():
     from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies import Policy
     from ift_gridworld.records import Lake, versions, write_atomically
-    from ift_gridworld.rendering import FORMATS, THEME_NAMES, check_format
+    from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
     from ift_gridworld.training import Run, make_base, train
-    from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs
+    from ift_gridworld.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -51,7 +52,7 @@ class Args:
     seeds: int = 8
     """Independent policies over which is counted how often it happens."""
     seed: int = 0
-    """The first of them, which is drawn (of exploited: the first to which it happens)."""
+    """The first of them. Which one is drawn, the picture says."""
     format: str = "gif"
     """gif, mp4, webp; png, pdf, svg (the last frame)."""
     theme: str = "light"
@@ -63,9 +64,9 @@ class Args:
 class Scene:
     """A lake, what the human shows on it, and bases to align; every update of a training run is kept."""
 
-    def __init__(self, name: str, rows: tuple[str, ...], args: Args) -> None:
+    def __init__(self, name: str, args: Args) -> None:
         self.args = args
-        self.lake = Lake(name, rows, None, False, 1 / 3, 0.99, 100)
+        self.lake = Lake(name, LAKES[name], None, False, 1 / 3, 0.99, 100)
         self.mdp = self.lake.mdp
         draw_from = generators(args.seed, 1)[0]
         self.shown = demonstrations(self.mdp, 1, generator=draw_from)
@@ -90,20 +91,10 @@ class Scene:
         return train(method, self.mdp, base, steps=steps, snapshots=steps + 1, **options)
 
 
-def path_of(batch: Trajectories) -> np.ndarray:
-    """(tile, action) steps of the first trajectory."""
-    counted = batch.mask[0]
-    return torch.stack([batch.states[0][counted], batch.actions[0][counted]], -1).numpy()
-
-
 def chosen_frames(policies: Sequence[Float[np.ndarray, "U S A"]]) -> list[int]:
     """Updates between which about equally much changes, of all cases together."""
     stacked = np.stack(policies, 1)
     return even_change(np.arange(len(stacked)), np.nan_to_num(stacked), FRAMES)
-
-
-def visits(scene: Scene, policies: Float[np.ndarray, "F S A"]) -> Float[np.ndarray, "F S"]:
-    return expected_visits(scene.mdp, policies)
 
 
 # ---- likelihood displacement ----
@@ -111,9 +102,7 @@ def visits(scene: Scene, policies: Float[np.ndarray, "F S A"]) -> Float[np.ndarr
 
 def displacement(args: Args) -> Failure:
     """Offline DPO: the preferred answer becomes less likely, too, where answers share weights."""
-    from ift_gridworld.envs import LAKES
-
-    scene = Scene("4x4", LAKES["4x4"], args)
+    scene = Scene("4x4", args)
     chosen, rejected = scene.pair
     runs, pulls = {}, {}
     for policy in ("tabular", "mlp"):
@@ -158,7 +147,7 @@ def displacement(args: Args) -> Failure:
         answers = (("preferred, c", "chosen_logp", "shown", False), ("rejected, r", "rejected_logp", "rejected", True))
         lines = tuple(Line(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
         notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, 0]]
-        return Case(title, notes, policies, visits(scene, policies), lines)
+        return Case(title, notes, policies, expected_visits(scene.mdp, policies), lines)
 
     moved = network.policies[frames, 0] - network.policies[0, 0]
     gone = [f"unseen moves {x:.0%}" for x in unseen[frames]]
@@ -194,9 +183,7 @@ class LiveReference(DPO):
 
 def log2(args: Args) -> Failure:
     """Three reasons why DPO's loss stays at log 2, and one run in which it does not."""
-    from ift_gridworld.envs import LAKES
-
-    scene = Scene("two-paths", LAKES["two-paths"], args)
+    scene = Scene("two-paths", args)
     both = joined(*scene.pair), joined(*reversed(scene.pair))
     cases: tuple[tuple[str, str | type[Method], dict[str, Any]], ...] = (
         ("As it should be", "dpo", {}),
@@ -221,7 +208,7 @@ def log2(args: Args) -> Failure:
                 title,
                 [notes[i] for i in frames],
                 policies[frames],
-                visits(scene, policies[frames]),
+                expected_visits(scene.mdp, policies[frames]),
                 (Line("loss", loss[frames], "distance"),),
             )
         )
@@ -299,9 +286,7 @@ class HalfStableORPO(ORPO):
 
 def certainty(args: Args) -> Failure:
     """ORPO's odds p / (1 - p): a number format that rounds p to 1 makes them infinite, and the gradient is not a number."""
-    from ift_gridworld.envs import LAKES
-
-    scene = Scene("two-paths", LAKES["two-paths"], args)
+    scene = Scene("two-paths", args)
     wanted = (
         ("log(1 − eᶜ), bfloat16", HalfPlainORPO, 2.0**-9),
         ("log(1 − eᶜ), float32", PlainORPO, 2.0**-25),
@@ -331,8 +316,8 @@ def certainty(args: Args) -> Failure:
         (
             "What ORPO compares",
             "Odds p / (1 − p) of two answers; p is the geometric mean of an answer’s probabilities, eᶜ for a mean "
-            "log-probability "
-            "c. It is often written with log(1 − eᶜ). Nothing is wrong with the loss: it flattens out near p = 1.",
+            "log-probability c. It is often written with log(1 − eᶜ). Nothing is wrong with the loss: it flattens out near "
+            "p = 1.",
         ),
         (
             "Why no number is left",
@@ -373,9 +358,7 @@ def filled(policies: Float[np.ndarray, "U S A"], count: int) -> Float[np.ndarray
 
 def off_path(args: Args) -> Failure:
     """What becomes of tiles that the human never stood on."""
-    from ift_gridworld.envs import LAKES
-
-    scene = Scene("4x4", LAKES["4x4"], args)
+    scene = Scene("4x4", args)
     mdp = scene.mdp
     wanted = (("SFT, a table", "sft", "tabular"), ("SFT, a network", "sft", "mlp"), ("PPO, a network", "ppo", "mlp"))
     runs = [scene.train(method, scene.base(policy), steps=300) for _, method, policy in wanted]
@@ -409,8 +392,8 @@ def off_path(args: Args) -> Failure:
         (
             "What becomes of the rest",
             f"A network shares weights between tiles: off the path it changes by {moved[1][1]:.2f}, on it by "
-            f"{moved[1][0]:.2f}, in "
-            "directions that no data asked for. The loss sees nothing of it, nor does success from the start.",
+            f"{moved[1][0]:.2f}, in directions that no data asked for. The loss sees nothing of it, nor does success "
+            "from the start.",
         ),
         (
             "How often",
@@ -440,16 +423,14 @@ def success_from_each_tile(scene: Scene, policies: Float[np.ndarray, "*batch S A
 
 def exploited(args: Args) -> Failure:
     """PPO with a cheap price of KL finds what the reward model got wrong."""
-    from ift_gridworld.envs import LAKES
-
-    scene = Scene("two-paths", LAKES["two-paths"], args)
+    scene = Scene("two-paths", args)
     mdp, cheap, dear = scene.mdp, 0.01, 1.0
     # Made from the same draws as inside of training, so the same rewards and episodes.
     base = scene.base("mlp")
-    sides = {"demonstrations": scene.shown, "chosen": scene.pair[0], "rejected": scene.pair[1]}
 
     def problem() -> Problem:
-        return Problem(mdp, generators=generators(args.seed, args.seeds), **{k: v[None] for k, v in sides.items()})  # type: ignore[arg-type]
+        data = [side[None] for side in (scene.shown, *scene.pair)]
+        return Problem(mdp, data[0], data[1], data[2], generators(args.seed, args.seeds))
 
     settings = Settings(reward="preference")
     rewards = learned_reward(problem(), base, settings).double().numpy()
@@ -466,7 +447,7 @@ def exploited(args: Args) -> Failure:
         share.append(evaluate_policy(believed, policies) @ mdp.start / most)
         success = run.metrics["success"][frames, which]
         lines = (Line("learned return", share[-1], "distance", dashed=True), Line("success", success, "success"))
-        cases.append(Case(title, [f"success {x:.3f}" for x in success], policies, visits(scene, policies), lines))
+        cases.append(Case(title, [f"success {x:.3f}" for x in success], policies, expected_visits(scene.mdp, policies), lines))
     loop = walked_in_the_end(mdp, runs[0].policies[-1, which])
     pays = float(np.mean([reward[s, a] for s, a in loop]))
     first, second = compared_episodes(problem(), base, settings.pairs)
@@ -486,8 +467,7 @@ def exploited(args: Args) -> Failure:
         (
             "What PPO climbs",
             f"A reward r(s, a), fitted to {settings.pairs} compared pairs of the base’s own walks. Of the {differ} that "
-            "differ it "
-            f"puts {right:.0%} in the right order. Nobody was asked about other walks.",
+            f"differ it puts {right:.0%} in the right order. Nobody was asked about other walks.",
         ),
         ("What it found", found),
         (
@@ -567,8 +547,8 @@ FAILURES: dict[str, Callable[[Args], Failure]] = {
 
 def main(args: Args) -> int:
     try:
-        if args.format not in FORMATS or args.format == "html":
-            raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(x for x in FORMATS if x != 'html')}")
+        if args.format not in PICTURES:
+            raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(PICTURES)}")
         check_format(args.format)  # whether the extra that some need is there
         for name, value, allowed in (
             ("only", args.only, (*FAILURES, "all")),

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from ift_gridworld.records import Lake, Record
     from ift_gridworld.rendering.studio import Studio
     from ift_gridworld.training import Run
-    from ift_gridworld.trajectories import Batch
 
 
 @dataclass(frozen=True)
@@ -214,12 +213,13 @@ def explained(args: Args) -> str:
         from ift_gridworld.console import written
         from ift_gridworld.explain import EXPLAINED, explain
         from ift_gridworld.records import versions, write_atomically
+        from ift_gridworld.rendering import PICTURES
         from ift_gridworld.rendering.explain_film import ExplainFilm
         from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
     if args.explain not in EXPLAINED:
         raise ValueError(f"--explain is {args.explain!r}; allowed: {', '.join(EXPLAINED)}")
     if args.format == "html":
-        raise ValueError("--format is 'html', which --explain has not; allowed: gif, mp4, webp, png, pdf, svg")
+        raise ValueError(f"--format is 'html', which --explain has not; allowed: {', '.join(PICTURES)}")
     settings, lake = method_settings(args), make_lake(args)
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(lake.mdp, 1, generator=draw_from)
@@ -340,14 +340,12 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
 
     from ift_gridworld.methods import METHODS
     from ift_gridworld.records import Record, versions
-
-    def steps(batch: Batch) -> list[list[int]]:
-        counted = batch.mask[0]
-        return [[int(s), int(a)] for s, a in zip(batch.states[0][counted], batch.actions[0][counted], strict=True)]
+    from ift_gridworld.trajectories import path_of
 
     kind = METHODS[run.method]
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
-    rejected = steps(run.rejected) if kind.needs == "pairs" and run.method != "dpo_online" else []  # that one draws its own
+    draws_its_own = run.method == "dpo_online"
+    rejected = path_of(run.rejected) if kind.needs == "pairs" and not draws_its_own else np.zeros((0, 2), int)
     return Record(
         method=run.method,
         title=kind.title,
@@ -362,8 +360,8 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         snapshots=run.policies[:, 0],
         base=run.policies[0],
         final=run.policies[-1],
-        shown=np.array(steps(run.chosen if kind.needs == "pairs" else run.demonstrations)).reshape(-1, 2),
-        rejected=np.array(rejected, int).reshape(-1, 2),
+        shown=path_of(run.chosen if kind.needs == "pairs" else run.demonstrations),
+        rejected=rejected,
         seconds=run.seconds,
         diverged=run.diverged,
         supposes=kind.supposes,

@@ -6,7 +6,7 @@ computed on the way. What it keeps is plain data, so that it can be saved and dr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,8 @@ def explain(
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
     if mdp.layout is None:  # what happened is told by row and column
         raise ValueError("this environment has no map to draw; allowed: grids such as FrozenLake")
-    settings = settings or Settings()
     kind = METHODS[method]
-    settings = replace(
-        settings, learning_rate=settings.learning_rate or policy.learning_rate, beta=kind.resolved_beta(settings)
-    )
+    settings = kind.resolved(settings or Settings(), policy)
     chosen, rejected = (side[None] for side in preferences)
     problem = Problem(mdp, shown[None], chosen, rejected, generators(seed, 1))
     learner = kind(problem, policy, settings)

@@ -185,6 +185,16 @@ class Method:
         """The caller's, or else the method's own."""
         return cls.default_beta(settings) if settings.beta is None else settings.beta
 
+    @classmethod
+    def resolved(cls, settings: Settings, policy: Policy) -> Settings:
+        """Settings with the method's own defaults, and the policy's, where the caller names none."""
+        return replace(
+            settings,
+            steps=settings.steps or cls.steps,
+            learning_rate=settings.learning_rate or policy.learning_rate,
+            beta=cls.resolved_beta(settings),
+        )
+
     @cached_property
     def reference(self) -> Policy:
         """The base policy, frozen."""

@@ -110,17 +110,14 @@ def train(
     Raises:
         ValueError: for an unknown method or a value out of range.
     """
-    if isinstance(method, str) and method not in METHODS:
-        raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHODS)}")
+    kind, name = _looked_up(method)
     if (policy.num_states, policy.num_actions) != (mdp.num_states, mdp.num_actions):
         raise ValueError(
             f"the policy has {policy.num_states} states and {policy.num_actions} actions, "
             f"the lake {mdp.num_states} and {mdp.num_actions}; they must match"
         )
-    kind, name = (METHODS[method], method) if isinstance(method, str) else (method, method.__name__)
-    settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-    updates, learning_rate = settings.steps or kind.steps, settings.learning_rate or policy.learning_rate
-    settings = replace(settings, steps=updates, learning_rate=learning_rate, beta=kind.resolved_beta(settings))
+    settings = kind.resolved(replace(settings or Settings(), **changes), policy)  # type: ignore[arg-type]
+    assert settings.steps is not None
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
@@ -133,7 +130,7 @@ def train(
         return estimate(kind.supposes, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
 
     estimation = {"base": supposed()}
-    keep = snapshot_steps(updates, CANDIDATES * settings.snapshots)
+    keep = snapshot_steps(settings.steps, CANDIDATES * settings.snapshots)
     began = time.perf_counter()
     learner = kind(problem, policy, settings)
     taken, policies, losses, diverged = _descend(learner, settings, keep, progress)
@@ -222,18 +219,13 @@ def train_lakes(
     Returns:
         The policies after each of `keep`. One that has diverged is NaN; the others go on.
     """
-    kind = METHODS[method] if isinstance(method, str) else method
+    kind, name = _looked_up(method)
     if kind.needs == "rollouts":
-        raise ValueError(f"method {method!r} walks itself; allowed on many lakes at once: those that learn from data")
+        raise ValueError(f"method {name!r} walks itself; allowed on many lakes at once: those that learn from data")
     if policy.population % len(lakes):
         raise ValueError(f"the policy has a population of {policy.population}; allowed: a multiple of the {len(lakes)} lakes")
     settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-    settings = replace(
-        settings,
-        steps=max(keep),
-        learning_rate=settings.learning_rate or policy.learning_rate,
-        beta=kind.resolved_beta(settings),
-    )
+    settings = kind.resolved(replace(settings, steps=max(keep)), policy)
     each, device = policy.population // len(lakes), next(policy.parameters()).device
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
     data = [stacked(batches, each).to(device) for batches in (shown, chosen, rejected)]
@@ -241,6 +233,15 @@ def train_lakes(
     taken, policies, _, _ = _descend(kind(problem, policy, settings), settings, set(keep), progress, tolerant=True)
     found = [policies[taken.index(step)] for step in keep]
     return np.stack(found).reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
+
+
+def _looked_up(method: str | type[Method]) -> tuple[type[Method], str]:
+    """The method of a name, or the caller's own, and its name."""
+    if not isinstance(method, str):
+        return method, method.__name__
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; allowed: {', '.join(METHODS)}")
+    return METHODS[method], method
 
 
 def default_count(mdp: TabularMDP) -> int:

@@ -435,3 +435,9 @@ def stacked(batches: Sequence[Trajectories], each: int = 1) -> Trajectories:
     return Trajectories(
         *(torch.stack([getattr(batch, f.name) for batch in padded]).repeat_interleave(each, 0) for f in fields(padded[0]))
     )
+
+
+def path_of(batch: Batch) -> Int[np.ndarray, "T 2"]:
+    """The (state, action) steps of the first row that count."""
+    counted = batch.mask[0]
+    return torch.stack([batch.states[0][counted], batch.actions[0][counted]], -1).numpy()

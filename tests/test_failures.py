@@ -9,7 +9,6 @@ import torch
 from test_experiments import script
 from test_paper import check
 
-from ift_gridworld.envs import LAKES
 from ift_gridworld.losses import orpo_loss
 from ift_gridworld.methods import METHODS, Problem, Settings
 from ift_gridworld.optimisers import Adam
@@ -56,7 +55,7 @@ def test_a_failures_title_ends_left_of_the_update(made, name):
 
 def test_the_first_order_change_is_what_a_small_step_does():
     """c after a small step along the gradient of c - r, less c before, over the step."""
-    scene = failures.Scene("4x4", LAKES["4x4"], failures.Args(**FEW))
+    scene = failures.Scene("4x4", failures.Args(**FEW))
     for kind in ("tabular", "mlp"):
         policy = scene.base(kind).double()
 
@@ -103,7 +102,7 @@ def test_a_reference_that_follows_holds_the_loss_at_log_2_and_pushes_for_ever(ma
     gaps = [float(case.notes[-1].split()[1].strip(",").replace("−", "-")) for case in (right, following, both, slow)]
     assert gaps[1] > 10 * gaps[0] > 100 and abs(gaps[2]) < 0.01 < gaps[3] < 0.1
 
-    scene = failures.Scene("two-paths", LAKES["two-paths"], failures.Args(**FEW))
+    scene = failures.Scene("two-paths", failures.Args(**FEW))
     policy = scene.base("mlp")
     problem = Problem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
     learner = failures.LiveReference(problem, policy, Settings())
@@ -127,7 +126,7 @@ def test_orpo_near_certainty(made):
     below, above = (torch.tensor(np.log1p(-gap)).bfloat16().exp() for gap in (0.99 * 2.0**-9, 1.02 * 2.0**-9))
     assert below == 1 and above < 1
 
-    scene = failures.Scene("two-paths", LAKES["two-paths"], failures.Args(**FEW))
+    scene = failures.Scene("two-paths", failures.Args(**FEW))
     run = scene.train(failures.HalfPlainORPO, scene.base("mlp", seeds=1), seed=0)
     assert "policy of seed 0 is nan" in run.diverged
     policy = scene.base("mlp", seeds=1)
@@ -170,7 +169,7 @@ def test_off_the_path_a_table_stays_and_a_network_does_not(made):
 def test_success_from_each_tile_is_what_walkers_reach(made):
     """4000 walks from one tile off the path; three standard errors."""
     failure = made("off_path")
-    scene = failures.Scene("4x4", LAKES["4x4"], failures.Args(**FEW))
+    scene = failures.Scene("4x4", failures.Args(**FEW))
     policy, tile = failure.cases[1].arrows[-1], 2
     start = replace(scene.mdp, start=np.eye(16)[tile])
     walkers = Walkers(start, generators(0, 1), 4000)
@@ -191,7 +190,7 @@ def test_an_exploited_reward(made):
 
     # The rewards are the run's own: drawn again from the same seed inside of training.
     args = failures.Args(seed=5, seeds=1)
-    scene = failures.Scene("two-paths", LAKES["two-paths"], args)
+    scene = failures.Scene("two-paths", args)
     seen = {}
 
     class Spy(METHODS["ppo"]):

@@ -9,7 +9,8 @@ from importlib.util import find_spec
 
 VIDEO = ("mp4", "webp")  # films that the extra [video] writes
 STILLS = ("png", "pdf", "svg")
-FORMATS = ("gif", *VIDEO, *STILLS, "html")
+PICTURES = ("gif", *VIDEO, *STILLS)  # what one film can be written as
+FORMATS = (*PICTURES, "html")
 THEME_NAMES = ("light", "dark")
 
 

@@ -118,9 +118,9 @@ class FailureFilm(Film):
         self.side = self.pitch - GAP
         self.tall = self.side * len(self.layout) / len(self.layout[0])
         self.legend = _placed(self._entries())
+        self.legend_rows = 1 + max(row for *_, row in self.legend)
         self.below = HEAD + TITLE + self.tall + BETWEEN + CHART + LEGEND  # where the legend begins
-        rows = 1 + max(row for *_, row in self.legend)
-        super().__init__(theme, (WIDTH, round(self.below + ROW * rows + WORDS, 1)))
+        super().__init__(theme, (WIDTH, round(self.below + ROW * self.legend_rows + WORDS, 1)))
         self._compose()
 
     def __len__(self) -> int:
@@ -149,7 +149,7 @@ class FailureFilm(Film):
         self.columns = [_Column(self, case, MARGIN + i * self.pitch, first=i == 0) for i, case in enumerate(told.cases)]
         self.words(MARGIN, HEAD + TITLE + self.tall + BETWEEN - 0.13, f"{told.measure} · by update", size=9.5, color=theme.ink)
         self._draw_legend()
-        top = self.below + ROW * (1 + max(row for *_, row in self.legend)) + 0.24
+        top = self.below + ROW * self.legend_rows + 0.24
         wide = (WIDTH - MARGIN - RIGHT + GAP) / len(told.cause)
         for i, (heading, text) in enumerate(told.cause):
             left = MARGIN + i * wide
@@ -172,7 +172,7 @@ class FailureFilm(Film):
         return entries
 
     def _draw_legend(self) -> None:
-        rows = 1 + max(row for *_, row in self.legend)
+        rows = self.legend_rows
         width = WIDTH - MARGIN - RIGHT
         ax = self.axes(MARGIN, self.below, width, ROW * rows)
         ax.set(xlim=(0, width / ROW), ylim=(rows, 0))
