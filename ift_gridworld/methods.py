@@ -251,17 +251,25 @@ class IFT(SFT):
         windows = Windows.of(shown.states, shown.mask)
         return windows if 2 * windows.states.shape[1] < shown.states[0].numel() else None
 
+    def second_pass(self, batch: Batch) -> Float[Tensor, "N B T"]:
+        """log π(a*|s) of every step, from the mixed states."""
+        mixing = self.settings.mixing
+        if mixing == 0:  # the first pass is the only one: with propagation off, SFT to the last bit
+            return self.policy.log_probs(batch.states, batch.actions)
+        if self.windows is not None:
+            return self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=mixing)
+        mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=mixing)
+        return action_log_probs(self.policy.logits(mixed), batch.actions)
+
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings
-        if s.mixing == 0:  # the first pass is the only one: with propagation off, SFT to the last bit
-            logp = self.policy.log_probs(batch.states, batch.actions)
-        elif self.windows is not None:
-            logp = self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=s.mixing)
-        else:
-            mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=s.mixing)
-            logp = action_log_probs(self.policy.logits(mixed), batch.actions)
         return losses.ift_loss(
-            logp, batch.mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
+            self.second_pass(batch),
+            batch.mask,
+            decay=s.decay,
+            propagation=s.propagation,
+            norm=s.norm,
+            detach_weights=s.detach_weights,
         ).mean(-1)
 
 

@@ -41,8 +41,12 @@ MEASURES: dict[str, str] = {
     "return": "expected discounted return from the start, no time limit",
     "regret": "optimal return minus return",
     "distance": "mean squared distance of T(a|s) to T*, over non-terminal tiles",
+    "distance_shown": "the same, over the tiles that the human's demonstrations visit",
+    "distance_optimal": "the same, weighted by the optimal policy's expected visits",
     "distance_visited": "the same, weighted by the policy's own expected visits",
     "distance_next": "mean squared distance of T(s'|s) to T*, over non-terminal tiles",
+    "distance_next_shown": "the same, over the tiles that the human's demonstrations visit",
+    "distance_next_optimal": "the same, weighted by the optimal policy's expected visits",
     "distance_next_visited": "the same, weighted by the policy's own expected visits",
     "kl": "expected KL to the base policy over an episode, in nats (discounted where there is no time limit)",
     "tiles": "tiles visited at least once in ten episodes, on average",
@@ -56,6 +60,7 @@ def measure(
     policy: Float[np.ndarray, "*batch S A"],
     *,
     base: Float[np.ndarray, "*#batch S A"] | None = None,
+    shown: Float[np.ndarray, "*#batch S"] | None = None,
     chosen: Steps | None = None,
     rejected: Steps | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
@@ -65,6 +70,8 @@ def measure(
         mdp: the lake; its discount defines the optimum, its horizon the time limit of success and visits.
         policy: T_theta(a|s).
         base: what "kl" is measured from; left out without it.
+        shown: weight of each tile in the human's demonstrations, such as `tiles_of` gives; distances over them are
+            left out without it.
         chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; left out without them.
     """
     policy = np.asarray(policy, float)
@@ -79,10 +86,12 @@ def measure(
         "tiles": (visits[..., walkable] >= 0.1).sum(-1).astype(float),
     }
     gap = policy - target
-    for suffix, squared in (("", np.mean(gap**2, -1)), ("_next", _next_state_gap(mdp, gap))):
-        result[f"distance{suffix}"] = squared[..., walkable].mean(-1)
-        weight = visits[..., walkable]
-        result[f"distance{suffix}_visited"] = (squared[..., walkable] * weight).sum(-1) / weight.sum(-1)
+    weights = {"": walkable, "_shown": shown, "_optimal": expected_visits(mdp, target), "_visited": visits}
+    for what, squared in (("", np.mean(gap**2, -1)), ("_next", _next_state_gap(mdp, gap))):
+        for over, weight in weights.items():
+            if weight is not None:
+                weight = np.where(walkable, weight, 0.0)
+                result[f"distance{what}{over}"] = (squared * weight).sum(-1) / weight.sum(-1)
     if base is not None:
         # Paid at each step taken; in the state where the clock runs out none is.
         steps = visits if mdp.horizon is None else occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon - 1)
@@ -108,6 +117,15 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
         "success": float(success_probability(mdp, best, mdp.horizon)),
         "success_best_within_horizon": optimal_success(mdp, mdp.horizon),
     }
+
+
+def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch S"]:
+    """1 for each tile that the trajectories [..., B, T] step from, 0 elsewhere."""
+    states, mask = np.asarray(trajectories.states), np.asarray(trajectories.mask)
+    stood = np.zeros((*states.shape[:-2], mdp.num_states))
+    *where, row, step = np.nonzero(mask)
+    stood[*where, states[*where, row, step]] = 1.0
+    return stood
 
 
 def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps) -> Float[np.ndarray, "*batch"]:

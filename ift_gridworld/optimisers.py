@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
@@ -17,11 +18,12 @@ from torch.optim.rmsprop import rmsprop
 class Optimiser:
     """Args:
     parameters: moved in place.
-    learning_rate: may be changed between steps.
+    learning_rate: of all seeds, or one for each, [N]; may be changed between steps.
     """
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
-        self.parameters, self.learning_rate = list(parameters), learning_rate
+    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float | Float[Tensor, " N"]) -> None:
+        self.parameters: list[Tensor] = list(parameters)
+        self.learning_rate = learning_rate
         self._second = [torch.zeros_like(p) for p in self.parameters]  # running mean of squared gradients
         self._count = [torch.zeros((), device="cpu") for _ in self.parameters]
 
@@ -33,35 +35,42 @@ class Optimiser:
             norm = torch.stack([g.flatten(1).square().sum(1) for g in gradients]).sum(0).sqrt()
             scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
             gradients = [g * scale.reshape(-1, *[1] * (g.ndim - 1)) for g in gradients]
-        self._move(gradients)
+        rate = self.learning_rate
+        if isinstance(rate, Tensor):  # steps at a rate of 1, then each seed's own share of them
+            steps = [torch.zeros_like(p) for p in self.parameters]
+            self._move(steps, gradients, 1.0)
+            for parameter, step in zip(self.parameters, steps, strict=True):
+                parameter.addcmul_(step, rate.to(step).reshape(-1, *[1] * (step.ndim - 1)))
+        else:
+            self._move(self.parameters, gradients, rate)
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _move(self, gradients: list[Tensor]) -> None:
+    def _move(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
         raise NotImplementedError
 
 
 class Adam(Optimiser):
     """Kingma and Ba 2015, with the usual 0.9, 0.999 and 1e-8."""
 
-    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float) -> None:
+    def __init__(self, parameters: Iterable[torch.nn.Parameter | Tensor], learning_rate: float | Float[Tensor, " N"]) -> None:
         super().__init__(parameters, learning_rate)
         self._first = [torch.zeros_like(p) for p in self.parameters]
 
-    def _move(self, gradients: list[Tensor]) -> None:
+    def _move(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
         adam(
-            self.parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
-            amsgrad=False, beta1=0.9, beta2=0.999, lr=self.learning_rate, weight_decay=0.0, eps=1e-8, maximize=False,
+            parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
+            amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
 
 
 class RMSprop(Optimiser):
     """A step along the gradient over the root of its running mean square (Hinton 2012), smoothed by 0.99."""
 
-    def _move(self, gradients: list[Tensor]) -> None:
+    def _move(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
         rmsprop(
-            self.parameters, gradients, self._second, [], [], self._count, foreach=False, capturable=False,
-            lr=self.learning_rate, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, maximize=False,
+            parameters, gradients, self._second, [], [], self._count, foreach=False, capturable=False,
+            lr=rate, alpha=0.99, eps=1e-8, weight_decay=0.0, momentum=0.0, centered=False, maximize=False,
         )  # fmt: skip
 
 

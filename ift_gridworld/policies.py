@@ -10,6 +10,7 @@ Both policies embed a tile as its one-hot vector, D = S. The first dimension bel
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
@@ -42,6 +43,16 @@ class Policy(nn.Module):
     def like(self, num_actions: int) -> Policy:
         """A policy of the same kind and size with another number of outputs, such as a critic's one."""
         return type(self)(self.num_states, num_actions, self.population)
+
+    def members(self, index: Sequence[int] | Int[np.ndarray, " P"]) -> Policy:
+        """A population of copies of these members, in this order; one may be named more than once."""
+        chosen = copy.copy(self)
+        chosen._parameters = {
+            name: nn.Parameter(p.detach()[torch.as_tensor(index, device=p.device)], requires_grad=p.requires_grad)
+            for name, p in self.named_parameters()
+        }
+        chosen.population = len(index)
+        return chosen
 
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
         """Logits of the actions in states given by their embeddings."""

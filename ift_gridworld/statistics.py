@@ -7,12 +7,13 @@ shown. Differences are taken within pairs, one lake and one seed, before anythin
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,20 @@ class Effect:
 
 def interquartile_mean(values: Float[np.ndarray, "*batch n"]) -> Float[np.ndarray, "*batch"]:
     """Mean of the middle half, over the last axis: a quarter of the values, rounded down, is left out at either end."""
-    values = np.sort(values, -1)
-    cut = values.shape[-1] // 4
-    return values[..., cut : values.shape[-1] - cut].mean(-1)
+    count = values.shape[-1]
+    cut = count // 4
+    values = np.partition(values, [cut, count - cut - 1], -1)
+    return values[..., cut : count - cut].mean(-1)
 
 
-def paired_effect(difference: Float[np.ndarray, "L N"], *, level: float = 0.95, seed: int = 0) -> Effect:
+def paired_effect(
+    difference: Float[np.ndarray, "L N"],
+    *,
+    groups: Sequence[Hashable] | None = None,
+    strata: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Effect:
     """A difference of two methods on the same lakes and seeds.
 
     The bootstrap is hierarchical: lakes are drawn again, and then seeds on each of them, for the seeds of one lake are more
@@ -54,20 +63,43 @@ def paired_effect(difference: Float[np.ndarray, "L N"], *, level: float = 0.95, 
 
     Args:
         difference: one method less the other, of each lake and seed. A lake with a value that is no number is left out.
+        groups: of each lake, what it shares with others, such as the setting that they were tried under; groups are then
+            drawn first, and lakes within each.
+        strata: of each lake, the kind of its group: as many groups of each kind are drawn as there are.
         level: of the interval.
         seed: of the resamples; the same seed gives the same interval.
     """
     difference = np.asarray(difference, float)
-    difference = difference[np.isfinite(difference).all(-1)]
-    lakes, seeds = difference.shape
+    sound = np.isfinite(difference).all(-1)
+    lakes, seeds = int(sound.sum()), difference.shape[1]
     if not lakes:
         return Effect(np.nan, np.nan, np.nan, np.nan, 0, seeds)
+    difference = difference[sound]
     value = float(interquartile_mean(difference.ravel()))
     share = float((difference.mean(-1) < 0).mean())
+    _, group = np.unique([str(x) for x in groups] if groups is not None else np.arange(len(sound)), return_inverse=True)
+    _, stratum = np.unique([str(x) for x in strata] if strata is not None else np.zeros(len(sound)), return_inverse=True)
+    draw = _Hierarchy(group[sound], stratum[sound])
     random = np.random.default_rng(seed)
     means = np.empty(RESAMPLES)
     for i in range(RESAMPLES):
-        drawn = random.integers(0, lakes, (lakes, 1))
-        means[i] = interquartile_mean(difference[drawn, random.integers(0, seeds, (lakes, seeds))].ravel())
+        drawn = draw(random)[:, None]
+        means[i] = interquartile_mean(difference[drawn, random.integers(0, seeds, (len(drawn), seeds))].ravel())
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Effect(value, float(low), float(high), share, lakes, seeds)
+
+
+class _Hierarchy:
+    """Draws groups again, each from its stratum, and lakes from each group drawn."""
+
+    def __init__(self, group: Int[np.ndarray, " L"], stratum: Int[np.ndarray, " L"]) -> None:
+        order = np.lexsort((group, stratum))
+        _, self.first, self.count = np.unique(group[order], return_index=True, return_counts=True)
+        kinds, self.kind = np.unique(stratum[order][self.first], return_inverse=True)
+        self.order, self.of_kind = order, [np.flatnonzero(self.kind == kind) for kind in range(len(kinds))]
+
+    def __call__(self, random: np.random.Generator) -> Int[np.ndarray, " L'"]:
+        groups = np.concatenate([random.choice(mine, len(mine)) for mine in self.of_kind])
+        counts = self.count[groups]
+        within = random.integers(0, np.repeat(counts, counts))
+        return self.order[np.repeat(self.first[groups], counts) + within]

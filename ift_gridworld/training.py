@@ -16,7 +16,7 @@ from torch import Tensor
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import METHODS, Method, Problem, Settings
-from ift_gridworld.metrics import even_change, measure, reference_points
+from ift_gridworld.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.optimisers import OPTIMISERS, Adam
 from ift_gridworld.policies import POLICIES, Policy
 from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
@@ -140,7 +140,7 @@ def train(
         estimation["trained"] = supposed()
     chosen_steps = even_change(np.array(taken), np.stack(policies), settings.snapshots)
     taken, kept = [taken[i] for i in chosen_steps], np.stack([policies[i] for i in chosen_steps])
-    measured = measure(mdp, kept, base=kept[0], chosen=chosen, rejected=rejected)
+    measured = measure(mdp, kept, base=kept[0], shown=tiles_of(mdp, shown), chosen=chosen, rejected=rejected)
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
         name, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
@@ -154,13 +154,14 @@ def _descend(
     keep: set[int],
     progress: Callable[[int, int], None] | None = None,
     *,
+    rates: Float[Tensor, " N"] | None = None,
     tolerant: bool = False,
 ) -> tuple[list[int], list[Float[np.ndarray, "N S A"]], list[Tensor], str | None]:
     """The loop: batches become losses, losses updates.
 
     Returns:
         The updates kept, the policies after them, every loss, and what stopped being a number, where and when. Then training
-        stops; `tolerant`, it goes on, for seeds do not mix and the others may be sound.
+        stops; `tolerant`, it goes on, for seeds do not mix and the others may be sound. `rates`, if given, are the seeds' own.
     """
     policy, updates = learner.policy, settings.steps
     assert updates is not None
@@ -168,7 +169,8 @@ def _descend(
     taken, policies, losses = [0], [policy.probabilities()], []
     diverged = None
     _ = learner.reference  # frozen before the first update
-    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), settings.learning_rate)
+    rate = settings.learning_rate if rates is None else rates
+    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), rate)
     for step in range(updates):
         loss = learner.loss(learner.batch(step))
         if not torch.isfinite(loss).all():
@@ -201,6 +203,7 @@ def train_lakes(
     keep: Sequence[int],
     shown: Sequence[Trajectories],
     preferences: Sequence[tuple[Trajectories, Trajectories]],
+    rates: Float[Tensor, " P"] | None = None,
     progress: Callable[[int, int], None] | None = None,
     **changes: object,
 ) -> Float[np.ndarray, "M L N S A"]:
@@ -212,8 +215,9 @@ def train_lakes(
         policy: L times N members, those of the first lake first (`make_base` makes such ones).
         settings: all knobs; `changes` are laid over them.
         keep: the updates after which policies are kept, the last of them the last one made; 0 is the base.
-        shown: the demonstrations of each lake, [B, T]; all of one B.
-        preferences: the pairs (chosen, rejected) of each lake, likewise.
+        shown: the demonstrations of each lake, or of each member, [B, T]; all of one B.
+        preferences: the pairs (chosen, rejected), likewise.
+        rates: a learning rate for each member, in place of the settings'.
         progress: called with (updates done, updates in all).
 
     Returns:
@@ -228,9 +232,10 @@ def train_lakes(
     settings = kind.resolved(replace(settings, steps=max(keep)), policy)
     each, device = policy.population // len(lakes), next(policy.parameters()).device
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
-    data = [stacked(batches, each).to(device) for batches in (shown, chosen, rejected)]
+    data = [stacked(batches, policy.population // len(batches)).to(device) for batches in (shown, chosen, rejected)]
     problem = Problem(lakes[0], data[0], data[1], data[2], (), device, lakes if len(lakes) > 1 else ())
-    taken, policies, _, _ = _descend(kind(problem, policy, settings), settings, set(keep), progress, tolerant=True)
+    learner = kind(problem, policy, settings)
+    taken, policies, _, _ = _descend(learner, settings, set(keep), progress, rates=rates, tolerant=True)
     found = [policies[taken.index(step)] for step in keep]
     return np.stack(found).reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
 

@@ -9,8 +9,8 @@ import torch
 
 from ift_gridworld.envs import LAKES, make_env, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import MEASURES, even_change, log_likelihood, mean_interval, measure, reference_points
-from ift_gridworld.planning import optimal_policy, state_matrix
+from ift_gridworld.metrics import MEASURES, even_change, log_likelihood, mean_interval, measure, reference_points, tiles_of
+from ift_gridworld.planning import occupancy, optimal_policy, state_matrix
 from ift_gridworld.trajectories import Batch
 
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -60,6 +60,35 @@ def test_distances_by_hand():
     assert result["distance_next"] == pytest.approx((2 * 0.2**2 + 2 * 0.5**2) / 3 / 2)
 
 
+@pytest.mark.parametrize("tile", [0, 1])
+def test_distance_over_the_tiles_that_were_shown(tile):
+    """Each member may have demonstrations of its own; the terminal tile never counts."""
+    apart = [0.2**2, 0.5**2]
+    shown = np.eye(3)[tile] + np.eye(3)[2]
+    result = measure(corridor(10), POLICY, shown=shown)
+    assert result["distance_shown"] == pytest.approx(apart[tile])
+    assert result["distance_next_shown"] == pytest.approx(2 * apart[tile] / 3)
+    both = measure(corridor(10), np.stack([POLICY, POLICY]), shown=np.eye(3)[:2])
+    assert both["distance_shown"] == pytest.approx(apart)
+
+
+def test_the_optimal_policys_visits_weigh():
+    result = measure(corridor(10), POLICY)
+    visits = occupancy(corridor(10), optimal_policy(corridor(10)), discount=1.0, horizon=10)[:2]
+    assert result["distance_optimal"] == pytest.approx(visits @ [0.2**2, 0.5**2] / visits.sum())
+
+
+def test_the_tiles_of_trajectories():
+    """What does not count is not stood on, nor is the tile where a trajectory ends."""
+    batch = Batch(
+        torch.tensor([[[0, 1, 2], [0, 0, 0]], [[1, 1, 1], [2, 0, 0]]]),
+        torch.zeros(2, 2, 3).long(),
+        torch.tensor([[[1, 1, 0], [1, 0, 0]], [[1, 1, 1], [0, 0, 0]]]).bool(),
+    )
+    assert tiles_of(corridor(3), batch).tolist() == [[1, 1, 0], [0, 1, 0]]
+    assert tiles_of(corridor(3), Batch(*(getattr(batch, n)[0] for n in ("states", "actions", "mask")))).tolist() == [1, 1, 0]
+
+
 @pytest.mark.parametrize("horizon", [1, 2, 3, 6])
 def test_what_is_expected_over_an_episode_by_enumeration(horizon):
     """Success, visits, and the KL paid at every step TAKEN: the tile on which the clock runs out is seen, not acted on."""
@@ -98,7 +127,7 @@ def test_log_likelihood_by_hand():
 
 
 def test_what_is_not_given_is_not_measured():
-    extra = {"kl", "chosen_logp", "rejected_logp"}
+    extra = {"kl", "distance_shown", "distance_next_shown", "chosen_logp", "rejected_logp"}
     assert list(measure(corridor(3), POLICY)) == [name for name in MEASURES if name not in extra]
 
 

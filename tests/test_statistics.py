@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from ift_gridworld.statistics import interquartile_mean, paired_effect
+from ift_gridworld.statistics import _Hierarchy, interquartile_mean, paired_effect
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 100, 101])
@@ -56,3 +56,37 @@ def test_one_lake_has_an_interval_of_its_seeds_and_one_number_has_none():
     assert seeds.low < seeds.value < seeds.high and seeds.is_clear
     alone = paired_effect(np.array([[-2.0]]))
     assert alone.value == alone.low == alone.high == -2 and alone.is_clear and alone.share == 1
+
+
+def test_groups_that_differ_widen_the_interval():
+    """Twelve settings of five lakes each: what a setting shifts is shared by its lakes, so they are no sixty witnesses."""
+    random = np.random.default_rng(2)
+    setting = np.repeat(np.arange(12), 5)
+    values = random.normal(0, 1, 12)[setting, None] + 0.1 * random.normal(size=(60, 8))
+    apart, together = paired_effect(values), paired_effect(values, groups=setting)
+    assert apart.value == together.value and together.lakes == 60
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+
+
+def test_strata_keep_their_share():
+    """Two kinds of settings that differ and do not vary: if as many of each are drawn again, nothing varies."""
+    kinds = np.repeat(["firm", "slippery"], 8)
+    values = np.repeat([[0.0], [1.0]], 8, 0)
+    free, held = paired_effect(values), paired_effect(values, strata=kinds)
+    assert free.low < free.high and held.low == held.value == held.high == 0.5
+
+
+def test_a_hierarchy_draws_whole_groups_of_a_kind_and_lakes_within():
+    group, stratum = np.array([2, 0, 0, 1, 2, 2]), np.array([1, 0, 0, 0, 1, 1])
+    draw, random = _Hierarchy(group, stratum), np.random.default_rng(0)
+    counts = {}
+    for _ in range(400):
+        drawn = draw(random)
+        kinds = [int(stratum[i]) for i in drawn]
+        assert kinds.count(1) == 3  # one group of its kind, of three lakes
+        firsts = tuple(sorted(int(group[i]) for i in drawn if stratum[i] == 0))
+        counts[firsts] = counts.get(firsts, 0) + 1
+    # Of groups 0 (two lakes) and 1 (one lake) two are drawn.
+    assert set(counts) == {(0, 0, 0, 0), (0, 0, 1), (1, 1)}
+    assert 160 < counts[0, 0, 1] < 240
+    assert {int(i) for _ in range(50) for i in draw(random)} == set(range(6))

@@ -15,8 +15,9 @@ from ift_gridworld import METHODS
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import Settings
-from ift_gridworld.metrics import MEASURES, measure
-from ift_gridworld.policies import POLICIES, TabularPolicy
+from ift_gridworld.metrics import MEASURES, measure, tiles_of
+from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
+from ift_gridworld.residual import mix
 from ift_gridworld.training import BASES, make_base, snapshot_steps, train, train_lakes
 from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 
@@ -154,7 +155,8 @@ def test_a_run_keeps_what_it_says():
     assert np.array_equal(made.policies[0], base) and np.array_equal(made.policies[-1], policy.probabilities())
     assert made.loss.shape == (30, 2) and told == [(i + 1, 30) for i in range(30)]
     assert made.loss[0] == pytest.approx([np.log(2)] * 2, rel=1e-6)  # the reference is the base
-    expected = measure(TWO_PATHS, made.policies, base=base, chosen=made.chosen, rejected=made.rejected)
+    stood = tiles_of(TWO_PATHS, made.demonstrations)
+    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=made.chosen, rejected=made.rejected)
     assert all(np.array_equal(made.metrics[name], expected[name]) for name in MEASURES)
     changed = {"steps": 30, "alpha": 0.1, "snapshots": 5, "beta": 0.2, "learning_rate": TabularPolicy.learning_rate}
     assert made.settings == asdict(Settings()) | changed
@@ -307,6 +309,64 @@ def test_many_lakes_at_once_are_each_lake_by_itself(kind, slippery, method):
         # float32 sums in another order, amplified by Adam where a gradient is all but nothing.
         for row, step in enumerate((0, 7, 20)):
             np.testing.assert_allclose(found[row, i], run.policies[step], atol=2e-3)
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "rmsprop"])
+def test_members_may_have_rates_and_data_of_their_own(optimiser):
+    """Two lakes, two seeds, three rates in one run; each rate is as when it is everyone's, each demonstration its member's."""
+    lakes = [TabularMDP.from_map(random_map(4, seed=s, frozen=0.6)) for s in range(2)]
+    paths = {q: [demonstrations(lake, quality=q) for lake in lakes] for q in ("optimal", "suboptimal")}
+    pairs = [preference_pairs(lake) for lake in lakes]
+    base, rates = make_base("mixture", lakes, policy="tabular", seeds=2), (0.003, 0.02, 0.1)
+    spread = [lake * 2 + seed for lake in (0, 1) for _ in rates for seed in (0, 1)]
+    shown = [paths[("optimal", "suboptimal")[m % 2]][m // 2] for m in spread]  # the second seed learns the detour
+    keep, options = (0, 12), {"optimiser": optimiser, "preferences": pairs}
+    each = torch.tensor(rates).repeat_interleave(2).repeat(2)
+    found = train_lakes("sft", lakes, base.members(spread), keep=keep, shown=shown, rates=each, **options)
+    assert found.shape == (2, 2, 6, 16, 4)
+    for i, rate in enumerate(rates):
+        for seed, quality in enumerate(paths):
+            alone = base.members([0, 1, 2, 3])
+            same = train_lakes("sft", lakes, alone, keep=keep, shown=paths[quality], learning_rate=rate, **options)
+            np.testing.assert_allclose(found[:, :, 2 * i + seed], same[:, :, seed], atol=1e-4)
+            assert np.abs(found[1, :, 2 * i + seed] - found[0, :, 2 * i + seed]).max() > rate / 2
+
+
+def test_an_embedding_that_is_frozen_is_a_first_layer_that_stays():
+    """The authors' code takes both embeddings from a frozen table. With tiles for tokens that table is the first layer: a
+    policy split behind it, run on detached embeddings, learns what ours does when its first layer asks for no gradient; and
+    run on live ones, what ours does anyway."""
+
+    class Embedding(MLPPolicy):
+        def embed(self, states):
+            return super().embed(states) @ self.w1[:, None] if states.ndim > 2 else super().embed(states) @ self.w1
+
+        def logits(self, embeddings):
+            bias = [b.reshape(len(b), *[1] * (embeddings.ndim - 2), -1) for b in (self.b1, self.b2)]
+            return (torch.tanh(embeddings + bias[0]).flatten(1, -2) @ self.w2).reshape(*embeddings.shape[:-1], -1) + bias[1]
+
+    lake = TabularMDP.from_map(LAKES["4x4"])
+    shown = demonstrations(lake)
+    for frozen in (True, False):
+        ours = make_base("mixture", lake, hidden=8)
+        ours.w1.requires_grad_(not frozen)
+        theirs = Embedding(16, 4, 1, hidden=8)
+        theirs.load_state_dict(ours.state_dict())
+        logits = {}
+        for policy in (ours, theirs):
+            true = policy.embed(shown.states[None])
+            with torch.no_grad():
+                first = policy.logits(true)
+            leads = torch.tensor(lake.next_state[..., 0])[shown.states[None]].gather(-1, first.argmax(-1, keepdim=True))[..., 0]
+            mixed = mix(*(policy.embed(x) for x in (shown.states[None], leads)), shown.mask[None], 0.3)
+            logits[policy] = policy.logits(mixed.detach() if policy is theirs and frozen else mixed)
+            torch.log_softmax(logits[policy], -1).gather(-1, shown.actions[None, ..., None]).sum().backward()
+        torch.testing.assert_close(logits[ours], logits[theirs])
+        for name, parameter in ours.named_parameters():
+            grad = dict(theirs.named_parameters())[name].grad
+            assert (parameter.grad is None) == (grad is None) == (frozen and name == "w1")
+            if grad is not None:
+                torch.testing.assert_close(parameter.grad, grad)
 
 
 def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():

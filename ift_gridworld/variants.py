@@ -1,0 +1,200 @@
+"""Variants of IFT and DPO that the exact quantities of a lake suggest: proposals of this project, none of them published.
+
+IFT mixes the tile that the model predicts into the human's, and teaches the human's next action there. To first order in λ
+that teaches the predicted tile the action that is right on the true one. It is right on both, or it is not; most of what
+sets IFT apart from SFT on a lake follows from which (experiments/README.md counts it). So:
+
+- `AgreeingIFT` mixes in a tile only where the demonstrations themselves show the same action there; it needs nothing that
+  IFT does not have.
+- `OracleIFT` asks the optimal policy instead. No method for people, but it says what perfect agreement would be worth.
+- `AskingIFT` mixes nothing and has the human label the predicted tile (DAgger, Ross et al. 2011, one step from the human's
+  path). What a label that fits would be worth.
+- `MixtureIFT` mixes predictions instead of states: π̂ = (1-λ) π(.|s*) + λ π(.|s^θ), which is eq. 18 as it is printed and not
+  as a softmax makes it.
+- `AverageIFT` weighs a step by the decayed AVERAGE loss of what follows, held constant, so that neither the length of an
+  answer nor a step's place in it decides, and nothing is un-learnt.
+- `ExpectedIFT` mixes in the average over the model's whole prediction instead of its best action's tile.
+
+Each is a subclass of `methods.Method`: `train(AgreeingIFT, mdp, policy)`. Those that look at tiles need policies that embed a
+tile as its one-hot vector, as all of `policies` do.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ift_gridworld import losses
+from ift_gridworld.methods import DPO, IFT, METHODS, Method, Problem, Scored
+from ift_gridworld.planning import optimal_policy
+from ift_gridworld.residual import Successor, Windows, lake_successor
+from ift_gridworld.trajectories import Batch
+
+
+class AgreeingIFT(IFT):
+    """IFT that mixes in a tile only where the demonstrations show there what they show on the true one."""
+
+    title = "IFT, agreeing · mixes where the data shows the same action"
+
+    @cached_property
+    def successor(self) -> Successor:
+        predicted, agrees = super().successor, self._agrees
+
+        def successor(states: Int[Tensor, "N *batch"], logits: Tensor) -> Tensor:
+            tiles = predicted(states, logits)  # one-hot embeddings are weights of tiles
+            following = torch.cat([states[..., 1:], states[..., -1:]], -1)
+            member = torch.arange(len(states), device=states.device).reshape(-1, *[1] * (states.ndim - 1))
+            kept = tiles * agrees[member % len(agrees), following].to(tiles.dtype)
+            return kept + (1 - kept.sum(-1, keepdim=True)) * self.policy.embed(following)
+
+        return successor
+
+    @cached_property
+    def _agrees(self) -> Bool[Tensor, "N S S"]:
+        """[n, s, s']: whether what is shown most often on s is right on s', as far as is known."""
+        counts = demonstrated(self.problem, self.policy.num_states, self.policy.num_actions)
+        taught = torch.nn.functional.one_hot(counts.argmax(-1), self.policy.num_actions).to(counts.dtype)
+        return torch.einsum("nsa,nta->nst", taught, self._right(counts)) > 0
+
+    def _right(self, counts: Float[Tensor, "N S A"]) -> Float[Tensor, "N S A"]:
+        """1 for each action that is right on a tile: here, those that are shown there most often."""
+        return ((counts == counts.amax(-1, keepdim=True)) & (counts > 0)).to(counts.dtype)
+
+
+class OracleIFT(AgreeingIFT):
+    """The same, with the optimal policy telling what is right where: an upper bound, not a method."""
+
+    title = "IFT, oracle · mixes where the optimal policy takes the same action"
+
+    def _right(self, counts: Float[Tensor, "N S A"]) -> Float[Tensor, "N S A"]:
+        return (best_actions(self.problem, len(counts)) > 0).to(counts)
+
+
+class MixtureIFT(IFT):
+    """IFT on mixed predictions, eq. 18 as printed: log [(1-λ) π(a*|s*) + λ Σ_s' q(s') π(a*|s')], q the predicted tiles."""
+
+    title = "IFT, mixture · mixes predictions, not states"
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        policy, windows, s = self.policy, self._windows, self.settings
+        policies = torch.softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
+        there, arrives = self._predicted(policies), windows.mask[..., :1]
+        own = there @ policies
+        true = policies.gather(1, windows.states[..., 1, None].expand(*own.shape))
+        mixed = torch.where(arrives, torch.lerp(true, own, s.mixing), true)
+        index = (windows.place * policy.num_actions + batch.actions).flatten(1)
+        chance = mixed.flatten(1).gather(1, index.expand(len(mixed), -1)).reshape(-1, *batch.actions.shape[1:])
+        logp = chance.clamp(min=torch.finfo(chance.dtype).tiny).log()
+        return losses.ift_loss(
+            logp, batch.mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
+        ).mean(-1)
+
+    @cached_property
+    def _windows(self) -> Windows:
+        shown, members = self.problem.demonstrations, self.policy.population
+        states, mask = (x.expand(members, *x.shape[1:]) for x in (shown.states, shown.mask))
+        return Windows.of(states, mask)
+
+    def _predicted(self, policies: Float[Tensor, "N S A"]) -> Float[Tensor, "N U S"]:
+        """Where the prediction made one step earlier leads, as weights of tiles."""
+        before = self._windows.states[..., :1]
+        with torch.no_grad():
+            logits = policies.log().gather(1, before.expand(-1, -1, policies.shape[-1]))
+            return self.successor(before, logits[:, :, None])[..., 0, :]
+
+
+class AskingIFT(MixtureIFT):
+    """SFT, and λ times the same on the predicted tile, where the human is asked for his own choice there."""
+
+    title = "IFT, asking · the human labels the predicted tile"
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        policy, windows = self.policy, self._windows
+        logp = torch.log_softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
+        asked = torch.where(windows.mask[..., :1], self._predicted(logp.exp()), 0.0) @ -(self._human * logp).sum(-1)[..., None]
+        index = windows.place.flatten(1)
+        there = asked[..., 0].gather(1, index).reshape(-1, *batch.mask.shape[1:])
+        imitation = losses.sft_loss(policy.log_probs(batch.states, batch.actions), batch.mask)
+        return (imitation + self.settings.mixing * losses.sft_loss(-there, batch.mask)).mean(-1)
+
+    @cached_property
+    def _human(self) -> Float[Tensor, "N S A"]:
+        """What the human would do on each tile; nothing on tiles where all is over."""
+        lakes = self.problem.lakes or [self.problem.mdp]
+        alive = torch.stack([torch.as_tensor(~lake.terminal, dtype=torch.float32) for lake in lakes])
+        told = best_actions(self.problem, self.policy.population).float()
+        return (told * alive.repeat_interleave(len(told) // len(alive), 0)[..., None]).to(self.problem.device)
+
+
+class AverageIFT(IFT):
+    """IFT whose weights are the decayed average of the losses that follow, constant: neither length nor place decides."""
+
+    title = "IFT, average · weights do not depend on length"
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        logp = self.second_pass(batch)
+        with torch.no_grad():
+            mask, decay = batch.mask, self.settings.decay
+            evenly = losses.relation_weights(torch.full_like(logp, -1.0), mask, decay)
+            weights = losses.relation_weights(logp, mask, decay) / torch.where(mask, evenly, 1.0)
+            total = (weights * mask).sum(-1, keepdim=True)
+            weights = weights * mask.sum(-1, keepdim=True) / total.clamp(min=torch.finfo(total.dtype).tiny)
+        return losses.sft_loss(weights * logp, mask).mean(-1)
+
+
+class ExpectedIFT(IFT):
+    """IFT on the average over the model's whole prediction."""
+
+    title = "IFT, expected · mixes in the average over all predictions"
+
+    @cached_property
+    def successor(self) -> Successor:
+        problem, outcome = self.problem, self.settings.outcome
+        lakes = problem.lakes or problem.mdp
+        return lake_successor(lakes, self.policy.embed, prediction="expected", outcome=outcome, device=problem.device)
+
+
+class DPOSFT(DPO):
+    """DPO and the mean negative log-likelihood of the preferred answer, as in iterative RPO (Pang et al. 2024, α = 1)."""
+
+    title = "DPO + SFT · a likelihood term holds the preferred answer"
+
+    def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
+        return super().pair_loss(chosen, rejected) - chosen.mean
+
+
+VARIANTS: dict[str, type[Method]] = {
+    "ift_agreeing": AgreeingIFT,
+    "ift_mixture": MixtureIFT,
+    "ift_average": AverageIFT,
+    "ift_expected": ExpectedIFT,
+    "ift_oracle": OracleIFT,
+    "ift_asking": AskingIFT,
+    "dpo_sft": DPOSFT,
+}
+NEEDS_THE_ORACLE = ("ift_oracle", "ift_asking")
+
+
+def find(name: str) -> type[Method]:
+    """A published method or a variant, by name."""
+    if name not in METHODS and name not in VARIANTS:
+        raise ValueError(f"unknown method {name!r}; allowed: {', '.join((*METHODS, *VARIANTS))}")
+    return METHODS.get(name) or VARIANTS[name]
+
+
+def demonstrated(problem: Problem, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:
+    """How often each action is shown on each tile."""
+    shown = problem.demonstrations
+    index = (shown.states * num_actions + shown.actions).flatten(1)
+    counts = torch.zeros(len(index), num_states * num_actions, device=index.device)
+    return counts.scatter_add_(1, index, shown.mask.flatten(1).float()).reshape(-1, num_states, num_actions)
+
+
+def best_actions(problem: Problem, members: int) -> Float[Tensor, "N S A"]:
+    """The optimal policy of each member's lake."""
+    lakes = problem.lakes or [problem.mdp]
+    table = torch.stack([torch.as_tensor(optimal_policy(lake)) for lake in lakes])
+    return table.repeat_interleave(members // len(lakes), 0).to(problem.device)
