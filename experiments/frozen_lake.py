@@ -344,8 +344,7 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
 
     kind = METHODS[run.method]
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}
-    draws_its_own = run.method == "dpo_online"
-    rejected = path_of(run.rejected) if kind.needs == "pairs" and not draws_its_own else np.zeros((0, 2), int)
+    rejected = path_of(run.rejected) if kind.needs == "pairs" and not kind.draws else np.zeros((0, 2), int)
     return Record(
         method=run.method,
         title=kind.title,

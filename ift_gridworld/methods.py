@@ -163,6 +163,7 @@ class Method:
     title: ClassVar[str]
     needs: ClassVar[Literal["demonstrations", "pairs", "rollouts"]]
     supposes: ClassVar[str]  # where it takes the model to stand: a row of `estimation.TABLE`
+    draws: ClassVar[bool] = False  # whether answers are drawn from the policy as it learns
     steps: ClassVar[int] = 300
     max_grad_norm: float | None = None
 
@@ -373,6 +374,7 @@ class OnlineDPO(DPO):
 
     title = "DPO online · rejected answers from the policy itself"
     supposes = "dpo_online"
+    draws = True
 
     def batch(self, step: int) -> tuple[Answers, Answers]:
         chosen, problem = self._offline[0], self.problem
@@ -470,6 +472,7 @@ class OnPolicy(Method):
 
     needs = "rollouts"
     supposes = "ppo"
+    draws = True
     steps = 600
 
     def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:

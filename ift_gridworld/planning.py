@@ -8,6 +8,7 @@ Policies are arrays [..., S, A] with any leading dimensions (seeds, snapshots); 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,14 @@ def value_iteration(
     Raises:
         ValueError: if the values do not converge (an undiscounted problem without a proper policy).
     """
+    value, action_value = _optimal_values(mdp, tolerance, max_sweeps)
+    return value.copy(), action_value.copy()
+
+
+@lru_cache(maxsize=64)  # every measure asks for them, and an MDP does not change
+def _optimal_values(
+    mdp: TabularMDP, tolerance: float, max_sweeps: int
+) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]:
     value = np.zeros(mdp.num_states)
     # Where rewards of both signs cancel, a value near 0 is known no better than the terms it is made of.
     signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()

@@ -118,13 +118,15 @@ class Windows:
     def of(cls, states: Int[Tensor, "N B T"], mask: Bool[Tensor, "N B T"]) -> Windows:
         follows = _follows(mask)
         before = torch.cat([states[..., :1], states[..., :-1]], -1)
-        window = torch.stack([torch.where(follows, before, -1), states], -1)
-        found = [torch.unique(member.reshape(-1, 2), dim=0, return_inverse=True) for member in window]
+        size = int(states.max()) + 1
+        window = (torch.where(follows, before, -1) + 1) * size + states  # one number a window
+        found = [torch.unique(member, return_inverse=True) for member in window]
         most = max(len(unique) for unique, _ in found)
-        unique = torch.stack([torch.cat([u, u[:1].expand(most - len(u), 2)]) for u, _ in found])
-        place = torch.stack([where.reshape(states.shape[1:]) for _, where in found])
-        arrives = unique[..., :1] >= 0
-        return cls(unique.clamp(min=0), torch.cat([arrives, torch.ones_like(arrives)], -1), place)
+        unique = torch.stack([torch.cat([u, u[:1].expand(most - len(u))]) for u, _ in found])
+        pair = torch.stack([unique // size - 1, unique % size], -1)
+        arrives = pair[..., :1] >= 0
+        mask = torch.cat([arrives, torch.ones_like(arrives)], -1)
+        return cls(pair.clamp(min=0), mask, torch.stack([place for _, place in found]))
 
     def log_probs(
         self, policy: Embedded, actions: Int[Tensor, "#N B T"], successor: Successor, *, mixing: float, live: bool = False

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 RESAMPLES = 1000
 
@@ -48,58 +48,70 @@ def interquartile_mean(values: Float[np.ndarray, "*batch n"]) -> Float[np.ndarra
     return values[..., cut : count - cut].mean(-1)
 
 
-def paired_effect(
-    difference: Float[np.ndarray, "L N"],
-    *,
-    groups: Sequence[Hashable] | None = None,
-    strata: Sequence[Hashable] | None = None,
-    level: float = 0.95,
-    seed: int = 0,
-) -> Effect:
-    """A difference of two methods on the same lakes and seeds.
+def paired_effect(difference: Float[np.ndarray, "L N"], *, level: float = 0.95, seed: int = 0) -> Effect:
+    """A difference of two methods on the same lakes and seeds: its interquartile mean over both.
 
     The bootstrap is hierarchical: lakes are drawn again, and then seeds on each of them, for the seeds of one lake are more
     alike than two lakes are. With one lake only its seeds are drawn again.
 
     Args:
         difference: one method less the other, of each lake and seed. A lake with a value that is no number is left out.
-        groups: of each lake, what it shares with others, such as the setting that they were tried under; groups are then
-            drawn first, and lakes within each.
-        strata: of each lake, the kind of its group: as many groups of each kind are drawn as there are.
         level: of the interval.
         seed: of the resamples; the same seed gives the same interval.
     """
     difference = np.asarray(difference, float)
-    sound = np.isfinite(difference).all(-1)
-    lakes, seeds = int(sound.sum()), difference.shape[1]
+    difference = difference[np.isfinite(difference).all(-1)]
+    lakes, seeds = difference.shape
     if not lakes:
         return Effect(np.nan, np.nan, np.nan, np.nan, 0, seeds)
-    difference = difference[sound]
-    value = float(interquartile_mean(difference.ravel()))
     share = float((difference.mean(-1) < 0).mean())
-    _, group = np.unique([str(x) for x in groups] if groups is not None else np.arange(len(sound)), return_inverse=True)
-    _, stratum = np.unique([str(x) for x in strata] if strata is not None else np.zeros(len(sound)), return_inverse=True)
-    draw = _Hierarchy(group[sound], stratum[sound])
+    drawn = _drawn_again(difference, np.random.default_rng(seed))
+    return _effect(difference.ravel(), interquartile_mean(drawn), share, lakes, seeds, level)
+
+
+def pooled_effect(
+    differences: Sequence[Float[np.ndarray, "L N"]],
+    *,
+    strata: Sequence[Hashable] | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Effect:
+    """A difference over many settings, each of which counts alike: the interquartile mean of the settings' means.
+
+    For its interval settings are drawn again, as many of each stratum as there are, and within each its lakes, and seeds on
+    each lake. `Effect.share` is that of settings with a mean below zero, `Effect.lakes` counts settings.
+
+    Args:
+        differences: of each setting, one method less the other, of each lake and seed; they may differ in size. A lake with a
+            value that is no number is left out, and so is a setting without a lake.
+        strata: each setting's kind (default: all of one).
+        level, seed: as in `paired_effect`.
+    """
+    kept = [np.asarray(d, float)[np.isfinite(d).all(-1)] for d in differences]
+    sound = [i for i, difference in enumerate(kept) if len(difference)]
+    if not sound:
+        return Effect(np.nan, np.nan, np.nan, np.nan, 0, 0)
     random = np.random.default_rng(seed)
-    means = np.empty(RESAMPLES)
-    for i in range(RESAMPLES):
-        drawn = draw(random)[:, None]
-        means[i] = interquartile_mean(difference[drawn, random.integers(0, seeds, (len(drawn), seeds))].ravel())
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Effect(value, float(low), float(high), share, lakes, seeds)
+    means = np.array([kept[i].mean() for i in sound])
+    again = np.stack([_drawn_again(kept[i], random).mean(-1) for i in sound])  # [settings, RESAMPLES]
+    kinds: dict[Hashable, list[int]] = {}
+    for row, i in enumerate(sound):
+        kinds.setdefault(None if strata is None else strata[i], []).append(row)
+    drawn = np.concatenate([random.choice(rows, (len(rows), RESAMPLES)) for rows in kinds.values()])
+    resampled = again[drawn, random.integers(0, RESAMPLES, drawn.shape)]
+    seeds = max(kept[i].shape[1] for i in sound)
+    return _effect(means, interquartile_mean(resampled.T), float((means < 0).mean()), len(sound), seeds, level)
 
 
-class _Hierarchy:
-    """Draws groups again, each from its stratum, and lakes from each group drawn."""
+def _drawn_again(difference: Float[np.ndarray, "L N"], random: np.random.Generator) -> Float[np.ndarray, "R X"]:
+    """Lakes drawn with replacement, and seeds on each, RESAMPLES times."""
+    lakes, seeds = difference.shape
+    lake = random.integers(0, lakes, (RESAMPLES, lakes, 1))
+    return difference[lake, random.integers(0, seeds, (RESAMPLES, lakes, seeds))].reshape(RESAMPLES, -1)
 
-    def __init__(self, group: Int[np.ndarray, " L"], stratum: Int[np.ndarray, " L"]) -> None:
-        order = np.lexsort((group, stratum))
-        _, self.first, self.count = np.unique(group[order], return_index=True, return_counts=True)
-        kinds, self.kind = np.unique(stratum[order][self.first], return_inverse=True)
-        self.order, self.of_kind = order, [np.flatnonzero(self.kind == kind) for kind in range(len(kinds))]
 
-    def __call__(self, random: np.random.Generator) -> Int[np.ndarray, " L'"]:
-        groups = np.concatenate([random.choice(mine, len(mine)) for mine in self.of_kind])
-        counts = self.count[groups]
-        within = random.integers(0, np.repeat(counts, counts))
-        return self.order[np.repeat(self.first[groups], counts) + within]
+def _effect(
+    values: Float[np.ndarray, " X"], resampled: Float[np.ndarray, " R"], share: float, lakes: int, seeds: int, level: float
+) -> Effect:
+    low, high = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2])
+    return Effect(float(interquartile_mean(values)), float(low), float(high), share, lakes, seeds)

@@ -204,10 +204,11 @@ def train_lakes(
     shown: Sequence[Trajectories],
     preferences: Sequence[tuple[Trajectories, Trajectories]],
     rates: Float[Tensor, " P"] | None = None,
+    seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
     **changes: object,
 ) -> Float[np.ndarray, "M L N S A"]:
-    """Align policies on many lakes of one size in one run, by a method that does not walk itself.
+    """Align policies on many lakes of one size in one run (on several by a method that draws no answers itself).
 
     Args:
         method: a name in METHODS, or a class.
@@ -218,13 +219,14 @@ def train_lakes(
         shown: the demonstrations of each lake, or of each member, [B, T]; all of one B.
         preferences: the pairs (chosen, rejected), likewise.
         rates: a learning rate for each member, in place of the settings'.
+        seed: of what is drawn while training: member i draws from seed + i.
         progress: called with (updates done, updates in all).
 
     Returns:
         The policies after each of `keep`. One that has diverged is NaN; the others go on.
     """
     kind, name = _looked_up(method)
-    if kind.needs == "rollouts":
+    if kind.draws and len(lakes) > 1:
         raise ValueError(f"method {name!r} walks itself; allowed on many lakes at once: those that learn from data")
     if policy.population % len(lakes):
         raise ValueError(f"the policy has a population of {policy.population}; allowed: a multiple of the {len(lakes)} lakes")
@@ -233,7 +235,8 @@ def train_lakes(
     each, device = policy.population // len(lakes), next(policy.parameters()).device
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
     data = [stacked(batches, policy.population // len(batches)).to(device) for batches in (shown, chosen, rejected)]
-    problem = Problem(lakes[0], data[0], data[1], data[2], (), device, lakes if len(lakes) > 1 else ())
+    draw_from = generators(seed, policy.population) if kind.draws else ()
+    problem = Problem(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
     learner = kind(problem, policy, settings)
     taken, policies, _, _ = _descend(learner, settings, set(keep), progress, rates=rates, tolerant=True)
     found = [policies[taken.index(step)] for step in keep]

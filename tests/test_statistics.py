@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from ift_gridworld.statistics import _Hierarchy, interquartile_mean, paired_effect
+from ift_gridworld.statistics import interquartile_mean, paired_effect, pooled_effect
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 100, 101])
@@ -58,35 +58,39 @@ def test_one_lake_has_an_interval_of_its_seeds_and_one_number_has_none():
     assert alone.value == alone.low == alone.high == -2 and alone.is_clear and alone.share == 1
 
 
-def test_groups_that_differ_widen_the_interval():
-    """Twelve settings of five lakes each: what a setting shifts is shared by its lakes, so they are no sixty witnesses."""
+def test_each_setting_counts_alike_whatever_its_size():
+    """One setting of many lakes, three of one lake: the interquartile mean of the four means, by hand."""
+    settings = [np.full((50, 3), 10.0), np.full((1, 8), 1.0), np.full((1, 4), 2.0), np.full((1, 4), -3.0)]
+    found = pooled_effect(settings)
+    assert found.value == pytest.approx((1 + 2) / 2) and found.share == 1 / 4 and found.lakes == 4
+    assert pooled_effect(settings) == found  # to the last digit
+    mixed = pooled_effect([np.array([[np.nan, 1.0], [2.0, 4.0]]), np.full((2, 2), np.nan)])
+    assert mixed.value == 3 and mixed.lakes == 1
+    assert pooled_effect([np.full((2, 2), np.nan)]).lakes == 0
+
+
+def test_settings_that_differ_widen_the_interval_more_than_their_lakes_do():
+    """What a setting shifts is shared by its lakes, so twelve settings of five lakes are no sixty witnesses."""
     random = np.random.default_rng(2)
-    setting = np.repeat(np.arange(12), 5)
-    values = random.normal(0, 1, 12)[setting, None] + 0.1 * random.normal(size=(60, 8))
-    apart, together = paired_effect(values), paired_effect(values, groups=setting)
-    assert apart.value == together.value and together.lakes == 60
-    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+    values = random.normal(0, 1, (12, 1, 1)) + 0.1 * random.normal(size=(12, 5, 8))
+    pooled, apart = pooled_effect(list(values)), paired_effect(values.reshape(60, 8))
+    assert pooled.high - pooled.low > 1.5 * (apart.high - apart.low)
 
 
 def test_strata_keep_their_share():
     """Two kinds of settings that differ and do not vary: if as many of each are drawn again, nothing varies."""
-    kinds = np.repeat(["firm", "slippery"], 8)
-    values = np.repeat([[0.0], [1.0]], 8, 0)
-    free, held = paired_effect(values), paired_effect(values, strata=kinds)
+    kinds = ["firm"] * 8 + ["slippery"] * 8
+    values = [np.zeros((1, 2))] * 8 + [np.ones((1, 2))] * 8
+    free, held = pooled_effect(values), pooled_effect(values, strata=kinds)
     assert free.low < free.high and held.low == held.value == held.high == 0.5
 
 
-def test_a_hierarchy_draws_whole_groups_of_a_kind_and_lakes_within():
-    group, stratum = np.array([2, 0, 0, 1, 2, 2]), np.array([1, 0, 0, 0, 1, 1])
-    draw, random = _Hierarchy(group, stratum), np.random.default_rng(0)
-    counts = {}
-    for _ in range(400):
-        drawn = draw(random)
-        kinds = [int(stratum[i]) for i in drawn]
-        assert kinds.count(1) == 3  # one group of its kind, of three lakes
-        firsts = tuple(sorted(int(group[i]) for i in drawn if stratum[i] == 0))
-        counts[firsts] = counts.get(firsts, 0) + 1
-    # Of groups 0 (two lakes) and 1 (one lake) two are drawn.
-    assert set(counts) == {(0, 0, 0, 0), (0, 0, 1), (1, 1)}
-    assert 160 < counts[0, 0, 1] < 240
-    assert {int(i) for _ in range(50) for i in draw(random)} == set(range(6))
+@pytest.mark.slow
+def test_a_pooled_interval_covers_the_truth_as_often_as_it_says():
+    """60 studies of 30 settings, three lakes, four seeds, all of them normal."""
+    random, covered = np.random.default_rng(4), 0
+    for study in range(60):
+        settings = 0.3 + random.normal(0, 1, (30, 1, 1)) + random.normal(0, 1, (30, 3, 1)) + random.normal(0, 1, (30, 3, 4))
+        found = pooled_effect(list(settings), seed=study)
+        covered += found.low <= 0.3 <= found.high
+    assert 0.85 <= covered / 60 <= 1.0
