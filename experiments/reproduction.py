@@ -1,7 +1,7 @@
 """The paper's claims about the lake under every reasonable reading: how often each holds, what of IFT does what, and why.
 
-No lake code, map, base policy or learning rate was published with "Intuitive Fine-Tuning" (arXiv 2405.11870), so nothing here is
-tuned: settings are drawn by a balanced design that was fixed before anything ran, and every setting counts alike.
+No lake code, map, base policy or learning rate was published with "Intuitive Fine-Tuning" (arXiv 2405.11870), so nothing here
+is tuned: settings are dealt out by a balanced design that was fixed before anything ran, and every setting counts alike.
 
     python experiments/reproduction.py --quick                      # under a minute: the same study, smaller
     python experiments/reproduction.py                              # the whole study; interrupted, it goes on where it was
@@ -331,7 +331,7 @@ def reward_units(args: Args) -> list[Unit]:
 
 
 PROPOSED = ("ift", "ift_agreeing", "ift_mixture", "ift_average", "ift_expected", "ift_oracle", "ift_asking")
-HELD_IN, HELD_OUT = ("lakes-0.8-5",), ("lakes-0.7-6", "lakes-0.9-6")  # in none of the other studies
+HELD_OUT = ("lakes-0.7-6", "lakes-0.9-6")  # these and the held-in ones are in none of the other studies
 
 
 def variants_units(args: Args) -> list[Unit]:
@@ -341,7 +341,7 @@ def variants_units(args: Args) -> list[Unit]:
         (ice, base, count) for (ice, count), base in product((("firm", 1), ("slippery-0.8", 16)), ("good-0.5", "random"))
     ]  # fmt: skip
     proposed = PROPOSED[:2] if args.quick else PROPOSED
-    for (ice, base, count), block in product(panels, (*HELD_IN, *(HELD_OUT[:1] if args.quick else HELD_OUT))):
+    for (ice, base, count), block in product(panels, (report.HELD_IN, *(HELD_OUT[:1] if args.quick else HELD_OUT))):
         setting = Setting(block, ice, base, "mlp-64", "adam", count)
         options = {f"{name} {mixing}": {"method": name, "mixing": mixing} for name, mixing in product(proposed, (0.2, 0.5))}
         arguments = {
@@ -505,7 +505,7 @@ def tell(saved: Mapping[str, tuple[Columns, dict[str, Any]]], args: Args) -> int
     findings = report.findings(found, cubes, pooled)
     content = json.dumps({"findings": findings, **made_by}, indent=1)
     paths.append(write_atomically(args.out / "findings.json", f"{content}\n".encode()))
-    paths += figures.draw(found, cubes, pooled, findings, args.out, args.theme)
+    paths += figures.draw(found, cubes, pooled, args.out, args.theme)
     console().print(report.table_of_claims(pooled))
     print(written(paths))
     return 0

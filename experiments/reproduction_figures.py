@@ -1,408 +1,379 @@
 """The figures of `reproduction.py`, drawn from its tables in seconds; nothing here trains.
 
-`ift_gridworld.rendering.study_figures` draws the parts; this file says what stands where.
+`ift_gridworld.rendering.study_figures` draws the parts; this file says what stands where, in inches from the upper left.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.ticker import MaxNLocator
 from reproduction_report import LAST, Cubes, ablation_effects, cubes_of, held_out, neighbours, row_of
 
 from ift_gridworld.claims import CLAIMS, COMPARED, NOTHING, PAIRS, VIEWS, Claim, View
 from ift_gridworld.metrics import mean_interval
-from ift_gridworld.rendering.film import style
-from ift_gridworld.rendering.study_figures import SMALL, TINY, Aligned, Grid, Page, Point, draw_policy
+from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Aligned, Grid, Page, Point, draw_policy
 from ift_gridworld.statistics import Effect, pooled_effect
 from ift_gridworld.study import ICE, Columns, Setting, select
 
-MEASURE_NAMES = {
-    "distance": "all tiles",
-    "distance_shown": "shown tiles",
-    "distance_optimal": "optimum's visits",
-    "distance_visited": "own visits",
-    "distance_next": "all tiles",
-    "distance_next_shown": "shown tiles",
-    "distance_next_optimal": "optimum's visits",
-    "distance_next_visited": "own visits",
-    "regret": "regret",
-    "success": "success",
+NAMES = {
+    "sft": "SFT", "ift": "IFT", "dpo": "DPO", "orpo": "ORPO", "dpo_online": "DPO online", "ipo": "IPO", "simpo": "SimPO",
+    "tdpo": "TDPO", "dpo_sft": "DPO + SFT", "ift_agreeing": "agreeing", "ift_mixture": "mixture", "ift_average": "average",
+    "ift_expected": "expected", "ift_oracle": "oracle*", "ift_asking": "asking*",
+}  # fmt: skip
+ICE_NAMES = {"firm": "firm ice", "slippery-0.8": "slippery ice (0.8 as intended)", "slippery": "slippery ice (1/3 as intended)"}
+VIEW_NAMES = {
+    ("common", "last"): "common rate, last checkpoint",
+    ("common", "best"): "common rate, best checkpoint",
+    ("best", "last"): "each method's best rate, last checkpoint",
+    ("best", "best"): "each method's best rate, best checkpoint",
 }
-NAMES = {"sft": "SFT", "ift": "IFT", "dpo": "DPO", "orpo": "ORPO"}
 
 
-def draw(
-    found: Mapping[str, Columns], cubes: Cubes, pooled: Columns, told: Mapping[str, Any], out: Path, theme: str
-) -> list[Path]:
+def draw(found: Mapping[str, Columns], cubes: Cubes, pooled: Columns, out: Path, theme: str) -> list[Path]:
     """All figures that there are tables for."""
-    paths = [*draw_claims(pooled, out / "claims", theme), *draw_phases(cubes, out / "phases", theme)]
+    made: list[tuple[str, Page, str]] = [("claims", *draw_claims(pooled, theme)), ("phases", *draw_phases(cubes, theme))]
     if "figure3" in found:
-        paths += draw_figure3(found["figure3"], found["policies"], out / "figure3", theme)
+        made.append(("figure3", *draw_figure3(found["figure3"], found["policies"], theme)))
     if "ablation" in found:
         for measure in ("distance", "success"):
-            paths += draw_ablation(found["ablation"], measure, out / f"ablation_{measure}", theme)
+            made.append((f"ablation_{measure}", *draw_ablation(found["ablation"], measure, theme)))
     if "drain" in found:
-        paths += draw_causes(cubes, found["drain"], found["rewards"], told, out / "causes", theme)
+        made.append(("causes", *draw_causes(cubes, found["drain"], found["rewards"], theme)))
     if "variants" in found:
-        paths += draw_variants(found["variants"], out / "variants", theme)
-    return paths
-
-
-def point(effect: Effect) -> Point:
-    return Point(effect.value, effect.low, effect.high)
-
-
-def draw_figure3(columns: Columns, policies: Columns, path: Path, theme: str) -> list[Path]:
-    """The paper's game in its own terms: each method's policy, and its distance to T* under several readings."""
-    cubes = cubes_of(columns)
-    bases = list(dict.fromkeys(setting.base for setting, _ in cubes.values()))
-    optimisers = list(dict.fromkeys(setting.optimiser for setting, _ in cubes.values()))
-    page = Page(4.15, theme)
-    order = ("dpo", "ift", "orpo", "sft")
-    drawn = Setting("two-paths-4", "firm", "good-0.5", "mlp-64", "adam", 1)
-    _, lake = drawn.lakes[0]
-    actions = [f"T({name}|s)" for name in lake.actions]
-    page.words(0.1, 0.16, "After 300 updates: one base (half good, half bad), one optimal path as target (green), "
-               "optimal and sub-optimal as pair", SMALL, weight="bold")  # fmt: skip
-    wide = 1.2
-    for i, method in enumerate(("base", *order)):
-        rows = select(policies, policies["method"] == method)
-        matrix = np.stack([rows[a].astype(float) for a in actions], -1)
-        shown = rows["tile"][rows["shown"] == 1].astype(int)
-        title = "base policy" if method == "base" else NAMES[method]
-        draw_policy(page, Aligned(title, lake, matrix, shown=shown.tolist()), 0.1 + i * (wide + 0.175), 0.42, wide)
-    top, gap = 2.2, 0.14
-    page.words(0.1, 1.9, "Mean squared distance of T(a|s) to T*, by base policy (the paper: DPO < IFT << ORPO, SFT)",
-               SMALL, weight="bold")  # fmt: skip
-    width = (6.9 - 0.55 - 0.1 - gap * (len(bases) - 1)) / len(bases)
-    for i, base in enumerate(bases):
-        series: dict[str, list[Point | None]] = {}
-        for optimiser, checkpoint in product(optimisers, ("last", "best")):
-            _, cube = cubes[Setting("two-paths-4", "firm", base, "mlp-64", optimiser, 1).name]
-            view = View("common", checkpoint)
-            name = f"{ {'adam': 'Adam', 'rmsprop': 'RMSprop'}[optimiser] }, {checkpoint} checkpoint"
-            series[name] = [_mean_point(cube.measure("distance", method, view)) for method in order]
-        left = 0.55 + i * (width + gap)
-        ax = page.forest(
-            [NAMES[m] for m in order], series, left, top + 0.2, width, 1.3, label="distance to the optimal policy",
-            names=i == 0, zero=False, legend=False,
-            colours=[c for c in (page.theme.success, page.theme.distance)[: len(optimisers)] for _ in (0, 1)],
-            hollow=[n for n in series if "best" in n],
-        )  # fmt: skip
-        start = float(cube.base("distance").mean())
-        ax.axvline(start, color=page.theme.muted, lw=0.9, ls=(0, (3, 2)), zorder=1)
-        ax.set_xlim(0, None)
-        good = base.removeprefix("good-")
-        ax.set_title(
-            "random base" if base == "random" else f"base {float(good):.0%} good", size=SMALL, color=page.theme.ink, loc="left",
-            pad=3,
-        )  # fmt: skip
-    handles, labels = ax.get_legend_handles_labels()
-    page.figure.legend(
-        handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.005), ncols=4, fontsize=SMALL, frameon=False,
-        labelcolor=page.theme.ink, handlelength=1, columnspacing=1.6,
-    )  # fmt: skip
-    seeds = len(cube.seeds)
-    page.words(0.55, top + 1.83, f"mean and 95 % interval over {seeds} seeds; dashed: the base's own distance; 0.01, the common "
-               "learning rate", TINY, va="top", color=page.theme.muted)  # fmt: skip
-    alt = (
-        "The paper's figure 3 on the two-paths lake. Five maps: the base policy and what DPO, IFT, ORPO and SFT make of it. "
-        "Below, the distance to the optimal policy of each method, for several base policies, two optimisers, at the last and at "
-        "the best checkpoint."
-    )
-    return page.save(path, alt)
-
-
-def _mean_point(values: Float[np.ndarray, "L N"]) -> Point:
-    mean, low, high = mean_interval(values.ravel())
-    return Point(float(mean), float(low), float(high))
+        made.append(("variants", *draw_variants(found["variants"], theme)))
+    return [path for name, page, alt in made for path in page.save(out / name, alt)]
 
 
 def pair_name(first: str, second: str, sign: int = -1) -> str:
     return f"{NAMES[first]} {'<' if sign < 0 else '>'} {NAMES[second]}"
 
 
-def draw_claims(pooled: Columns, path: Path, theme: str) -> list[Path]:
-    """The claim table: pooled effects on the paper's distance, and the share of settings in which each claim holds."""
-    page = Page(5.3, theme)
-    settings = int(np.max(pooled["settings"]))
-    page.words(0.1, 0.18, f"Share of {settings} settings in which the claim holds (numbers, %); dot: the pooled effect's 95 % "
-               "interval leaves out zero", SMALL, weight="bold")  # fmt: skip
-    titles = {
-        ("common", "last"): "common rate, last checkpoint", ("common", "best"): "common rate, best checkpoint",
-        ("best", "last"): "each method's best rate, last checkpoint", ("best", "best"): "best rate, best checkpoint",
-    }  # fmt: skip
-    heads = [MEASURE_NAMES[m].replace(" ", "\n") for m in COMPARED]
-    for i, view in enumerate(VIEWS):
-        values, marked = np.full((len(PAIRS), len(COMPARED)), np.nan), np.zeros((len(PAIRS), len(COMPARED)), bool)
-        for (r, pair), (c, (measure, sign)) in product(enumerate(PAIRS), enumerate(COMPARED.items())):
-            row = row_of(pooled, Claim(*pair, measure, sign).name, view)
-            values[r, c] = 100 * pooled["holds"][row]
-            marked[r, c] = pooled["low"][row] > 0 or pooled["high"][row] < 0
-        rows = [f"{NAMES[a]} over {NAMES[b]}" for a, b in PAIRS]
-        grid = Grid(titles[view.rate, view.checkpoint], rows, heads, values, marked)
-        left, top = 0.85 + (i % 2) * 3.03, 0.5 + (i // 2) * 1.62
-        page.cells(grid, left, top + 0.1, 2.9, 0.82, limits=(0, 100), write=".0f", names=i % 2 == 0)
-        for first, last, text in ((0, 3, "distance of T(a|s)"), (4, 7, "distance of T(s'|s)")):
-            x = left + 2.9 * (first + last + 1) / 2 / len(COMPARED)
-            page.words(x, top + 1.33, text, TINY, ha="center", color=page.theme.muted)
-    top = 3.95
-    rows = [pair_name(*pair) for pair in PAIRS]
-    series: dict[str, list[Point | None]] = {titles[v.rate, v.checkpoint]: [] for v in VIEWS}
-    for view in VIEWS:
-        for pair in PAIRS:
-            row = row_of(pooled, Claim(*pair, "distance", -1).name, view)
-            series[titles[view.rate, view.checkpoint]].append(
-                Point(*(float(pooled[n][row]) for n in ("effect", "low", "high")))
-            )
-    page.words(0.1, top - 0.12, "Pooled effect on the paper's distance (first less second; below 0: the claim holds)", SMALL,
-               weight="bold")  # fmt: skip
-    page.forest(rows, series, 0.85, top, 2.75, 0.95, label="difference of distances", legend=False)
-    more = [c for c in CLAIMS.values() if c.measure in ("tiles", "bias", "gap", "base_bias", "base_gap")]
-    words = {
-        "tiles": "tiles explored", "bias": "bias, trained", "gap": "gap, trained", "base_bias": "bias, base", "base_gap": "gap, base"
-    }  # fmt: skip
-    names = [f"{pair_name(c.first, c.second, c.sign)}, {words[c.measure]}" for c in more]
-    cells = [row_of(pooled, c.name, LAST) for c in more]
-    values = np.array([[100 * pooled["holds"][r]] for r in cells])
-    marked = np.array([[pooled["low"][r] > 0 or pooled["high"][r] < 0] for r in cells])
-    page.words(3.85, top - 0.12, "Holds in % of settings", SMALL, weight="bold")
-    page.cells(Grid("", names, [""], values, marked), 5.35, top, 0.55, 0.95, limits=(0, 100), write=".0f")
-    page.key(5.75, 5.17, "never", "always")
-    handles, labels = page.figure.axes[-3].get_legend_handles_labels()
-    page.figure.legend(handles, labels, loc="lower left", bbox_to_anchor=(0.0, 0.0), ncols=2, fontsize=TINY, frameon=False,
-                       labelcolor=page.theme.ink, handlelength=1, columnspacing=1.0)  # fmt: skip
-    holds = ", ".join(
-        f"{pair_name(*p)} in {100 * pooled['holds'][row_of(pooled, Claim(*p, 'distance', -1).name, LAST)]:.0f} %" for p in PAIRS
+def point(effect: Effect) -> Point:
+    return Point(effect.value, effect.low, effect.high)
+
+
+def mean_point(values: Float[np.ndarray, "L N"]) -> Point:
+    """Mean over seeds, with its interval."""
+    return Point(*(float(x) for x in mean_interval(values.ravel())))
+
+
+# ---- the paper's figure ----
+
+
+def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Page, str]:
+    """The paper's game in its own terms: each method's policy, and its distance to T* under several readings."""
+    cubes = cubes_of(columns)
+    bases, optimisers = (list(dict.fromkeys(getattr(s, n) for s, _ in cubes.values())) for n in ("base", "optimiser"))
+    order = ("dpo", "ift", "orpo", "sft")
+    page, wide = Page(4.35, theme), 1.2
+    page.heading(
+        0.1, 0.17, "From one base (half good, half bad), 300 updates on one optimal path (green; DPO, ORPO: against the other)"
     )
-    alt = f"The paper's claims over {settings} settings, distance of T(a|s) over all tiles at the common rate and last checkpoint: {holds}."
-    return page.save(path, alt)
+    _, lake = Setting("two-paths-4", "firm", "good-0.5", "mlp-64", "adam", 1).lakes[0]
+    for i, method in enumerate(("base", *order)):
+        rows = select(policies, policies["method"] == method)
+        matrix = np.stack([rows[f"T({name}|s)"].astype(float) for name in lake.actions], -1)
+        shown = rows["tile"][rows["shown"] == 1].astype(int).tolist()
+        title = "base policy" if method == "base" else NAMES[method]
+        draw_policy(page, Aligned(title, lake, matrix, shown), 0.1 + i * (wide + 0.175), 0.43, wide)
+    page.heading(0.1, 1.95, "Mean squared distance of T(a|s) to T*, from several bases (the paper: DPO < IFT << ORPO, SFT)")
+    left, gap = 0.5, 0.13
+    width = (WIDTH - left - 0.1 - gap * (len(bases) - 1)) / len(bases)
+    for i, base in enumerate(bases):
+        series: dict[str, list[Point | None]] = {}
+        for optimiser, checkpoint in product(optimisers, ("last", "best")):
+            _, cube = cubes[Setting("two-paths-4", "firm", base, "mlp-64", optimiser, 1).name]
+            name = f"{ {'adam': 'Adam', 'rmsprop': 'RMSprop'}[optimiser] }, {checkpoint} checkpoint"
+            series[name] = [mean_point(cube.measure("distance", m, View("common", checkpoint))) for m in order]
+        ax = page.forest(
+            [NAMES[m] for m in order], series, left + i * (width + gap), 2.25, width, 1.3,
+            label="distance to T*", names=i == 0, zero=False,
+            colours=[colour for colour in (page.theme.success, page.theme.distance)[: len(optimisers)] for _ in (0, 1)],
+            hollow=[n for n in series if "best" in n],
+            title="random base" if base == "random" else f"base {float(base.removeprefix('good-')):.0%} good",
+        )  # fmt: skip
+        ax.axvline(float(cube.base("distance").mean()), color=page.theme.muted, lw=0.9, ls=(0, (3, 2)), zorder=1)
+        ax.set_xlim(0, None)
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    page.legend(ax, 0.5, 4.12, 4)
+    page.note(
+        0.5, 3.97, f"mean and 95 % interval over {len(cube.seeds)} seeds, learning rate 0.01; dashed: the base's own distance"
+    )
+    alt = (
+        "The paper's figure 3 on the two-paths lake. Five maps: the base policy and what DPO, IFT, ORPO and SFT make of it. "
+        "Below, each method's distance to the optimal policy from several base policies, with two optimisers, at the last and "
+        "at the best checkpoint."
+    )
+    return page, alt
 
 
-PHASES = (("base", "rate"), ("family", "ice"), ("policy", "demonstrations"))
-LABELS = {
-    "rate": "learning rate", "base": "base", "family": "lake", "ice": "ice", "policy": "policy",
-    "demonstrations": "demonstrations",
+# ---- claims ----
+
+
+def draw_claims(pooled: Columns, theme: str) -> tuple[Page, str]:
+    """The claim table: the share of settings in which each claim holds, and the pooled effects on the paper's distance."""
+    page = Page(5.65, theme)
+    settings = int(np.max(pooled["settings"]))
+    page.heading(0.1, 0.17, f"Share of {settings} settings in which the first is better than the second (%)")
+    page.key(5.35, 0.1, "never", "always")
+    short = {"": "all", "_shown": "shown", "_optimal": "opt.", "_visited": "own"}
+    heads = [*short.values(), *short.values(), "regret", "succ."]
+    wide = 2.93
+    for i, view in enumerate(VIEWS):
+        cells = [[row_of(pooled, Claim(*pair, m, sign).name, view) for m, sign in COMPARED.items()] for pair in PAIRS]
+        rows = [f"{NAMES[a]} than {NAMES[b]}" for a, b in PAIRS]
+        grid = Grid(VIEW_NAMES[view.rate, view.checkpoint], rows, heads, 100 * pooled["holds"][cells], clear(pooled, cells))
+        left, top = 0.85 + (i % 2) * (wide + 0.14), 0.5 + (i // 2) * 1.42
+        page.cells(grid, left, top, wide, 0.84, limits=(0, 100), write=".0f", names=i % 2 == 0)
+        for first, text in ((0, "distance of T(a|s)"), (4, "distance of T(s'|s)")):
+            page.note(left + wide * (first + 2) / len(heads), top + 1.02, text, ha="center")
+    about = "Distances over: all non-terminal tiles; shown tiles; weighted by the optimal policy's visits; by its own."
+    page.note(0.1, 3.3, f"{about}\nDot: the effect pooled over settings has a 95 % interval that leaves out zero.")
+    page.heading(0.1, 3.87, "Pooled effect on distance over all tiles")
+    series: dict[str, list[Point | None]] = {}
+    for view in VIEWS:
+        at = [row_of(pooled, Claim(*pair, "distance", -1).name, view) for pair in PAIRS]
+        series[VIEW_NAMES[view.rate, view.checkpoint]] = [
+            Point(*(float(pooled[n][r]) for n in ("effect", "low", "high"))) for r in at
+        ]
+    ax = page.forest([pair_name(*pair) for pair in PAIRS], series, 0.85, 4.0, 2.4, 0.95, label="first less second")
+    page.legend(ax, 0.1, 5.42, 2)
+    more = [c for c in CLAIMS.values() if c.measure in ESTIMATES]
+    cells = [[row_of(pooled, claim.name, LAST)] for claim in more]
+    names = [f"{pair_name(c.first, c.second, c.sign)}, {ESTIMATES[c.measure]}" for c in more]
+    page.heading(3.75, 3.87, "Other claims, common rate, last checkpoint (%)")
+    grid = Grid("", names, [""], 100 * pooled["holds"][cells], clear(pooled, cells))
+    page.cells(grid, 5.75, 4.0, 0.6, 1.05, limits=(0, 100), write=".0f")
+    shares = [pooled["holds"][row_of(pooled, Claim(*pair, "distance", -1).name, LAST)] for pair in PAIRS]
+    told = ", ".join(f"{pair_name(*pair)} in {share:.0%}" for pair, share in zip(PAIRS, shares, strict=True))
+    return page, f"The paper's claims over {settings} settings. Distance over all tiles, common rate, last checkpoint: {told}."
+
+
+ESTIMATES = {
+    "base_bias": "bias on the base", "base_gap": "gap on the base", "bias": "bias, trained", "gap": "gap, trained",
+    "tiles": "tiles explored",
 }  # fmt: skip
 
 
-def draw_phases(cubes: Cubes, path: Path, theme: str) -> list[Path]:
+def clear(pooled: Columns, cells: Sequence[Sequence[int]]) -> np.ndarray:
+    return (pooled["low"][cells] > 0) | (pooled["high"][cells] < 0)
+
+
+# ---- phase diagrams ----
+
+PHASES = (("base", "rate", 0.6, 1.45), ("family", "ice", 2.95, 1.0), ("policy", "demonstrations", 4.75, 1.45))
+PHASE_NAMES = {"base": "base, share good", "rate": "learning rate", "ice": "ice", "demonstrations": "demonstrations"}
+LEVELS: dict[str, Callable[[Any], Any]] = {  # the order of a factor's levels
+    "base": lambda x: (x != "random", x),
+    "rate": float,
+    "family": lambda x: (x.startswith("lakes"), x.startswith("two-paths"), x),
+    "ice": list(ICE).index,
+    "policy": lambda x: int(x.partition("-")[2] or 0),
+    "demonstrations": int,
+}
+
+
+def draw_phases(cubes: Cubes, theme: str) -> tuple[Page, str]:
     """Where each claim about the distance holds: share of settings (at each rate by itself) over two factors at a time."""
     units: list[dict[str, Any]] = []
     for setting, cube in cubes.values():
         for rate in cube.rates("sft"):
-            told = {**{n: getattr(setting, n) for n in ("base", "family", "ice", "policy", "demonstrations")}, "rate": rate}
+            told: dict[str, Any] = {n: rate if n == "rate" else getattr(setting, n) for n in LEVELS}
             for pair in PAIRS:
                 difference = cube.at("distance", pair[0], rate, "last") - cube.at("distance", pair[1], rate, "last")
                 told[pair_name(*pair)] = float(np.nanmean(difference)) if np.isfinite(difference).any() else np.nan
             units.append(told)
-    families = sorted({u["family"] for u in units}, key=lambda f: (f.startswith("lakes"), f))
-    height = 0.155 * max(6, len(families))
-    page = Page(0.45 + len(PAIRS) * (height + 0.52), theme)
-    page.words(0.1, 0.18, "Share of settings in which the claim about the distance holds, by learning rate, last checkpoint "
-               "(%)", SMALL, weight="bold")  # fmt: skip
-    page.key(5.75, 0.1, "never", "always")
+    levels = {n: sorted({unit[n] for unit in units}, key=order) for n, order in LEVELS.items()}
+    line = 0.155
+    tall = line * max(len(levels[down]) for down, *_ in PHASES)
+    page = Page(0.5 + len(PAIRS) * (tall + 0.6), theme)
+    page.heading(
+        0.1,
+        0.17,
+        "Share of settings in which the claim about the distance holds (%), each learning rate by itself, last checkpoint",
+    )
+    page.key(5.6, 0.3, "never", "always")
     for r, pair in enumerate(PAIRS):
-        top = 0.55 + r * (height + 0.52)
-        lefts, widths = (0.72, 3.05, 5.3), (1.45, 1.05, 1.5)
-        for c, (down, across) in enumerate(PHASES):
-            rows, columns = (_levels(units, n, families) for n in (down, across))
-            values = np.full((len(rows), len(columns)), np.nan)
-            for (i, one), (k, other) in product(enumerate(rows), enumerate(columns)):
+        top = 0.6 + r * (tall + 0.6)
+        for down, across, left, width in PHASES:
+            values = np.full((len(levels[down]), len(levels[across])), np.nan)
+            for (i, one), (k, other) in product(enumerate(levels[down]), enumerate(levels[across])):
                 found = [u[pair_name(*pair)] for u in units if u[down] == one and u[across] == other]
-                found = [x for x in found if np.isfinite(x)]
-                values[i, k] = 100 * np.mean([x < -NOTHING for x in found]) if found else np.nan
-            title = pair_name(*pair) if c == 0 else ""
-            grid = Grid(title, [_short(x) for x in rows], [_short(x) for x in columns], values, None, "", LABELS[across])
-            tall = height * len(rows) / max(6, len(families)) if c != 1 else height
-            page.cells(grid, lefts[c], top, widths[c], max(tall, height * 0.6), limits=(0, 100), write=".0f")
-    alt = "Phase diagrams: share of settings in which each claim about the distance holds, over base and learning rate, lake and ice, policy and demonstrations."
-    return page.save(path, alt)
-
-
-def _levels(units: Sequence[Mapping[str, Any]], name: str, families: Sequence[str]) -> list[Any]:
-    found = {unit[name] for unit in units}
-    if name == "family":
-        return list(families)
-    if name == "ice":
-        return [ice for ice in ICE if ice in found]
-    return sorted(
-        found,
-        key=lambda x: (0, float(x)) if _reads(x) else (_kind(x), float(str(x).rpartition("-")[2]) if "-" in str(x) else 0),
+                found = [x < -NOTHING for x in found if np.isfinite(x)]
+                values[i, k] = 100 * np.mean(found) if found else np.nan
+            rows, heads = ([level_name(x) for x in levels[n]] for n in (down, across))
+            title = pair_name(*pair) if down == "base" else ""
+            grid = Grid(title, rows, heads, values, None, PHASE_NAMES.get(down, ""), PHASE_NAMES[across])
+            page.cells(grid, left, top, width, line * len(rows), limits=(0, 100), write=".0f")
+    return page, (
+        "Phase diagrams: the share of settings in which each claim about the distance holds, over base and learning rate, lake "
+        "and ice, policy and demonstrations."
     )
 
 
-def _kind(value: str) -> int:
-    return 1 if str(value) in ("random", "tabular") else 2
-
-
-def _reads(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return True
-
-
-def _short(value: object) -> str:
+def level_name(value: object) -> str:
     text = str(value)
+    if text.startswith("good-"):
+        return f"{float(text.removeprefix('good-')):.0%}"
     for long, short in (
         ("slippery-0.8", "0.8"),
         ("slippery", "1/3"),
         ("tabular", "table"),
         ("mlp-", "net "),
-        ("good-", ""),
         ("lakes-", "6x6, "),
     ):
         text = text.replace(long, short)
     return text
 
 
-def draw_ablation(columns: Columns, measure: str, path: Path, theme: str) -> list[Path]:
+# ---- the ablation ----
+
+
+def draw_ablation(columns: Columns, measure: str, theme: str) -> tuple[Page, str]:
     """λ by γ, for every form of propagation (columns) and every way of running the residual connection (rows)."""
     effects = ablation_effects(columns, measure)
-    keys = list(effects)
-    panels = list(dict.fromkeys((k[0], k[2], k[3]) for k in keys if k[1] != "sft"))
-    forms = list(dict.fromkeys(k[1] for k in keys if k[1] != "sft"))
-    mixings, decays = (sorted({k[i] for k in keys if k[1] not in ("sft", "none")}, key=float) for i in (4, 5))
-    most = float(np.nanmax([abs(e.value) for e in effects.values()]))
-    tall, wide, gap = 0.72, 0.86, 0.1
-    page = Page(0.72 + len(panels) * (tall + 0.5), theme)
+    keys = [key for key in effects if key[1] != "sft"]
+    panels = list(dict.fromkeys((ice, prediction, embedding) for ice, _, prediction, embedding, *_ in keys))
+    forms = list(dict.fromkeys(key[1] for key in keys))
+    mixings, decays = (sorted({key[i] for key in keys if key[1] != "none"}, key=float) for i in (4, 5))
+    # One scale for all but what stands out: a few extreme cells would hide the others.
+    most = float(np.quantile([abs(effects[key].value) for key in keys], 0.95))
+    tall, wide, gap = 0.62, 0.98, 0.13
+    page = Page(0.75 + len(panels) * (tall + 0.62), theme)
     unit = {"distance": "distance to T*", "success": "success"}[measure]
-    page.words(0.1, 0.18, f"IFT less SFT in {unit}: λ (down) by γ (across); dot: 95 % interval over lakes and seeds leaves out "
-               "zero", SMALL, weight="bold")  # fmt: skip
-    low, high = (f"−{most:.3f}", f"+{most:.3f}")
-    page.key(3.0, 0.34, low, high, against=measure == "distance")
-    words = {"firm": "firm ice", "slippery-0.8": "slippery, 0.8 as intended", "slippery": "slippery, 1/3"}
+    page.heading(0.1, 0.17, f"IFT less SFT in {unit}: λ (down) by γ (across)")
+    page.note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes and seeds leaves out zero")
+    page.key(5.3, 0.3, f"{-most:+.3f}", f"{most:+.3f}", against=measure == "distance")
     for p, (ice, prediction, embedding) in enumerate(panels):
-        top = 0.78 + p * (tall + 0.5)
-        frozen = _frozen(effects, ice, embedding)
-        page.words(0.1, top - 0.2, f"{words[ice]} · {prediction} prediction · {embedding} embedding{frozen}", SMALL)
-        left = 0.5
-        for f, form in enumerate(forms):
+        top = 0.85 + p * (tall + 0.62)
+        title = f"{ICE_NAMES[ice]} · {prediction} prediction · {embedding} embedding"
+        page.words(0.1, top - 0.2, title + frozen_sft(effects, ice, embedding), SMALL)
+        left = 0.42
+        for form in forms:
             across = decays if form != "none" else decays[:1]
             down = [m for m in mixings if (ice, form, prediction, embedding, m, across[0]) in effects]
-            if not down:
-                continue
-            found = [[effects.get((ice, form, prediction, embedding, m, d)) for d in across] for m in down]
-            values = np.array([[np.nan if e is None else e.value for e in row] for row in found])
-            marked = np.array([[e is not None and e.is_clear and abs(e.value) > NOTHING for e in row] for row in found])
-            width = wide if form != "none" else wide / len(decays)
-            grid = Grid(form if p == 0 or True else "", down, across if form != "none" else ["–"], values, marked)
-            page.cells(grid, left, top, width, tall * len(down) / len(mixings), limits=(-most, most), names=f == 0,
-                       against=measure == "distance")  # fmt: skip
-            left += width + gap + 0.14
-    alt = f"Ablation of IFT: {unit} less SFT's over lambda and gamma for {', '.join(forms)}, in {len(panels)} panels of ice, prediction and embedding."
-    return page.save(path, alt)
+            width = wide if form != "none" else 0.42
+            if down:
+                found = [[effects[ice, form, prediction, embedding, m, d] for d in across] for m in down]
+                values = np.array([[effect.value for effect in row] for row in found])
+                marked = np.array([[effect.is_clear and abs(effect.value) > NOTHING for effect in row] for row in found])
+                grid = Grid(FORM_NAMES[form], down, across if form != "none" else [""], values, marked)
+                page.cells(grid, left, top, width, tall * len(down) / len(mixings), limits=(-most, most),
+                           names=form == forms[0], against=measure == "distance")  # fmt: skip
+            left += width + gap
+    alt = (
+        f"Ablation of IFT: {unit} less SFT's over lambda and gamma for {', '.join(forms)}, in {len(panels)} panels of ice, "
+        "prediction and embedding."
+    )
+    return page, alt
 
 
-def _frozen(effects: Mapping[tuple[str, ...], Effect], ice: str, embedding: str) -> str:
-    """SFT's own loss by freezing the embedding, where it is frozen."""
-    key = (ice, "sft", "greedy", "frozen", "0", "0")
-    if embedding != "frozen" or key not in effects:
+FORM_NAMES = {
+    "released": "released", "released, detached": "rel., detached", "algorithm 1": "algorithm 1",
+    "algorithm 1, detached": "alg. 1, detached", "equation 21": "equation 21", "none": "none",
+}  # fmt: skip
+
+
+def frozen_sft(effects: Mapping[tuple[str, ...], Effect], ice: str, embedding: str) -> str:
+    """What freezing the embedding alone does to SFT."""
+    effect = effects.get((ice, "sft", "greedy", "frozen", "0", "0"))
+    if embedding != "frozen" or effect is None:
         return ""
-    effect = effects[key]
     return f" (SFT with the same frozen embedding: {effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}])"
 
 
-def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, told: Mapping[str, Any], path: Path, theme: str) -> list[Path]:
+# ---- causes ----
+
+
+def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> tuple[Page, str]:
     """Why: what mixing teaches its neighbours, where DPO's probability goes, where a learned reward leads."""
-    page = Page(4.6, theme)
-    colours = page.theme
-    lakes = neighbours(cubes)
-    ax = page.axes(0.55, 0.45, 2.6, 1.75)
-    _plain(page, ax)
-    keep = np.isfinite(lakes["right"]) & (lakes["missed"] > 0.02)
+    page = Page(5.0, theme)
+    colours, lakes = page.theme, neighbours(cubes)
+    page.heading(0.1, 0.17, "IFT − SFT in distance, each lake")
+    ax = page.axes(0.5, 0.42, 2.55, 1.75)
+    page.plain(ax)
+    kept = np.isfinite(lakes["right"]) & (lakes["missed"] > 0.02)
     for ice, colour, mark in (("slippery", colours.distance, "s"), ("firm", colours.success, "o")):
-        some = keep & np.array([x.startswith(ice) for x in lakes["ice"]], bool)
+        some = kept & np.array([str(x).startswith(ice) for x in lakes["ice"]], bool)
         ax.plot(lakes["right"][some], lakes["change"][some], mark, ms=2.2, mew=0, color=colour, alpha=0.55, label=f"{ice} ice")
     ax.axhline(0, color=colours.muted, lw=0.8)
-    ax.set_yscale("symlog", linthresh=0.003, linscale=0.7)
-    ax.set_xlabel("share of mixed-in tiles that are rightly taught", size=TINY, color=colours.muted, labelpad=1.5)
-    ax.set_title("IFT − SFT in distance, each lake", size=SMALL, color=colours.ink, loc="left", pad=3, weight="bold")
-    ax.legend(fontsize=TINY, frameon=False, labelcolor=colours.ink, loc="upper right", handletextpad=0.1, borderaxespad=0.1)
+    ax.set_yscale("symlog", linthresh=0.01, linscale=0.8)
+    ax.set_yticks([-0.1, -0.01, 0, 0.01, 0.1], ["−0.1", "−0.01", "0", "0.01", "0.1"])
+    ax.set_xlabel("share of mixed-in tiles that are taught a best action", size=TINY, color=colours.muted, labelpad=1.5)
+    ax.legend(fontsize=TINY, frameon=False, labelcolor=colours.ink, loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2,
+              handletextpad=0.1, borderaxespad=0.1)  # fmt: skip
     group = cubes_of(drain)
     methods = [m for m in next(iter(group.values()))[1].methods if m != "base"]
-    titles = {"chosen_logp": "log-likelihood of the preferred answer", "unseen": "moves that no answer takes"}
-    for i, (measure, title) in enumerate(titles.items()):
+    page.heading(3.3, 0.17, "What pairs do to the preferred answer, and to unseen moves")
+    for i, (measure, title) in enumerate(
+        {"chosen_logp": "log-likelihood of the\npreferred answer", "unseen": "moves that no\nanswer takes"}.items()
+    ):
         series: dict[str, list[Point | None]] = {}
         for kind, label in (("mlp-64", "network"), ("tabular", "table")):
-            some_cubes = [cube for _, (s, cube) in group.items() if s.policy == kind]
+            some_cubes = [cube for s, cube in group.values() if s.policy == kind]
             if some_cubes:
                 series[label] = [
                     point(pooled_effect([c.measure(measure, m, LAST) - c.base(measure) for c in some_cubes])) for m in methods
                 ]
-        made = page.forest([_method(m) for m in methods], series, 4.0 if i == 0 else 5.5, 0.45, 1.3, 1.75,
-                           label="change since the base" + (", nats" if i == 0 else ""), names=i == 0, legend=i == 0)  # fmt: skip
+        ax = page.forest([NAMES[m] for m in methods], series, 4.0 + i * 1.45, 0.52, 1.3, 1.65, names=i == 0, title=title,
+                         label="change since the base" + (", nats" if i == 0 else ""))  # fmt: skip
         if measure == "chosen_logp":
-            made.set_xscale("symlog", linthresh=1.0, linscale=0.8)
-        page.words(4.0 if i == 0 else 5.5, 0.17 if i == 0 else 0.17, title.replace(" of the ", "\nof the ").replace(" that no ", "\nthat no "), TINY + 0.5,
-                   weight="bold", va="center")  # fmt: skip
+            ax.set_xscale("symlog", linthresh=1.0, linscale=0.8)
+            ax.set_xticks([-100, -10, -1, 1], ["−100", "−10", "−1", "1"])
+    page.legend(ax, 4.6, 2.55, 2)
+    page.heading(0.1, 2.85, "Where RLHF lands: PPO on the environment's reward, and on one learned from compared episodes")
     found = cubes_of(rewards)
-    rows = [f"{s.map}, {'firm' if s.ice == 'firm' else 'slippery'}" for s, _ in found.values()]
+    names = list(dict.fromkeys((s.map, s.ice) for s, _ in found.values()))
     for i, measure in enumerate(("success", "regret", "distance")):
         series = {"base": [], "PPO, environment's reward": [], "PPO, learned reward": []}
-        for _, cube in found.values():
+        for place in names:
+            cube = next(cube for s, cube in found.values() if (s.map, s.ice) == place)
             for label, method in zip(series, ("base", "ppo, env", "ppo, preference"), strict=True):
-                rate = "" if method == "base" else cube.rate(method, LAST)
-                series[label].append(_mean_point(cube.at(measure, method, rate, "base" if method == "base" else "last")))
-        ax = page.forest(rows, series, 1.25 + i * 1.9, 2.95, 1.75, 1.2, label=f"{measure} (95 % interval over seeds)", names=i == 0,
-                         zero=False, legend=False, colours=[colours.muted, colours.success, colours.distance])  # fmt: skip
+                rate, at = ("", "base") if method == "base" else (cube.rate(method, LAST), "last")
+                series[label].append(mean_point(cube.at(measure, method, rate, at)))
+        rows = [f"{lake}, {'firm' if ice == 'firm' else 'slippery'}" for lake, ice in names]
+        ax = page.forest(rows, series, 1.2 + i * 1.9, 3.0, 1.75, 1.4, label=measure, names=i == 0, zero=False,
+                         colours=[colours.muted, colours.success, colours.distance])  # fmt: skip
         ax.set_xlim(0, 1.02 if measure == "success" else None)
-    page.words(0.1, 2.75, "Where RLHF lands: PPO on the environment's reward, and on one learned from compared episodes", SMALL,
-               weight="bold")  # fmt: skip
-    handles, labels = ax.get_legend_handles_labels()
-    page.figure.legend(handles, labels, loc="lower center", bbox_to_anchor=(0.5, 0.0), ncols=3, fontsize=SMALL, frameon=False,
-                       labelcolor=colours.ink, handlelength=1)  # fmt: skip
+    page.legend(ax, 1.2, 4.83, 3)
     alt = (
         "Three causes. Left, on each lake the difference of IFT's and SFT's distance over the share of mixed-in tiles that are "
-        "rightly taught. Right, what DPO and its relatives do to the preferred answer and to moves that nobody took. Below, where "
-        "PPO lands with the environment's reward and with a learned one."
+        "taught a best action. Right, what DPO and its relatives do to the preferred answer and to moves that nobody took. "
+        "Below, where PPO lands with the environment's reward and with a learned one."
     )
-    return page.save(path, alt)
+    return page, alt
 
 
-def _plain(page: Page, ax: Any) -> None:
-    style(ax, page.theme)
-    ax.tick_params(labelsize=TINY, length=2, pad=2)
+# ---- variants ----
 
 
-def _method(name: str) -> str:
-    known = NAMES | {
-        "dpo_online": "DPO online", "ipo": "IPO", "simpo": "SimPO", "tdpo": "TDPO", "dpo_sft": "DPO + SFT", "ift_agreeing": "agreeing",
-        "ift_mixture": "mixture", "ift_average": "average", "ift_expected": "expected", "ift_oracle": "oracle*", "ift_asking": "asking*",
-    }  # fmt: skip
-    return known.get(name, name)
-
-
-def draw_variants(columns: Columns, path: Path, theme: str) -> list[Path]:
+def draw_variants(columns: Columns, theme: str) -> tuple[Page, str]:
     """The variants on held-out lakes, each with the λ and rate that were best on others."""
     rows = held_out(columns)
     panels = list(dict.fromkeys((r["ice"], r["base"]) for r in rows))
     methods = [m for m in dict.fromkeys(r["method"] for r in rows) if m != "sft"]
-    page = Page(0.75 + 2 * 1.75, theme)
-    wide = (6.9 - 0.85 - 0.1 - 0.12 * (len(panels) - 1)) / len(panels)
-    page.words(0.1, 0.18, "Less SFT on held-out lakes (λ and rate chosen on others); * needs the optimal policy", SMALL,
-               weight="bold")  # fmt: skip
+    page = Page(4.2, theme)
+    wide = (WIDTH - 0.75 - 0.12 - 0.14 * (len(panels) - 1)) / len(panels)
+    page.heading(0.1, 0.17, "Less SFT on held-out lakes (λ and rate chosen on others); * needs the optimal policy")
     words = {"firm": "firm", "slippery-0.8": "slippery", "good-0.5": "half-good base", "random": "random base"}
-    for m, measure in enumerate(("distance", "success")):
-        for p, (ice, base) in enumerate(panels):
-            series = {
-                "": [
-                    next(
-                        (point(r["effect"]) for r in rows if (r["ice"], r["base"], r["method"], r["measure"], r["against"]) ==
-                         (ice, base, method, measure, "sft")), None)
-                    for method in methods
-                ]
-            }  # fmt: skip
-            ax = page.forest([_method(x) for x in methods], series, 0.85 + p * (wide + 0.12), 0.5 + m * 1.85, wide, 1.35,
-                             label=f"{measure} less SFT's", names=p == 0, legend=False,
-                             colours=[page.theme.distance if measure == "distance" else page.theme.success])  # fmt: skip
-            ax.set_title(f"{words[ice]}, {words[base]}", size=SMALL, color=page.theme.ink, loc="left", pad=3)
-    alt = "Variants of IFT against SFT on held-out lakes: distance and success, with 95 % intervals, on firm and slippery ice, from a half-good and a random base."
-    return page.save(path, alt)
+    for (m, measure), (p, (ice, base)) in product(enumerate(("distance", "success")), enumerate(panels)):
+        found = {r["method"]: point(r["effect"]) for r in rows
+                 if (r["ice"], r["base"], r["measure"], r["against"]) == (ice, base, measure, "sft")}  # fmt: skip
+        left, top = 0.75 + p * (wide + 0.14), 0.5 + m * 1.88
+        ax = page.forest(
+            [NAMES[x] for x in methods], {"": [found[x] for x in methods]}, left, top, wide, 1.4,
+            label=f"{measure} less SFT's", names=p == 0, title=f"{words[ice]}, {words[base]}",
+            colours=[page.theme.distance if measure == "distance" else page.theme.success],
+        )  # fmt: skip
+        ax.xaxis.set_major_locator(MaxNLocator(3))
+    alt = (
+        "Variants of IFT less SFT on held-out lakes: distance and success, with 95 % intervals, on firm and slippery ice, from "
+        "a half-good and a random base."
+    )
+    return page, alt

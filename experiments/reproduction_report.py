@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -31,6 +32,7 @@ from ift_gridworld.study import Columns, Setting, select
 SCRIPT = "python experiments/reproduction.py"
 Cubes = Mapping[str, tuple[Setting, Cube]]
 LAST = VIEWS[0]  # common rate, last checkpoint
+HELD_IN = "lakes-0.8-5"  # lakes on which variants choose their λ and rate
 
 
 # ---- verdicts ----
@@ -248,13 +250,13 @@ def ablation_effects(columns: Columns, measure: str) -> dict[tuple[str, ...], Ef
     rows = select(columns, (columns["checkpoint"] == "last") & (columns["method"] != "base"))
     names = ("ice", *ABLATION_KEYS, "lake", "seed", measure)
     for ice, form, prediction, embedding, mixing, decay, lake, seed, value in zip(*(rows[n] for n in names), strict=True):
-        key = (str(ice), str(form), str(prediction), str(embedding), f"{float(mixing):g}", f"{float(decay):g}")
+        key = (*map(str, (ice, form, prediction, embedding)), f"{float(mixing):g}", f"{float(decay):g}")
         values.setdefault(key, {})[str(lake), float(seed)] = float(value)
-    made = {}
+    made: dict[tuple[str, ...], Effect] = {}
     for key, each in values.items():
         reference = values[key[0], "sft", "greedy", "live", "0", "0"]
-        lakes, seeds = (sorted({pair[i] for pair in reference}) for i in (0, 1))
-        difference = np.array([[each[lake, seed] - reference[lake, seed] for seed in seeds] for lake in lakes])  # type: ignore[index]
+        lakes, seeds = sorted({lake for lake, _ in reference}), sorted({seed for _, seed in reference})
+        difference = np.array([[each[lake, seed] - reference[lake, seed] for seed in seeds] for lake in lakes])
         made[key] = paired_effect(difference)
     return made
 
@@ -278,25 +280,20 @@ def held_out(columns: Columns) -> list[dict[str, Any]]:
         panels.setdefault((setting.ice, setting.base), {})[setting.map] = cube
     rows = []
     for (ice, base), by_map in panels.items():
-        (_, held_in), *others = by_map.items()
+        held_in, others = by_map[HELD_IN], [cube for name, cube in by_map.items() if name != HELD_IN]
         kinds: dict[str, list[str]] = {}
         for method in held_in.methods:
             if method != "base":
                 kinds.setdefault(method.partition(" ")[0], []).append(method)
-        chosen = {}
+        chosen: dict[str, tuple[str, str]] = {}
         for kind, methods in kinds.items():
-            tried = [(held_in.at("distance", m, r, "last").mean(), m, r) for m in methods for r in held_in.rates(m)]
-            chosen[kind] = min(tried, key=lambda one: (np.isnan(one[0]), one[0]))[1:]
-
-        def stacked(
-            measure: str, kind: str, cubes: Sequence[Cube] = tuple(c for _, c in others), chosen: Mapping[str, Any] = chosen
-        ) -> Float[np.ndarray, "L N"]:
-            return np.concatenate([cube.at(measure, *chosen[kind], "last") for cube in cubes])
-
+            tried = [(float(held_in.at("distance", m, r, "last").mean()), m, r) for m in methods for r in held_in.rates(m)]
+            _, *chosen[kind] = min(tried, key=lambda one: (np.isnan(one[0]), one[0]))  # type: ignore[assignment]
+        at = partial(_on_all, others, chosen)
         for kind in kinds:
             method, rate = chosen[kind]
             for measure, against in product(("distance", "success", "regret"), ("sft", "ift")):
-                effect = paired_effect(stacked(measure, kind) - stacked(measure, against))
+                effect = paired_effect(at(measure, kind) - at(measure, against))
                 rows.append(
                     {
                         "ice": ice, "base": base, "method": kind, "mixing": method.partition(" ")[2], "rate": float(rate),
@@ -304,6 +301,11 @@ def held_out(columns: Columns) -> list[dict[str, Any]]:
                     }
                 )  # fmt: skip
     return rows
+
+
+def _on_all(cubes: Sequence[Cube], chosen: Mapping[str, tuple[str, str]], measure: str, kind: str) -> Float[np.ndarray, "L N"]:
+    method, rate = chosen[kind]
+    return np.concatenate([cube.at(measure, method, rate, "last") for cube in cubes])
 
 
 def proposed(columns: Columns) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,26 @@ class Page:
     def words(self, left: float, top: float, text: str, size: float = TEXT, **options: object) -> None:
         options = {"color": self.theme.ink} | options
         self.figure.text(left / WIDTH, 1 - top / self.height, text, size=size, **options)  # type: ignore[arg-type]
+
+    def heading(self, left: float, top: float, text: str) -> None:
+        self.words(left, top, text, SMALL, weight="bold")
+
+    def note(self, left: float, top: float, text: str, **options: object) -> None:
+        self.words(left, top, text, TINY, color=self.theme.muted, va="top", linespacing=1.35, **options)
+
+    def legend(self, ax: Axes, left: float, top: float, columns: int) -> None:
+        """What the marks of an axes mean, in a row of its own."""
+        handles, labels = ax.get_legend_handles_labels()
+        self.figure.legend(
+            handles, labels, loc="center left", bbox_to_anchor=(left / WIDTH, 1 - top / self.height), ncols=columns,
+            fontsize=TINY, frameon=False, labelcolor=self.theme.ink, handlelength=1, columnspacing=1.4,
+            borderaxespad=0, borderpad=0,
+        )  # fmt: skip
+
+    def plain(self, ax: Axes) -> None:
+        """The look of a chart."""
+        style(ax, self.theme)
+        ax.tick_params(labelsize=TINY, length=2, pad=2)
 
     def save(self, path: Path, alt: str) -> list[Path]:
         """As PDF and PNG, and in words as NAME.png.txt."""
@@ -145,56 +165,44 @@ class Page:
         height: float,
         *,
         label: str,
+        title: str = "",
         names: bool = True,
         zero: bool = True,
         colours: Sequence[str] | None = None,
         hollow: Sequence[str] = (),
-        legend: bool = True,
     ) -> Axes:
-        """Values with intervals, one line a row, the series side by side within it. A Point's interval that leaves out zero is
-        drawn full, one that does not, pale."""
+        """Values with intervals, one line a row, the series one under the other within it (those in `hollow` not filled)."""
         ax, theme = self.axes(left, top, width, height), self.theme
-        style(ax, theme)
-        ax.tick_params(labelsize=TINY, length=2, pad=2)
+        self.plain(ax)
         if zero:
             ax.axvline(0, color=theme.muted, lw=0.8, zorder=1)
         colours = colours or [theme.success, theme.distance, theme.shown, theme.muted]
-        markers = "osD^vP"
         for k, (name, points) in enumerate(series.items()):
             shift = (k - (len(series) - 1) / 2) * min(0.2, 0.7 / len(series))
             colour = colours[k % len(colours)]
-            label_next: str | None = name
-            for y, point in enumerate(points):
-                if point is None or np.isnan(point.value):
-                    continue
+            face = theme.background if name in hollow else colour
+            known = [(y, point) for y, point in enumerate(points) if point is not None and np.isfinite(point.value)]
+            for y, point in known:
                 ax.plot([point.low, point.high], [y + shift] * 2, color=colour, lw=1.3, solid_capstyle="butt", zorder=2)
-                face = theme.background if name in hollow else colour
-                ax.plot(
-                    point.value, y + shift, markers[k % len(markers)], ms=3.2, mew=0.9, mec=colour, mfc=face, zorder=3,
-                    label=label_next,
-                )  # fmt: skip
-                label_next = None
+            values, places = [point.value for _, point in known], [y + shift for y, _ in known]
+            ax.plot(values, places, "osD^vP"[k % 6], ms=3.2, mew=0.9, mec=colour, mfc=face, lw=0, zorder=3, label=name)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_yticks(range(len(rows)), rows if names else [""] * len(rows))
         ax.tick_params(axis="y", length=0, labelcolor=theme.ink)
         for y in range(1, len(rows)):
             ax.axhline(y - 0.5, color=theme.faint, lw=0.5, zorder=0)
         ax.set_xlabel(label, size=TINY, color=theme.muted, labelpad=1.5)
-        if legend and len(series) > 1:
-            ax.legend(fontsize=TINY, frameon=False, labelcolor=theme.ink, handlelength=1, loc="lower left",
-                      bbox_to_anchor=(-0.02, 0.995), ncols=len(series), columnspacing=1.2, borderaxespad=0.1)  # fmt: skip
+        ax.set_title(title, size=SMALL, color=theme.ink, loc="left", pad=3)
         return ax
 
-    def key(self, left: float, top: float, low: str, high: str, *, against: bool = False, middle: str = "") -> None:
+    def key(self, left: float, top: float, low: str, high: str, *, against: bool = False) -> None:
         """The scale of coloured cells: a strip with words at its ends."""
-        ax, theme = self.axes(left, top, 0.9, 0.09), self.theme
+        ax, theme = self.axes(left, top, 0.8, 0.09), self.theme
         colours = theme.changes.reversed() if against else theme.changes
         ax.imshow(np.linspace(0, 1, 128)[None], cmap=colours, aspect="auto")
         ax.axis("off")
-        self.words(left - 0.05, top + 0.045, low, TINY, ha="right", va="center", color=theme.muted)
-        self.words(left + 0.95, top + 0.045, high, TINY, va="center", color=theme.muted)
-        if middle:
-            self.words(left + 0.45, top - 0.03, middle, TINY, ha="center", va="bottom", color=theme.muted)
+        for x, text, side in ((left - 0.05, low, "right"), (left + 0.85, high, "left")):
+            self.words(x, top + 0.045, text, TINY, ha=side, va="center", color=theme.muted)
 
 
 def _on(colour: tuple[float, float, float, float], theme: Theme) -> str:
@@ -206,13 +214,12 @@ def _on(colour: tuple[float, float, float, float], theme: Theme) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Aligned:
-    """A policy to be drawn on its lake."""
+    """A policy to be drawn on its lake, with the tiles that the human showed."""
 
     title: str
     mdp: TabularMDP
     policy: Float[np.ndarray, "S A"]
-    note: str = ""
-    shown: Sequence[int] = field(default_factory=tuple)
+    shown: Sequence[int] = ()
 
 
 def draw_policy(page: Page, told: Aligned, left: float, top: float, width: float) -> None:
@@ -223,9 +230,6 @@ def draw_policy(page: Page, told: Aligned, left: float, top: float, width: float
     maps.draw_lake(ax, layout, theme)
     visits = expected_visits(told.mdp, told.policy)
     maps.Tiles(ax, layout, walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits)
-    if len(told.shown):
-        maps.Outlines(ax, layout, np.asarray(told.shown), theme.shown, inset=0.08, dashed=False, width=0.9)
+    maps.Outlines(ax, layout, np.asarray(told.shown, int), theme.shown, inset=0.08, dashed=False, width=0.9)
     maps.Arrows(ax, layout, told.mdp.moves, walkable, theme).update(told.policy)
-    page.words(left, top - 0.04, told.title, SMALL, weight="bold")
-    if told.note:
-        page.words(left, top + width * len(layout) / len(layout[0]) + 0.03, told.note, TINY, va="top", color=theme.muted)
+    page.words(left, top - 0.04, told.title, SMALL)
