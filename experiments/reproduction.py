@@ -93,13 +93,12 @@ class Args:
 # ---- the design ----
 
 
-def design(maps: Sequence[str], draws: int, seed: int) -> list[Setting]:
-    """Every map on every ice, `draws` times, the other factors dealt out so that each level comes equally often.
+def design(places: Sequence[tuple[str, str]], seed: int) -> list[Setting]:
+    """A setting for each place (a map and its ice), the other factors dealt out so that each level comes equally often.
 
     (A Latin hypercube over the factors: each factor's levels are repeated to the number of settings and shuffled.)
     """
     random = np.random.default_rng(seed)
-    places = [place for _ in range(draws) for place in product(maps, ICE)]
     dealt = {}
     for name, levels in LEVELS.items():
         repeated = [levels[i % len(levels)] for i in range(len(places))]
@@ -114,13 +113,16 @@ def seeds_for(setting: Setting, seeds: int) -> int:
 
 
 def all_settings(args: Args) -> list[Setting]:
+    """Every single lake on every ice, four times; every block of random lakes firm and on one of the two slippery ices."""
     if args.maps is not None:
-        blocks = range((len(read_maps(args.maps)) - 1) // BLOCK + 1)
-        return design([f"{args.maps}:{block}" for block in blocks], 2 if args.quick else 12, args.seed)
+        blocks = [f"{args.maps}:{block}" for block in range((len(read_maps(args.maps)) - 1) // BLOCK + 1)]
+        return design([*product(blocks, ICE)] * (1 if args.quick else 12), args.seed)
     if args.quick:
-        return design(("two-paths-4", "4x4", "lakes-0.8-0"), 1, args.seed)
-    blocks_of_lakes = [f"lakes-{density}-{block}" for density in DENSITIES for block in range(5)]
-    return design(SINGLE, 5, args.seed) + design(blocks_of_lakes, 1, args.seed + 1)
+        return design([*product(("two-paths-4", "4x4", "lakes-0.8-0"), ICE)], args.seed)
+    blocks = [f"lakes-{density}-{block}" for density in DENSITIES for block in range(5)]
+    firm, *slippery = ICE
+    of_blocks = [(block, ice) for i, block in enumerate(blocks) for ice in (firm, slippery[i % len(slippery)])]
+    return design([*product(SINGLE, ICE)] * 4, args.seed) + design(of_blocks, args.seed + 1)
 
 
 # ---- what is run ----

@@ -107,8 +107,10 @@ class Setting:
 
     @property
     def family(self) -> str:
-        """The map's kind, without its block."""
-        return self.map.rpartition("-")[0] if self.map.startswith("lakes-") else self.map.partition(":")[0]
+        """The map's kind: without its block, without the folder of its file."""
+        if self.map.startswith("lakes-"):
+            return self.map.rpartition("-")[0]
+        return Path(self.map.rpartition(":")[0]).stem or self.map
 
     @cached_property
     def lakes(self) -> list[tuple[str, TabularMDP]]:
