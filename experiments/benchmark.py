@@ -261,7 +261,29 @@ def peak_memory(record: Record, times: int) -> float:
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-SECTIONS: dict[str, Callable[[int], list[Callable[[], Row]]]] = {"pictures": pictures}
+# ---- seeds ----
+
+
+def seeds(pairs: int) -> list[Callable[[], Row]]:
+    """Settings of the reproduction with 64 seeds as one run, against 64 runs of one."""
+    from ift_gridworld.study import Setting, run_setting
+
+    def taken(setting: Setting, count: int) -> float:
+        began = time.perf_counter()
+        run_setting(setting, seeds=count)
+        return time.perf_counter() - began
+
+    def of(name: str) -> Callable[[], Row]:
+        setting = Setting.parse(name)
+        once = "64 runs of one"
+        return lambda: compare(
+            f"64 seeds, {name}", once, lambda: taken(setting, 64), lambda: 64 * taken(setting, 1), "s", min(pairs, 3)
+        )
+
+    return [of(f"4x4,{ice},good-0.5,{policy},adam,1") for ice in ("firm", "slippery") for policy in ("mlp-64", "tabular")]
+
+
+SECTIONS: dict[str, Callable[[int], list[Callable[[], Row]]]] = {"pictures": pictures, "seeds": seeds}
 
 
 def main(args: Args) -> int:

@@ -17,12 +17,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import product
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -86,8 +88,14 @@ class Args:
     """Processes (0: one a core)."""
     theme: str = "light"
     """light, dark."""
-    out: Path = field(default_factory=lambda: Path("figures/reproduction"))
-    """Folder of tables, figures and of the parts that a run leaves on its way."""
+    out: Path | None = None
+    """Folder of tables, figures and of the parts that a run leaves on its way (default: figures/reproduction, with _quick or
+    _maps behind it where these are asked for)."""
+
+    @property
+    def folder(self) -> Path:
+        kind = "_maps" if self.maps is not None else "_quick" if self.quick else ""
+        return self.out or Path(f"figures/reproduction{kind}")
 
 
 # ---- the design ----
@@ -376,24 +384,35 @@ def workers(args: Args) -> int:
 
 def run_all(units: Sequence[Unit], args: Args) -> None:
     """Run what is not saved yet, the longest first, each part saved as soon as it is done."""
-    make_folder(args.out / "parts")
-    waiting = sorted((unit for unit in units if not unit.is_done(args.out)), key=lambda unit: -unit.weight)
+    make_folder(args.folder / "parts")
+    waiting = sorted((unit for unit in units if not unit.is_done(args.folder)), key=lambda unit: -unit.weight)
     total = sum(unit.weight for unit in units)
     done = total - sum(unit.weight for unit in waiting)
-    with progress("study") as tell:
+    with progress("study") as tell, pool_of(args) as pool:
         tell(round(done), round(total))
-        if not waiting:
-            return
-        with ProcessPoolExecutor(workers(args), mp_context=get_context("spawn")) as pool:
-            under_way = {pool.submit(run_unit, unit, args.out): unit for unit in waiting}
-            try:
-                for finished in as_completed(under_way):
-                    finished.result()
-                    done += under_way[finished].weight
-                    tell(round(done), round(total))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        under_way = {pool.submit(run_unit, unit, args.folder): unit for unit in waiting}
+        for finished in as_completed(under_way):
+            finished.result()
+            done += under_way[finished].weight
+            tell(round(done), round(total))
+
+
+@contextmanager
+def pool_of(args: Args) -> Iterator[ProcessPoolExecutor]:
+    """Processes that end at once if this one is interrupted: parts that are saved are whole, the others are run again."""
+    pool = ProcessPoolExecutor(workers(args), mp_context=get_context("spawn"), initializer=ignore_interrupts)
+    try:
+        yield pool
+    except BaseException:
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
 
 
 def tables(units: Sequence[Unit], out: Path) -> dict[str, Columns]:
@@ -418,20 +437,20 @@ def main(args: Args) -> int:
         if saved is None:
             units = all_units(args)
             run_all(units, args)
-            saved = {study: (columns, about(args, study)) for study, columns in tables(units, args.out).items()}
+            saved = {study: (columns, about(args, study)) for study, columns in tables(units, args.folder).items()}
             for study, (columns, made_by) in saved.items():
-                write_table(columns, args.out / f"{study}.csv.gz", made_by)
+                write_table(columns, args.folder / f"{study}.csv.gz", made_by)
         return tell(saved, args)
     except ValueError as error:
         fail(error)
     except OSError as error:
-        fail(f"{error.filename or args.out}: {error.strerror}")
+        fail(f"{error.filename or args.folder}: {error.strerror}")
 
 
 def check(args: Args) -> None:
     """Before anything runs: whether what is asked for makes sense."""
     check_seed(args.seed)
-    check_folder(args.out)
+    check_folder(args.folder)
     for name, value, least in (("seeds", args.seeds, 2), ("workers", args.workers, 0)):
         if value < least:
             raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
@@ -440,7 +459,7 @@ def check(args: Args) -> None:
     if args.claim is not None and args.claim not in CLAIMS:
         raise ValueError(f"--claim is {args.claim!r}; allowed: {', '.join(CLAIMS)}")
     if args.redraw and (args.setting or args.claim or args.maps):
-        raise ValueError("--redraw draws what is saved; allowed with it: --out, --theme")
+        raise ValueError("--redraw draws what is saved; allowed with it: --quick, --out, --theme")
     if args.setting is not None:
         _ = Setting.parse(args.setting).lakes
     if args.maps is not None:
@@ -455,9 +474,9 @@ def about(args: Args, study: str) -> dict[str, Any]:
 
 
 def load_saved(args: Args) -> dict[str, tuple[Columns, dict[str, Any]]]:
-    found = {study: load_table(path) for study in STUDIES if (path := args.out / f"{study}.csv.gz").exists()}
+    found = {study: load_table(path) for study in STUDIES if (path := args.folder / f"{study}.csv.gz").exists()}
     if "claims" not in found:
-        raise ValueError(f"--redraw: {args.out / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
+        raise ValueError(f"--redraw: {args.folder / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
     return found
 
 
@@ -474,7 +493,7 @@ def ask(args: Args) -> int:
         }  # fmt: skip
         units = [Unit("claims", setting.name, 1.0, run_setting, arguments)]
     found: list[Columns] = []
-    with progress("settings") as told, ProcessPoolExecutor(workers(args), mp_context=get_context("spawn")) as pool:
+    with progress("settings") as told, pool_of(args) as pool:
         for columns in pool.map(run_alone, units):
             found.append(columns)
             told(len(found), len(units))
@@ -501,13 +520,13 @@ def tell(saved: Mapping[str, tuple[Columns, dict[str, Any]]], args: Args) -> int
     cubes = report.cubes_of(found["claims"])
     pooled, by_setting = report.judge(cubes, list(CLAIMS.values()))
     paths = [
-        write_table(pooled, args.out / "claims_pooled.csv", made_by),
-        write_table(by_setting, args.out / "claims_by_setting.csv.gz", made_by),
+        write_table(pooled, args.folder / "claims_pooled.csv", made_by),
+        write_table(by_setting, args.folder / "claims_by_setting.csv.gz", made_by),
     ]
     findings = report.findings(found, cubes, pooled)
     content = json.dumps({"findings": findings, **made_by}, indent=1)
-    paths.append(write_atomically(args.out / "findings.json", f"{content}\n".encode()))
-    paths += figures.draw(found, cubes, pooled, args.out, args.theme)
+    paths.append(write_atomically(args.folder / "findings.json", f"{content}\n".encode()))
+    paths += figures.draw(found, cubes, pooled, args.folder, args.theme)
     console().print(report.table_of_claims(pooled))
     print(written(paths))
     return 0
