@@ -86,6 +86,7 @@ class Policy(nn.Module):
         return states.shape[1:].numel() <= self.num_states
 
     def _table(self) -> Float[Tensor, "N S A"]:
+        """Logits of every tile. Subclasses spare themselves the product with the identity matrix."""
         device = next(self.parameters()).device
         return self.logits(self.embed(torch.arange(self.num_states, device=device)[None]))
 
@@ -133,6 +134,9 @@ class TabularPolicy(Policy):
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
         return self._each(embeddings, self.theta)
 
+    def _table(self) -> Float[Tensor, "N S A"]:
+        return self.theta
+
 
 class MLPPolicy(Policy):
     """pi(a|s) = softmax(W2 tanh(W1 e(s) + b1) + b2): the paper's two-layer fully connected policy.
@@ -166,8 +170,14 @@ class MLPPolicy(Policy):
         return MLPPolicy(self.num_states, num_actions, self.population, hidden=self.w1.shape[-1])
 
     def logits(self, embeddings: Float[Tensor, "#N *batch D"]) -> Float[Tensor, "N *batch A"]:
-        units = torch.tanh(self._each(embeddings, self.w1) + _rows(self.b1, embeddings.ndim))
-        return self._each(units, self.w2) + _rows(self.b2, embeddings.ndim)
+        return self._of_units(self._each(embeddings, self.w1))
+
+    def _table(self) -> Float[Tensor, "N S A"]:
+        return self._of_units(self.w1)
+
+    def _of_units(self, units: Float[Tensor, "N *batch H"]) -> Float[Tensor, "N *batch A"]:
+        units = torch.tanh(units + _rows(self.b1, units.ndim))
+        return self._each(units, self.w2) + _rows(self.b2, units.ndim)
 
 
 POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "tabular": TabularPolicy}

@@ -165,3 +165,35 @@ def test_a_first_dimension_that_fits_no_population_is_refused(kind, population, 
 def test_a_population_has_members(kind):
     with pytest.raises(ValueError, match="population is 0"):
         kind(STATES, ACTIONS, 0)
+
+
+@KINDS
+def test_the_logits_of_every_tile_are_those_of_the_identity_matrix(kind):
+    """To the last bit, in single precision too, and so are the gradients: the product with it is only spared."""
+    policy = make(kind, 3).float()
+    every = torch.arange(STATES)[None]
+    weight = torch.randn(3, STATES, ACTIONS, generator=torch.Generator().manual_seed(1))
+    gradients = []
+    for logits in (policy._table(), policy.logits(policy.embed(every))):
+        policy.zero_grad()
+        (logits * weight).sum().backward()
+        gradients.append([p.grad.clone() for p in policy.parameters()])
+    assert torch.equal(policy._table(), policy.logits(policy.embed(every)))
+    assert all(torch.equal(one, two) for one, two in zip(*gradients, strict=True))
+
+
+@KINDS
+def test_members_are_copies_in_the_order_asked_for(kind):
+    """One may be asked for twice; what is trained in the copy stays there; what is not to be trained stays so."""
+    policy = make(kind, 3)
+    first = next(iter(policy.parameters()))
+    first.requires_grad_(False)
+    chosen, before = policy.members([2, 0, 2]), policy.probabilities()
+    assert chosen.population == 3 and type(chosen) is kind
+    np.testing.assert_array_equal(chosen.probabilities(), before[[2, 0, 2]])
+    assert [p.requires_grad for p in chosen.parameters()] == [p.requires_grad for p in policy.parameters()]
+    with torch.no_grad():
+        for parameter in chosen.parameters():
+            parameter.mul_(torch.arange(3.0).reshape(-1, *[1] * (parameter.ndim - 1)))
+    np.testing.assert_array_equal(policy.probabilities(), before)
+    assert not np.allclose(chosen.probabilities()[0], chosen.probabilities()[2])

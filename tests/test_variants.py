@@ -53,7 +53,7 @@ def lakes_of(name):
     return [TabularMDP.from_map(rows, **slip) for rows in maps]
 
 
-def wandering(lake, seed, count=5, steps=8):
+def wandering(lake, seed, count=4, steps=8):
     """Episodes of someone who knows the way and often does not care. The first lacks its first step, as after a prompt; the
     second a step amid the answer; of the third nothing counts; the others are padded where they end. What does not count is
     made up."""
