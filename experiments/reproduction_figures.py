@@ -20,11 +20,12 @@ from ift_gridworld.metrics import mean_interval
 from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Aligned, Grid, Page, Point, draw_policy
 from ift_gridworld.statistics import Effect, pooled_effect
 from ift_gridworld.study import ICE, Columns, Setting, select
+from ift_gridworld.variants import NEEDS_THE_ORACLE
 
 NAMES = {
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "orpo": "ORPO", "dpo_online": "DPO online", "ipo": "IPO", "simpo": "SimPO",
     "tdpo": "TDPO", "dpo_sft": "DPO + SFT", "ift_agreeing": "agreeing", "ift_mixture": "mixture", "ift_average": "average",
-    "ift_expected": "expected", "ift_oracle": "oracle*", "ift_asking": "asking*",
+    "ift_expected": "expected", "ift_oracle": "oracle", "ift_asking": "asking",
 }  # fmt: skip
 ICE_NAMES = {"firm": "firm ice", "slippery-0.8": "slippery ice (0.8 as intended)", "slippery": "slippery ice (1/3 as intended)"}
 VIEW_NAMES = {
@@ -367,8 +368,8 @@ def draw_variants(columns: Columns, theme: str) -> tuple[Page, str]:
                  if (r["ice"], r["base"], r["measure"], r["against"]) == (ice, base, measure, "sft")}  # fmt: skip
         left, top = 0.75 + p * (wide + 0.14), 0.5 + m * 1.88
         ax = page.forest(
-            [NAMES[x] for x in methods], {"": [found[x] for x in methods]}, left, top, wide, 1.4,
-            label=f"{measure} less SFT's", names=p == 0, title=f"{words[ice]}, {words[base]}",
+            [NAMES[x] + "*" * (x in NEEDS_THE_ORACLE) for x in methods], {"": [found[x] for x in methods]},
+            left, top, wide, 1.4, label=f"{measure} less SFT's", names=p == 0, title=f"{words[ice]}, {words[base]}",
             colours=[page.theme.distance if measure == "distance" else page.theme.success],
         )  # fmt: skip
         ax.xaxis.set_major_locator(MaxNLocator(3))

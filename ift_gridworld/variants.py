@@ -124,9 +124,9 @@ class AskingIFT(MixtureIFT):
     def _human(self) -> Float[Tensor, "N S A"]:
         """What the human would do on each tile; nothing on tiles where all is over."""
         lakes = self.problem.lakes or [self.problem.mdp]
-        alive = torch.stack([torch.as_tensor(~lake.terminal, dtype=torch.float32) for lake in lakes])
+        alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in lakes]).to(self.problem.device)
         told = best_actions(self.problem, self.policy.population).float()
-        return (told * alive.repeat_interleave(len(told) // len(alive), 0)[..., None]).to(self.problem.device)
+        return told * alive.repeat_interleave(len(told) // len(alive), 0)[..., None]
 
 
 class AverageIFT(IFT):

@@ -649,11 +649,7 @@ def test_who_needs_the_oracle_is_told(monkeypatch):
     assert sorted(asked) == sorted(NEEDS_THE_ORACLE)
 
 
-# `AskingIFT._human` multiplies the optimal policy, on the policy's device, by `alive`, which is on the CPU.
-TWO_DEVICES = [pytest.mark.xfail(raises=RuntimeError, strict=True)]
-
-
-@pytest.mark.parametrize("variant", [pytest.param(v, marks=TWO_DEVICES * (v is AskingIFT)) for v in VARIANTS.values()])
+@pytest.mark.parametrize("variant", VARIANTS.values())
 @pytest.mark.parametrize("windows", [True, False])
 def test_all_is_done_where_the_policy_is(variant, windows):
     """On the device that computes shapes alone, which takes no tensor of another. It finds no distinct windows; they are
