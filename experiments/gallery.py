@@ -172,6 +172,11 @@ def readme() -> str:
         for _, target, words in entry.kept:
             lines += [f"- [{target}]({target}): {words}."]
             lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []
+    lines += [
+        "",
+        "The figures of `python experiments/reproduction.py` are in [reproduction](reproduction); what they say stands in",
+        "[experiments/README.md](../experiments/README.md).",
+    ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
 

@@ -130,6 +130,9 @@ def findings(found: Mapping[str, Columns], cubes: Cubes, pooled: Columns) -> dic
     made: dict[str, Any] = {"settings": len(cubes)}
     for view in VIEWS:
         made[f"whole published order, {view.name}"] = _share([whole_order(cube, view) for _, cube in cubes.values()])
+    numbers = ("effect", "low", "high", "holds", "clearly", "reversed")
+    for i, (claim, rate, checkpoint) in enumerate(zip(*(pooled[n] for n in ("claim", "rate", "checkpoint")), strict=True)):
+        made[f"{claim}, {View(rate, checkpoint).name}"] = {n: round(float(pooled[n][i]), 6) for n in numbers}
     made |= taught_rightly(cubes)
     made |= drained_in_claims(cubes)
     if "ablation" in found:

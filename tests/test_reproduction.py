@@ -4,6 +4,7 @@ One small study, of two lakes from a file, serves most tests; the quick one is r
 """
 
 import json
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import product
@@ -267,6 +268,38 @@ def test_the_quick_study(tmp_path, capsys):
     assert findings["change since the base, dpo: unseen"]["low"] > 0
     paper = report.cubes_of(tables["figure3"])["two-paths-4,firm,good-0.5,mlp-64,adam,1"][1]
     assert paper.measure("success", "ift", VIEWS[0]).min() > 0.99 and paper.base("success").max() < 0.8
+
+
+# ---- what is kept ----
+
+
+def test_every_figure_that_is_kept_is_on_the_page():
+    """With its words beside it and as PDF; and the page shows no other."""
+    root = Path(reproduction.__file__).parents[1]
+    page = (root / "experiments" / "README.md").read_text()
+    kept = {path.name for path in (root / "figures" / "reproduction").glob("*.png")}
+    assert {name for name in re.findall(r"figures/reproduction/(\w+\.png)", page)} == kept and len(kept) == 7
+    for name in kept:
+        assert (root / "figures" / "reproduction" / f"{name}.txt").read_text().strip()
+        assert (root / "figures" / "reproduction" / name).with_suffix(".pdf").exists()
+
+
+def test_every_number_on_the_page_is_one_of_the_findings():
+    """A finding is quoted as **value** <!-- name -->; shares as whole per cent, others to the digits that are given."""
+    root = Path(reproduction.__file__).parents[1]
+    page = (root / "experiments" / "README.md").read_text()
+    findings = json.loads((root / "figures" / "reproduction" / "findings.json").read_text())["findings"]
+    quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- ([^>]+?) -->", page)
+    assert len(quoted) > 20
+    for value, name in quoted:
+        key, _, part = name.partition(" | ")
+        found = findings[key][part] if part else findings[key]
+        text = value.replace("−", "-").replace(" %", "%")
+        if text.endswith("%"):
+            assert f"{found:.0%}" == text, name
+        else:
+            digits = len(text.partition(".")[2])
+            assert float(text) == pytest.approx(found, abs=0.5 * 10**-digits + 1e-9), name
 
 
 # ---- bad input ----
