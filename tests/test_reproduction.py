@@ -278,7 +278,7 @@ def test_every_figure_that_is_kept_is_on_the_page():
     root = Path(reproduction.__file__).parents[1]
     page = (root / "experiments" / "README.md").read_text()
     kept = {path.name for path in (root / "figures" / "reproduction").glob("*.png")}
-    assert {name for name in re.findall(r"figures/reproduction/(\w+\.png)", page)} == kept and len(kept) == 7
+    assert set(re.findall(r"figures/reproduction/(\w+\.png)", page)) == kept and len(kept) == 7
     for name in kept:
         assert (root / "figures" / "reproduction" / f"{name}.txt").read_text().strip()
         assert (root / "figures" / "reproduction" / name).with_suffix(".pdf").exists()
