@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
-from reproduction_report import LAST, Cubes, ablation_effects, cubes_of, held_out, neighbours, row_of
+from reproduction_report import LAST, Cubes, ablation_effects, correlations, cubes_of, held_out, row_of
 
 from ift_gridworld.claims import CLAIMS, COMPARED, NOTHING, PAIRS, VIEWS, Claim, View
 from ift_gridworld.metrics import mean_interval
-from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Aligned, Grid, Page, Point, draw_policy
+from ift_gridworld.rendering.study_figures import SMALL, WIDTH, Aligned, Grid, Page, Point, draw_policy
 from ift_gridworld.statistics import Effect, pooled_effect
 from ift_gridworld.study import ICE, Columns, Setting, select
 from ift_gridworld.variants import NEEDS_THE_ORACLE
@@ -246,11 +246,11 @@ def draw_ablation(columns: Columns, measure: str, theme: str) -> tuple[Page, str
     # One scale for all but what stands out: a few extreme cells would hide the others.
     most = float(np.quantile([abs(effects[key].value) for key in keys], 0.95))
     tall, wide, gap = 0.62, 0.98, 0.13
-    page = Page(0.75 + len(panels) * (tall + 0.62), theme)
+    page = Page(0.55 + len(panels) * (tall + 0.62), theme)
     unit = {"distance": "distance to T*", "success": "success"}[measure]
     page.heading(0.1, 0.17, f"IFT less SFT in {unit}: λ (down) by γ (across)")
     page.note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes and seeds leaves out zero")
-    page.key(5.3, 0.3, f"{-most:+.3f}", f"{most:+.3f}", against=measure == "distance")
+    page.key(5.3, 0.3, f"−{most:.3f}", f"+{most:.3f}", against=measure == "distance")
     for p, (ice, prediction, embedding) in enumerate(panels):
         top = 0.85 + p * (tall + 0.62)
         title = f"{ICE_NAMES[ice]} · {prediction} prediction · {embedding} embedding"
@@ -295,23 +295,21 @@ def frozen_sft(effects: Mapping[tuple[str, ...], Effect], ice: str, embedding: s
 def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> tuple[Page, str]:
     """Why: what mixing teaches its neighbours, where DPO's probability goes, where a learned reward leads."""
     page = Page(5.0, theme)
-    colours, lakes = page.theme, neighbours(cubes)
-    page.heading(0.1, 0.17, "IFT − SFT in distance, each lake")
-    ax = page.axes(0.5, 0.42, 2.55, 1.75)
-    page.plain(ax)
-    kept = np.isfinite(lakes["right"]) & (lakes["missed"] > 0.02)
-    for ice, colour, mark in (("slippery", colours.distance, "s"), ("firm", colours.success, "o")):
-        some = kept & np.array([str(x).startswith(ice) for x in lakes["ice"]], bool)
-        ax.plot(lakes["right"][some], lakes["change"][some], mark, ms=2.2, mew=0, color=colour, alpha=0.55, label=f"{ice} ice")
-    ax.axhline(0, color=colours.muted, lw=0.8)
-    ax.set_yscale("symlog", linthresh=0.01, linscale=0.8)
-    ax.set_yticks([-0.1, -0.01, 0, 0.01, 0.1], ["−0.1", "−0.01", "0", "0.01", "0.1"])
-    ax.set_xlabel("share of mixed-in tiles that are taught a best action", size=TINY, color=colours.muted, labelpad=1.5)
-    ax.legend(fontsize=TINY, frameon=False, labelcolor=colours.ink, loc="lower left", bbox_to_anchor=(0, 0.99), ncols=2,
-              handletextpad=0.1, borderaxespad=0.1)  # fmt: skip
+    colours = page.theme
+    page.heading(0.1, 0.17, "What predicts IFT − SFT in distance")
+    predictors = {
+        "right": "share of mixed-in tiles\ntaught a best action",
+        "push": "first-order change of\ntheir distance to T*",
+    }
+    for i, (predictor, title) in enumerate(predictors.items()):
+        pooled = {name: effect for name, (effect, _) in correlations(cubes, predictor).items() if effect.lakes > 1}
+        rows = [name.replace(", ", ",\n") for name in pooled]
+        ax = page.forest(rows, {"": [point(effect) for effect in pooled.values()]}, 0.72 + i * 1.28, 0.52, 1.15, 1.65,
+                         label="rank correlation", names=i == 0, title=title)  # fmt: skip
+        ax.set_xlim(-1, 1)
     group = cubes_of(drain)
     methods = [m for m in next(iter(group.values()))[1].methods if m != "base"]
-    page.heading(3.3, 0.17, "What pairs do to the preferred answer, and to unseen moves")
+    page.heading(3.4, 0.17, "What pairs do to the preferred answer, and to unseen moves")
     for i, (measure, title) in enumerate(
         {"chosen_logp": "log-likelihood of the\npreferred answer", "unseen": "moves that no\nanswer takes"}.items()
     ):
@@ -344,8 +342,8 @@ def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> t
         ax.set_xlim(0, 1.02 if measure == "success" else None)
     page.legend(ax, 1.2, 4.83, 3)
     alt = (
-        "Three causes. Left, on each lake the difference of IFT's and SFT's distance over the share of mixed-in tiles that are "
-        "taught a best action. Right, what DPO and its relatives do to the preferred answer and to moves that nobody took. "
+        "Three causes. Left, rank correlations, within settings, of what IFT's mixing teaches with how far IFT ends from the "
+        "optimal policy beyond SFT. Right, what DPO and its relatives do to the preferred answer and to unseen moves. "
         "Below, where PPO lands with the environment's reward and with a learned one."
     )
     return page, alt

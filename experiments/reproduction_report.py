@@ -5,7 +5,7 @@ Nothing here trains; everything is computed from saved tables, in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import product
@@ -16,7 +16,6 @@ from jaxtyping import Float
 from rich.table import Table
 
 from ift_gridworld.claims import (
-    NOTHING,
     VIEWS,
     Claim,
     Cube,
@@ -154,52 +153,57 @@ def _told(effect: Effect) -> dict[str, Any]:
     return {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(effect).items() if k in ("value", "low", "high")}
 
 
-def neighbours(cubes: Cubes) -> Columns:
-    """Of each setting and lake: what IFT's mixing taught its predicted tiles, and how far IFT ends from T* beyond SFT."""
-    rows: list[dict[str, Any]] = []
-    for name, (setting, cube) in cubes.items():
-        measured = {n: cube.measure(n, "ift", LAST).mean(-1) for n in ("missed", "right")}
+FEWEST = 8  # lakes of a setting among which a rank correlation is asked for
+
+
+def rank_correlations(cubes: Cubes, predictor: str) -> list[tuple[Setting, float]]:
+    """Within each setting of many lakes: whether lakes on which the predictor is larger are those on which IFT ends
+    further from T* than SFT. Settings differ in too much else for their lakes to be compared with one another."""
+    from scipy.stats import spearmanr
+
+    found = []
+    for setting, cube in cubes.values():
+        told = cube.measure(predictor, "ift", LAST).mean(-1)
         change = cube.difference(Claim("ift", "sft", "distance", -1), LAST).mean(-1)
-        for i, lake in enumerate(cube.lakes):
-            rows.append(
-                {
-                    "setting": name, "lake": lake, "ice": setting.ice, "policy": setting.policy.partition("-")[0],
-                    "missed": float(measured["missed"][i]), "right": float(measured["right"][i]), "change": float(change[i]),
-                }
-            )  # fmt: skip
-    return _table(rows)
+        known = np.isfinite(told) & np.isfinite(change)
+        if known.sum() >= FEWEST and np.ptp(told[known]) > 0 and np.ptp(change[known]) > 0:
+            found.append((setting, float(spearmanr(told[known], change[known]).statistic)))
+    return found
+
+
+CORRELATED: dict[str, Callable[[Setting], bool]] = {  # groups of settings
+    "all": lambda s: True,
+    "firm, table": lambda s: s.ice == "firm" and s.policy == "tabular",
+    "firm, network": lambda s: s.ice == "firm" and s.policy != "tabular",
+    "slippery, table": lambda s: s.ice != "firm" and s.policy == "tabular",
+    "slippery, network": lambda s: s.ice != "firm" and s.policy != "tabular",
+}
+
+
+def correlations(cubes: Cubes, predictor: str) -> dict[str, tuple[Effect, float]]:
+    """Of each group of settings: the rank correlation, pooled, and the share of settings in which it is negative."""
+    found = rank_correlations(cubes, predictor)
+    made: dict[str, tuple[Effect, float]] = {}
+    for group, belongs in CORRELATED.items():
+        values = [np.array([[rank]]) for setting, rank in found if belongs(setting)]
+        effect = pooled_effect(values)
+        made[group] = (effect, effect.share)
+    return made
 
 
 def taught_rightly(cubes: Cubes) -> dict[str, Any]:
     """Whether what the mixing teaches the tiles it mixes in tells who ends nearer to T*, IFT or SFT."""
-    from scipy.stats import spearmanr
-
-    lakes = neighbours(cubes)
     made: dict[str, Any] = {}
-    groups = {
-        "": np.ones(len(lakes["lake"]), bool),
-        ", table": lakes["policy"] == "tabular",
-        ", network": lakes["policy"] == "mlp",
-        ", firm": lakes["ice"] == "firm",
-        ", slippery": lakes["ice"] != "firm",
-    }
-    for label, group in groups.items():
-        told = group & np.isfinite(lakes["right"]) & (np.abs(lakes["change"]) > NOTHING) & (lakes["missed"] > 0.02)
-        right, change = lakes["right"][told], lakes["change"][told]
-        if len(right) < 8:
-            continue
-        nearer = change < 0
-        most = right > 0.5
-        made[f"neighbour rightly taught: lakes{label}"] = len(right)
-        made[f"neighbour rightly taught: mean share{label}"] = round(float(right.mean()), 4)
-        made[f"neighbour rightly taught: IFT nearer where mostly rightly{label}"] = _share(nearer[most].tolist())
-        made[f"neighbour rightly taught: IFT nearer where mostly wrongly{label}"] = _share(nearer[~most].tolist())
-        rank = spearmanr(right, change)
-        made[f"neighbour rightly taught: rank correlation with IFT - SFT{label}"] = round(float(rank.statistic), 4)
-        made[f"neighbour rightly taught: p of that{label}"] = float(f"{rank.pvalue:.2g}")
-        if nearer.any() and not nearer.all():
-            above = (right[nearer][:, None] > right[~nearer]).mean() + (right[nearer][:, None] == right[~nearer]).mean() / 2
-            made[f"neighbour rightly taught: AUC for the sign{label}"] = round(float(above), 4)
+    for name, few in (("firm", lambda s: s.ice == "firm"), ("slippery", lambda s: s.ice != "firm")):
+        each = [cube for setting, cube in cubes.values() if few(setting)]
+        for measure in ("missed", "right"):
+            values = np.concatenate([cube.measure(measure, "ift", LAST).ravel() for cube in each]) if each else np.zeros(0)
+            values = values[np.isfinite(values)]
+            made[f"{measure}, mean over lakes and seeds, {name}"] = round(float(values.mean()), 4) if len(values) else None
+    for predictor in ("right", "push"):
+        for group, (effect, share) in correlations(cubes, predictor).items():
+            told = _told(effect) | {"settings": effect.lakes, "negative": round(share, 4)}
+            made[f"rank correlation of {predictor} with IFT - SFT within a setting, {group}"] = told
     return made
 
 

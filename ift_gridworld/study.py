@@ -44,7 +44,7 @@ KEEP = (0, 10, 20, 40, 80, 150, 300)  # updates after which policies are looked 
 RATES = (0.003, 0.01, 0.03, 0.1)  # the same for every method
 BLOCK = 10  # lakes of one setting
 SIDE = 6  # tiles a side of random lakes
-ICE = {"firm": None, "slippery": 1 / 3, "slippery-0.8": 0.8}  # how often a move goes as intended
+ICE = {"firm": None, "slippery-0.8": 0.8, "slippery": 1 / 3}  # how often a move goes as intended
 DIGITS = 7  # significant, of what is saved
 
 # Measures of this module's own, beside `metrics.MEASURES`.
@@ -56,6 +56,7 @@ OWN_MEASURES: dict[str, str] = {
     "base_gap": "gap on the base policy",
     "missed": "share of IFT's predictions that lead to another tile than the human's, mean over checkpoints",
     "right": "of those, the share that is taught a best action of its own (holes left out)",
+    "push": "first-order change in distance of the tiles that IFT mixes in and teaches the true tile's action",
 }
 
 Columns = dict[str, np.ndarray]
@@ -315,7 +316,7 @@ def run_setting(
                             extra[f"{when}{what}"] = np.full((len(rates), seeds), np.nan)
                             extra[f"{when}{what}"][common] = value
                 if "ift" in kind.supposes:
-                    extra["missed"], extra["right"] = taught(lake, found[:, i], [d.demonstrations for d in data[i]])
+                    extra |= taught(lake, found[:, i], [d.demonstrations for d in data[i]])
                 for r, rate in enumerate(rates):
                     mean = measured["distance"][1:, r].mean(-1)
                     best = 1 + int(np.argmin(np.where(np.isfinite(mean), mean, np.inf)))
@@ -391,37 +392,52 @@ def _estimated(
 
 def taught(
     mdp: TabularMDP, policies: Float[np.ndarray, "M P N S A"], shown: Sequence[Trajectories]
-) -> tuple[Float[np.ndarray, "P N"], Float[np.ndarray, "P N"]]:
+) -> dict[str, Float[np.ndarray, "P N"]]:
     """What IFT's mixing teaches the tiles that it mixes in, mean over the checkpoints.
 
     The prediction made on the human's tile leads, by the most likely action, to a tile; if it is not the human's next one, it
     is taught the human's next action all the same.
 
     Returns:
-        The share of predictions that lead elsewhere; and of those, holes and the gift left out, the share for which the action
-        is a best one there too (NaN where there is none).
+        missed: the share of predictions that lead elsewhere.
+        right: of those, holes and the gift left out, the share for which the action is a best one there too (NaN where there is
+            none).
+        push: by how much the mean squared distance of the tile's row to T* changes, to first order, for a unit step of its
+            logits along the gradient of the action's log-probability; 0 where nothing is missed; mean over predictions.
     """
-    best = optimal_policy(mdp) > 0
-    leads = mdp.transition
-    missed, right = [], []
+    best, leads = optimal_policy(mdp), mdp.transition
+    found: dict[str, list[np.ndarray]] = {"missed": [], "right": [], "push": []}
     for n, batch in enumerate(shown):
         follows = (batch.mask[:, 1:] & batch.mask[:, :-1]).numpy()
-        here, there = batch.states[:, :-1].numpy()[follows], batch.states[:, 1:].numpy()[follows]
-        action = batch.actions[:, 1:].numpy()[follows]
-        steps, weight = np.unique(np.stack([here, there, action]), axis=1, return_counts=True)
-        here, there, action = steps
+        if not follows.any():  # answers of one step: nothing is predicted
+            for name, value in (("missed", 0.0), ("right", np.nan), ("push", 0.0)):
+                found[name].append(np.full(policies.shape[1], value))
+            continue
+        steps = [x.numpy()[follows] for x in (batch.states[:, :-1], batch.states[:, 1:], batch.actions[:, 1:])]
+        (here, there, action), weight = np.unique(np.stack(steps), axis=1, return_counts=True)
+        share = weight / weight.sum()
         mine = policies[:, :, n]
-        likeliest = np.where(np.isfinite(mine), mine, 0.0).argmax(-1)  # [M, P, S]
-        reached = leads[here, likeliest[..., here]]  # [M, P, K, S]
+        mine = np.where(np.isfinite(mine), mine, 1 / mdp.num_actions)
+        reached = leads[here, mine.argmax(-1)[..., here]]  # [M, P, K, S]
         elsewhere = np.where(np.arange(mdp.num_states) == there[:, None], 0.0, reached)
         walked = np.where(mdp.terminal, 0.0, elsewhere)
-        share = (elsewhere.sum(-1) * weight).sum(-1) / weight.sum()
-        rightly = np.einsum("mpks,ks,k->mp", walked, best[:, action].T.astype(float), weight)
-        total = (walked.sum(-1) * weight).sum(-1)
-        missed.append(share.mean(0))
-        all_right, all_walked = rightly.sum(0), total.sum(0)
-        right.append(np.divide(all_right, all_walked, out=np.full(all_right.shape, np.nan), where=all_walked > 1e-12))
-    return np.stack(missed, -1), np.stack(right, -1)
+        rightly = np.einsum("mpks,ks,k->mp", walked, (best[:, action].T > 0).astype(float), share).sum(0)
+        total = np.einsum("mpks,k->mp", walked, share).sum(0)
+        changed = _change_of_distance(mine, best)[..., action]  # [M, P, S, K]
+        found["missed"].append(np.einsum("mpks,k->mp", elsewhere, share).mean(0))
+        found["right"].append(np.divide(rightly, total, out=np.full(total.shape, np.nan), where=total > 1e-12))
+        found["push"].append(np.einsum("mpks,mpsk,k->mp", walked, changed, share).mean(0))
+    return {name: np.stack(values, -1) for name, values in found.items()}
+
+
+def _change_of_distance(
+    policy: Float[np.ndarray, "*batch S A"], best: Float[np.ndarray, "S A"]
+) -> Float[np.ndarray, "*batch S A"]:
+    """Of each row and action a: the derivative of mean_b (π_b - T*_b)² along the gradient of log π_a in the row's logits,
+    e_a - π, where dπ_b = π_b (g_b - Σ_c π_c g_c)."""
+    along = np.eye(policy.shape[-1]) - policy[..., None, :]  # [..., S, a, b]
+    moved = policy[..., None, :] * (along - (policy[..., None, :] * along).sum(-1, keepdims=True))
+    return 2 * ((policy - best)[..., None, :] * moved).mean(-1)
 
 
 # ---- tables ----

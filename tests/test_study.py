@@ -1,6 +1,7 @@
 """One setting of a study: its name, its lakes, its data, its table; held to runs of `train` and to counts by hand."""
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -53,7 +54,7 @@ def test_a_settings_name_is_the_setting(setting):
     [
         ("4x4,firm,random,mlp-8,adam", "4x4,firm,good-0.5,mlp-64,adam,1"),
         ("4x4,firm,random,mlp-8,adam,one", "DEMONSTRATIONS"),
-        ("4x4,wet,random,mlp-8,adam,1", "firm, slippery, slippery-0.8"),
+        ("4x4,wet,random,mlp-8,adam,1", "firm, slippery-0.8, slippery"),
         ("4x4,firm,good-2,mlp-8,adam,1", "good-2"),
         ("4x4,firm,good-x,mlp-8,adam,1", "good-x"),
         ("4x4,firm,random,mlp-0,adam,1", "mlp-0"),
@@ -242,16 +243,34 @@ def test_what_mixing_teaches_by_hand():
     shown = Trajectories(
         t, right, torch.ones(1, 3).bool(), t + 1, torch.zeros(1, 3), torch.zeros(1, 3).bool(), torch.zeros(1, 3).bool()
     )
-    missed, rightly = taught(mdp, policy[None, None, None], [shown])
+
+    def told():
+        return {name: value.item() for name, value in taught(mdp, policy[None, None, None], [shown]).items()}
+
     # Predictions are made on tiles 0 and 1, for tiles 1 and 2: from 0 down to 4 (the spare tile, where right is wrong), from 1
     # down into the hole 5.
-    assert missed.item() == 1 and rightly.item() == 0
+    found = told()
+    assert found["missed"] == 1 and found["right"] == 0 and found["push"] > 0
     policy[0] = [0.7, 0.1, 0.1, 0.1]  # into the edge: tile 0 again, where right is best
-    missed, rightly = taught(mdp, policy[None, None, None], [shown])
-    assert missed.item() == 1 and rightly.item() == 1
+    found = told()
+    assert found["missed"] == 1 and found["right"] == 1 and found["push"] < 0
+
+    def distance(logits):
+        return np.mean((np.exp(logits) / np.exp(logits).sum() - np.eye(4)[2]) ** 2)
+
+    step = 1e-6 * (np.eye(4)[2] - policy[0])  # along the gradient of log pi(right)
+    slope = (distance(np.log(policy[0]) + step) - distance(np.log(policy[0]) - step)) / 2e-6
+    assert found["push"] == pytest.approx(slope / 2, rel=1e-6)  # of two predictions one leads to a tile that can be taught
     policy[0], policy[1] = [0.1, 0.1, 0.7, 0.1], [0.1, 0.1, 0.7, 0.1]
-    missed, rightly = taught(mdp, policy[None, None, None], [shown])
-    assert missed.item() == 0 and np.isnan(rightly.item())
+    found = told()
+    assert found["missed"] == 0 and np.isnan(found["right"]) and found["push"] == 0
+
+
+def test_answers_of_one_step_predict_nothing():
+    mdp = TabularMDP.from_map(("SG",))
+    one = Trajectories(*(torch.zeros(1, 1).to(kind) for kind in (int, int, bool, int, float, bool, bool)))
+    found = taught(mdp, np.full((1, 1, 1, 2, 4), 0.25), [replace(one, mask=torch.ones(1, 1).bool())])
+    assert found["missed"].item() == 0 and np.isnan(found["right"].item()) and found["push"].item() == 0
 
 
 def test_unseen_moves_by_hand():
