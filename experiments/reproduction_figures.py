@@ -72,7 +72,7 @@ def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Page,
     cubes = cubes_of(columns)
     bases, optimisers = (list(dict.fromkeys(getattr(s, n) for s, _ in cubes.values())) for n in ("base", "optimiser"))
     order = ("dpo", "ift", "orpo", "sft")
-    page, wide = Page(4.35, theme), 1.2
+    page, wide = Page(4.4, theme), 1.2
     page.heading(
         0.1, 0.17, "From one base (half good, half bad), 300 updates on one optimal path (green; DPO, ORPO: against the other)"
     )
@@ -100,9 +100,9 @@ def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Page,
             title="random base" if base == "random" else f"base {float(base.removeprefix('good-')):.0%} good",
         )  # fmt: skip
         ax.axvline(float(cube.base("distance").mean()), color=page.theme.muted, lw=0.9, ls=(0, (3, 2)), zorder=1)
-        ax.set_xlim(0, None)
-        ax.xaxis.set_major_locator(MaxNLocator(3))
-    page.legend(ax, 0.5, 4.12, 4)
+        ax.set_xlim(0, 0.33)
+        ax.set_xticks([0, 0.1, 0.2, 0.3], ["0", "0.1", "0.2", "0.3"])
+    page.legend(ax, 0.5, 4.23, 4)
     page.note(
         0.5, 3.97, f"mean and 95 % interval over {len(cube.seeds)} seeds, learning rate 0.01; dashed: the base's own distance"
     )
@@ -307,6 +307,7 @@ def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> t
         ax = page.forest(rows, {"": [point(effect) for effect in pooled.values()]}, 0.72 + i * 1.28, 0.52, 1.15, 1.65,
                          label="rank correlation", names=i == 0, title=title)  # fmt: skip
         ax.set_xlim(-1, 1)
+        ax.set_xticks([-0.5, 0, 0.5], ["−0.5", "0", "0.5"])
     group = cubes_of(drain)
     methods = [m for m in next(iter(group.values()))[1].methods if m != "base"]
     page.heading(3.4, 0.17, "What pairs do to the preferred answer, and to unseen moves")
@@ -370,7 +371,7 @@ def draw_variants(columns: Columns, theme: str) -> tuple[Page, str]:
             left, top, wide, 1.4, label=f"{measure} less SFT's", names=p == 0, title=f"{words[ice]}, {words[base]}",
             colours=[page.theme.distance if measure == "distance" else page.theme.success],
         )  # fmt: skip
-        ax.xaxis.set_major_locator(MaxNLocator(3))
+        ax.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
     alt = (
         "Variants of IFT less SFT on held-out lakes: distance and success, with 95 % intervals, on firm and slippery ice, from "
         "a half-good and a random base."
