@@ -1,19 +1,24 @@
-"""Variants of IFT and DPO that the exact quantities of a lake suggest: proposals of this project, none of them published.
+"""Variants of IFT and DPO that the exact quantities of a lake suggest: proposals of this project, and what is near them.
 
 IFT mixes the tile that the model predicts into the human's, and teaches the human's next action there. To first order in λ
 that teaches the predicted tile the action that is right on the true one. It is right on both, or it is not; most of what
 sets IFT apart from SFT on a lake follows from which (experiments/README.md counts it). So:
 
-- `AgreeingIFT` mixes in a tile only where the demonstrations themselves show the same action there; it needs nothing that
-  IFT does not have.
-- `OracleIFT` asks the optimal policy instead. No method for people, but it says what perfect agreement would be worth.
+- `AgreeingIFT` mixes in a tile only where the demonstrations themselves show there what they show most often on the true
+  one; it needs nothing that IFT does not have.
+- `OracleIFT` asks the optimal policy instead (where all is over every action counts as best). No method for people, but it
+  says what perfect agreement would be worth.
 - `AskingIFT` mixes nothing and has the human label the predicted tile (DAgger, Ross et al. 2011, one step from the human's
   path). What a label that fits would be worth.
 - `MixtureIFT` mixes predictions instead of states: π̂ = (1-λ) π(.|s*) + λ π(.|s^θ), which is eq. 18 as it is printed and not
   as a softmax makes it.
 - `AverageIFT` weighs a step by the decayed AVERAGE loss of what follows, held constant, so that neither the length of an
-  answer nor a step's place in it decides, and nothing is un-learnt.
+  answer nor a step's place in it decides, and nothing is un-learnt (decay 0 is SFT's weighting, as in the released code).
 - `ExpectedIFT` mixes in the average over the model's whole prediction instead of its best action's tile.
+- `DPOSFT` adds the preferred answer's likelihood to DPO.
+
+`AskingIFT` and `AverageIFT` have a loss of their own; the settings of the propagation, but for Average's decay, do not touch
+it. `estimation` knows no gates: it takes those variants that mix states for plain IFT.
 
 Each is a subclass of `methods.Method`: `train(AgreeingIFT, mdp, policy)`. Those that look at tiles need policies that embed a
 tile as its one-hot vector, as all of `policies` do.
@@ -110,6 +115,7 @@ class AskingIFT(MixtureIFT):
     """SFT, and λ times the same on the predicted tile, where the human is asked for his own choice there."""
 
     title = "IFT, asking · the human labels the predicted tile"
+    supposes = "sft"
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows = self.policy, self._windows

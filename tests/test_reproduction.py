@@ -289,7 +289,7 @@ def test_every_number_on_the_page_is_one_of_the_findings():
     root = Path(reproduction.__file__).parents[1]
     page = (root / "experiments" / "README.md").read_text()
     findings = json.loads((root / "figures" / "reproduction" / "findings.json").read_text())["findings"]
-    quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- ([^>]+?) -->", page)
+    quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- (.+?) -->", page)
     assert len(quoted) > 20
     for value, name in quoted:
         key, _, part = name.partition(" | ")
