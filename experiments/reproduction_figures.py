@@ -121,14 +121,14 @@ def draw_claims(pooled: Columns, theme: str) -> tuple[Page, str]:
     """The claim table: the share of settings in which each claim holds, and the pooled effects on the paper's distance."""
     page = Page(5.65, theme)
     settings = int(np.max(pooled["settings"]))
-    page.heading(0.1, 0.17, f"Share of {settings} settings in which the first is better than the second (%)")
+    page.heading(0.1, 0.17, f"Share of {settings} settings in which a method beats another (%)")
     page.key(5.35, 0.1, "never", "always")
     short = {"": "all", "_shown": "shown", "_optimal": "opt.", "_visited": "own"}
     heads = [*short.values(), *short.values(), "regret", "succ."]
     wide = 2.93
     for i, view in enumerate(VIEWS):
         cells = [[row_of(pooled, Claim(*pair, m, sign).name, view) for m, sign in COMPARED.items()] for pair in PAIRS]
-        rows = [f"{NAMES[a]} than {NAMES[b]}" for a, b in PAIRS]
+        rows = [f"{NAMES[a]} beats {NAMES[b]}" for a, b in PAIRS]
         grid = Grid(VIEW_NAMES[view.rate, view.checkpoint], rows, heads, 100 * pooled["holds"][cells], clear(pooled, cells))
         left, top = 0.85 + (i % 2) * (wide + 0.14), 0.5 + (i // 2) * 1.42
         page.cells(grid, left, top, wide, 0.84, limits=(0, 100), write=".0f", names=i % 2 == 0)
@@ -325,7 +325,8 @@ def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> t
                          label="change since the base" + (", nats" if i == 0 else ""))  # fmt: skip
         if measure == "chosen_logp":
             ax.set_xscale("symlog", linthresh=1.0, linscale=0.8)
-            ax.set_xticks([-100, -10, -1, 1], ["−100", "−10", "−1", "1"])
+            ax.set_xticks([-100, -10, 0, 10], ["−100", "−10", "0", "10"])
+            ax.minorticks_off()
     page.legend(ax, 4.6, 2.55, 2)
     page.heading(0.1, 2.85, "Where RLHF lands: PPO on the environment's reward, and on one learned from compared episodes")
     found = cubes_of(rewards)
@@ -341,6 +342,7 @@ def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> t
         ax = page.forest(rows, series, 1.2 + i * 1.9, 3.0, 1.75, 1.4, label=measure, names=i == 0, zero=False,
                          colours=[colours.muted, colours.success, colours.distance])  # fmt: skip
         ax.set_xlim(0, 1.02 if measure == "success" else None)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
     page.legend(ax, 1.2, 4.83, 3)
     alt = (
         "Three causes. Left, rank correlations, within settings, of what IFT's mixing teaches with how far IFT ends from the "
@@ -359,13 +361,13 @@ def draw_variants(columns: Columns, theme: str) -> tuple[Page, str]:
     panels = list(dict.fromkeys((r["ice"], r["base"]) for r in rows))
     methods = [m for m in dict.fromkeys(r["method"] for r in rows) if m != "sft"]
     page = Page(4.2, theme)
-    wide = (WIDTH - 0.75 - 0.12 - 0.14 * (len(panels) - 1)) / len(panels)
+    wide = (WIDTH - 0.75 - 0.15 - 0.26 * (len(panels) - 1)) / len(panels)
     page.heading(0.1, 0.17, "Less SFT on held-out lakes (λ and rate chosen on others); * needs the optimal policy")
     words = {"firm": "firm", "slippery-0.8": "slippery", "good-0.5": "half-good base", "random": "random base"}
     for (m, measure), (p, (ice, base)) in product(enumerate(("distance", "success")), enumerate(panels)):
         found = {r["method"]: point(r["effect"]) for r in rows
                  if (r["ice"], r["base"], r["measure"], r["against"]) == (ice, base, measure, "sft")}  # fmt: skip
-        left, top = 0.75 + p * (wide + 0.14), 0.5 + m * 1.88
+        left, top = 0.75 + p * (wide + 0.26), 0.5 + m * 1.88
         ax = page.forest(
             [NAMES[x] + "*" * (x in NEEDS_THE_ORACLE) for x in methods], {"": [found[x] for x in methods]},
             left, top, wide, 1.4, label=f"{measure} less SFT's", names=p == 0, title=f"{words[ice]}, {words[base]}",
