@@ -519,7 +519,7 @@ def as_saved(columns: Columns) -> Columns:
 def tell(saved: Mapping[str, tuple[Columns, dict[str, Any]]], args: Args) -> int:
     """Tables of claims, findings and figures of what was run; the claims on the terminal."""
     found = {study: columns for study, (columns, _) in saved.items()}
-    made_by = saved["claims"][1]
+    made_by = json.loads(json.dumps(saved["claims"][1], sort_keys=True))  # as it reads from a file
     cubes = report.cubes_of(found["claims"])
     pooled, by_setting = report.judge(cubes, list(CLAIMS.values()))
     paths = [

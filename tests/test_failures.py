@@ -35,6 +35,7 @@ def made():
     return make
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", failures.FAILURES)
 def test_words_of_a_failure_are_readable(made, name):
     film = FailureFilm(made(name))
