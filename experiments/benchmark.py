@@ -265,12 +265,12 @@ def peak_memory(record: Record, times: int) -> float:
 
 
 def seeds(pairs: int) -> list[Callable[[], Row]]:
-    """Settings of the reproduction with 64 seeds as one run, against 64 runs of one."""
+    """Settings of the reproduction at one learning rate: 64 seeds as one run, against 64 runs of one."""
     from ift_gridworld.study import Setting, run_setting
 
     def taken(setting: Setting, count: int) -> float:
         began = time.perf_counter()
-        run_setting(setting, seeds=count)
+        run_setting(setting, seeds=count, rates=(setting.common_rate,))
         return time.perf_counter() - began
 
     def of(name: str) -> Callable[[], Row]:
