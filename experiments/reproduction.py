@@ -1,7 +1,7 @@
 """The paper's claims about the lake under every reasonable reading: how often each holds, what of IFT does what, and why.
 
 No lake code, map, base policy or learning rate was published with "Intuitive Fine-Tuning" (arXiv 2405.11870), so nothing here
-is tuned: settings are dealt out by a balanced design that was fixed before anything ran, and every setting counts alike.
+is tuned: settings are dealt out by a balanced random design, none is left out for what it shows, and each counts alike.
 
     python experiments/reproduction.py --quick                      # under a minute: the same study, smaller
     python experiments/reproduction.py                              # the whole study; interrupted, it goes on where it was
