@@ -48,6 +48,7 @@ with loading():
         Setting,
         draw_data,
         joined,
+        lake_maps,
         load_table,
         read_maps,
         run_setting,
@@ -157,7 +158,9 @@ class Unit:
     def about(self) -> dict[str, Any]:
         """What makes it what it is; a saved part counts if it says the same."""
         plain = {k: v.name if isinstance(v, Setting) else v for k, v in self.arguments.items()}
-        return json.loads(json.dumps({"study": self.study, "unit": self.name, "arguments": plain, "versions": versions()}))
+        lakes = zlib.crc32(repr(lake_maps(self.arguments["setting"].map)).encode())  # a file of maps may have changed
+        told = {"study": self.study, "unit": self.name, "arguments": plain, "lakes": lakes, "versions": versions()}
+        return json.loads(json.dumps(told))
 
     def path(self, out: Path) -> Path:
         readable = re.sub(r"[^\w.-]+", "_", self.name)[:80]

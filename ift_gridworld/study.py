@@ -336,11 +336,17 @@ def _by_size(setting: Setting, seeds: int, seed: int) -> Iterator[tuple[list[str
         sizes.setdefault(lake.num_states, []).append((name, lake))
     offset = 0
     for group in sizes.values():
-        drawn = [(name, lake, draw_data(lake, setting.demonstrations, seeds, seed)) for name, lake in group]
-        sound = [(name, lake, data) for name, lake, data in drawn if data is not None]
+        sound = []
+        for name, lake in group:
+            try:
+                data = draw_data(lake, setting.demonstrations, seeds, seed)
+            except ValueError as error:
+                raise ValueError(f"lake {name}: {error}") from error
+            if data is not None:
+                sound.append((name, lake, data))
         if sound:
-            names, lakes, data = (list(part) for part in zip(*sound, strict=True))
-            yield names, lakes, data, offset
+            names, lakes, each = (list(part) for part in zip(*sound, strict=True))
+            yield names, lakes, each, offset
             offset += seeds * len(lakes)
 
 

@@ -89,6 +89,14 @@ def test_a_saved_part_counts_if_it_is_of_the_same_settings_and_whole(tmp_path):
     saved = unit().path(tmp_path)
     saved.write_bytes(saved.read_bytes()[:-200])  # cut short
     assert not unit().is_done(tmp_path)
+    reproduction.run_unit(unit(), tmp_path)
+    maps = tmp_path / "lakes.txt"
+    maps.write_text("SFG\nFFF\n")
+    of_file = unit(setting=Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1))
+    reproduction.run_unit(of_file, tmp_path)
+    assert of_file.is_done(tmp_path)
+    maps.write_text("SFG\nFFH\n")
+    assert not of_file.is_done(tmp_path)  # other lakes
     assert unit().path(tmp_path) != replace(unit(), name="One").path(tmp_path)  # names that differ in case alone
 
 

@@ -214,6 +214,14 @@ def test_lakes_of_several_sizes_and_methods_by_another_name(tmp_path):
     assert np.isfinite(strong["missed"]).all() and np.isnan(sft["missed"]).all()
 
 
+def test_a_lake_without_a_second_way_is_named(tmp_path):
+    """The start borders on the gift, on holes and on nothing else: no step can be wasted, and every other way ends."""
+    path = tmp_path / "lakes.txt"
+    path.write_text("SFF\nFHG\n\nFHF\nHSG\nFHF\n")
+    with pytest.raises(ValueError, match=f"lake {path}:1: .*no sub-optimal"):
+        run_setting(Setting(f"{path}:0", "firm", "uniform", "tabular", "adam", 1), methods=["sft"], seeds=1, keep=(0, 1))
+
+
 def test_a_frozen_embedding_stays():
     """With its first layer held, a network of one unit cannot tell its tiles apart better than the base's first layer does."""
     table = run_setting(FIRM, methods=["sft"], rates=(0.03,), seeds=2, keep=(0, 40), freeze=["w1"])
