@@ -530,7 +530,7 @@ def tell(saved: Mapping[str, tuple[Columns, dict[str, Any]]], args: Args) -> int
         write_table(by_setting, args.folder / "claims_by_setting.csv.gz", made_by),
     ]
     findings = report.findings(found, cubes, pooled)
-    content = json.dumps({"findings": findings, **made_by}, indent=1)
+    content = json.dumps({"findings": findings, **made_by}, indent=1, allow_nan=False)
     paths.append(write_atomically(args.folder / "findings.json", f"{content}\n".encode()))
     paths += figures.draw(found, cubes, pooled, args.folder, args.theme)
     console().print(report.table_of_claims(pooled))

@@ -302,7 +302,7 @@ def draw_causes(cubes: Cubes, drain: Columns, rewards: Columns, theme: str) -> t
         "push": "first-order change of\ntheir distance to T*",
     }
     for i, (predictor, title) in enumerate(predictors.items()):
-        pooled = {name: effect for name, (effect, _) in correlations(cubes, predictor).items() if effect.lakes > 1}
+        pooled = {name: effect for name, effect in correlations(cubes, predictor).items() if effect.lakes > 1}
         rows = [name.replace(", ", ",\n") for name in pooled]
         ax = page.forest(rows, {"": [point(effect) for effect in pooled.values()]}, 0.72 + i * 1.28, 0.52, 1.15, 1.65,
                          label="rank correlation", names=i == 0, title=title)  # fmt: skip

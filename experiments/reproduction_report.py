@@ -6,7 +6,6 @@ Nothing here trains; everything is computed from saved tables, in seconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from itertools import product
 from typing import Any
@@ -131,7 +130,7 @@ def findings(found: Mapping[str, Columns], cubes: Cubes, pooled: Columns) -> dic
         made[f"whole published order, {view.name}"] = _share([whole_order(cube, view) for _, cube in cubes.values()])
     numbers = ("effect", "low", "high", "holds", "clearly", "reversed")
     for i, (claim, rate, checkpoint) in enumerate(zip(*(pooled[n] for n in ("claim", "rate", "checkpoint")), strict=True)):
-        made[f"{claim}, {View(rate, checkpoint).name}"] = {n: round(float(pooled[n][i]), 6) for n in numbers}
+        made[f"{claim}, {View(rate, checkpoint).name}"] = {n: _rounded(pooled[n][i]) for n in numbers}
     made |= taught_rightly(cubes)
     made |= drained_in_claims(cubes)
     if "ablation" in found:
@@ -145,12 +144,17 @@ def findings(found: Mapping[str, Columns], cubes: Cubes, pooled: Columns) -> dic
     return made
 
 
-def _share(values: Sequence[bool]) -> float:
-    return round(float(np.mean(values)), 4) if len(values) else float("nan")
+def _share(values: Sequence[bool]) -> float | None:
+    return _rounded(np.mean(values), 4) if len(values) else None
 
 
 def _told(effect: Effect) -> dict[str, Any]:
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(effect).items() if k in ("value", "low", "high")}
+    return {name: _rounded(getattr(effect, name)) for name in ("value", "low", "high")}
+
+
+def _rounded(value: float | np.floating, digits: int = 6) -> float | None:
+    """As JSON can hold it: None for what is no number."""
+    return None if np.isnan(value) else round(float(value), digits)
 
 
 FEWEST = 8  # lakes of a setting among which a rank correlation is asked for
@@ -180,15 +184,13 @@ CORRELATED: dict[str, Callable[[Setting], bool]] = {  # groups of settings
 }
 
 
-def correlations(cubes: Cubes, predictor: str) -> dict[str, tuple[Effect, float]]:
-    """Of each group of settings: the rank correlation, pooled, and the share of settings in which it is negative."""
+def correlations(cubes: Cubes, predictor: str) -> dict[str, Effect]:
+    """Of each group of settings: the rank correlation, pooled (`Effect.share`: in which share of them it is negative)."""
     found = rank_correlations(cubes, predictor)
-    made: dict[str, tuple[Effect, float]] = {}
-    for group, belongs in CORRELATED.items():
-        values = [np.array([[rank]]) for setting, rank in found if belongs(setting)]
-        effect = pooled_effect(values)
-        made[group] = (effect, effect.share)
-    return made
+    return {
+        group: pooled_effect([np.array([[rank]]) for setting, rank in found if belongs(setting)])
+        for group, belongs in CORRELATED.items()
+    }
 
 
 def taught_rightly(cubes: Cubes) -> dict[str, Any]:
@@ -201,8 +203,8 @@ def taught_rightly(cubes: Cubes) -> dict[str, Any]:
             values = values[np.isfinite(values)]
             made[f"{measure}, mean over lakes and seeds, {name}"] = round(float(values.mean()), 4) if len(values) else None
     for predictor in ("right", "push"):
-        for group, (effect, share) in correlations(cubes, predictor).items():
-            told = _told(effect) | {"settings": effect.lakes, "negative": round(share, 4)}
+        for group, effect in correlations(cubes, predictor).items():
+            told = _told(effect) | {"settings": effect.lakes, "negative": _rounded(effect.share, 4)}
             made[f"rank correlation of {predictor} with IFT - SFT within a setting, {group}"] = told
     return made
 
