@@ -176,11 +176,8 @@ def lake_successor(
         arrival = torch.stack([_leads(lake, outcome).to(table) @ table for lake in lakes])
 
     def successor(states: Tensor, logits: Tensor) -> Tensor:
-        if len(lakes) == 1:
-            reached = arrival[0][states]
-        else:
-            member = torch.arange(len(states), device=states.device) // (len(states) // len(lakes))
-            reached = arrival[member.reshape(-1, *[1] * (states.ndim - 1)), states]
+        lake = torch.arange(len(lakes), device=states.device).repeat_interleave(states.shape[0] // len(lakes))
+        reached = arrival[lake.view(-1, *(1,) * (states.ndim - 1)), states]
         return (predicted_distribution(logits, prediction).unsqueeze(-2) @ reached).squeeze(-2)
 
     return successor

@@ -130,6 +130,14 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("residual", "Windows.of", "torch.where(follows, before, -1) → torch.where(follows, before, -2)"): (
         "any negative number marks a step that nothing arrives at"
     ),
+    (
+        "residual",
+        "Windows.of",
+        "int(states.max()) + 1 → int(states.max()) + 2",
+    ): "any base above all states tells windows apart",
+    ("residual", "Windows.of", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
+        "places beyond a member's own windows are filled with any of them: none is looked up"
+    ),
 }
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
@@ -139,8 +147,8 @@ MEANINGLESS: dict[str, dict[str, str]] = {
         "tdpo_loss bradley_terry_loss ppo_clip_loss value_loss residual_embeddings",
     },
     "mask": {
-        "there is neither mask nor case distinction": "at_least_float32 action_log_probs entropy kl_divergence dpo_loss "
-        "ipo_loss orpo_loss simpo_loss tdpo_loss bradley_terry_loss generalized_advantage_estimate kl_estimate "
+        "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss "
+        " orpo_loss simpo_loss tdpo_loss bradley_terry_loss generalized_advantage_estimate kl_estimate "
         "Windows.log_probs predicted_distribution lake_successor",
     },
     "stop-gradient": {"states are integers": "Windows.of"},
@@ -153,7 +161,7 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "branch": {
         "there is none but by torch.where (mask), a comparison (sign) or detach (stop-gradient)": "at_least_float32 "
         "action_log_probs log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean residual_embeddings "
-        "Windows.of Windows.log_probs predicted_distribution lake_successor",
+        "Windows.of Windows.log_probs predicted_distribution",
     },
     "guard": {
         "nothing is refused, or by the functions that it calls": "at_least_float32 action_log_probs log1mexp entropy "
@@ -162,7 +170,7 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "precision": {
         "it raises by type alone": "at_least_float32",
         "the functions that it calls raise": "masked_sum masked_mean sft_loss value_loss",
-        "the policy's own precision is kept": "mix residual_embeddings Windows.of predicted_distribution lake_successor",
+        "the policy's own precision is kept": "mix residual_embeddings Windows.of lake_successor",
     },
 }
 

@@ -146,6 +146,23 @@ def test_successors_by_loops(mdp, prediction, outcome):
         torch.testing.assert_close(result[n, 0, s], expected, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("shape", [(), (5,), (2, 3)])
+def test_among_several_lakes_a_population_is_divided_in_order(shape):
+    """Three lakes of one size, two members each: every member's predictions lead where they do on its own lake alone."""
+    lakes = [TabularMDP.from_map(random_map(4, seed=s, frozen=0.6), is_slippery=s == 2) for s in range(3)]
+    random = torch.Generator().manual_seed(0)
+    table = torch.randn(16, 4, generator=random, dtype=torch.float64)
+    states = torch.randint(16, (6, *shape), generator=random)
+    logits = torch.randn(6, *shape, 4, generator=random, dtype=torch.float64)
+    together = lake_successor(lakes, lambda tiles: table[tiles])(states, logits)
+    assert together.shape == (6, *shape, 4)
+    for i in range(6):
+        alone = lake_successor(lakes[i // 2], lambda tiles: table[tiles])(states[i : i + 1], logits[i : i + 1])
+        torch.testing.assert_close(together[i], alone[0], rtol=1e-12, atol=0)
+    one = lake_successor(lakes[:1], lambda tiles: table[tiles])(states, logits)  # a list of one is that lake
+    torch.testing.assert_close(one, lake_successor(lakes[0], lambda tiles: table[tiles])(states, logits), rtol=0, atol=0)
+
+
 def test_successors_keep_the_embedding_of_now_and_follow_the_logits():
     """No gradient comes from the embedding that the lake was asked with; a smooth prediction's reaches its logits: with
     p = softmax and v_a the embedding of where action a leads, d(Σ_a p_a v_a)/d logit_b = p_b (v_b - Σ_a p_a v_a)."""
