@@ -42,7 +42,7 @@ from torch import Tensor
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, walk_distribution
 from ift_gridworld.policies import Policy
-from ift_gridworld.residual import Outcome, Prediction, Windows, lake_successor, residual_embeddings
+from ift_gridworld.residual import Outcome, Prediction, Windows, lake_successor
 from ift_gridworld.trajectories import Trajectories
 
 
@@ -233,8 +233,7 @@ def _mixed(
     device = next(policy.parameters()).device
     successor = lake_successor(mdp, policy.embed, prediction=prediction, outcome=outcome, device=device)
     windows = Windows.of(*(x[None].to(device) for x in (answers.states, answers.mask)))
-    mixed = residual_embeddings(policy, windows.states, windows.mask, successor, mixing=mixing)
-    return mixed[..., 1, :], windows.place[0].cpu().numpy()
+    return windows.mixed(policy, successor, mixing=mixing), windows.place[0].cpu().numpy()
 
 
 def _fit(x: np.ndarray, steps: int) -> np.ndarray:

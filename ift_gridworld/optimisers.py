@@ -59,7 +59,7 @@ class Adam(Optimiser):
 
     def _move(self, parameters: list[Tensor], gradients: list[Tensor], rate: float) -> None:
         adam(
-            parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=False,
+            parameters, gradients, self._first, self._second, [], self._count, foreach=False, fused=True,
             amsgrad=False, beta1=0.9, beta2=0.999, lr=rate, weight_decay=0.0, eps=1e-8, maximize=False,
         )  # fmt: skip
 

@@ -24,6 +24,10 @@ Outcome = Literal["expected", "likeliest"]
 PREDICTIONS: tuple[str, ...] = ("greedy", "expected")
 OUTCOMES: tuple[str, ...] = ("expected", "likeliest")
 
+# Nats. A base that has seen two ways equally often likes them equally up to rounding, which differs between machines and
+# population sizes: it must not choose, for one early update on another tile is seen in the end.
+EQUAL = 1e-5
+
 # (states [..., T], logits [..., T, A]) -> embedding of the state that step t's prediction leads to, [..., T, D]
 Successor = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,10 +58,16 @@ def mix(
         mask: which steps count.
         mixing: λ in [0, 1].
     """
+    arrived = torch.cat([true[..., :1, :].expand_as(predicted[..., :1, :]), predicted[..., :-1, :]], -2)
+    return _mixed_where(_follows(mask), true, arrived, mixing)
+
+
+def _mixed_where(
+    arrives: Bool[Tensor, "*#batch"], true: Float[Tensor, "*#batch D"], arrived: Float[Tensor, "*batch D"], mixing: float
+) -> Float[Tensor, "*batch D"]:
     if not 0 <= mixing <= 1:
         raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
-    arrived = torch.cat([true[..., :1, :].expand_as(predicted[..., :1, :]), predicted[..., :-1, :]], -2)
-    return torch.where(_follows(mask)[..., None], torch.lerp(true, arrived, mixing), true)
+    return torch.where(arrives[..., None], torch.lerp(true, arrived, mixing), true)
 
 
 def _follows(mask: Bool[Tensor, "*batch T"]) -> Bool[Tensor, "*batch T"]:
@@ -101,52 +111,76 @@ class Windows:
     """The distinct windows of two steps in a batch, for policies that remember nothing.
 
     There, a step's mixed state depends only on the step before it, and a batch of many episodes on one lake holds few
-    distinct windows: each is run once and looked up. `of` finds them, for each member of a population by itself where each
-    has data of its own.
+    distinct windows: each is run once and looked up. So is each state that they are made of, in the first pass. `of` finds
+    them, for each member of a population by itself where each has data of its own.
 
     Attributes:
         states: [N, U, 2], the step before and the step itself; where a member has fewer than U, the first again.
-        mask: [N, U, 2]; the first column is False where no prediction arrives.
+        arrives: [N, U], False where no prediction arrives.
         place: [N, B, T], which window each step of the batch is.
+        single: [N, K], the distinct states of the windows; where a member has fewer than K, the first again.
+        seat: [N, U, 2], which of them each state is.
     """
 
     states: Int[Tensor, "N U 2"]
-    mask: Bool[Tensor, "N U 2"]
+    arrives: Bool[Tensor, "N U"]
     place: Int[Tensor, "N B T"]
+    single: Int[Tensor, "N K"]
+    seat: Int[Tensor, "N U 2"]
 
     @classmethod
     def of(cls, states: Int[Tensor, "N B T"], mask: Bool[Tensor, "N B T"]) -> Windows:
         follows = _follows(mask)
         before = torch.cat([states[..., :1], states[..., :-1]], -1)
         size = int(states.max()) + 1
-        window = (torch.where(follows, before, -1) + 1) * size + states  # one number a window
-        found = [torch.unique(member, return_inverse=True) for member in window]
-        most = max(len(unique) for unique, _ in found)
-        unique = torch.stack([torch.cat([u, u[:1].expand(most - len(u))]) for u, _ in found])
-        pair = torch.stack([unique // size - 1, unique % size], -1)
-        arrives = pair[..., :1] >= 0
-        mask = torch.cat([arrives, torch.ones_like(arrives)], -1)
-        return cls(pair.clamp(min=0), mask, torch.stack([place for _, place in found]))
+        windows, place = _distinct((torch.where(follows, before, -1) + 1) * size + states)  # one number a window
+        pair = torch.stack([windows // size - 1, windows % size], -1)
+        arrives, pair = pair[..., 0] >= 0, pair.clamp(min=0)
+        return cls(pair, arrives, place, *_distinct(pair))
+
+    def mixed(self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False) -> Float[Tensor, "N U D"]:
+        """The mixed embedding of each window's second step, as `residual_embeddings` gives it."""
+        true = policy.embed(self.states[..., 1])
+        with torch.no_grad():
+            logits = policy.logits(policy.embed(self.single))
+        seat = self.seat.expand(len(logits), -1, -1).flatten(1)[..., None].expand(-1, -1, logits.shape[-1])
+        predicted = successor(self.states, logits.gather(1, seat).unflatten(1, self.states.shape[1:]))[..., 0, :]
+        if not live:
+            true, predicted = true.detach(), predicted.detach()
+        return _mixed_where(self.arrives, true, predicted, mixing)
 
     def log_probs(
         self, policy: Embedded, actions: Int[Tensor, "#N B T"], successor: Successor, *, mixing: float, live: bool = False
     ) -> Float[Tensor, "N B T"]:
         """Second-pass log pi(a|s) of every step of the batch."""
-        mixed = residual_embeddings(policy, self.states, self.mask, successor, mixing=mixing, live=live)
-        distinct = torch.log_softmax(at_least_float32(policy.logits(mixed[..., 1, :])), -1)  # [N, U, A]
+        logits = policy.logits(self.mixed(policy, successor, mixing=mixing, live=live))
+        distinct = torch.log_softmax(at_least_float32(logits), -1)  # [N, U, A]
         index = (self.place * distinct.shape[-1] + actions).flatten(1).expand(distinct.shape[0], -1)
         return distinct.flatten(1).gather(1, index).reshape(-1, *actions.shape[1:])
+
+
+def _distinct(x: Int[Tensor, "N *batch"]) -> tuple[Int[Tensor, "N U"], Int[Tensor, "N *batch"]]:
+    """Each member's distinct numbers, filled up with its first, and which of them each entry is."""
+    found = [torch.unique(member, return_inverse=True) for member in x]
+    most = max(len(unique) for unique, _ in found)
+    unique = torch.stack([torch.cat([u, u[:1].expand(most - len(u))]) for u, _ in found])
+    return unique, torch.stack([place for _, place in found])
 
 
 def predicted_distribution(
     logits: Float[Tensor, "*batch T A"], prediction: Prediction = "greedy"
 ) -> Float[Tensor, "*batch T A"]:
-    """What the model predicts at each step, as weights of the actions: its first best action, or its own distribution."""
+    """What the model predicts at each step, as weights of the actions: its `greedy_action`, or its own distribution."""
     if prediction not in PREDICTIONS:
         raise ValueError(f"prediction is {prediction!r}; allowed: {', '.join(PREDICTIONS)}")
     if prediction == "expected":
         return torch.softmax(at_least_float32(logits), -1)
-    return torch.nn.functional.one_hot(logits.argmax(-1), logits.shape[-1]).to(logits.dtype)
+    return torch.nn.functional.one_hot(greedy_action(logits), logits.shape[-1]).to(logits.dtype)
+
+
+def greedy_action(logits: Float[Tensor, "*batch A"]) -> Int[Tensor, "*batch"]:
+    """The best action; of those that are best to within rounding (`EQUAL`), the first."""
+    return (logits >= logits.amax(-1, keepdim=True) - EQUAL).int().argmax(-1)
 
 
 def lake_successor(
@@ -177,8 +211,10 @@ def lake_successor(
 
     def successor(states: Tensor, logits: Tensor) -> Tensor:
         lake = torch.arange(len(lakes), device=states.device).repeat_interleave(states.shape[0] // len(lakes))
-        reached = arrival[lake.view(-1, *(1,) * (states.ndim - 1)), states]
-        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ reached).squeeze(-2)
+        lake = lake.view(-1, *(1,) * (states.ndim - 1))
+        if prediction == "greedy":  # the product below with a one-hot distribution, by looking up
+            return arrival[lake, states, greedy_action(logits)]
+        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ arrival[lake, states]).squeeze(-2)
 
     return successor
 

@@ -29,6 +29,7 @@ from ift_gridworld.optimisers import OPTIMISERS
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies import POLICIES, Policy
 from ift_gridworld.records import write_atomically
+from ift_gridworld.residual import greedy_action
 from ift_gridworld.training import make_base, train_lakes
 from ift_gridworld.trajectories import (
     SUBOPTIMAL_NOISE,
@@ -424,7 +425,9 @@ def taught(
         share = weight / weight.sum()
         mine = policies[:, :, n]
         mine = np.where(np.isfinite(mine), mine, 1 / mdp.num_actions)
-        reached = leads[here, mine.argmax(-1)[..., here]]  # [M, P, K, S]
+        with np.errstate(divide="ignore"):
+            predicted = greedy_action(torch.as_tensor(np.log(mine[..., here, :])))
+        reached = leads[here, predicted.numpy()]  # [M, P, K, S]
         elsewhere = np.where(np.arange(mdp.num_states) == there[:, None], 0.0, reached)
         walked = np.where(mdp.terminal, 0.0, elsewhere)
         rightly = np.einsum("mpks,ks,k->mp", walked, (best[:, action].T > 0).astype(float), share).sum(0)

@@ -86,7 +86,7 @@ class MixtureIFT(IFT):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows, s = self.policy, self._windows, self.settings
         policies = torch.softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
-        there, arrives = self._predicted(policies), windows.mask[..., :1]
+        there, arrives = self._predicted(policies), windows.arrives[..., None]
         own = there @ policies
         true = policies.gather(1, windows.states[..., 1, None].expand(*own.shape))
         mixed = torch.where(arrives, torch.lerp(true, own, s.mixing), true)
@@ -120,11 +120,11 @@ class AskingIFT(MixtureIFT):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows = self.policy, self._windows
         logp = torch.log_softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
-        asked = torch.where(windows.mask[..., :1], self._predicted(logp.exp()), 0.0) @ -(self._human * logp).sum(-1)[..., None]
-        index = windows.place.flatten(1)
-        there = asked[..., 0].gather(1, index).reshape(-1, *batch.mask.shape[1:])
+        there = torch.where(windows.arrives[..., None], self._predicted(logp.exp()), 0.0)
+        asked = there @ -(self._human * logp).sum(-1)[..., None]
+        price = asked[..., 0].gather(1, windows.place.flatten(1)).reshape(-1, *batch.mask.shape[1:])
         imitation = losses.sft_loss(policy.log_probs(batch.states, batch.actions), batch.mask)
-        return (imitation + self.settings.mixing * losses.sft_loss(-there, batch.mask)).mean(-1)
+        return (imitation + self.settings.mixing * losses.sft_loss(-price, batch.mask)).mean(-1)
 
     @cached_property
     def _human(self) -> Float[Tensor, "N S A"]:

@@ -10,7 +10,7 @@ from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.policies import POLICIES, TabularPolicy
-from ift_gridworld.residual import Windows, lake_successor, mix, predicted_distribution, residual_embeddings
+from ift_gridworld.residual import Windows, greedy_action, lake_successor, mix, predicted_distribution, residual_embeddings
 from ift_gridworld.trajectories import demonstrations, generators, sample_episodes
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -186,6 +186,17 @@ def test_likeliest_and_expected_outcome_differ_on_slippery_ice_only():
         assert {i: round(p, 6) for i, p in enumerate(average.tolist()) if p} == expected
         likeliest = lake_successor(mdp, embed, outcome="likeliest")(states, logits)[0, 0, 0]
         assert likeliest.nonzero().flatten().tolist() == [1]
+
+
+def test_rounding_does_not_choose():
+    """What a sum in another order does to a float32 of this size is far below a hundred-thousandth; a ten-thousandth counts."""
+    for higher, action in ((0.0, 0), (3e-6, 0), (1e-4, 2), (-1e-4, 0)):
+        logits = torch.tensor([[[2.0, -1.0, 2.0 + higher, -torch.inf]]])
+        assert greedy_action(logits).tolist() == [[action]]
+        assert predicted_distribution(logits).argmax(-1).tolist() == [[action]]
+        states = torch.tensor([[0]])
+        reached = lake_successor(TWO_PATHS, torch.nn.functional.one_hot)(states, logits)
+        assert reached.argmax(-1).item() == TWO_PATHS.next_state[0, action, 0]
 
 
 def test_predicted_distribution():

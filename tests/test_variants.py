@@ -659,7 +659,7 @@ def test_all_is_done_where_the_policy_is(variant, windows):
     device, own = torch.device("meta"), Windows.of(*(x.expand(2, -1, -1) for x in (shown.states, shown.mask)))
     policy = make_base("random", lakes[0], seeds=2).to(device)
     method = variant(Problem(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
-    method._windows = Windows(*(x.to(device) for x in (own.states, own.mask, own.place)))
+    method._windows = Windows(*(x.to(device) for x in vars(own).values()))
     method.windows = method._windows if windows else None
     loss = method.loss(method.batch(0))
     assert loss.is_meta and loss.shape == (2,)
