@@ -135,8 +135,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "Windows.of",
         "int(states.max()) + 1 → int(states.max()) + 2",
     ): "any base above all states tells windows apart",
-    ("residual", "Windows.of", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
-        "places beyond a member's own windows are filled with any of them: none is looked up"
+    ("residual", "_distinct", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
+        "places beyond a member's own numbers are filled with any of them: none is looked up"
     ),
 }
 
@@ -149,28 +149,28 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "mask": {
         "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss "
         " orpo_loss simpo_loss tdpo_loss bradley_terry_loss generalized_advantage_estimate kl_estimate "
-        "Windows.log_probs predicted_distribution lake_successor",
+        "Windows.log_probs predicted_distribution greedy_action lake_successor",
     },
-    "stop-gradient": {"states are integers": "Windows.of"},
+    "stop-gradient": {"what comes out is integers": "Windows.of greedy_action"},
     "shift": {
         "no step looks at another": "at_least_float32 log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean "
         "sft_loss dpo_loss ipo_loss orpo_loss simpo_loss tdpo_loss bradley_terry_loss ppo_clip_loss "
-        "value_loss kl_estimate residual_embeddings predicted_distribution",
+        "value_loss kl_estimate residual_embeddings predicted_distribution greedy_action",
     },
     "constant": {"there is none": "action_log_probs masked_sum bradley_terry_loss"},
     "branch": {
         "there is none but by torch.where (mask), a comparison (sign) or detach (stop-gradient)": "at_least_float32 "
         "action_log_probs log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean residual_embeddings "
-        "Windows.of Windows.log_probs predicted_distribution",
+        "Windows.of Windows.log_probs predicted_distribution greedy_action",
     },
     "guard": {
         "nothing is refused, or by the functions that it calls": "at_least_float32 action_log_probs log1mexp entropy "
-        "kl_divergence masked_sum masked_mean residual_embeddings Windows.of Windows.log_probs",
+        "kl_divergence masked_sum masked_mean residual_embeddings Windows.of Windows.log_probs greedy_action",
     },
     "precision": {
         "it raises by type alone": "at_least_float32",
         "the functions that it calls raise": "masked_sum masked_mean sft_loss value_loss",
-        "the policy's own precision is kept": "mix residual_embeddings Windows.of lake_successor",
+        "the policy's own precision is kept": "mix residual_embeddings Windows.of Windows.mixed greedy_action lake_successor",
     },
 }
 

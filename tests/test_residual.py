@@ -189,7 +189,9 @@ def test_likeliest_and_expected_outcome_differ_on_slippery_ice_only():
 
 
 def test_rounding_does_not_choose():
-    """What a sum in another order does to a float32 of this size is far below a hundred-thousandth; a ten-thousandth counts."""
+    """What a sum in another order does to a float32 of this size is far below a hundred-thousandth; a ten-thousandth counts.
+    Among numbers so large that such a difference is none, the largest is still found."""
+    assert greedy_action(torch.tensor([0.0, 1e6, -1e6])) == 1
     for higher, action in ((0.0, 0), (3e-6, 0), (1e-4, 2), (-1e-4, 0)):
         logits = torch.tensor([[[2.0, -1.0, 2.0 + higher, -torch.inf]]])
         assert greedy_action(logits).tolist() == [[action]]
@@ -315,7 +317,9 @@ def test_windows_equal_the_plain_path_where_embeddings_live(live, scale):
 def test_windows_hold_the_true_embeddings_still_unless_told_otherwise():
     model, tokens = language(), torch.tensor([[[0, 3, 1]]])
     successor = lambda states, logits: torch.softmax(logits, -1) @ model.table  # noqa: E731
-    Windows.of(tokens, every(1, 1, 3)).log_probs(model, tokens, successor, mixing=0.3).sum().backward()
+    windows = Windows.of(tokens, every(1, 1, 3))
+    assert not windows.mixed(model, successor, mixing=0.3).requires_grad
+    windows.log_probs(model, tokens, successor, mixing=0.3).sum().backward()
     assert model.table.grad is None and model.weight.grad.any()
 
 
