@@ -80,6 +80,7 @@ class Cube:
         self.seeds = sorted(set(columns["seed"][rows]))
         lake, seed = ({value: i for i, value in enumerate(values)} for values in (self.lakes, self.seeds))
         self._index: dict[tuple[str, str, str], Int[np.ndarray, "L N"]] = {}
+        self._chosen: dict[tuple[str, str, str], str] = {}
         names = ("method", "rate", "checkpoint", "lake", "seed")
         for row, method, rate, checkpoint, where, which in zip(rows, *(columns[n][rows] for n in names), strict=True):
             key = (method, "" if rate == "" or rate != rate else f"{float(rate):g}", checkpoint)
@@ -100,11 +101,15 @@ class Cube:
 
     def rate(self, method: str, view: View) -> str:
         """The rate of this view. A method's own best has the least mean distance at the view's checkpoint."""
-        rates = self.rates(method)
-        if view.rate == "common":
-            return min(rates, key=lambda rate: abs(np.log(float(rate) / self.common)))
-        means = [self.at("distance", method, rate, view.checkpoint).mean() for rate in rates]
-        return rates[int(np.argmin(np.where(np.isfinite(means), means, np.inf)))]
+        key = (method, view.rate, view.checkpoint)
+        if key not in self._chosen:
+            rates = self.rates(method)
+            if view.rate == "common":
+                cost = [abs(np.log(float(rate) / self.common)) for rate in rates]
+            else:
+                cost = [self.at("distance", method, rate, view.checkpoint).mean() for rate in rates]
+            self._chosen[key] = rates[int(np.argmin(np.where(np.isfinite(cost), cost, np.inf)))]
+        return self._chosen[key]
 
     def measure(self, measure: str, method: str, view: View) -> Float[np.ndarray, "L N"]:
         return self.at(measure, method, self.rate(method, view), view.checkpoint)
