@@ -6,6 +6,7 @@ squared differences over the entries of the rows counted.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +14,7 @@ from jaxtyping import Float, Int
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import (
+    episodes_within,
     evaluate_policy,
     occupancy,
     optimal_policy,
@@ -63,6 +65,7 @@ def measure(
     shown: Float[np.ndarray, "*#batch S"] | None = None,
     chosen: Steps | None = None,
     rejected: Steps | None = None,
+    only: Sequence[str] | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
     """All of `MEASURES` for policies of any leading dimensions.
 
@@ -73,33 +76,35 @@ def measure(
         shown: weight of each tile in the human's demonstrations, such as `tiles_of` gives; distances over them are
             left out without it.
         chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; left out without them.
+        only: names of those that are wanted (default: all); what is dear and not wanted is not computed.
     """
     policy = np.asarray(policy, float)
-    optimum, target = value_iteration(mdp)[0] @ mdp.start, optimal_policy(mdp)
-    expected_return = evaluate_policy(mdp, policy) @ mdp.start
-    visits = expected_visits(mdp, policy)
-    walkable = ~mdp.terminal
-    result = {
-        "success": success_probability(mdp, policy, mdp.horizon),
-        "return": expected_return,
-        "regret": optimum - expected_return,
-        "tiles": (visits[..., walkable] >= 0.1).sum(-1).astype(float),
-    }
-    gap = policy - target
+    wanted = set(MEASURES if only is None else only)
+    target, walkable, result = optimal_policy(mdp), ~mdp.terminal, {}
+    if mdp.horizon is None:
+        visits = steps = occupancy(mdp, policy)
+        result["success"] = success_probability(mdp, policy)
+    else:  # what is paid at each step is paid where one is taken: not in the state where the clock runs out
+        steps, visits, result["success"] = episodes_within(mdp, policy, mdp.horizon)
+    if wanted & {"return", "regret"}:
+        result["return"] = evaluate_policy(mdp, policy) @ mdp.start
+        result["regret"] = value_iteration(mdp)[0] @ mdp.start - result["return"]
+    result["tiles"] = (visits[..., walkable] >= 0.1).sum(-1).astype(float)
     weights = {"": walkable, "_shown": shown, "_optimal": expected_visits(mdp, target), "_visited": visits}
-    for what, squared in (("", np.mean(gap**2, -1)), ("_next", _next_state_gap(mdp, gap))):
+    for what, squared_gap in (("", _gap), ("_next", _next_state_gap)):
+        if not any(f"distance{what}{over}" in wanted for over in weights):
+            continue
+        squared = squared_gap(mdp, policy - target)
         for over, weight in weights.items():
             if weight is not None:
                 weight = np.where(walkable, weight, 0.0)
                 result[f"distance{what}{over}"] = (squared * weight).sum(-1) / weight.sum(-1)
-    if base is not None:
-        # Paid at each step taken; in the state where the clock runs out none is.
-        steps = visits if mdp.horizon is None else occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon - 1)
+    if base is not None and "kl" in wanted:
         result["kl"] = (steps * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
     for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
-        if batch is not None:
+        if batch is not None and name in wanted:
             result[name] = log_likelihood(policy, batch)
-    return {name: result[name] for name in MEASURES if name in result}
+    return {name: result[name] for name in MEASURES if name in result and name in wanted}
 
 
 def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
@@ -170,6 +175,11 @@ def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S
     position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
     nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)
     return sorted({0, len(steps) - 1, *map(int, nearest)})
+
+
+def _gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
+    """Mean over a of (T_theta(a|s) - T*(a|s))²."""
+    return np.mean(gap**2, -1)
 
 
 def _next_state_gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:

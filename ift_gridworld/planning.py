@@ -202,6 +202,22 @@ def success_probability(
     return np.clip(reached @ mdp.start, 0.0, 1.0)
 
 
+def episodes_within(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int
+) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch"]]:
+    """Of episodes that are cut off after `horizon` steps, all in one pass: how often a step is taken from each state, how often
+    an episode is there (`occupancy`, undiscounted), and the probability of reaching a goal (`success_probability`)."""
+    policy = _as_policy(mdp, policy)
+    chain = _Chain(mdp, policy)
+    now = np.broadcast_to(mdp.start, policy.shape[:-1])
+    steps = np.zeros_like(now)
+    for _ in range(horizon):
+        steps = steps + now
+        now = chain.forward(now)
+    reached = np.einsum("...s,...sa,sa->...", steps, policy, _goal(mdp))
+    return steps, steps + now + chain.end(steps), np.clip(reached, 0.0, 1.0)
+
+
 def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
     """The highest probability of reaching a goal by any policy, within `horizon` steps if given.
 

@@ -281,7 +281,7 @@ def run_setting(
         each = torch.tensor(rates, dtype=torch.float32).repeat_interleave(seeds).repeat(len(lakes))
         matrices = base.probabilities().reshape(len(lakes), seeds, base.num_states, base.num_actions)
         for i, lake in enumerate(lakes):
-            measured = _measured(lake, matrices[i][None, None], matrices[i], data[i])
+            measured = _measured(lake, matrices[i][None, None], matrices[i], data[i], only)
             labels = {"method": "base", "rate": "", "checkpoint": "base", "update": 0}
             rows.append(_rows(setting, names[i], seed, labels, {n: x[0, 0] for n, x in measured.items()}))
         for name in methods:
@@ -305,7 +305,7 @@ def run_setting(
             # [M, L, P, N, S, A]
             found = found.reshape(len(keep), len(lakes), len(rates), seeds, policy.num_states, policy.num_actions)
             for i, lake in enumerate(lakes):
-                measured = _measured(lake, found[:, i], matrices[i], data[i])
+                measured = _measured(lake, found[:, i], matrices[i], data[i], only)
                 common = min(range(len(rates)), key=lambda r: abs(np.log(rates[r] / setting.common_rate)))
                 extra: dict[str, Float[np.ndarray, "P N"]] = {}
                 if only is None or "bias" in only:
@@ -316,7 +316,7 @@ def run_setting(
                         for what, value in supposed.items():
                             extra[f"{when}{what}"] = np.full((len(rates), seeds), np.nan)
                             extra[f"{when}{what}"][common] = value
-                if "ift" in kind.supposes:
+                if "ift" in kind.supposes and (only is None or {"missed", "right", "push"} & set(only)):
                     extra |= taught(lake, found[:, i], [d.demonstrations for d in data[i]])
                 for r, rate in enumerate(rates):
                     mean = measured["distance"][1:, r].mean(-1)
@@ -356,16 +356,19 @@ def _measured(
     policies: Float[np.ndarray, "M P N S A"],
     base: Float[np.ndarray, "N S A"],
     data: Sequence[Shown],
+    only: Sequence[str] | None = None,
 ) -> dict[str, Float[np.ndarray, "M P N"]]:
-    """All measures of each seed's policies; NaN for one that has diverged."""
+    """All measures of each seed's policies, or `only` some and the distance; NaN for one that has diverged."""
     sound = np.isfinite(policies).all((-2, -1))
     policies = np.where(sound[..., None, None], policies, 1 / mdp.num_actions)
     shown = np.stack([tiles_of(mdp, seed.demonstrations) for seed in data])
-    result = measure(mdp, policies, base=base, shown=shown)
+    result = measure(mdp, policies, base=base, shown=shown, only=None if only is None else ["distance", *only])
     for side in ("chosen", "rejected"):
-        each = [log_likelihood(policies[..., n, :, :], getattr(seed, side)) for n, seed in enumerate(data)]
-        result[f"{side}_logp"] = np.stack(each, -1)
-    result["unseen"] = np.stack([_unseen(policies[..., n, :, :], seed) for n, seed in enumerate(data)], -1)
+        if only is None or f"{side}_logp" in only:
+            each = [log_likelihood(policies[..., n, :, :], getattr(seed, side)) for n, seed in enumerate(data)]
+            result[f"{side}_logp"] = np.stack(each, -1)
+    if only is None or "unseen" in only:
+        result["unseen"] = np.stack([_unseen(policies[..., n, :, :], seed) for n, seed in enumerate(data)], -1)
     return {name: np.where(sound, value, np.nan) for name, value in result.items()}
 
 
