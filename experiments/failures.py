@@ -25,14 +25,16 @@ with loading():
 
     from ift_gridworld.envs import LAKES
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods import DPO, ORPO, Answers, Method, Problem, Scored, Settings, action_counts, compared_episodes
-    from ift_gridworld.methods import train_reward_model as learned_reward
+    from ift_gridworld.methods import DPO, ORPO, Answers, Method, Scored
     from ift_gridworld.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies import Policy
+    from ift_gridworld.problems import LakeProblem, action_counts, compared_episodes
+    from ift_gridworld.problems import train_reward_model as learned_reward
     from ift_gridworld.records import Lake, versions, write_atomically
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
+    from ift_gridworld.settings import Settings
     from ift_gridworld.training import Run, make_base, train
     from ift_gridworld.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
 
@@ -178,7 +180,8 @@ class LiveReference(DPO):
     """A mistake, made on purpose: the reference is the policy itself, so that each margin is 0 while its gradient is not."""
 
     def batch(self, step: int) -> tuple[Answers, Answers]:
-        return Answers(self.problem.chosen, self.policy), Answers(self.problem.rejected, self.policy)
+        chosen, rejected = self.problem.compared(step)
+        return Answers(chosen, self.policy), Answers(rejected, self.policy)
 
 
 def log2(args: Args) -> Failure:
@@ -428,9 +431,9 @@ def exploited(args: Args) -> Failure:
     # Made from the same draws as inside of training, so the same rewards and episodes.
     base = scene.base("mlp")
 
-    def problem() -> Problem:
+    def problem() -> LakeProblem:
         data = [side[None] for side in (scene.shown, *scene.pair)]
-        return Problem(mdp, data[0], data[1], data[2], generators(args.seed, args.seeds))
+        return LakeProblem(mdp, data[0], data[1], data[2], generators(args.seed, args.seeds))
 
     settings = Settings(reward="preference")
     rewards = learned_reward(problem(), base, settings).double().numpy()

@@ -298,7 +298,7 @@ def ablation_units(args: Args) -> list[Unit]:
             continue
         arguments = {
             "setting": setting, "form": form, "prediction": prediction, "embedding": embedding,
-            "seeds": max(2, args.seeds // 2), "seed": args.seed, "mixings": list(mixings),
+            "seeds": seeds_for(setting, args.seeds), "seed": args.seed, "mixings": list(mixings),
         }  # fmt: skip
         runs = 1 if form == "sft" else len(mixings) * (1 if form == "none" else len(DECAYS))
         weight = runs * (0.25 if setting.ice == "firm" else 0.5)
@@ -362,7 +362,7 @@ def variants_units(args: Args) -> list[Unit]:
         options = {f"{name} {mixing}": {"method": name, "mixing": mixing} for name, mixing in product(proposed, (0.2, 0.5))}
         arguments = {
             "setting": setting, "methods": ["sft", *options], "options": options, "rates": [0.01, 0.03],
-            "seeds": max(2, args.seeds // 4), "seed": args.seed,
+            "seeds": seeds_for(setting, args.seeds), "seed": args.seed,
             "only": ["success", "regret", "distance", "distance_optimal", "missed", "right"],
         }  # fmt: skip
         units.append(Unit("variants", setting.name, 8.0 if ice == "firm" else 16.0, run_setting, arguments))

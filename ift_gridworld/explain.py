@@ -17,10 +17,12 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Answers, Method, Problem, Rollouts, Settings
+from ift_gridworld.methods import METHODS, Answers, Method, Rollouts
 from ift_gridworld.optimisers import OPTIMISERS
 from ift_gridworld.policies import Policy
-from ift_gridworld.residual import lake_successor, residual_embeddings
+from ift_gridworld.problems import LakeProblem
+from ift_gridworld.residual import residual_embeddings
+from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Trajectories, generators
 
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
@@ -91,7 +93,7 @@ def explain(
     kind = METHODS[method]
     settings = kind.resolved(settings or Settings(), policy)
     chosen, rejected = (side[None] for side in preferences)
-    problem = Problem(mdp, shown[None], chosen, rejected, generators(seed, 1))
+    problem = LakeProblem(mdp, shown[None], chosen, rejected, generators(seed, 1))
     learner = kind(problem, policy, settings)
     _ = learner.reference
     before = policy.probabilities()[0]
@@ -177,9 +179,10 @@ def _human_walks(batch: Any) -> Scene:
 
 @torch.no_grad()
 def _ift(learner: Method, batch: Any) -> list[Scene]:
-    s, policy, mdp = learner.settings, learner.policy, learner.problem.mdp
+    s, policy, problem = learner.settings, learner.policy, learner.problem
+    assert isinstance(problem, LakeProblem)
     states, mask = batch.states, batch.mask
-    successor = lake_successor(mdp, policy.embed, prediction=s.prediction, outcome=s.outcome)
+    successor = problem.successor(policy, s)
     first_pass = policy.logits(policy.embed(states))
     arrives = successor(states, first_pass)[0, 0][mask[0, 0]][:-1]  # where the prediction at step i - 1 leads, i >= 1
     mixed = residual_embeddings(policy, states, mask, successor, mixing=s.mixing)
@@ -302,6 +305,7 @@ def _pair(learner: Method, batch: tuple[Answers, Answers]) -> list[Scene]:
 
 @torch.no_grad()
 def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
+    assert isinstance(learner.problem, LakeProblem)
     mdp, steps = learner.problem.mdp, batch.steps
     states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
     walks = []

@@ -80,7 +80,8 @@ def measure(
     """
     policy = np.asarray(policy, float)
     wanted = set(MEASURES if only is None else only)
-    target, walkable, result = optimal_policy(mdp), ~mdp.terminal, {}
+    target, walkable = optimal_policy(mdp), ~mdp.terminal
+    result: dict[str, Any] = {}
     if mdp.horizon is None:
         visits = steps = occupancy(mdp, policy)
         result["success"] = success_probability(mdp, policy)

@@ -16,8 +16,10 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from ift_gridworld.log_probs import action_log_probs
 
 
 class Policy(nn.Module):
@@ -29,6 +31,7 @@ class Policy(nn.Module):
     """
 
     learning_rate: ClassVar[float]  # unless the caller asks for another
+    remembers: ClassVar[bool] = False  # whether what it does at a step depends on the steps before
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__()
@@ -67,15 +70,33 @@ class Policy(nn.Module):
         """`logits(embed(states))`, of every step."""
         return self.per_state(states, lambda logits: logits)
 
-    def log_probs(self, states: Int[Tensor, "#N *batch"], actions: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch"]:
-        """log pi(a|s) of every step, in nats."""
+    def log_probs(
+        self,
+        states: Int[Tensor, "#N *batch"],
+        actions: Int[Tensor, "#N *batch"],
+        mask: Bool[Tensor, "#N *batch"] | None = None,
+    ) -> Float[Tensor, "N *batch"]:
+        """log pi(a|s) of every step, in nats; of those that the mask leaves out it may be any number."""
         if self._few(states):
-            table = torch.log_softmax(self.logits(self.embed(states)), -1)
-            return table.gather(-1, actions.expand(table.shape[:-1])[..., None])[..., 0]
+            return self.log_probs_of(self.embed(states), actions)
         table = torch.log_softmax(self._table(), -1).flatten(1)
-        return self._look_up(table, states * self.num_actions + actions)
+        return self._look_up(table, torch.add(actions, states, alpha=self.num_actions))
 
-    def per_state(self, states: Int[Tensor, "#N *batch"], measure: Callable[[Tensor], Tensor]) -> Tensor:
+    def log_probs_of(
+        self,
+        embeddings: Float[Tensor, "#N *batch D"],
+        actions: Int[Tensor, "#N *batch"],
+        mask: Bool[Tensor, "#N *batch"] | None = None,
+    ) -> Float[Tensor, "N *batch"]:
+        """The same in states given by their embeddings."""
+        return action_log_probs(self.logits(embeddings), actions)
+
+    def per_state(
+        self,
+        states: Int[Tensor, "#N *batch"],
+        measure: Callable[[Tensor], Tensor],
+        mask: Bool[Tensor, "#N *batch"] | None = None,
+    ) -> Tensor:
         """`measure(logits)` of every step, [N, *batch, ...]; where steps outnumber states, of each state once, looked up."""
         if self._few(states):
             return measure(self.logits(self.embed(states)))

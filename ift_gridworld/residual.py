@@ -155,7 +155,7 @@ class Windows:
         """Second-pass log pi(a|s) of every step of the batch."""
         logits = policy.logits(self.mixed(policy, successor, mixing=mixing, live=live))
         distinct = torch.log_softmax(at_least_float32(logits), -1)  # [N, U, A]
-        index = (self.place * distinct.shape[-1] + actions).flatten(1).expand(distinct.shape[0], -1)
+        index = torch.add(actions, self.place, alpha=distinct.shape[-1]).flatten(1).expand(distinct.shape[0], -1)
         return distinct.flatten(1).gather(1, index).reshape(-1, *actions.shape[1:])
 
 

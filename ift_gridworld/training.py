@@ -15,10 +15,12 @@ from torch import Tensor
 
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Method, Problem, Settings
+from ift_gridworld.methods import METHODS, Method
 from ift_gridworld.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.optimisers import OPTIMISERS, Adam
 from ift_gridworld.policies import POLICIES, Policy
+from ift_gridworld.problems import LakeProblem
+from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
 
 Base = Literal["mixture", "random", "uniform"]
@@ -122,7 +124,7 @@ def train(
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
     chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
     data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
-    problem = Problem(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
+    problem = LakeProblem(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
 
     def supposed() -> dict[str, Float[np.ndarray, "N T"]]:
         answers = chosen if kind.needs == "pairs" else shown
@@ -236,7 +238,7 @@ def train_lakes(
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
     data = [stacked(batches, policy.population // len(batches)).to(device) for batches in (shown, chosen, rejected)]
     draw_from = generators(seed, policy.population) if kind.draws else ()
-    problem = Problem(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
+    problem = LakeProblem(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
     learner = kind(problem, policy, settings)
     taken, policies, _, _ = _descend(learner, settings, set(keep), progress, rates=rates, tolerant=True)
     found = [policies[taken.index(step)] for step in keep]

@@ -26,6 +26,7 @@ tile as its one-hot vector, as all of `policies` do.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cached_property
 
 import torch
@@ -33,9 +34,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.methods import DPO, IFT, METHODS, Method, Problem, Scored
+from ift_gridworld.methods import DPO, IFT, METHODS, Method, Scored
 from ift_gridworld.planning import optimal_policy
-from ift_gridworld.residual import Successor, Windows, lake_successor
+from ift_gridworld.problems import LakeProblem
+from ift_gridworld.residual import Successor, Windows
 from ift_gridworld.trajectories import Batch
 
 
@@ -43,6 +45,7 @@ class AgreeingIFT(IFT):
     """IFT that mixes in a tile only where the demonstrations show there what they show on the true one."""
 
     title = "IFT, agreeing · mixes where the data shows the same action"
+    problem: LakeProblem
 
     @cached_property
     def successor(self) -> Successor:
@@ -82,6 +85,7 @@ class MixtureIFT(IFT):
     """IFT on mixed predictions, eq. 18 as printed: log [(1-λ) π(a*|s*) + λ Σ_s' q(s') π(a*|s')], q the predicted tiles."""
 
     title = "IFT, mixture · mixes predictions, not states"
+    problem: LakeProblem
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows, s = self.policy, self._windows, self.settings
@@ -158,9 +162,7 @@ class ExpectedIFT(IFT):
 
     @cached_property
     def successor(self) -> Successor:
-        problem, outcome = self.problem, self.settings.outcome
-        lakes = problem.lakes or problem.mdp
-        return lake_successor(lakes, self.policy.embed, prediction="expected", outcome=outcome, device=problem.device)
+        return self.problem.successor(self.policy, replace(self.settings, prediction="expected"))
 
 
 class DPOSFT(DPO):
@@ -191,7 +193,7 @@ def find(name: str) -> type[Method]:
     return METHODS.get(name) or VARIANTS[name]
 
 
-def demonstrated(problem: Problem, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:
+def demonstrated(problem: LakeProblem, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:
     """How often each action is shown on each tile."""
     shown = problem.demonstrations
     index = (shown.states * num_actions + shown.actions).flatten(1)
@@ -199,7 +201,7 @@ def demonstrated(problem: Problem, num_states: int, num_actions: int) -> Float[T
     return counts.scatter_add_(1, index, shown.mask.flatten(1).float()).reshape(-1, num_states, num_actions)
 
 
-def best_actions(problem: Problem, members: int) -> Float[Tensor, "N S A"]:
+def best_actions(problem: LakeProblem, members: int) -> Float[Tensor, "N S A"]:
     """The optimal policy of each member's lake."""
     lakes = problem.lakes or [problem.mdp]
     table = torch.stack([torch.as_tensor(optimal_policy(lake)) for lake in lakes])

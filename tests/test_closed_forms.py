@@ -24,11 +24,13 @@ from ift_gridworld.losses import (
     tdpo_loss,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Problem, Settings
+from ift_gridworld.methods import METHODS
 from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies import TabularPolicy
+from ift_gridworld.problems import LakeProblem
 from ift_gridworld.residual import lake_successor, residual_embeddings
+from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch, demonstrations, enumerate_trajectories, generators
 
 LAKE = TabularMDP.from_map(("SFG", "HFF"), discount=1.0)
@@ -264,7 +266,7 @@ def test_mixing_exaggerates_how_neighbours_differ(prediction, led, mixing):
     states = torch.as_tensor(np.stack([0 * first, CROSSING.next_state[0, first, 0]], -1))[None]
     shown = Batch(states, actions, torch.ones_like(states, dtype=torch.bool))
     settings = Settings(mixing=mixing, propagation="none", prediction=prediction)
-    ift = METHODS["ift"](Problem(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), settings)
+    ift = METHODS["ift"](LakeProblem(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), settings)
     theta = descend(lambda _: ift.loss(shown).sum(), ift.policy.theta, 2.0)[0]
 
     log_p = np.log(human / human.sum(-1, keepdims=True))

@@ -6,8 +6,8 @@ import pytest
 from ift_gridworld.envs import LAKES
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import Settings
 from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
+from ift_gridworld.settings import Settings
 from ift_gridworld.training import make_base, train
 from ift_gridworld.trajectories import demonstrations, preference_pairs
 

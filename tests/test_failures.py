@@ -10,10 +10,12 @@ from test_experiments import script
 from test_paper import check
 
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods import METHODS, Problem, Settings
+from ift_gridworld.methods import METHODS
 from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy
+from ift_gridworld.problems import LakeProblem
 from ift_gridworld.rendering.failure_film import FailureFilm
+from ift_gridworld.settings import Settings
 from ift_gridworld.training import train
 from ift_gridworld.trajectories import Walkers, generators
 
@@ -105,7 +107,7 @@ def test_a_reference_that_follows_holds_the_loss_at_log_2_and_pushes_for_ever(ma
 
     scene = failures.Scene("two-paths", failures.Args(**FEW))
     policy = scene.base("mlp")
-    problem = Problem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
+    problem = LakeProblem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
     learner = failures.LiveReference(problem, policy, Settings())
     sides = learner.batch(0)
     scored = [failures.Scored(side, policy) for side in sides]
@@ -133,7 +135,7 @@ def test_orpo_near_certainty(made):
     policy = scene.base("mlp", seeds=1)
     scene.train(failures.HalfPlainORPO, policy, seed=0, steps=len(run.loss) - 1)
     assert np.isfinite(policy.probabilities()).all()
-    problem = Problem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 1))
+    problem = LakeProblem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 1))
     learner = failures.HalfPlainORPO(problem, policy, Settings())
     loss = learner.loss(learner.batch(0))
     assert torch.isfinite(loss).all()

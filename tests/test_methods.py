@@ -11,8 +11,9 @@ import torch
 from ift_gridworld import METHODS, losses
 from ift_gridworld.envs import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import Problem, Settings, train_reward_model
 from ift_gridworld.policies import POLICIES, TabularPolicy
+from ift_gridworld.problems import LakeProblem, train_reward_model
+from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -29,7 +30,7 @@ def make(name, *, mdp=SLIPPERY, count=3, kind="tabular", **changes):
         data["demonstrations"] = demonstrations(mdp, count)[None]
     elif METHODS[name].needs == "pairs":
         data["chosen"], data["rejected"] = (side[None] for side in preference_pairs(mdp, count))
-    method = METHODS[name](Problem(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
+    method = METHODS[name](LakeProblem(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
     base = copy.deepcopy(method.reference)
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -134,7 +135,7 @@ def kl_to_policy(method, seed):
 def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
     """Each seed's policy is made certain of one action; its rejected episodes take no other. Then it changes its mind."""
     method = make("dpo_online", mdp=TWO_PATHS, count=1)
-    method.problem = Problem(**{**vars(method.problem), "rejected": None})  # it needs none
+    method.problem = LakeProblem(**{**vars(method.problem), "rejected": None})  # it needs none
     for favourites in ((0, 1), (2, 0)):
         with torch.no_grad():
             for n, action in enumerate(favourites):
@@ -179,7 +180,7 @@ def rollout(name="ppo", kind="tabular", start=SHORT.start, **changes):
     blank."""
     options = {"beta": 0.3, "walkers": 6, "segment": 25, "epochs": 2, **changes}
     policy = POLICIES[kind](6, 4, SEEDS).initialise(generators(5, SEEDS))
-    problem = Problem(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
+    problem = LakeProblem(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
     method = METHODS[name](problem, policy, Settings(**options))
     _ = method.reference
     random = torch.Generator().manual_seed(9)
@@ -352,7 +353,7 @@ def test_grpo_walks_by_the_current_policy_and_moves_nothing_else():
 def test_the_base_is_frozen_before_the_first_update(name):
     policy = TabularPolicy(6, 4, SEEDS).initialise(generators(5, SEEDS))
     base = policy.probabilities()
-    problem = Problem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
+    problem = LakeProblem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
     method = METHODS[name](problem, policy, Settings(walkers=2, segment=2))
     method.batch(0)
     with torch.no_grad():
@@ -365,7 +366,7 @@ def test_a_learned_reward_is_learnt_from_the_base(name):
     """Where the policy was when it was handed over, not where it is by now; the environment's reward needs none."""
     assert rollout(name).learned_reward is None
     method = rollout(name, reward="preference")
-    fresh = Problem(method.problem.mdp, None, None, None, generators(0, SEEDS))
+    fresh = LakeProblem(method.problem.mdp, None, None, None, generators(0, SEEDS))
     expected = train_reward_model(fresh, method.reference, Settings())
     assert torch.equal(method.learned_reward, expected) and expected.any()
 
@@ -378,7 +379,7 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
     that nobody tried keep a reward of exactly 0."""
     mdp = TabularMDP.from_map(("SFFG",), is_slippery=True)
     base = TabularPolicy(4, 4, SEEDS).initialise(generators(3, SEEDS))
-    problem = Problem(mdp, None, None, None, generators(0, SEEDS))
+    problem = LakeProblem(mdp, None, None, None, generators(0, SEEDS))
     reward = train_reward_model(problem, base, Settings(pairs=48), updates=3000).double()
     table = torch.as_tensor(base.probabilities())
     random = generators(0, SEEDS)
@@ -408,7 +409,7 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
 def test_reward_model_asks_for_enough_pairs():
     """One pair with different returns for each tile to walk on: eight, S and seven F. A walk at random reaches the goal."""
     mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
-    problem = Problem(mdp, None, None, None, generators(0, SEEDS))
+    problem = LakeProblem(mdp, None, None, None, generators(0, SEEDS))
     with pytest.raises(ValueError) as error:
         train_reward_model(problem, TabularPolicy(9, 4, SEEDS), Settings(pairs=3))
     message = str(error.value)

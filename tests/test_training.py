@@ -14,10 +14,10 @@ import torch
 from ift_gridworld import METHODS
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import Settings
 from ift_gridworld.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
 from ift_gridworld.residual import mix
+from ift_gridworld.settings import Settings
 from ift_gridworld.training import BASES, make_base, snapshot_steps, train, train_lakes
 from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 

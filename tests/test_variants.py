@@ -16,9 +16,11 @@ import torch
 from ift_gridworld import METHODS, variants
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import DPO, IFT, SFT, Method, Problem, Settings
+from ift_gridworld.methods import DPO, IFT, SFT, Method
 from ift_gridworld.policies import POLICIES
+from ift_gridworld.problems import LakeProblem
 from ift_gridworld.residual import Windows, residual_embeddings
+from ift_gridworld.settings import Settings
 from ift_gridworld.training import make_base, train, train_lakes
 from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
 from ift_gridworld.variants import (
@@ -76,7 +78,7 @@ def make(variant, lakes, shown, *, kind="tabular", windows=None, population=None
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64))
-    problem = Problem(lakes[0], shown, *pairs, generators(0, population), lakes=lakes if len(lakes) > 1 else ())
+    problem = LakeProblem(lakes[0], shown, *pairs, generators(0, population), lakes=lakes if len(lakes) > 1 else ())
     method = variant(problem, policy, Settings(**changes))
     if windows is not None:
         method.windows = Windows.of(shown.states, shown.mask) if windows else None
@@ -378,7 +380,7 @@ def test_on_several_lakes_it_is_the_member_alone_on_its_own(variant, kind):
     together = make(variant, lakes, shown, kind=kind)
     losses = together.loss(together.batch(0))
     for n in range(4):
-        problem = Problem(lakes[n // 2], shown[n : n + 1], None, None, ())
+        problem = LakeProblem(lakes[n // 2], shown[n : n + 1], None, None, ())
         alone = variant(problem, together.policy.members([n]), together.settings)
         torch.testing.assert_close(alone.loss(alone.batch(0))[0], losses[n], rtol=1e-10, atol=0)
 
@@ -658,7 +660,7 @@ def test_all_is_done_where_the_policy_is(variant, windows):
     pairs = [side[None].to("meta") for side in preference_pairs(lakes[0])]
     device, own = torch.device("meta"), Windows.of(*(x.expand(2, -1, -1) for x in (shown.states, shown.mask)))
     policy = make_base("random", lakes[0], seeds=2).to(device)
-    method = variant(Problem(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
+    method = variant(LakeProblem(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
     method._windows = Windows(*(x.to(device) for x in vars(own).values()))
     method.windows = method._windows if windows else None
     loss = method.loss(method.batch(0))
