@@ -20,7 +20,7 @@ from ift_gridworld import losses
 from ift_gridworld.log_probs import entropy, kl_divergence, masked_mean, masked_sum
 from ift_gridworld.policies import Policy
 from ift_gridworld.problems import Problem
-from ift_gridworld.residual import Successor, Windows, residual_embeddings
+from ift_gridworld.residual import Successor, Windows
 from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch, Trajectories
 
@@ -129,8 +129,7 @@ class IFT(SFT):
             return self.policy.log_probs(batch.states, batch.actions, batch.mask)
         if self.windows is not None:
             return self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=mixing)
-        mixed = residual_embeddings(self.policy, batch.states, batch.mask, self.successor, mixing=mixing)
-        return self.policy.log_probs_of(mixed, batch.actions, batch.mask)
+        return self.problem.residual_log_probs(self.policy, batch, self.successor, mixing)
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings

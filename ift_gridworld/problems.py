@@ -19,7 +19,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import success_probability
 from ift_gridworld.policies import Policy
-from ift_gridworld.residual import Successor, lake_successor
+from ift_gridworld.residual import Successor, lake_successor, residual_embeddings
 from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch, Trajectories, Walkers, sample_episodes
 
@@ -44,6 +44,11 @@ class Problem:
     def successor(self, policy: Policy, settings: Settings) -> Successor:
         """Where the policy's predictions lead."""
         raise NotImplementedError
+
+    def residual_log_probs(self, policy: Policy, batch: Batch, successor: Successor, mixing: float) -> Float[Tensor, "N B T"]:
+        """log π(a*|s) of every step, from the residual connection's mixed states."""
+        mixed = residual_embeddings(policy, batch.states, batch.mask, successor, mixing=mixing)
+        return policy.log_probs_of(mixed, batch.actions, batch.mask)
 
     def answers(self, policy: Policy, to: Batch) -> Batch:
         """One answer of the policy to each prompt of a batch: an episode from the same start."""
