@@ -1,0 +1,92 @@
+"""What IFT is to be compared with before anything is said of it: each takes one of its parts away, or puts chance in its place.
+
+They are methods like any other (`methods.Method`), of language alone.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ift_gridworld import losses
+from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.methods import IFT, SFT, Method
+from ift_gridworld.residual import Successor
+from ift_gridworld.trajectories import Batch
+
+
+class FrozenSFT(SFT):
+    """SFT whose inputs are held still, as IFT's are: no gradient reaches the table of embeddings through them."""
+
+    title = "SFT, frozen inputs"
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+        logp = self.policy.log_probs_of(self.policy.embed(batch.states).detach(), batch.actions, batch.mask)
+        return losses.sft_loss(logp, batch.mask).mean(-1)
+
+
+class RandomTokens(IFT):
+    """IFT that mixes in tokens of other answers of the batch instead of the model's prediction."""
+
+    title = "IFT, random tokens"
+    problem: TextProblem
+    policy: LanguagePolicy  # type: ignore[assignment]
+
+    @cached_property
+    def successor(self) -> Successor:
+        def successor(states: Tensor, logits: Tensor) -> Tensor:
+            steps = states[..., 1:].flatten()  # these are what answers are made of, for the prompt has been left out
+            drawn = torch.randint(len(steps), states.shape, generator=self.problem.generator)
+            return self.policy.embed(steps[drawn.to(steps.device)])
+
+        return successor
+
+
+class SampledTokens(IFT):
+    """IFT that mixes in a token sampled from the model's prediction instead of its likeliest."""
+
+    title = "IFT, sampled tokens"
+    problem: TextProblem
+    policy: LanguagePolicy  # type: ignore[assignment]
+
+    @cached_property
+    def successor(self) -> Successor:
+        def successor(states: Tensor, logits: Tensor) -> Tensor:
+            chance = torch.softmax(logits.double(), -1).cumsum(-1)
+            draw = torch.rand(chance.shape[:-1], generator=self.problem.generator, dtype=torch.float64).to(chance.device)
+            tokens = (draw[..., None] * chance[..., -1:] >= chance).sum(-1).clamp(max=chance.shape[-1] - 1)
+            return self.policy.embed(tokens)
+
+        return successor
+
+
+class WrongShift(IFT):
+    """IFT that mixes into a token the prediction made on it, which is of the next one: as if the shift had been forgotten."""
+
+    title = "IFT, wrong shift"
+
+    @cached_property
+    def successor(self) -> Successor:
+        right = self.problem.successor(self.policy, self.settings)
+
+        def successor(states: Tensor, logits: Tensor) -> Tensor:
+            predicted = right(states, logits)
+            return torch.cat([predicted[..., 1:, :], predicted[..., -1:, :]], -2)
+
+        return successor
+
+
+# name: the method, and settings laid over the defaults
+CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
+    "sft_frozen": (FrozenSFT, {}),
+    "ift_residual": (IFT, {"propagation": "none"}),
+    "ift_propagation": (IFT, {"mixing": 0.0}),
+    "ift_detached": (IFT, {"detach_weights": True}),
+    "ift_random": (RandomTokens, {}),
+    "ift_sampled": (SampledTokens, {}),
+    "ift_shifted": (WrongShift, {}),
+}

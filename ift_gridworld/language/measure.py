@@ -1,0 +1,361 @@
+"""How near a language model is to the optimal policy: the lake's exact measures, asked of a model that reads the lake as text.
+
+Every tile that a walk can stand on is asked about, by a prefix that leads there: the model's probabilities of the four moves
+and of the end are compared with T*(a|s), which breadth-first search knows. Along the human's path the prefix is the human's;
+to a tile off it, a shortest way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from ift_gridworld.language.lakes import FAR, GIFT, HOLE, NO_MOVE, Lakes, tiles_along
+from ift_gridworld.language.models import LanguagePolicy, sample
+from ift_gridworld.language.text import Form
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+# (rows of the data set, their answers' tokens [B, T]) -> what each answer is worth
+Judge = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, "B T"]], Float[np.ndarray, " B"]]
+INVALID = -2  # a token that is no move
+END_ACTION = 4  # beside the four moves
+
+MEASURES: dict[str, str] = {
+    "greedy": "share of lakes on which the likeliest tokens lead to the gift and end there",
+    "shortest": "share of lakes on which they do so by a shortest way",
+    "sampled": "chance that a sampled answer leads to the gift and ends there",
+    "slips": "the same for sampled moves of which a tenth slips sideways, until the gift or a hole is reached",
+    "mass": "probability of optimal moves at each step of sampled answers, mean over steps",
+    "distance": "mean squared difference of the model's probabilities of the four moves and the end from T*, over all tiles",
+    "distance_on": "the same over the human's path",
+    "distance_off": "the same over all other tiles",
+    "end": "probability of the end token on the gift, after the human's path",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """How moves and the end are said in tokens of a model.
+
+    Attributes:
+        form: of the text.
+        tokenizer: of the model.
+    """
+
+    form: Form
+    tokenizer: PreTrainedTokenizerBase
+
+    @property
+    def end(self) -> int:
+        return int(self.tokenizer.eos_token_id)
+
+    def prompt(self, lakes: Lakes, index: int) -> list[int]:
+        """A lake's prompt, up to where the answer begins."""
+        text = self.form.prompt(lakes.rows(index))
+        if isinstance(text, str):
+            return list(self.tokenizer(text)["input_ids"])
+        return list(self.tokenizer.apply_chat_template(text, add_generation_prompt=True, tokenize=True, return_dict=False))
+
+    def prompts(self, lakes: Lakes) -> list[list[int]]:
+        return [self.prompt(lakes, i) for i in range(len(lakes))]
+
+    @cached_property
+    def actions(self) -> tuple[list[int], list[int]]:
+        """Tokens of the four moves and the end: as the first word of an answer, and after another word.
+
+        Raises:
+            ValueError: if the tokenizer breaks a move into several tokens; then a move is no action of the model's.
+        """
+        first = [self._one(word) for word in self.form.moves]
+        if self.form.name == "compact":
+            return [*first, self.end], [*first, self.end]
+        return [*first, self.end], [*(self._one(f" {word}") for word in self.form.moves), self.end]
+
+    def _one(self, text: str) -> int:
+        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        if len(ids) != 1:
+            raise ValueError(f"the tokenizer breaks {text!r} into {len(ids)} tokens; allowed: one for each move")
+        return int(ids[0])
+
+    def said(self, moves: Sequence[int], *, ended: bool = False) -> list[int]:
+        """An answer's tokens."""
+        first, later = self.actions
+        tokens = [(first if i == 0 else later)[move] for i, move in enumerate(moves)]
+        return [*tokens, self.end] if ended else tokens
+
+    def heard(self, tokens: Int[np.ndarray, "B T"]) -> tuple[Int[np.ndarray, "B T"], Bool[np.ndarray, " B"]]:
+        """The moves of answers, NO_MOVE from the end on and INVALID where a token is no move; and whether they were ended."""
+        first, later = self.actions
+        moves = np.full(tokens.shape, INVALID, np.int8)
+        for action in range(END_ACTION):
+            moves[:, 1:][tokens[:, 1:] == later[action]] = action
+            moves[:, 0][tokens[:, 0] == first[action]] = action
+        over = (tokens == self.end).cumsum(1) > 0
+        moves[over] = NO_MOVE
+        return moves, over.any(1)
+
+
+def outcome(
+    lakes: Lakes, moves: Int[np.ndarray, "M T"], ended: Bool[np.ndarray, " M"]
+) -> tuple[Bool[np.ndarray, " M"], Int[np.ndarray, " M"]]:
+    """Whether each answer is right: it leads to the gift through no hole, has no word that is no move, and ends there.
+
+    Returns:
+        That, and how many moves it took beyond a shortest way.
+    """
+    walked = moves >= 0
+    tiles = tiles_along(lakes, moves)
+    row = np.arange(len(lakes))
+    letters = lakes.flat[row[:, None], tiles]
+    there = letters[:, -1] == GIFT
+    early = (letters[:, :-1] == GIFT) & walked  # it walked on from the gift
+    drowned = (letters == HOLE).any(1)
+    right = there & ended & ~early.any(1) & ~drowned & (moves != INVALID).all(1)
+    return right, walked.sum(1) - lakes.distance[row, lakes.start]
+
+
+def reward_of(lakes: Lakes, spoken: Spoken, *, detour: float = 0.9) -> Judge:
+    """The exact reward of answers: 1 for a right one, `detour` times less for each move too many."""
+
+    def judge(index: Int[np.ndarray, " B"], tokens: Int[np.ndarray, "B T"]) -> Float[np.ndarray, " B"]:
+        right, more = outcome(lakes[index], *spoken.heard(tokens))
+        return np.where(right, detour ** np.maximum(more, 0), 0.0)
+
+    return judge
+
+
+# ---- every tile is asked about ----
+
+
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Prefixes that lead to tiles, and what is optimal there.
+
+    Attributes:
+        lake: of each probe, which lake.
+        moves: that lead there.
+        tile: where.
+        target: T* over the four moves and the end.
+        shown: whether the tile is on the human's path.
+    """
+
+    lake: Int[np.ndarray, " X"]
+    moves: list[list[int]]
+    tile: Int[np.ndarray, " X"]
+    target: Float[np.ndarray, "X 5"]
+    shown: Bool[np.ndarray, " X"]
+
+    @classmethod
+    def of(cls, lakes: Lakes, paths: Int[np.ndarray, "M T"]) -> Probes:
+        """One for each tile that a walk can stand on, the gift included.
+
+        Args:
+            lakes: which.
+            paths: the human's, to the gift.
+        """
+        lake: list[int] = []
+        moves: list[list[int]] = []
+        tile: list[int] = []
+        shown: list[bool] = []
+        for index in range(len(lakes)):
+            ways = _ways(lakes, index, paths[index])
+            human = set(tiles_along(lakes[index : index + 1], paths[index : index + 1])[0].tolist())
+            for where, way in ways.items():
+                lake.append(index)
+                moves.append(way)
+                tile.append(where)
+                shown.append(where in human)
+        place, which = np.array(tile), np.array(lake)
+        target = np.concatenate([lakes.optimal[which, place], np.zeros((len(which), 1))], 1)
+        target[place == lakes.gift[which], END_ACTION] = 1.0
+        return cls(which, moves, place, target, np.array(shown))
+
+
+def _ways(lakes: Lakes, index: int, path: Int[np.ndarray, " T"]) -> dict[int, list[int]]:
+    """Moves to each tile: the human's own along his path, a shortest way to every other, the first found of equals."""
+    here = int(lakes.start[index])
+    way: list[int] = []
+    found = {here: way}
+    for move in path[path >= 0].tolist():
+        here, way = int(lakes.next_state[here, move]), [*way, move]
+        found.setdefault(here, way)
+    walkable = lakes.reachable[index]
+    first: dict[int, list[int]] = {int(lakes.start[index]): []}
+    queue = list(first)
+    for tile in queue:
+        for move in range(lakes.next_state.shape[1]):
+            following = int(lakes.next_state[tile, move])
+            if following not in first and walkable[following]:
+                first[following] = [*first[tile], move]
+                queue.append(following)
+    return {tile: found.get(tile, way) for tile, way in {**first, **found}.items()}
+
+
+@torch.no_grad()
+def action_probabilities(
+    policy: LanguagePolicy, prefixes: Sequence[Sequence[int]], actions: Int[np.ndarray, "X A"], *, rows: int = 256
+) -> Float[np.ndarray, "X A"]:
+    """Probabilities of given tokens after each prefix; those of one length are run together."""
+    device = next(policy.parameters()).device
+    found = np.zeros(actions.shape)
+    lengths = np.array([len(prefix) for prefix in prefixes])
+    for length in np.unique(lengths):
+        which = np.flatnonzero(lengths == length)
+        for part in np.array_split(which, -(-len(which) // rows)):
+            ids = torch.tensor([prefixes[i] for i in part], device=device)[None]
+            logits = policy.logits(policy.embed(ids), torch.tensor([int(length) - 1], device=device))[0, :, 0]
+            chance = torch.softmax(logits.double(), -1).cpu().numpy()
+            found[part] = np.take_along_axis(chance, actions[part], 1)
+    return found
+
+
+def ask(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) -> Float[np.ndarray, "X 5"]:
+    """The model's probabilities of the four moves and the end at each probe."""
+    first, later = (np.array(ids) for ids in spoken.actions)
+    prompts = spoken.prompts(lakes)
+    prefixes = [[*prompts[i], *spoken.said(way)] for i, way in zip(probes.lake, probes.moves, strict=True)]
+    actions = np.stack([later if way else first for way in probes.moves])
+    return action_probabilities(policy, prefixes, actions)
+
+
+# ---- all measures ----
+
+
+def measure(
+    policy: LanguagePolicy,
+    spoken: Spoken,
+    lakes: Lakes,
+    paths: Int[np.ndarray, "M T"],
+    *,
+    probes: Probes | None = None,
+    samples: int = 4,
+    limit: int | None = None,
+    seed: int = 0,
+) -> dict[str, Float[np.ndarray, " M"]]:
+    """All of `MEASURES` on each lake.
+
+    Args:
+        policy: the model.
+        spoken: how it is spoken to.
+        lakes: held-out ones.
+        paths: the human's on each.
+        probes: `Probes.of` lakes and paths, if they are at hand.
+        samples: answers sampled on each lake.
+        limit: tokens of an answer (default: twice as many as the longest shortest way, and two).
+        seed: of sampling.
+    """
+    was_training = policy.training
+    policy.eval()
+    probes = Probes.of(lakes, paths) if probes is None else probes
+    limit = limit or 2 * int(lakes.distance[np.arange(len(lakes)), lakes.start].max()) + 2
+    result: dict[str, np.ndarray] = {}
+
+    chance = ask(policy, spoken, lakes, probes)
+    squared = ((chance - probes.target) ** 2).mean(1)
+    gift = probes.tile == lakes.gift[probes.lake]
+    for name, which in (
+        ("distance", ~gift),
+        ("distance_on", ~gift & probes.shown),
+        ("distance_off", ~gift & ~probes.shown),
+    ):
+        result[name] = _mean_by(probes.lake[which], squared[which], len(lakes))
+    result["end"] = _mean_by(probes.lake[gift], chance[gift, END_ACTION], len(lakes))
+
+    said, ended = answers(policy, spoken, lakes, limit)
+    right, more = outcome(lakes, said, ended)
+    result["greedy"], result["shortest"] = right.astype(float), (right & (more == 0)).astype(float)
+    generator = torch.Generator().manual_seed(seed)
+    won, mass = [], []
+    for _ in range(samples):
+        said, ended = answers(policy, spoken, lakes, limit, generator)
+        won.append(outcome(lakes, said, ended)[0])
+        mass.append(_optimal_mass(policy, spoken, lakes, said))
+    result["sampled"], result["mass"] = np.mean(won, 0), np.mean(mass, 0)
+    result["slips"] = np.mean([slipping(policy, spoken, lakes, limit, generator) for _ in range(samples)], 0)
+    policy.train(was_training)
+    return {name: result[name] for name in MEASURES}
+
+
+def answers(
+    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, limit: int, generator: torch.Generator | None = None
+) -> tuple[Int[np.ndarray, "M T"], Bool[np.ndarray, " M"]]:
+    """One answer on each lake: its moves, and whether it was ended."""
+    device = next(policy.parameters()).device
+    prompts = spoken.prompts(lakes)
+    moves, ended = np.full((len(lakes), limit), NO_MOVE, np.int8), np.zeros(len(lakes), bool)
+    lengths = np.array([len(prompt) for prompt in prompts])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        asked = torch.tensor([prompts[i] for i in rows], device=device)
+        tokens = sample(policy, asked, end=spoken.end, limit=limit, generator=generator, pad=spoken.end).cpu().numpy()
+        moves[rows, : tokens.shape[1]], ended[rows] = spoken.heard(tokens)
+    return moves, ended
+
+
+def _optimal_mass(
+    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, moves: Int[np.ndarray, "M T"]
+) -> Float[np.ndarray, " M"]:
+    """Probability of optimal moves at each step of walks until the gift, a hole or a word that is no move, mean over steps."""
+    tiles = tiles_along(lakes, np.maximum(moves, NO_MOVE))
+    prompts, first, later = spoken.prompts(lakes), *(np.array(ids) for ids in spoken.actions)
+    prefixes, actions, row, target = [], [], [], []
+    for i in range(len(lakes)):
+        for step in range(moves.shape[1]):
+            here = int(tiles[i, step])
+            if lakes.distance[i, here] in (0, FAR):
+                break
+            prefixes.append([*prompts[i], *spoken.said(moves[i, :step].tolist())])
+            actions.append(later if step else first)
+            row.append(i)
+            target.append(np.append(lakes.optimal[i, here] > 0, False))
+            if moves[i, step] < 0:
+                break
+    chance = action_probabilities(policy, prefixes, np.stack(actions))
+    return _mean_by(np.array(row), (chance * np.stack(target)).sum(1), len(lakes))
+
+
+@torch.no_grad()
+def slipping(
+    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, limit: int, generator: torch.Generator, *, rate: float = 0.1
+) -> Float[np.ndarray, " M"]:
+    """Whether walks reach the gift if `rate` of the moves slip to one side; what really happened stands in the prefix.
+
+    The model says only moves here, by their shares of its probability: the walk is over when it is over.
+    """
+    prompts, first, later = spoken.prompts(lakes), *(np.array(ids) for ids in spoken.actions)
+    here = lakes.start.copy()
+    walks: list[list[int]] = [[] for _ in prompts]
+    alive, won = np.ones(len(lakes), bool), np.zeros(len(lakes))
+    for step in range(limit):
+        which = np.flatnonzero(alive)
+        prefixes = [[*prompts[i], *spoken.said(walks[i])] for i in which]
+        actions = np.tile((later if step else first)[:END_ACTION], (len(which), 1))
+        chance = action_probabilities(policy, prefixes, actions)
+        bound = chance.cumsum(1)
+        draw = torch.rand(len(which), 3, generator=generator, dtype=torch.float64).numpy()
+        move = np.minimum((draw[:, :1] * bound[:, -1:] >= bound).sum(1), END_ACTION - 1)
+        slipped = np.where(draw[:, 1] < rate, np.where(draw[:, 2] < 0.5, 1, 3), 0)
+        move = (move + slipped) % END_ACTION  # left, down, right, up: neighbours in this order are perpendicular
+        here[which] = lakes.next_state[here[which], move]
+        for i, taken in zip(which, move.tolist(), strict=True):
+            walks[i].append(taken)
+        won[which] = lakes.flat[which, here[which]] == GIFT
+        alive[which] = (won[which] == 0) & (lakes.flat[which, here[which]] != HOLE)
+        if not alive.any():
+            break
+    return won
+
+
+def _mean_by(group: Int[np.ndarray, " X"], values: Float[np.ndarray, " X"], groups: int) -> Float[np.ndarray, " G"]:
+    """Mean of each group's values; NaN for a group without any."""
+    count = np.bincount(group, minlength=groups)
+    total = np.bincount(group, values, groups)
+    return np.divide(total, count, out=np.full(groups, np.nan), where=count > 0)

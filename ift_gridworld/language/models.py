@@ -1,0 +1,259 @@
+"""Causal language models behind the policies' own interface, embed | logits, so that every method trains them as they are.
+
+A state is a prefix of tokens and an action the next token: states[t] is the token that ends the prefix, and what a policy says
+of step t depends on all states up to t. Tensors are [1, B, T], as those of a lake with one seed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from ift_gridworld.language.text import CHAT, COMPACT, VOCABULARY, Form
+from ift_gridworld.log_probs import action_log_probs
+from ift_gridworld.residual import Successor, mix
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Llama configurations that are built here, on the compact vocabulary.
+SIZES: dict[str, dict[str, int]] = {
+    "tiny": {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 176},
+    "small": {"hidden_size": 512, "num_hidden_layers": 8, "num_attention_heads": 8, "intermediate_size": 1376},
+}
+CONTEXT = 1024  # tokens that they are made for
+
+
+class LanguagePolicy(nn.Module):
+    """A causal language model as a policy over prefixes.
+
+    Rows are padded on the right, where a causal model does not look, so that no mask of what to attend to is needed.
+
+    Args:
+        model: any of transformers' causal models, or one with the same `forward`.
+    """
+
+    population = 1
+    remembers = True
+    learning_rate = 1e-3
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    @property
+    def context(self) -> int:
+        """The longest prefix that the model is made for."""
+        return getattr(self.model.config, "max_position_embeddings", None) or CONTEXT
+
+    def embed(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "1 B T D"]:
+        """Each token's row of the table."""
+        return self.model.get_input_embeddings()(states)
+
+    def logits(
+        self, embeddings: Float[Tensor, "1 B T D"], columns: Int[Tensor, " K"] | None = None, **options: Any
+    ) -> Float[Tensor, "1 B K V"]:
+        """Of the next token, after every step or after those of `columns` alone: a large vocabulary's are dear."""
+        keep = 0 if columns is None else columns  # transformers' 0 is all
+        options = {"use_cache": False} | options
+        return self.model(inputs_embeds=embeddings[0], logits_to_keep=keep, **options).logits[None]
+
+    def forward(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "1 B T V"]:
+        return self.logits(self.embed(states))
+
+    def log_probs(
+        self, states: Int[Tensor, "1 B T"], actions: Int[Tensor, "1 B T"], mask: Bool[Tensor, "1 B T"] | None = None
+    ) -> Float[Tensor, "1 B T"]:
+        """log pi(a|s) of the steps that count, in nats; 0 elsewhere."""
+        return self.log_probs_of(self.embed(states), actions, mask)
+
+    def log_probs_of(
+        self, embeddings: Float[Tensor, "1 B T D"], actions: Int[Tensor, "1 B T"], mask: Bool[Tensor, "1 B T"] | None = None
+    ) -> Float[Tensor, "1 B T"]:
+        """The same in states given by their embeddings."""
+        return self.per_step(embeddings, mask, lambda logits, columns: action_log_probs(logits, actions[..., columns]))
+
+    def per_state(
+        self,
+        states: Int[Tensor, "1 B T"],
+        measure: Callable[[Tensor], Tensor],
+        mask: Bool[Tensor, "1 B T"] | None = None,
+    ) -> Float[Tensor, "1 B T"]:
+        """`measure(logits)` of the steps that count, one number each; 0 elsewhere."""
+        return self.per_step(self.embed(states), mask, lambda logits, _: measure(logits))
+
+    def per_step(
+        self,
+        embeddings: Float[Tensor, "1 B T D"],
+        mask: Bool[Tensor, "1 B T"] | None,
+        measure: Callable[[Tensor, Tensor], Tensor],
+    ) -> Float[Tensor, "1 B T"]:
+        if mask is None:
+            mask = torch.ones(embeddings.shape[:-1], dtype=torch.bool, device=embeddings.device)
+        columns = counted(mask)
+        found = measure(self.logits(embeddings, columns), columns)
+        found = torch.where(mask[..., columns], found, 0.0)
+        return found.new_zeros(mask.shape).index_copy(-1, columns, found)
+
+    def residual_log_probs(
+        self,
+        states: Int[Tensor, "1 B T"],
+        actions: Int[Tensor, "1 B T"],
+        mask: Bool[Tensor, "1 B T"],
+        successor: Successor,
+        *,
+        mixing: float,
+    ) -> Float[Tensor, "1 B T"]:
+        """Second-pass log-probs over the residual connection's states (`residual.residual_embeddings`).
+
+        The two passes differ in the answer alone. Where all prompts of a batch are of one length they share the prompt, which
+        is then run once, and the first pass costs no more than a forward pass over the answers.
+        """
+        begin = int(mask.any(-2).flatten().int().argmax())  # the prompt's last token: from here on steps count
+        shared = begin > 0 and bool(mask[..., begin].all()) and not bool(mask[..., :begin].any())
+        true = self.embed(states).detach()
+        columns = counted(mask)
+        if not shared:
+            with torch.no_grad():
+                logits = self.logits(true, columns)
+            predicted = torch.zeros_like(true).index_copy(-2, columns, successor(states[..., columns], logits).detach())
+            return self.log_probs_of(mix(true, predicted, mask, mixing), actions, mask)
+        prompt = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1).past_key_values
+        with torch.no_grad():
+            logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt))
+        predicted = successor(states[..., begin:], logits).detach()
+        mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)
+        found = action_log_probs(self.logits(mixed, use_cache=True, past_key_values=prompt), actions[..., begin:])
+        found = torch.where(mask[..., begin:], found, 0.0)
+        return torch.cat([found.new_zeros(*found.shape[:-1], begin), found], -1)
+
+    def critic(self) -> Critic:
+        """A function of prefixes that is 0 everywhere: this model's body, and a head of its own."""
+        return Critic(self)
+
+
+class Critic(nn.Module):
+    """A number for each prefix: a copy of a policy's model, whose last hidden states a linear head reads."""
+
+    def __init__(self, policy: LanguagePolicy) -> None:
+        super().__init__()
+        self.body = copy.deepcopy(policy.model.base_model)
+        self.head = nn.Linear(policy.model.config.hidden_size, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.to(next(policy.parameters()).device)
+
+    def forward(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "1 B T 1"]:
+        hidden = self.body(input_ids=states[0], use_cache=False).last_hidden_state
+        return self.head(hidden.to(self.head.weight.dtype))[None]
+
+
+def counted(mask: Bool[Tensor, "1 B T"]) -> Int[Tensor, " K"]:
+    """The columns in which any row has a step that counts."""
+    return mask.flatten(0, -2).any(0).nonzero()[:, 0]
+
+
+def _copied(cache: Any) -> Any:
+    """A cache that may grow without the other, and that no gradient reaches."""
+    from transformers import DynamicCache
+
+    copied = DynamicCache()
+    for index, layer in enumerate(cache.layers):
+        copied.update(layer.keys.detach(), layer.values.detach(), index)
+    return copied
+
+
+# ---- sampling ----
+
+
+@torch.no_grad()
+def sample(
+    policy: LanguagePolicy,
+    prompts: Int[Tensor, "B P"],
+    *,
+    end: int,
+    limit: int,
+    generator: torch.Generator | None = None,
+    pad: int = 0,
+) -> Int[Tensor, "B T"]:
+    """One answer to each prompt, all prompts of one length: sampled, or the likeliest token each time if there is no generator.
+
+    Returns:
+        Tokens with the end token, if it was said, then `pad`; T is at most `limit`.
+    """
+    model, cache, step = policy.model, None, prompts
+    alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
+    said: list[Tensor] = []
+    for _ in range(limit):
+        out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        logits, cache = out.logits[:, -1].float(), out.past_key_values
+        token = logits.argmax(-1) if generator is None else _drawn(logits, generator)
+        said.append(torch.where(alive, token, pad))
+        alive = alive & (token != end)
+        if not alive.any():
+            break
+        step = token[:, None]
+    return torch.stack(said, -1)
+
+
+def _drawn(logits: Float[Tensor, "B V"], generator: torch.Generator) -> Int[Tensor, " B"]:
+    """A token each, by one uniform number each that is drawn on the generator's device: the same on any other."""
+    chance = torch.softmax(logits.double(), -1).cumsum(-1)
+    draw = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64, device=generator.device).to(logits.device)
+    return (draw * chance[:, -1:] >= chance).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+# ---- models by name ----
+
+
+def build(size: str, *, seed: int = 0) -> PreTrainedModel:
+    """A Llama of one of `SIZES` with random weights."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(
+        vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
+        eos_token_id=VOCABULARY.index("<end>"), pad_token_id=VOCABULARY.index("<pad>"), **SIZES[size],
+    )  # fmt: skip
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def load(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokenizerBase, Form]:
+    """A model, its tokenizer, and the form in which it is asked.
+
+    Args:
+        name: a name in `SIZES`; a folder that `save_pretrained` wrote; a GGUF file; or a name on the Hugging Face hub.
+        seed: of the weights of one that is built here.
+
+    Raises:
+        ValueError: if there is no such model, or its tokenizer has no end token.
+    """
+    if name in SIZES:
+        return LanguagePolicy(build(name, seed=seed)), COMPACT.tokenizer, COMPACT
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    path = Path(name)
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name} if path.suffix == ".gguf" else {
+        "pretrained_model_name_or_path": name
+    }  # fmt: skip
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(**where)
+        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+    except (OSError, ValueError, ImportError) as error:
+        allowed = f"{', '.join(SIZES)}, a folder with a model, a GGUF file (it takes the package gguf), a name on the hub"
+        raise ValueError(f"model {name!r} cannot be loaded ({_first_line(error)}); allowed: {allowed}") from error
+    if tokenizer.eos_token_id is None:
+        raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
+    own = set(VOCABULARY) <= set(tokenizer.get_vocab())
+    return LanguagePolicy(model), tokenizer, COMPACT if own else CHAT
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

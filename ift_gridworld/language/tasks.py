@@ -1,0 +1,168 @@
+"""The task that a language model is aligned on: lakes in disjoint sets, paths on them, and all of it as tokens."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from ift_gridworld.language.data import Answers, tokenised
+from ift_gridworld.language.lakes import GIFT, HOLE, Lakes, draw_lakes, tiles_along, walk
+from ift_gridworld.language.measure import Probes, Spoken, reward_of
+from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.text import VOCABULARY, Compact, record
+from ift_gridworld.language.training import align
+from ift_gridworld.records import write_atomically
+from ift_gridworld.settings import Settings
+
+# How often the base model's demonstrators act at random, drawn for each path: mediocre, so that there is something to align.
+MEDIOCRE = (0.6, 1.0)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Sizes of everything that is drawn.
+
+    Attributes:
+        size: of a side of the lakes.
+        ice: share of tiles that hold.
+        detours: share of lakes with a way round.
+        base: lakes that the base model has read paths on.
+        maps: lakes to align on, one demonstration and one pair each.
+        validation: lakes that learning rates are chosen on.
+        held_out: lakes that everything is measured on.
+        seed: of all of it.
+    """
+
+    size: int = 4
+    ice: float = 0.7
+    detours: float = 0.5
+    base: int = 4000
+    maps: int = 400
+    validation: int = 100
+    held_out: int = 200
+    seed: int = 0
+
+    @cached_property
+    def lakes(self) -> dict[str, Lakes]:
+        """The sets by name; no two share a lake."""
+        sizes = {name: getattr(self, name) for name in ("base", "maps", "validation", "held_out")}
+        for name, count in sizes.items():
+            if count < 1:
+                raise ValueError(f"{name} is {count}; allowed: a whole number >= 1")
+        drawn = draw_lakes(sum(sizes.values()), self.size, ice=self.ice, detours=self.detours, seed=self.seed)
+        ends = np.cumsum(list(sizes.values()))
+        return {name: drawn[int(end) - count : int(end)] for (name, count), end in zip(sizes.items(), ends, strict=True)}
+
+    @cached_property
+    def paths(self) -> dict[str, Int[np.ndarray, "M T"]]:
+        """The human's: a shortest way on each lake, ties shared evenly."""
+        return {name: walk(lakes, seed=self.seed + i) for i, (name, lakes) in enumerate(self.lakes.items())}
+
+    @cached_property
+    def mediocre(self) -> dict[str, Int[np.ndarray, "M T"]]:
+        """Paths of demonstrators that often act at random: what the base model reads, and the rejected answers."""
+        random = np.random.default_rng((self.seed, 1))
+        found = {}
+        for i, name in enumerate(("base", "maps")):
+            noise = random.uniform(*MEDIOCRE, len(self.lakes[name]))
+            found[name] = walk(self.lakes[name], noise, seed=self.seed + 100 + i)
+        return found
+
+    def probes(self, name: str) -> Probes:
+        return Probes.of(self.lakes[name], self.paths[name])
+
+    def answers(self, name: str, spoken: Spoken, *, mediocre: bool = False) -> Answers:
+        """A set's prompts with the human's paths, or mediocre ones, as tokens."""
+        return as_tokens(self.lakes[name], (self.mediocre if mediocre else self.paths)[name], spoken)
+
+    def rows(self, name: str, spoken: Spoken, *, pairs: bool = False) -> list[dict[str, Any]]:
+        """The same as text, for a file."""
+        best = self.paths[name]
+        paths = {"chosen": best, "rejected": self.mediocre[name]} if pairs else {"completion": best}
+        return [record(spoken.form, self.lakes[name], i, **paths) for i in range(len(best))]
+
+    def problem(self, spoken: Spoken, **options: Any) -> TextProblem:
+        """What a method learns from: the lakes to align on."""
+        return TextProblem(
+            self.answers("maps", spoken),
+            self.answers("maps", spoken),
+            self.answers("maps", spoken, mediocre=True),
+            end=spoken.end,
+            limit=self.limit,
+            judge=reward_of(self.lakes["maps"], spoken),
+            seed=self.seed,
+            **options,
+        )
+
+    @property
+    def limit(self) -> int:
+        """Tokens after which an answer is cut off."""
+        return 8 * self.size
+
+
+def as_tokens(lakes: Lakes, moves: Int[np.ndarray, "M T"], spoken: Spoken) -> Answers:
+    """Prompts with walks as answers: ended by the end token where the gift or a hole is reached, else the walk was cut."""
+    if not isinstance(spoken.form, Compact):
+        return tokenised([record(spoken.form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)[0]
+    prompts, count = spoken.form.prompt_ids(lakes), (moves >= 0).sum(1)
+    last = np.take_along_axis(lakes.flat, tiles_along(lakes, moves)[:, -1:], 1)[:, 0]
+    over = (last == GIFT) | (last == HOLE)
+    tokens = np.full((len(lakes), moves.shape[1] + 1), VOCABULARY.index("<pad>"))
+    tokens[:, :-1][moves >= 0] = np.array(spoken.actions[0])[moves[moves >= 0]]
+    tokens[np.flatnonzero(over), count[over]] = spoken.end
+    length = prompts.shape[1] + count + over
+    return Answers(np.concatenate([prompts, tokens], 1)[:, : int(length.max())], np.full(len(lakes), prompts.shape[1]), length)
+
+
+# ---- the base model ----
+
+
+def cache_folder() -> Path:
+    """Where base models are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ift_gridworld"
+
+
+def make_base(
+    task: Task,
+    policy: LanguagePolicy,
+    spoken: Spoken,
+    *,
+    model: str,
+    steps: int,
+    rows: int,
+    peak: float,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
+) -> bool:
+    """Train a model that was built here on the mediocre paths, in place; or take it from the cache. Says whether it did."""
+    told = {"task": asdict(task) | {"maps": 0, "validation": 0, "held_out": 0}, "model": model, "steps": steps, "rows": rows}
+    told |= {"peak": peak, "torch": torch.__version__, "device": device.type, "dtype": str(dtype), "form": 1}
+    told["lakes"] = hashlib.sha256(b"".join(task.lakes["base"].names)).hexdigest()
+    name = hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    path = (cache or cache_folder()) / f"base-{model}-{name}.safetensors"
+    from safetensors.torch import load_file, save
+
+    if path.exists():
+        policy.load_state_dict(load_file(path, device=str(device)))
+        return False
+    problem = TextProblem(
+        task.answers("base", spoken, mediocre=True), end=spoken.end, rows=rows, seed=task.seed, device=device
+    )  # fmt: skip
+    settings = Settings(steps=steps, learning_rate=peak)
+    align("sft", problem, policy, settings=settings, dtype=dtype, progress=progress)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
+    write_atomically(path, save(tensors))
+    return True

@@ -1,0 +1,217 @@
+"""The loop that trains a language model by any method, and can be killed and resumed at any update."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.methods import METHODS, Method, OnPolicy
+from ift_gridworld.records import write_atomically
+from ift_gridworld.settings import Settings
+
+WARM = 0.05  # share of the updates over which the learning rate rises
+MAX_NORM = 1.0  # of the gradient
+
+
+@dataclass
+class Curve:
+    """What a run leaves, and what a checkpoint keeps of it.
+
+    Attributes:
+        loss: of every update, mean over all processes' rows.
+        measured: at some updates, what `evaluate` said: {"step": …, measure: …}.
+        seconds: spent in updates.
+        tokens: that updates have seen, padding left out.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    measured: list[dict[str, float]] = field(default_factory=list)
+    seconds: float = 0.0
+    tokens: int = 0
+
+
+def learning_rate(step: int, steps: int, peak: float) -> float:
+    """Rises over the first updates, then falls to 0 in a straight line."""
+    warm = max(1, round(WARM * steps))
+    return peak * min((step + 1) / warm, (steps - step) / max(1, steps - warm))
+
+
+def align(
+    method: str | type[Method],
+    problem: TextProblem,
+    policy: LanguagePolicy,
+    *,
+    settings: Settings | None = None,
+    evaluate: Callable[[LanguagePolicy], dict[str, float]] | None = None,
+    every: int = 0,
+    checkpoint: Path | None = None,
+    keep_every: int = 100,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
+) -> Curve:
+    """Train a policy in place.
+
+    Args:
+        method: a name in METHODS, or a subclass of `methods.Method`.
+        problem: the data.
+        policy: the base; its copy is the reference.
+        settings: all knobs; `steps` and `learning_rate` are the loop's.
+        evaluate: measures the policy; asked before the first update, after every `every` and after the last.
+        every: 0 asks it before and after alone.
+        checkpoint: a file that the run's state is kept in; if it is there, the run goes on from it.
+        keep_every: updates between two checkpoints.
+        dtype: bfloat16 runs the model so, with float32 parameters.
+        progress: called with (updates done, updates in all).
+    """
+    kind = METHODS[method] if isinstance(method, str) else method
+    settings = kind.resolved(settings or Settings(), policy)  # type: ignore[arg-type]
+    steps, peak = settings.steps, settings.learning_rate
+    assert steps is not None
+    assert peak is not None
+    learner = kind(problem, policy, settings)  # type: ignore[arg-type]
+    _ = learner.reference  # frozen before the first update
+    parameters = [p for p in learner.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+    curve, done = Curve(), 0
+    about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
+    if checkpoint is not None and checkpoint.exists():
+        curve, done = _restore(checkpoint, about, learner, optimiser, problem)
+    round_to = (
+        settings.epochs if issubclass(kind, OnPolicy) else 1
+    )  # between two batches of rollouts nothing else is to be kept
+
+    def look(step: int) -> None:
+        if evaluate is not None and not any(m["step"] == step for m in curve.measured):
+            curve.measured.append({"step": step, **evaluate(policy)})
+
+    if done == 0:
+        look(0)
+    policy.train()
+    for step in range(done, steps):
+        began = time.perf_counter()
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps, peak)
+        with _precision(dtype, problem.device):
+            batch = learner.batch(step)
+            loss = learner.loss(batch).sum()
+        if not torch.isfinite(loss):
+            raise ValueError(f"the loss is {float(loss)} at update {step}; allowed: a lower learning rate than {peak}")
+        loss.backward()
+        _average_gradients(parameters, problem.processes)
+        torch.nn.utils.clip_grad_norm_(parameters, learner.max_grad_norm or MAX_NORM)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+        curve.loss.append(_averaged(loss.detach(), problem.processes))
+        curve.seconds += time.perf_counter() - began
+        curve.tokens += tokens_of(batch)
+        if every and (step + 1) % every == 0:
+            look(step + 1)
+        if checkpoint is not None and (step + 1) % (-(-keep_every // round_to) * round_to) == 0 and step + 1 < steps:
+            _keep(checkpoint, about, learner, optimiser, problem, curve, step + 1)
+        if progress is not None:
+            progress(step + 1, steps)
+    look(steps)
+    if checkpoint is not None:
+        _keep(checkpoint, about, learner, optimiser, problem, curve, steps)
+    return curve
+
+
+@contextmanager
+def _precision(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+        yield
+
+
+def tokens_of(batch: Any) -> int:
+    """How many tokens an update runs through the model, prompts included."""
+    if isinstance(batch, tuple):
+        return sum(tokens_of(side) for side in batch)
+    batch = getattr(batch, "batch", getattr(batch, "steps", batch))
+    last = batch.mask * torch.arange(1, batch.mask.shape[-1] + 1, device=batch.mask.device)
+    return int(last.amax(-1).sum())
+
+
+def _average_gradients(parameters: list[torch.nn.Parameter], processes: int) -> None:
+    if processes > 1:
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+        torch.distributed.all_reduce(flat)
+        flat /= processes
+        for parameter, piece in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+            parameter.grad = piece.view_as(parameter)
+
+
+def _averaged(loss: Tensor, processes: int) -> float:
+    if processes > 1:
+        torch.distributed.all_reduce(loss)
+    return float(loss) / processes
+
+
+# ---- checkpoints ----
+
+
+def _state(learner: Method, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Everything that an update changes, by name."""
+    found: dict[str, Tensor] = {f"policy.{name}": p for name, p in learner.policy.named_parameters()}
+    for i, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
+        found[f"parameter.{i}"] = parameter  # the critic's, too
+        for name, value in optimiser.state.get(parameter, {}).items():
+            found[f"optimiser.{i}.{name}"] = value
+    return found
+
+
+def _keep(
+    path: Path,
+    about: dict[str, Any],
+    learner: Method,
+    optimiser: torch.optim.Optimizer,
+    problem: TextProblem,
+    curve: Curve,
+    step: int,
+) -> None:
+    from safetensors.torch import save
+
+    if problem.rank:
+        return
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _state(learner, optimiser).items()}
+    tensors["generator"] = problem.generator.get_state()
+    told = {"about": about, "step": step, "walked": problem.walked, "curve": asdict(curve)}
+    write_atomically(path, save(tensors, metadata={"run": json.dumps(told)}))
+
+
+def _restore(
+    path: Path, about: dict[str, Any], learner: Method, optimiser: torch.optim.Optimizer, problem: TextProblem
+) -> tuple[Curve, int]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            told = json.loads(file.metadata()["run"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"checkpoint {path} cannot be read ({error}); allowed: one that a run has left, or none") from error
+    if told["about"] != json.loads(json.dumps(about)):
+        changed = [k for k in about if told["about"].get(k) != json.loads(json.dumps(about[k]))]
+        raise ValueError(
+            f"checkpoint {path} is of another run (other {', '.join(changed)}); allowed: the same, or another folder"
+        )
+    with torch.no_grad():
+        for name, parameter in learner.policy.named_parameters():
+            parameter.copy_(tensors[f"policy.{name}"])
+        for i, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
+            parameter.copy_(tensors[f"parameter.{i}"])
+            prefix = f"optimiser.{i}."
+            kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            optimiser.state[parameter] = {n: v if n == "step" else v.to(parameter.device) for n, v in kept.items()}
+    problem.generator.set_state(tensors["generator"])
+    problem.walked = told["walked"]
+    return Curve(**told["curve"]), told["step"]

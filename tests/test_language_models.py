@@ -1,0 +1,186 @@
+"""A language model behind embed | logits: its numbers are transformers' own; padding, batches and short cuts change none."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld.language.data import Answers
+from ift_gridworld.language.models import LanguagePolicy, build, counted, load, sample
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.log_probs import action_log_probs, entropy
+from ift_gridworld.methods import METHODS
+from ift_gridworld.residual import residual_embeddings
+from ift_gridworld.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def policy():
+    """Untrained, with output weights so large that its predictions differ from one place to the next."""
+    model = build("tiny", seed=1).double()
+    with torch.no_grad():
+        model.lm_head.weight *= 20
+    return LanguagePolicy(model)
+
+
+def answers(*, shared=True, rows=5, seed=0):
+    """Random prompts and answers; prompts all of one length, or not."""
+    random = np.random.default_rng(seed)
+    lengths = np.full(rows, 6) if shared else random.integers(2, 8, rows)
+    prompts = [random.integers(2, 12, n).tolist() for n in lengths]
+    return Answers.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 6, rows)])
+
+
+def close(one, two):
+    """To float32: whatever its weights, a Llama's norms are taken in it."""
+    torch.testing.assert_close(one, two, rtol=1e-5, atol=2e-6, check_dtype=False)
+
+
+def test_log_probs_are_transformers_own(policy):
+    """Its loss is the mean over all tokens that count of what we give for each."""
+    data = answers(shared=False)
+    batch = data.batch()
+    ids = torch.as_tensor(data.ids)
+    place, (first, end) = torch.arange(ids.shape[1]), (torch.as_tensor(n)[:, None] for n in (data.prompt, data.length))
+    theirs = policy.model(input_ids=ids, labels=torch.where((place >= first) & (place < end), ids, -100)).loss
+    logp = policy.log_probs(batch.states, batch.actions, batch.mask)
+    close(-(logp * batch.mask).sum() / batch.mask.sum(), theirs)
+    assert not logp[~batch.mask].any()
+    everywhere = policy.log_probs(batch.states, batch.actions)
+    close(torch.where(batch.mask, everywhere, 0.0), logp)
+
+
+def test_a_row_alone_is_the_row_of_a_batch(policy):
+    """However much padding stands behind it."""
+    data = answers(shared=False, rows=6)
+    batch = data.batch()
+    together = policy.log_probs(batch.states, batch.actions, batch.mask)
+    for i in range(6):
+        alone = data.batch(np.array([i]))
+        found = policy.log_probs(alone.states, alone.actions, alone.mask)[0, 0]
+        close(found, together[0, i, : len(found)])
+
+
+@pytest.mark.parametrize("prediction", ["greedy", "expected"])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("mixing", [0.2, 1.0])
+def test_the_residual_connection_is_the_lakes_own(policy, shared, mixing, prediction):
+    """Prompts that are run once, and logits of the answers' columns alone, give what two full passes give; so do gradients."""
+    batch = answers(shared=shared).batch()
+    policy = copy.deepcopy(policy)
+    successor = TextProblem().successor(policy, Settings(prediction=prediction))
+    weight = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(0)).double() * batch.mask
+    ours = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=mixing)
+    mixed = residual_embeddings(policy, batch.states, batch.mask, successor, mixing=mixing)
+    plain = torch.where(batch.mask, action_log_probs(policy.logits(mixed), batch.actions), 0.0)
+    close(ours, plain)
+    assert (ours - policy.log_probs(batch.states, batch.actions, batch.mask)).abs().max() > 1e-3, "it is no first pass"
+    names, parameters = zip(*policy.named_parameters(), strict=True)
+    grads = [torch.autograd.grad((weight * x).sum(), parameters, allow_unused=True) for x in (ours, plain)]
+    for name, one, two in zip(names, *grads, strict=True):
+        assert (one is None) == (two is None) == ("embed_tokens" in name), "inputs are held still"
+        if one is not None:
+            close(one, two)
+
+
+def test_a_mixed_token_is_the_predicted_one_beside_the_true_one(policy):
+    """By hand, token by token, for one row: the prediction after token t - 1 stands beside token t of the answer."""
+    batch = answers(rows=1).batch()
+    table = policy.model.get_input_embeddings().weight.detach()
+    states, mask = batch.states[0, 0], batch.mask[0, 0]
+    with torch.no_grad():
+        predicted = policy(batch.states)[0, 0].argmax(-1)
+        expected = table[states].clone()
+        for t in range(len(states)):
+            if mask[t] and t > 0 and mask[t - 1]:
+                expected[t] = 0.7 * table[states[t]] + 0.3 * table[predicted[t - 1]]
+        logits = policy.model(inputs_embeds=expected[None]).logits[0]
+    successor = TextProblem().successor(policy, Settings())
+    ours = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=0.3)[0, 0]
+    theirs = torch.log_softmax(logits, -1).gather(-1, batch.actions[0, 0, :, None])[:, 0]
+    close(ours, torch.where(mask, theirs, 0.0))
+
+
+def test_what_is_asked_of_each_step(policy):
+    batch = answers(shared=False).batch()
+    found = policy.per_state(batch.states, entropy, batch.mask)
+    close(found, torch.where(batch.mask, entropy(policy(batch.states)), 0.0))
+    assert counted(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
+
+
+# ---- sampling ----
+
+
+def test_the_likeliest_answer_is_transformers_own(policy):
+    prompts = torch.randint(2, 12, (7, 6), generator=torch.Generator().manual_seed(0))
+    ours = sample(policy, prompts, end=1, limit=12)
+    theirs = policy.model.generate(prompts, max_new_tokens=12, do_sample=False, eos_token_id=1, pad_token_id=0)[:, 6:]
+    assert torch.equal(ours, theirs[:, : ours.shape[1]]) and not theirs[:, ours.shape[1] :].any()
+
+
+def test_answers_are_drawn_as_the_model_says(policy):
+    """First tokens of many answers to one prompt: chi-squared with V - 1 degrees of freedom stays below its 99.99 % point."""
+    prompt = torch.tensor([[2, 5, 7]]).expand(4000, -1)
+    drawn = sample(policy, prompt, end=1, limit=1, generator=torch.Generator().manual_seed(0))[:, 0]
+    with torch.no_grad():
+        expected = torch.softmax(policy.model(prompt[:1]).logits[0, -1], -1) * 4000
+    seen = torch.bincount(drawn, minlength=12).double()
+    sound = expected > 5
+    assert float(((seen - expected)[sound] ** 2 / expected[sound]).sum()) < 37
+    again = sample(policy, prompt, end=1, limit=1, generator=torch.Generator().manual_seed(0))[:, 0]
+    assert torch.equal(again, drawn)
+
+
+def test_nothing_is_said_after_the_end(policy):
+    prompts = torch.randint(2, 12, (200, 4), generator=torch.Generator().manual_seed(1))
+    said = sample(policy, prompts, end=1, limit=40, generator=torch.Generator().manual_seed(0), pad=0)
+    after = (said == 1).cumsum(1) - (said == 1).int() > 0
+    assert after.any() and not said[after].any()
+
+
+# ---- every method ----
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_trains_a_language_model(name, policy):
+    """The very classes of the lake: the loss is one number, and its gradient reaches the model."""
+    policy = copy.deepcopy(policy)
+    data = answers(rows=8)
+    problem = TextProblem(data, data, answers(rows=8, seed=1), rows=4, limit=6, judge=lambda index, said: said.mean(1))
+    learner = METHODS[name](problem, policy, METHODS[name].resolved(Settings(walkers=16, group=4), policy))
+    loss = learner.loss(learner.batch(0))
+    assert loss.shape == (1,) and torch.isfinite(loss).all()
+    loss.sum().backward()
+    assert policy.model.lm_head.weight.grad.abs().max() > 0
+    assert all(p.grad is None for p in learner.reference.parameters())
+
+
+# ---- models by name ----
+
+
+def test_a_saved_model_is_loaded_again(policy, tmp_path):
+    from ift_gridworld.language.text import COMPACT
+
+    policy.model.save_pretrained(tmp_path)
+    COMPACT.tokenizer.save_pretrained(tmp_path)
+    again, tokenizer, form = load(str(tmp_path))
+    assert form is COMPACT and tokenizer("S F :")["input_ids"] == COMPACT.tokenizer("S F :")["input_ids"]
+    ids = torch.tensor([[[2, 3, 7]]])
+    torch.testing.assert_close(again(ids), policy(ids).float(), rtol=1e-4, atol=1e-4)
+
+
+def test_sizes():
+    assert abs(sum(p.numel() for p in build("tiny").parameters()) - 0.15e6) < 0.01e6
+    with torch.device("meta"):
+        assert abs(sum(p.numel() for p in build("small").parameters()) - 25e6) < 1e6
+    assert torch.equal(build("tiny", seed=3).lm_head.weight, build("tiny", seed=3).lm_head.weight)
+    assert not torch.equal(build("tiny", seed=3).lm_head.weight, build("tiny", seed=4).lm_head.weight)
+
+
+def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path):
+    with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded") as error:
+        load("nowhere/at-all")
+    assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
+    with pytest.raises(ValueError, match="cannot be loaded"):
+        load(str(tmp_path / "none.gguf"))
