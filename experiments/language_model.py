@@ -45,11 +45,13 @@ class Args:
     """Share of tiles that hold."""
     detours: float = 0.5
     """Share of lakes on which the shortest way is longer than rows plus columns."""
-    base_maps: int = 4000
+    base_maps: int = 8000
     """Lakes that the base model learns mediocre paths on."""
-    base_steps: int = 2000
+    base_noise: tuple[float, float] = (0.2, 0.8)
+    """How often those paths go at random: drawn for each of them from this range."""
+    base_steps: int = 1500
     """Updates of the base model (0: as it is)."""
-    maps: int = 400
+    maps: int = 2000
     """Lakes to align on."""
     held_out: int = 200
     """Lakes that everything is measured on."""
@@ -156,14 +158,17 @@ def align_all(args: Args, names: Sequence[str], seed: int, device: torch.device,
     from ift_gridworld.language.models import SIZES, load
     from ift_gridworld.language.tasks import Task, make_base
 
-    task = Task(args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out, seed=seed)
+    task = Task(
+        args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out,
+        noise=args.base_noise, seed=seed,
+    )  # fmt: skip
     base, tokenizer, form = load(args.model, seed=seed)
     spoken = Spoken(form, tokenizer)
     base = base.to(device)
     if args.model in SIZES and args.base_steps:
         with progress("base") as told:
             make_base(
-                task, base, spoken, model=args.model, steps=args.base_steps, rows=128, peak=3e-3, device=device, dtype=dtype,
+                task, base, spoken, model=args.model, steps=args.base_steps, rows=64, peak=3e-3, device=device, dtype=dtype,
                 progress=told,
             )  # fmt: skip
     found = []

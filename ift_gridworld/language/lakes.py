@@ -239,13 +239,13 @@ def walk(
     Args:
         noise: share of steps that are random, of all lakes or of each; 0 is optimal.
         seed: of the draws.
-        limit: steps after which a walk is cut off (default: four times the sides' sum).
+        limit: steps after which a walk is cut off (default: twice the sides' sum).
 
     Returns:
         The moves, NO_MOVE after a walk has reached the gift or a hole.
     """
     random = np.random.default_rng(seed)
-    limit = 4 * sum(lakes.shape) if limit is None else limit
+    limit = 2 * sum(lakes.shape) if limit is None else limit
     row, here = np.arange(len(lakes)), lakes.start.copy()
     noise = np.broadcast_to(np.asarray(noise, float), here.shape)[:, None]
     moves = np.full((len(lakes), limit), NO_MOVE, np.int8)

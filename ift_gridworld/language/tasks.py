@@ -25,9 +25,6 @@ from ift_gridworld.language.training import align
 from ift_gridworld.records import write_atomically
 from ift_gridworld.settings import Settings
 
-# How often the base model's demonstrators act at random, drawn for each path: mediocre, so that there is something to align.
-MEDIOCRE = (0.6, 1.0)
-
 
 @dataclass(frozen=True)
 class Task:
@@ -41,16 +38,19 @@ class Task:
         maps: lakes to align on, one demonstration and one pair each.
         validation: lakes that learning rates are chosen on.
         held_out: lakes that everything is measured on.
+        noise: how often the base's demonstrators act at random, drawn for each path from this range: mediocre, so that there is
+            something to align. Their paths are the rejected answers, too.
         seed: of all of it.
     """
 
     size: int = 4
     ice: float = 0.7
     detours: float = 0.5
-    base: int = 4000
-    maps: int = 400
+    base: int = 8000
+    maps: int = 2000
     validation: int = 100
     held_out: int = 200
+    noise: tuple[float, float] = (0.2, 0.8)
     seed: int = 0
 
     @cached_property
@@ -75,7 +75,7 @@ class Task:
         random = np.random.default_rng((self.seed, 1))
         found = {}
         for i, name in enumerate(("base", "maps")):
-            noise = random.uniform(*MEDIOCRE, len(self.lakes[name]))
+            noise = random.uniform(*self.noise, len(self.lakes[name]))
             found[name] = walk(self.lakes[name], noise, seed=self.seed + 100 + i)
         return found
 
@@ -164,5 +164,6 @@ def make_base(
     settings = Settings(steps=steps, learning_rate=peak)
     align("sft", problem, policy, settings=settings, dtype=dtype, progress=progress)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(tensors))
     return True
