@@ -12,6 +12,7 @@ versions, curves and measures.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -111,8 +112,11 @@ def main(args: Args) -> int:
             if name not in METHODS and name not in CONTROLS:
                 raise ValueError(f"--method is {name!r}; allowed: all, {', '.join((*METHODS, *CONTROLS))}")
         device, dtype = place(args, torch)
+        team = Team.gathered(device)
         make_folder(args.out)
-        runs = [run for seed in range(args.seed, args.seed + args.seeds) for run in align_all(args, names, seed, device, dtype)]
+        runs = [run for seed in range(args.seed, args.seed + args.seeds) for run in align_all(args, names, seed, team, dtype)]
+        if team.rank:
+            return 0
         paths = [
             save(args, name, [run for run in runs if run["method"] == name])
             for name in dict.fromkeys(r["method"] for r in runs)
@@ -150,7 +154,33 @@ def place(args: Args, torch: Any) -> tuple[torch.device, torch.dtype]:
     return torch.device(args.device), getattr(torch, args.dtype)
 
 
-def align_all(args: Args, names: Sequence[str], seed: int, device: torch.device, dtype: torch.dtype) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Team:
+    """The processes that `accelerate launch` has started, or this one alone."""
+
+    device: torch.device
+    rank: int = 0
+    processes: int = 1
+
+    @classmethod
+    def gathered(cls, device: torch.device) -> Team:
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return cls(device)
+        import torch
+        from accelerate import PartialState
+
+        state = PartialState(cpu=device.type == "cpu")
+        own = torch.device("cuda", state.local_process_index) if device.type == "cuda" else device
+        return cls(own, state.process_index, state.num_processes)
+
+    def wait(self) -> None:
+        if self.processes > 1:
+            from accelerate import PartialState
+
+            PartialState().wait_for_everyone()
+
+
+def align_all(args: Args, names: Sequence[str], seed: int, team: Team, dtype: torch.dtype) -> list[dict[str, Any]]:
     """Every method from one base, on one seed's lakes."""
     import copy
 
@@ -164,17 +194,20 @@ def align_all(args: Args, names: Sequence[str], seed: int, device: torch.device,
     )  # fmt: skip
     base, tokenizer, form = load(args.model, seed=seed)
     spoken = Spoken(form, tokenizer)
-    base = base.to(device)
+    base = base.to(team.device)
     if args.model in SIZES and args.base_steps:
-        with progress("base") as told:
-            make_base(
-                task, base, spoken, model=args.model, steps=args.base_steps, rows=64, peak=3e-3, device=device, dtype=dtype,
-                progress=told,
-            )  # fmt: skip
+        for turn in range(2):  # the first process makes it, the others find it made
+            if (team.rank > 0) == (turn > 0):
+                with progress("base") as told:
+                    make_base(
+                        task, base, spoken, model=args.model, steps=args.base_steps, rows=64, peak=3e-3,
+                        device=team.device, dtype=dtype, progress=told,
+                    )  # fmt: skip
+            team.wait()
     found = []
     for name in names:
         policy = copy.deepcopy(base)
-        found.append(align_one(args, name, seed, task, policy, spoken, device, dtype))
+        found.append(align_one(args, name, seed, task, policy, spoken, team, dtype))
     return found
 
 
@@ -185,7 +218,7 @@ def align_one(
     task: Task,
     policy: LanguagePolicy,
     spoken: Spoken,
-    device: torch.device,
+    team: Team,
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     from ift_gridworld.language.controls import CONTROLS
@@ -210,11 +243,13 @@ def align_one(
         return {measure: float(values[values == values].mean()) for measure, values in found.items()}
 
     checkpoint = args.out / f"{name}-{seed}.safetensors"
-    if not args.resume:
+    if not args.resume and team.rank == 0:
         checkpoint.unlink(missing_ok=True)
+    team.wait()
+    problem = task.problem(spoken, rows=args.batch, device=team.device, rank=team.rank, processes=team.processes)
     with progress(name) as told:
         curve = align(
-            kind, task.problem(spoken, rows=args.batch, device=device), policy, settings=settings, evaluate=evaluate,
+            kind, problem, policy, settings=settings, evaluate=evaluate,
             every=args.every, checkpoint=checkpoint, dtype=dtype, progress=told,
         )  # fmt: skip
     return {"method": name, "seed": seed, **asdict(curve)}

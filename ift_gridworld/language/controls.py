@@ -40,7 +40,7 @@ class RandomTokens(IFT):
     def successor(self) -> Successor:
         def successor(states: Tensor, logits: Tensor) -> Tensor:
             steps = states[..., 1:].flatten()  # these are what answers are made of, for the prompt has been left out
-            drawn = torch.randint(len(steps), states.shape, generator=self.problem.generator)
+            drawn = torch.randint(len(steps), states.shape, generator=self.problem.random())
             return self.policy.embed(steps[drawn.to(steps.device)])
 
         return successor
@@ -57,7 +57,7 @@ class SampledTokens(IFT):
     def successor(self) -> Successor:
         def successor(states: Tensor, logits: Tensor) -> Tensor:
             chance = torch.softmax(logits.double(), -1).cumsum(-1)
-            draw = torch.rand(chance.shape[:-1], generator=self.problem.generator, dtype=torch.float64).to(chance.device)
+            draw = torch.rand(chance.shape[:-1], generator=self.problem.random(), dtype=torch.float64).to(chance.device)
             tokens = (draw[..., None] * chance[..., -1:] >= chance).sum(-1).clamp(max=chance.shape[-1] - 1)
             return self.policy.embed(tokens)
 

@@ -55,8 +55,8 @@ class TextProblem(Problem):
     def __post_init__(self) -> None:
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._pairs: tuple[int, Batch, Batch] | None = None
-        self.walked = 0  # batches of prompts that have been answered; part of what a resumed run needs
-        self.generator = torch.Generator().manual_seed(self.seed + 7919 * self.rank)
+        self.walked = 0  # batches of prompts that have been answered
+        self.drawn = 0  # how often something was drawn; a resumed run needs no more than these two numbers
 
     # ---- rows ----
 
@@ -84,6 +84,12 @@ class TextProblem(Problem):
             now = position // count == turn
             found[now] = self._orders[turn, count][position[now] % count]
         return found[self.rank :: self.processes]
+
+    def random(self) -> torch.Generator:
+        """For the next thing to be drawn, another on each process."""
+        self.drawn += 1
+        state = np.random.SeedSequence((self.seed, self.rank, self.drawn)).generate_state(1, np.uint64)
+        return torch.Generator().manual_seed(int(state[0]) >> 1)
 
     # ---- the model's own predictions and answers ----
 
@@ -118,7 +124,7 @@ class TextProblem(Problem):
     def _episodes(self, policy: LanguagePolicy, prompts: int, times: int) -> Trajectories:
         """Answers to the next prompts, each asked so many times, with what they are worth at their last token."""
         assert self.demonstrations is not None
-        index = self.index(self.walked, len(self.demonstrations), prompts * self.processes).repeat(times)
+        index = self.index(self.walked, len(self.demonstrations), prompts).repeat(times)
         self.walked += 1
         data = self.demonstrations
         asked = [data.ids[i, : data.prompt[i]].tolist() for i in index]
@@ -134,10 +140,11 @@ class TextProblem(Problem):
     def _answered(self, policy: LanguagePolicy, prompts: Sequence[list[int]]) -> Answers:
         """Sampled answers, prompts of one length at a time."""
         answers: list[list[int]] = [[] for _ in prompts]
+        generator = self.random()
         for length in sorted({len(prompt) for prompt in prompts}):
             rows = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
             asked = torch.tensor([prompts[i] for i in rows], device=self.device)
-            said = sample(policy, asked, end=self.end, limit=self.limit, generator=self.generator, pad=self.end)
+            said = sample(policy, asked, end=self.end, limit=self.limit, generator=generator, pad=self.end)
             for i, tokens in zip(rows, said.tolist(), strict=True):
                 answers[i] = tokens[: tokens.index(self.end) + 1] if self.end in tokens else tokens
         return Answers.of(prompts, answers, self.end)

@@ -59,7 +59,7 @@ def align(
     dtype: torch.dtype = torch.float32,
     progress: Callable[[int, int], None] | None = None,
 ) -> Curve:
-    """Train a policy in place.
+    """Train a policy in place; on several processes at once, each of which sees its share of every update's rows.
 
     Args:
         method: a name in METHODS, or a subclass of `methods.Method`.
@@ -86,12 +86,11 @@ def align(
     about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
     if checkpoint is not None and checkpoint.exists():
         curve, done = _restore(checkpoint, about, learner, optimiser, problem)
-    round_to = (
-        settings.epochs if issubclass(kind, OnPolicy) else 1
-    )  # between two batches of rollouts nothing else is to be kept
+    # Rollouts are not kept: a checkpoint falls between two batches of them.
+    round_to = settings.epochs if issubclass(kind, OnPolicy) else 1
 
     def look(step: int) -> None:
-        if evaluate is not None and not any(m["step"] == step for m in curve.measured):
+        if evaluate is not None and problem.rank == 0 and not any(m["step"] == step for m in curve.measured):
             curve.measured.append({"step": step, **evaluate(policy)})
 
     if done == 0:
@@ -183,8 +182,7 @@ def _keep(
     if problem.rank:
         return
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _state(learner, optimiser).items()}
-    tensors["generator"] = problem.generator.get_state()
-    told = {"about": about, "step": step, "walked": problem.walked, "curve": asdict(curve)}
+    told = {"about": about, "step": step, "walked": problem.walked, "drawn": problem.drawn, "curve": asdict(curve)}
     write_atomically(path, save(tensors, metadata={"run": json.dumps(told)}))
 
 
@@ -212,6 +210,5 @@ def _restore(
             prefix = f"optimiser.{i}."
             kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             optimiser.state[parameter] = {n: v if n == "step" else v.to(parameter.device) for n, v in kept.items()}
-    problem.generator.set_state(tensors["generator"])
-    problem.walked = told["walked"]
+    problem.walked, problem.drawn = told["walked"], told["drawn"]
     return Curve(**told["curve"]), told["step"]

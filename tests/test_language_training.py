@@ -1,0 +1,146 @@
+"""The loop: any update may be the last before a run is killed, and processes share the work without changing it."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld.language.data import Answers
+from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.training import align, learning_rate, tokens_of
+from ift_gridworld.methods import METHODS
+from ift_gridworld.settings import Settings
+
+
+def answers(seed=0, rows=20):
+    random = np.random.default_rng(seed)
+    prompts = [random.integers(2, 12, 5).tolist() for _ in range(rows)]
+    return Answers.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 5, rows)])
+
+
+def problem(**options):
+    return TextProblem(answers(), answers(), answers(1), rows=8, limit=5, judge=lambda index, said: said.mean(1), **options)
+
+
+def fresh():
+    return LanguagePolicy(build("tiny", seed=0))
+
+
+def settings(**changes):
+    return Settings(**{"steps": 12, "learning_rate": 1e-3, "walkers": 8, "group": 4, "epochs": 2} | changes)
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(name, tmp_path):
+    """Killed at the eighth update, three after the last checkpoint: the same losses, measures and weights, to the last bit."""
+    measure = lambda policy: {"norm": float(sum((p.detach() ** 2).sum() for p in policy.parameters()))}  # noqa: E731
+    one = fresh()
+    whole = align(name, problem(), one, settings=settings(), evaluate=measure, every=3)
+
+    def kill(done, total):
+        if done == 7:
+            raise Killed
+
+    file, two = tmp_path / "run.safetensors", fresh()
+    options = {"settings": settings(), "evaluate": measure, "every": 3, "checkpoint": file, "keep_every": 4}
+    with pytest.raises(Killed):
+        align(name, problem(), two, **options, progress=kill)
+    again = fresh()
+    resumed = align(name, problem(), again, **options)
+    assert resumed.loss == whole.loss and resumed.measured == whole.measured and resumed.tokens == whole.tokens
+    assert [m["step"] for m in whole.measured] == [0, 3, 6, 9, 12]
+    for p, q in zip(one.parameters(), again.parameters(), strict=True):
+        assert torch.equal(p, q)
+    third = align(name, problem(), fresh(), **options)  # a run that is done is not done again
+    assert third.loss == whole.loss
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    file = tmp_path / "run.safetensors"
+    align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+    with pytest.raises(ValueError, match=r"is of another run \(other settings\)"):
+        align("sft", problem(), fresh(), settings=settings(steps=3), checkpoint=file)
+    with pytest.raises(ValueError, match=r"other method"):
+        align("ift", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+    file.write_bytes(b"broken")
+    with pytest.raises(ValueError, match="cannot be read"):
+        align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+
+
+def test_the_learning_rate_rises_and_falls():
+    rates = [learning_rate(step, 100, 2.0) for step in range(100)]
+    assert rates[4] == 2.0 == max(rates) and rates[0] == pytest.approx(0.4)
+    assert rates[5:] == sorted(rates[5:], reverse=True) and rates[-1] == pytest.approx(2 / 95)
+
+
+def test_a_loss_that_is_no_number_ends_the_run():
+    policy = fresh()
+    with torch.no_grad():
+        policy.model.lm_head.weight[0, 0] = torch.nan
+    with pytest.raises(ValueError, match="the loss is nan at update 0"):
+        align("sft", problem(), policy, settings=settings())
+
+
+# ---- rows ----
+
+
+def test_every_row_comes_once_before_any_comes_again():
+    data = problem()
+    seen = np.concatenate([data.index(step, 20) for step in range(5)])  # 40 draws of 20 rows
+    assert sorted(seen[:20]) == list(range(20)) == sorted(seen[20:]) and (seen[:20] != seen[20:]).any()
+    assert (data.index(3, 20) == problem().index(3, 20)).all(), "whatever was asked before"
+    assert (TextProblem(seed=1).index(0, 20) != TextProblem(seed=2).index(0, 20)).any()
+
+
+def test_processes_share_the_rows():
+    alone = TextProblem(rows=12).index(1, 50)
+    parts = [TextProblem(rows=12, rank=rank, processes=3).index(1, 50) for rank in range(3)]
+    assert sorted(np.concatenate(parts)) == sorted(alone) and all(len(part) == 4 for part in parts)
+
+
+def test_tokens_are_counted_without_padding():
+    data = answers(rows=3)
+    assert tokens_of(data.batch()) == int((data.length - 1).sum())
+
+
+def test_an_episode_is_paid_at_its_last_token():
+    data = problem()
+    steps = data.walker(fresh(), settings())()
+    assert steps.states.shape[:2] == (1, 8)
+    paid = steps.reward != 0
+    assert (paid.sum(-1) == 1).all() and torch.equal(paid, steps.terminated)
+    after = steps.mask[..., 1:] & ~steps.mask[..., :-1]
+    assert (after.sum(-1) == 1).all(), "an answer is one run of steps"
+    for b in range(8):
+        last = int(steps.mask[0, b].nonzero().max())
+        said = steps.actions[0, b][steps.mask[0, b]]
+        assert paid[0, b, last] and steps.reward[0, b, last] == pytest.approx(padded_mean(said.tolist(), steps), rel=1e-6)
+
+
+def padded_mean(said, steps):
+    """What the judge of these tests says: the mean of an answer's tokens, padded with the end token to the longest."""
+    longest = int(steps.mask.sum(-1).max())
+    return float(np.mean(said + [1] * (longest - len(said))))
+
+
+def test_groups_are_answers_to_one_prompt():
+    steps, group = problem().groups(fresh(), settings())
+    assert group == 4
+    prompts = steps.states[0, :, :5].reshape(2, 4, 5)
+    assert (prompts == prompts[:, :1]).all() and (prompts[0, 0] != prompts[1, 0]).any()
+
+
+def test_a_checkpoint_says_what_it_is(tmp_path):
+    from safetensors import safe_open
+
+    file = tmp_path / "run.safetensors"
+    align("ift", problem(), fresh(), settings=settings(steps=2, mixing=0.3), checkpoint=file)
+    with safe_open(file, "pt") as kept:
+        told = json.loads(kept.metadata()["run"])
+    assert told["step"] == 2 and told["about"]["method"] == "IFT" and told["about"]["settings"]["mixing"] == 0.3
