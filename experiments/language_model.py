@@ -1,6 +1,6 @@
 """Align a language model on lakes that it reads as text, and measure it by the lake's own numbers.
 
-    python experiments/language_model.py --method ift
+    python experiments/language_model.py --method ift --render
     python experiments/language_model.py --method all --seeds 3
     python experiments/language_model.py --quick
 
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, progress
+from ift_gridworld.rendering import THEME_NAMES, check_format
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from ift_gridworld.language.measure import Spoken
     from ift_gridworld.language.models import LanguagePolicy
     from ift_gridworld.language.tasks import Task
+
+
+FRAMES = 40  # of a film
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,12 @@ class Args:
     """float32 or bfloat16."""
     resume: bool = False
     """Go on from the checkpoints under --out, where there are any."""
+    render: bool = False
+    """Film the model's probabilities on a held-out lake."""
+    format: str = "gif"
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with)."""
+    theme: str = "light"
+    """light or dark."""
     out: Path = Path("figures/language")
     """Folder that everything is written to."""
 
@@ -121,6 +131,7 @@ def main(args: Args) -> int:
             save(args, name, [run for run in runs if run["method"] == name])
             for name in dict.fromkeys(r["method"] for r in runs)
         ]
+        paths += [draw(args, name) for name in names] if args.render else []
         report(runs)
         from ift_gridworld.console import written
 
@@ -138,6 +149,9 @@ def check(args: Args) -> None:
         if getattr(args, name) < least.get(name, 1):
             allowed = f"a whole number >= {least.get(name, 1)}"
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; allowed: {allowed}")
+    if args.theme not in THEME_NAMES:
+        raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    check_format(args.format)
     if args.dtype not in ("float32", "bfloat16"):
         raise ValueError(f"--dtype is {args.dtype!r}; allowed: float32, bfloat16")
 
@@ -222,10 +236,12 @@ def align_one(
     dtype: torch.dtype,
 ) -> dict[str, Any]:
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.language.measure import measure
+    from ift_gridworld.language.film import film_lake, film_record, moves_at
+    from ift_gridworld.language.measure import Probes, measure
     from ift_gridworld.language.training import align
     from ift_gridworld.methods import METHODS
     from ift_gridworld.settings import Settings
+    from ift_gridworld.training import snapshot_steps
 
     kind, changes = CONTROLS.get(name) or (METHODS[name], {})
     settings = replace(
@@ -237,6 +253,9 @@ def align_one(
         **changes,  # type: ignore[arg-type]
     )  # fmt: skip
     lakes, paths, probes = task.lakes["held_out"], task.paths["held_out"], task.probes("held_out")
+    shown = film_lake(lakes)
+    lake, path = lakes[shown : shown + 1], paths[shown : shown + 1]
+    where = Probes.of(lake, path)
 
     def evaluate(policy: LanguagePolicy) -> dict[str, float]:
         found = measure(policy, spoken, lakes, paths, probes=probes, limit=task.limit, seed=seed)
@@ -250,9 +269,19 @@ def align_one(
     with progress(name) as told:
         curve = align(
             kind, problem, policy, settings=settings, evaluate=evaluate,
-            every=args.every, checkpoint=checkpoint, dtype=dtype, progress=told,
+            every=args.every, watch=lambda policy: moves_at(policy, spoken, lake, where).tolist(),
+            watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=dtype, progress=told,
         )  # fmt: skip
+    if args.render and team.rank == 0 and seed == args.seed:
+        record = film_record(kind, name, asdict(settings), lake, path[0], curve.watched, curve.loss, curve.seconds)
+        record.save(args.out / f"{name}.film.json")
     return {"method": name, "seed": seed, **asdict(curve)}
+
+
+def draw(args: Args, name: str) -> Path:
+    from ift_gridworld.rendering.studio import draw as drawn
+
+    return drawn([args.out / f"{name}.film.json"], args.out / f"{name}.{args.format}", args.theme)
 
 
 def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:

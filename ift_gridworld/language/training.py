@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,12 +30,14 @@ class Curve:
     Attributes:
         loss: of every update, mean over all processes' rows.
         measured: at some updates, what `evaluate` said: {"step": …, measure: …}.
+        watched: likewise what `watch` saw: {"step": …, "seen": …}.
         seconds: spent in updates.
         tokens: that updates have seen, padding left out.
     """
 
     loss: list[float] = field(default_factory=list)
     measured: list[dict[str, float]] = field(default_factory=list)
+    watched: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     tokens: int = 0
 
@@ -54,6 +56,8 @@ def align(
     settings: Settings | None = None,
     evaluate: Callable[[LanguagePolicy], dict[str, float]] | None = None,
     every: int = 0,
+    watch: Callable[[LanguagePolicy], Any] | None = None,
+    watch_at: Collection[int] = (),
     checkpoint: Path | None = None,
     keep_every: int = 100,
     dtype: torch.dtype = torch.float32,
@@ -68,6 +72,7 @@ def align(
         settings: all knobs; `steps` and `learning_rate` are the loop's.
         evaluate: measures the policy; asked before the first update, after every `every` and after the last.
         every: 0 asks it before and after alone.
+        watch: looks at the policy after each of the updates `watch_at`; what it sees must be plain enough for JSON.
         checkpoint: a file that the run's state is kept in; if it is there, the run goes on from it.
         keep_every: updates between two checkpoints.
         dtype: bfloat16 runs the model so, with float32 parameters.
@@ -93,8 +98,13 @@ def align(
         if evaluate is not None and problem.rank == 0 and not any(m["step"] == step for m in curve.measured):
             curve.measured.append({"step": step, **evaluate(policy)})
 
+    def see(step: int) -> None:
+        if watch is not None and step in watch_at and problem.rank == 0:
+            curve.watched.append({"step": step, "seen": watch(policy)})
+
     if done == 0:
         look(0)
+        see(0)
     policy.train()
     for step in range(done, steps):
         began = time.perf_counter()
@@ -113,6 +123,7 @@ def align(
         curve.loss.append(_averaged(loss.detach(), problem.processes))
         curve.seconds += time.perf_counter() - began
         curve.tokens += tokens_of(batch)
+        see(step + 1)
         if every and (step + 1) % every == 0:
             look(step + 1)
         if checkpoint is not None and (step + 1) % (-(-keep_every // round_to) * round_to) == 0 and step + 1 < steps:

@@ -186,7 +186,7 @@ class MethodFilm(Film):
     def _shown(self) -> str:
         count, needs = self.record.settings.get("demonstrations") or 1, self.record.needs
         many = f"\n(first of {count})" if count > 1 else ""
-        if needs == "rollouts":
+        if needs == "rollouts" or self.record.settings.get("held_out"):
             return "the human's path,\nnot shown to it"
         return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
 
