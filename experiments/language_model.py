@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,8 @@ from ift_gridworld.rendering import THEME_NAMES, check_format
 if TYPE_CHECKING:
     import torch
 
-    from ift_gridworld.language.measure import Spoken
     from ift_gridworld.language.models import LanguagePolicy
-    from ift_gridworld.language.tasks import Task
+    from ift_gridworld.records import Record
 
 
 FRAMES = 40  # of a film
@@ -64,8 +63,8 @@ class Args:
     """Updates of each method."""
     batch: int = 64
     """Rows of the data that an update sees."""
-    learning_rate: float = 1e-3
-    """At its highest; the same for every method."""
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    """Tried at their highest, the same for every method; what counts is the best sampled success on validation lakes."""
     every: int = 50
     """Updates between two measurements."""
     seeds: int = 1
@@ -102,7 +101,9 @@ class Args:
     def resolved(self) -> Args:
         if not self.quick:
             return self
-        small = {"base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30}
+        small: dict[str, Any] = {
+            "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30,
+        }  # fmt: skip
         untouched = {name for name, value in small.items() if getattr(self, name) == getattr(Args, name)}
         changes: dict[str, Any] = {name: value for name, value in small.items() if name in untouched}
         return replace(self, **changes)
@@ -124,14 +125,16 @@ def main(args: Args) -> int:
         device, dtype = place(args, torch)
         team = Team.gathered(device)
         make_folder(args.out)
-        runs = [run for seed in range(args.seed, args.seed + args.seeds) for run in align_all(args, names, seed, team, dtype)]
+        seeds = range(args.seed, args.seed + args.seeds)
+        runs = [run for seed in seeds for run in Seed(args, seed, team, dtype).align_all(names)]
         if team.rank:
             return 0
-        paths = [
-            save(args, name, [run for run in runs if run["method"] == name])
-            for name in dict.fromkeys(r["method"] for r in runs)
-        ]
-        paths += [draw(args, name) for name in names] if args.render else []
+        paths = []
+        for name in dict.fromkeys(run["method"] for run in runs):
+            films = [run.pop("film") for run in runs if run["method"] == name and "film" in run]
+            paths.append(save(args, name, [run for run in runs if run["method"] == name]))
+            if films and name in names:
+                paths.append(draw(args, name, films[0]))
         report(runs)
         from ift_gridworld.console import written
 
@@ -194,94 +197,144 @@ class Team:
             PartialState().wait_for_everyone()
 
 
-def align_all(args: Args, names: Sequence[str], seed: int, team: Team, dtype: torch.dtype) -> list[dict[str, Any]]:
-    """Every method from one base, on one seed's lakes."""
-    import copy
+@dataclass
+class Seed:
+    """One seed: its lakes, its base, and what is made of it."""
 
-    from ift_gridworld.language.measure import Spoken
-    from ift_gridworld.language.models import SIZES, load
-    from ift_gridworld.language.tasks import Task, make_base
+    args: Args
+    seed: int
+    team: Team
+    dtype: torch.dtype
 
-    task = Task(
-        args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out,
-        noise=args.base_noise, seed=seed,
-    )  # fmt: skip
-    base, tokenizer, form = load(args.model, seed=seed)
-    spoken = Spoken(form, tokenizer)
-    base = base.to(team.device)
-    if args.model in SIZES and args.base_steps:
-        for turn in range(2):  # the first process makes it, the others find it made
-            if (team.rank > 0) == (turn > 0):
-                with progress("base") as told:
-                    make_base(
-                        task, base, spoken, model=args.model, steps=args.base_steps, rows=64, peak=3e-3,
-                        device=team.device, dtype=dtype, progress=told,
-                    )  # fmt: skip
-            team.wait()
-    found = []
-    for name in names:
-        policy = copy.deepcopy(base)
-        found.append(align_one(args, name, seed, task, policy, spoken, team, dtype))
-    return found
+    def __post_init__(self) -> None:
+        from ift_gridworld.language.film import film_lake
+        from ift_gridworld.language.measure import Probes, Spoken
+        from ift_gridworld.language.models import load
+        from ift_gridworld.language.tasks import Task
 
-
-def align_one(
-    args: Args,
-    name: str,
-    seed: int,
-    task: Task,
-    policy: LanguagePolicy,
-    spoken: Spoken,
-    team: Team,
-    dtype: torch.dtype,
-) -> dict[str, Any]:
-    from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.language.film import film_lake, film_record, moves_at
-    from ift_gridworld.language.measure import Probes, measure
-    from ift_gridworld.language.training import align
-    from ift_gridworld.methods import METHODS
-    from ift_gridworld.settings import Settings
-    from ift_gridworld.training import snapshot_steps
-
-    kind, changes = CONTROLS.get(name) or (METHODS[name], {})
-    settings = replace(
-        Settings(
-            steps=args.steps, learning_rate=args.learning_rate, mixing=args.mixing, decay=args.decay, beta=args.beta,
-            propagation=args.propagation, detach_weights=args.detach_weights, prediction=args.prediction,  # type: ignore[arg-type]
-            walkers=args.batch,
-        ),
-        **changes,  # type: ignore[arg-type]
-    )  # fmt: skip
-    lakes, paths, probes = task.lakes["held_out"], task.paths["held_out"], task.probes("held_out")
-    shown = film_lake(lakes)
-    lake, path = lakes[shown : shown + 1], paths[shown : shown + 1]
-    where = Probes.of(lake, path)
-
-    def evaluate(policy: LanguagePolicy) -> dict[str, float]:
-        found = measure(policy, spoken, lakes, paths, probes=probes, limit=task.limit, seed=seed)
-        return {measure: float(values[values == values].mean()) for measure, values in found.items()}
-
-    checkpoint = args.out / f"{name}-{seed}.safetensors"
-    if not args.resume and team.rank == 0:
-        checkpoint.unlink(missing_ok=True)
-    team.wait()
-    problem = task.problem(spoken, rows=args.batch, device=team.device, rank=team.rank, processes=team.processes)
-    with progress(name) as told:
-        curve = align(
-            kind, problem, policy, settings=settings, evaluate=evaluate,
-            every=args.every, watch=lambda policy: moves_at(policy, spoken, lake, where).tolist(),
-            watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=dtype, progress=told,
+        args = self.args
+        self.task = Task(
+            args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out,
+            noise=args.base_noise, seed=self.seed,
         )  # fmt: skip
-    if args.render and team.rank == 0 and seed == args.seed:
-        record = film_record(kind, name, asdict(settings), lake, path[0], curve.watched, curve.loss, curve.seconds)
-        record.save(args.out / f"{name}.film.json")
-    return {"method": name, "seed": seed, **asdict(curve)}
+        self.base, tokenizer, form = load(args.model, seed=self.seed)
+        self.base = self.base.to(self.team.device)
+        self.spoken = Spoken(form, tokenizer)
+        self.probes = {name: self.task.probes(name) for name in ("held_out", "validation")}
+        lakes, paths = self.task.lakes["held_out"], self.task.paths["held_out"]
+        shown = film_lake(lakes)
+        self.shown = lakes[shown : shown + 1], paths[shown : shown + 1]
+        self.shown_probes = Probes.of(*self.shown)
+        self.make_base()
+
+    def make_base(self) -> None:
+        from ift_gridworld.language.models import SIZES
+        from ift_gridworld.language.tasks import make_base
+
+        if self.args.model not in SIZES or not self.args.base_steps:
+            return
+        for turn in range(2):  # the first process makes it, the others find it made
+            if (self.team.rank > 0) == (turn > 0):
+                with progress(f"base, seed {self.seed}") as told:
+                    make_base(
+                        self.task, self.base, self.spoken, model=self.args.model, steps=self.args.base_steps, rows=64,
+                        peak=3e-3, device=self.team.device, dtype=self.dtype, progress=told,
+                    )  # fmt: skip
+            self.team.wait()
+
+    def measured(self, policy: LanguagePolicy, name: str = "held_out") -> dict[str, float]:
+        """Means over lakes; measures that no lake has are left out."""
+        from ift_gridworld.language.measure import measure
+
+        lakes, paths = self.task.lakes[name], self.task.paths[name]
+        found = measure(
+            policy, self.spoken, lakes, paths, probes=self.probes[name], limit=self.task.limit, seed=self.seed
+        )  # fmt: skip
+        return {m: float(values[values == values].mean()) for m, values in found.items() if (values == values).any()}
+
+    def align_all(self, names: Sequence[str]) -> list[dict[str, Any]]:
+        """Every method from the same base, at its best rate; and SFT again, as hot as IFT, if both are asked for."""
+        found, made = [], {}
+        for name in names:
+            run, made[name] = self.align(name)
+            found.append(run)
+        if {"sft", "ift"} <= set(made):
+            found.append(self.tempered(made["sft"], made["ift"], next(run for run in found if run["method"] == "sft")))
+        return found
+
+    def align(self, name: str) -> tuple[dict[str, Any], LanguagePolicy]:
+        """One method at every rate; what is kept is the one with the best sampled success on validation lakes."""
+        best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
+        tried: dict[str, float] = {}
+        for rate in self.args.learning_rates:
+            run, policy = self.align_at(name, rate)
+            several = len(self.args.learning_rates) > 1 and self.team.rank == 0
+            success = self.measured(policy, "validation")["sampled"] if several else 0.0
+            tried[f"{rate:g}"] = success
+            if best is None or success > best[0]:
+                best = success, run, policy
+        assert best is not None
+        return best[1] | {"validation": tried}, best[2]
+
+    def align_at(self, name: str, rate: float) -> tuple[dict[str, Any], LanguagePolicy]:
+        import copy
+
+        from ift_gridworld.language.controls import CONTROLS
+        from ift_gridworld.language.film import film_record, moves_at
+        from ift_gridworld.language.training import align
+        from ift_gridworld.methods import METHODS
+        from ift_gridworld.settings import Settings
+        from ift_gridworld.training import snapshot_steps
+
+        args, team = self.args, self.team
+        kind, changes = CONTROLS.get(name) or (METHODS[name], {})
+        asked: dict[str, Any] = {field: getattr(args, field) for field in (
+            "steps", "mixing", "decay", "beta", "propagation", "detach_weights", "prediction"
+        )}  # fmt: skip
+        settings = Settings(**asked | {"learning_rate": rate, "walkers": args.batch} | changes)
+        policy = copy.deepcopy(self.base)
+        checkpoint = args.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
+        if team.rank == 0:
+            make_folder(checkpoint.parent)
+            if not args.resume:
+                checkpoint.unlink(missing_ok=True)
+        team.wait()
+        problem = self.task.problem(self.spoken, rows=args.batch, device=team.device, rank=team.rank, processes=team.processes)
+        with progress(f"{name}, rate {rate:g}, seed {self.seed}") as told:
+            curve = align(
+                kind, problem, policy, settings=settings, evaluate=self.measured, every=args.every,
+                watch=lambda policy: moves_at(policy, self.spoken, self.shown[0], self.shown_probes).tolist(),
+                watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=self.dtype, progress=told,
+            )  # fmt: skip
+        run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(curve)}
+        frames = run.pop("watched")
+        if args.render and self.seed == args.seed and frames:
+            run["film"] = film_record(
+                kind, name, asdict(settings), self.shown[0], self.shown[1][0], frames, curve.loss, curve.seconds
+            )
+        return run, policy
+
+    def tempered(self, sft: LanguagePolicy, ift: LanguagePolicy, run: dict[str, Any]) -> dict[str, Any]:
+        """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains too is no learning."""
+        from ift_gridworld.language.measure import entropy_of
+
+        lakes, probes = self.task.lakes["validation"], self.probes["validation"]
+        wanted = entropy_of(ift, self.spoken, lakes, probes)
+        low, high = 0.2, 5.0
+        for _ in range(12):
+            sft.temperature = (low * high) ** 0.5
+            low, high = (
+                (sft.temperature, high) if entropy_of(sft, self.spoken, lakes, probes) < wanted else (low, sft.temperature)
+            )
+        last = {"step": self.args.steps, **self.measured(sft)}
+        told = {"method": "sft_tempered", "temperature": sft.temperature, "measured": [run["measured"][0], last]}
+        return run | told
 
 
-def draw(args: Args, name: str) -> Path:
+def draw(args: Args, name: str, film: Record) -> Path:
     from ift_gridworld.rendering.studio import draw as drawn
 
-    return drawn([args.out / f"{name}.film.json"], args.out / f"{name}.{args.format}", args.theme)
+    return drawn([film.save(args.out / f"{name}.film.json")], args.out / f"{name}.{args.format}", args.theme)
 
 
 def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
@@ -299,19 +352,26 @@ def report(runs: Sequence[dict[str, Any]]) -> None:
 
     from ift_gridworld.console import console
     from ift_gridworld.language.measure import MEASURES
+    from ift_gridworld.metrics import mean_interval
 
-    table = Table(title="on held-out lakes, mean over seeds", title_justify="left")
+    table = Table(title="on held-out lakes, mean and 95 % interval over seeds", title_justify="left")
     table.add_column("method")
     for measure in MEASURES:
         table.add_column(measure.replace("_", " "), justify="right")
     table.add_column("tokens/s", justify="right")
+
+    def told(mine: Sequence[dict[str, Any]], at: int) -> Iterator[str]:
+        for measure in MEASURES:
+            mean, low, high = mean_interval(np.array([run["measured"][at].get(measure, np.nan) for run in mine]))
+            interval = f"{low:.2f}–{high:.2f}".replace("0.", ".")
+            yield f"{mean:.3f}" + (f"\n{interval}" if len(mine) > 1 else "")
+
     for name in dict.fromkeys(run["method"] for run in runs):
         mine = [run for run in runs if run["method"] == name]
         if not table.rows:
-            table.add_row("(base)", *(f"{np.mean([run['measured'][0][m] for run in mine]):.3f}" for m in MEASURES), "")
-        last = (f"{np.mean([run['measured'][-1][m] for run in mine]):.3f}" for m in MEASURES)
+            table.add_row("(base)", *told(mine, 0), "")
         speed = sum(run["tokens"] for run in mine) / max(1e-9, sum(run["seconds"] for run in mine))
-        table.add_row(name, *last, f"{speed:,.0f}")
+        table.add_row(name, *told(mine, -1), "" if "temperature" in mine[0] else f"{speed:,.0f}")
     console().print(table)
 
 

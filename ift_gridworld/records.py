@@ -115,7 +115,8 @@ class Record:
         """Lake, ice, policy and base in one line, as every picture says them."""
         rate = "" if self.lake.success_rate is None else f", {self.lake.success_rate:.2g} as intended"
         ice = f"slippery{rate}" if self.lake.is_slippery else "no slip"
-        policy = {"mlp": "network", "tabular": "table", "language": "language model"}.get(str(self.settings.get("policy")), "policy")
+        kinds = {"mlp": "network", "tabular": "table", "language": "language model"}
+        policy = kinds.get(str(self.settings.get("policy")), "policy")
         return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
 
     @property

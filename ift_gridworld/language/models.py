@@ -46,6 +46,7 @@ class LanguagePolicy(nn.Module):
     def __init__(self, model: PreTrainedModel) -> None:
         super().__init__()
         self.model: Any = model
+        self.temperature = 1.0  # that logits are divided by
 
     @property
     def context(self) -> int:
@@ -62,7 +63,8 @@ class LanguagePolicy(nn.Module):
         """Of the next token, after every step or after those of `columns` alone: a large vocabulary's are dear."""
         keep = 0 if columns is None else columns  # transformers' 0 is all
         options = {"use_cache": False} | options
-        return self.model(inputs_embeds=embeddings[0], logits_to_keep=keep, **options).logits[None]
+        logits = self.model(inputs_embeds=embeddings[0], logits_to_keep=keep, **options).logits[None]
+        return logits if self.temperature == 1 else logits / self.temperature
 
     def forward(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "1 B T V"]:
         return self.logits(self.embed(states))
@@ -192,7 +194,7 @@ def sample(
     said: list[Tensor] = []
     for _ in range(limit):
         out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        logits, cache = out.logits[:, -1].float(), out.past_key_values
+        logits, cache = out.logits[:, -1].float() / policy.temperature, out.past_key_values
         token = logits.argmax(-1) if generator is None else _drawn(logits, generator)
         said.append(torch.where(alive, token, pad))
         alive = alive & (token != end)
