@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ift_gridworld.language.models import LanguagePolicy
     from ift_gridworld.records import Record
+    from ift_gridworld.settings import Settings
 
 
 FRAMES = 40  # of a film
@@ -102,7 +103,8 @@ class Args:
         if not self.quick:
             return self
         small: dict[str, Any] = {
-            "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30,
+            "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50,
+            "steps": 60, "every": 30,
         }  # fmt: skip
         untouched = {name for name, value in small.items() if getattr(self, name) == getattr(Args, name)}
         changes: dict[str, Any] = {name: value for name, value in small.items() if name in untouched}
@@ -122,6 +124,8 @@ def main(args: Args) -> int:
         for name in names:
             if name not in METHODS and name not in CONTROLS:
                 raise ValueError(f"--method is {name!r}; allowed: all, {', '.join((*METHODS, *CONTROLS))}")
+            for rate in args.learning_rates:
+                settings_of(args, rate, CONTROLS[name][1] if name in CONTROLS else {})  # so that mistakes are told at once
         device, dtype = place(args, torch)
         team = Team.gathered(device)
         make_folder(args.out)
@@ -195,6 +199,15 @@ class Team:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+
+def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
+    """A method's knobs: those of the command line, and what makes a control one."""
+    from ift_gridworld.settings import Settings
+
+    names = ("steps", "mixing", "decay", "beta", "propagation", "detach_weights", "prediction")
+    asked: dict[str, Any] = {name: getattr(args, name) for name in names}
+    return Settings(**{**asked, "learning_rate": rate, "walkers": args.batch, **changes})
 
 
 @dataclass
@@ -283,15 +296,11 @@ class Seed:
         from ift_gridworld.language.film import film_record, moves_at
         from ift_gridworld.language.training import align
         from ift_gridworld.methods import METHODS
-        from ift_gridworld.settings import Settings
         from ift_gridworld.training import snapshot_steps
 
         args, team = self.args, self.team
         kind, changes = CONTROLS.get(name) or (METHODS[name], {})
-        asked: dict[str, Any] = {field: getattr(args, field) for field in (
-            "steps", "mixing", "decay", "beta", "propagation", "detach_weights", "prediction"
-        )}  # fmt: skip
-        settings = Settings(**asked | {"learning_rate": rate, "walkers": args.batch} | changes)
+        settings = settings_of(args, rate, changes)
         policy = copy.deepcopy(self.base)
         checkpoint = args.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
         if team.rank == 0:
@@ -315,7 +324,8 @@ class Seed:
         return run, policy
 
     def tempered(self, sft: LanguagePolicy, ift: LanguagePolicy, run: dict[str, Any]) -> dict[str, Any]:
-        """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains too is no learning."""
+        """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains, too, is no
+        learning."""
         from ift_gridworld.language.measure import entropy_of
 
         lakes, probes = self.task.lakes["validation"], self.probes["validation"]

@@ -30,7 +30,7 @@ def moves_at(policy: LanguagePolicy, spoken: Spoken, lake: Lakes, probes: Probes
 
 
 def film_lake(lakes: Lakes) -> int:
-    """The lake that is shown: the first on which the way is longer than on open ice and than half of all ways, else the first."""
+    """The lake that is shown: the first on which the way is longer than on open ice and than most ways, else the first."""
     way = lakes.distance[np.arange(len(lakes)), lakes.start]
     return int(((lakes.detour > 0) & (way > np.median(way))).argmax())
 

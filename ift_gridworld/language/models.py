@@ -7,6 +7,7 @@ of step t depends on all states up to t. Tensors are [1, B, T], as those of a la
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -245,6 +246,7 @@ def load(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokeniz
     where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name} if path.suffix == ".gguf" else {
         "pretrained_model_name_or_path": name
     }  # fmt: skip
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its tries would be a line of its own
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
         model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
