@@ -139,6 +139,7 @@ def main(args: Args) -> int:
             paths.append(save(args, name, [run for run in runs if run["method"] == name]))
             if films and name in names:
                 paths.append(draw(args, name, films[0]))
+        paths += draw_figure(args, runs) if args.render else []
         report(runs)
         from ift_gridworld.console import written
 
@@ -292,10 +293,13 @@ class Seed:
     def align_at(self, name: str, rate: float) -> tuple[dict[str, Any], LanguagePolicy]:
         import copy
 
+        import numpy as np
+
         from ift_gridworld.language.controls import CONTROLS
         from ift_gridworld.language.film import film_record, moves_at
+        from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
         from ift_gridworld.language.training import align
-        from ift_gridworld.methods import METHODS
+        from ift_gridworld.methods import METHODS, SFT
         from ift_gridworld.training import snapshot_steps
 
         args, team = self.args, self.team
@@ -309,17 +313,30 @@ class Seed:
                 checkpoint.unlink(missing_ok=True)
         team.wait()
         problem = self.task.problem(self.spoken, rows=args.batch, device=team.device, rank=team.rank, processes=team.processes)
+        assert problem.demonstrations is not None
+        rows = looked_at(problem.demonstrations)
+
+        def watch(policy: LanguagePolicy) -> dict[str, Any]:
+            moves = moves_at(policy, self.spoken, self.shown[0], self.shown_probes)
+            seen = log_probs_seen(kind, problem, policy, settings, rows) if issubclass(kind, SFT) else np.zeros((0, 0))
+            return {"moves": moves.round(6).tolist(), "logp": seen.round(6).tolist()}
+
         with progress(f"{name}, rate {rate:g}, seed {self.seed}") as told:
             curve = align(
                 kind, problem, policy, settings=settings, evaluate=self.measured, every=args.every,
-                watch=lambda policy: moves_at(policy, self.spoken, self.shown[0], self.shown_probes).tolist(),
+                watch=watch,
                 watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=self.dtype, progress=told,
             )  # fmt: skip
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(curve)}
         frames = run.pop("watched")
+        if self.seed == args.seed and frames and issubclass(kind, SFT):
+            logp = np.array([frame["seen"]["logp"] for frame in frames])
+            run["pull"] = (pull(kind, settings, logp).mean(1) * logp.shape[-1]).round(5).tolist()
+            run["pull_at"] = [frame["step"] for frame in frames]
         if args.render and self.seed == args.seed and frames:
+            moves = [{"step": frame["step"], "seen": frame["seen"]["moves"]} for frame in frames]
             run["film"] = film_record(
-                kind, name, asdict(settings), self.shown[0], self.shown[1][0], frames, curve.loss, curve.seconds
+                kind, name, asdict(settings), self.shown[0], self.shown[1][0], moves, curve.loss, curve.seconds
             )
         return run, policy
 
@@ -345,6 +362,26 @@ def draw(args: Args, name: str, film: Record) -> Path:
     from ift_gridworld.rendering.studio import draw as drawn
 
     return drawn([film.save(args.out / f"{name}.film.json")], args.out / f"{name}.{args.format}", args.theme)
+
+
+def draw_figure(args: Args, runs: Sequence[dict[str, Any]]) -> list[Path]:
+    """The pull at each token and the curves, of those methods that imitate; nothing if none does."""
+    import numpy as np
+
+    from ift_gridworld.rendering.language_figures import TITLES, draw_tokens
+
+    names = [name for name in TITLES if any(run["method"] == name for run in runs)]
+    first = {run["method"]: run for run in runs if "pull" in run}
+    shown = [name for name in names if name in first][:3]
+    if not shown:
+        return []
+    page, alt = draw_tokens(
+        {name: np.array(first[name]["pull"]) for name in shown},
+        {name: first[name]["pull_at"] for name in shown},
+        {name: [run for run in runs if run["method"] == name] for name in names},
+        args.theme,
+    )
+    return page.save(args.out / "tokens", alt)
 
 
 def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:

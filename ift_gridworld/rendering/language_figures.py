@@ -1,0 +1,78 @@
+"""Figures of a language run, drawn from its saved runs: how hard each method pulls at each token, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from ift_gridworld.metrics import mean_interval
+from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Grid, Page
+
+TITLES = {
+    "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",
+    "ift_propagation": "IFT, propagation alone", "sft_frozen": "SFT, frozen inputs",
+}  # fmt: skip
+CURVES = {"end": "P(end) on the gift", "sampled": "sampled success", "distance": "distance to T*"}
+
+
+def draw_tokens(
+    pulls: Mapping[str, Float[np.ndarray, "M T"]],
+    steps: Mapping[str, Sequence[int]],
+    runs: Mapping[str, Sequence[Mapping[str, Any]]],
+    theme: str,
+) -> tuple[Page, str]:
+    """The pull at each token over the updates, a map a method; below, what was measured on held-out lakes.
+
+    Args:
+        pulls: of each method, the mean over answers of `language.tokens.pull`, times the answers' length: SFT's is 1.
+        steps: the updates at which it was looked at.
+        runs: of each method, one a seed, with what was measured.
+        theme: a name in THEMES.
+    """
+    page = Page(4.55, theme)
+    page.heading(0.1, 0.17, "How hard each token of an answer is pulled up while training (SFT's pull is 1)")
+    names = list(pulls)
+    gap, left = 0.25, 0.55
+    wide = (WIDTH - left - 0.1 - gap * (len(names) - 1)) / len(names)
+    for i, name in enumerate(names):
+        values = pulls[name]
+        kept = np.unique(np.linspace(0, len(values) - 1, 10).round().astype(int))
+        tokens = [*(str(t + 1) for t in range(values.shape[1] - 1)), "end"]
+        grid = Grid(
+            TITLES.get(name, name), [str(steps[name][k]) for k in kept], tokens, values[kept], values[kept] < 0,
+            row_label="update" if i == 0 else "", column_label="token of the answer",
+        )  # fmt: skip
+        page.cells(grid, left + i * (wide + gap), 0.55, wide, 1.45, limits=(-1, 3), names=i == 0)
+    page.key(5.55, 0.13, "−1", "3")
+    page.note(
+        0.1,
+        2.4,
+        "Pale: as in SFT, 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of the most frequent length.",
+    )
+    page.heading(0.1, 2.85, "On held-out lakes")
+    colours = [page.theme.success, page.theme.distance, page.theme.shown, page.theme.muted]
+    wide = (WIDTH - 0.55 - 0.1 - 2 * 0.45) / 3
+    for i, (measure, title) in enumerate(CURVES.items()):
+        ax = page.axes(0.45 + i * (wide + 0.45), 3.1, wide, 0.85)
+        page.plain(ax)
+        for k, (name, mine) in enumerate(runs.items()):
+            at = [m["step"] for m in mine[0]["measured"]]
+            table = np.array([[m[measure] for m in run["measured"]] for run in mine]).T
+            mean, low, high = mean_interval(table)
+            ax.plot(at, mean, color=colours[k % 4], lw=1.2, label=TITLES.get(name, name), ls="-" if k < 4 else "--")
+            if len(mine) > 1:
+                ax.fill_between(at, low, high, color=colours[k % 4], alpha=0.2, lw=0)
+        ax.set_title(title, size=SMALL, color=page.theme.ink, loc="left", pad=3)
+        ax.set_xlabel("update", size=TINY, color=page.theme.muted, labelpad=1.5)
+        if measure != "distance":
+            ax.set_ylim(0, 1.02)
+    page.legend(ax, 0.45, 4.38, min(4, len(runs)))
+    seeds = len(next(iter(runs.values())))
+    last = ", ".join(f"{TITLES.get(n, n)} {np.mean([r['measured'][-1]['end'] for r in mine]):.2f}" for n, mine in runs.items())
+    return (
+        page,
+        f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {last}.",
+    )
