@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import torch
 
     from ift_gridworld.language.models import LanguagePolicy
+    from ift_gridworld.language.problems import TextProblem
+    from ift_gridworld.language.tasks import Task
+    from ift_gridworld.methods import Method
     from ift_gridworld.records import Record
     from ift_gridworld.settings import Settings
 
@@ -60,6 +63,11 @@ class Args:
     """Lakes to align on."""
     held_out: int = 200
     """Lakes that everything is measured on."""
+    data: Path | None = None
+    """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, or with prompt, chosen and
+    rejected; plain text or messages, as TRL reads them."""
+    export: Path | None = None
+    """Write the lakes to align on, and the held-out ones, as such files into this folder; train nothing."""
     steps: int = 300
     """Updates of each method."""
     batch: int = 64
@@ -118,16 +126,25 @@ def main(args: Args) -> int:
         with loading():
             import torch
 
+            from ift_gridworld.console import written
             from ift_gridworld.language.controls import CONTROLS
             from ift_gridworld.methods import METHODS
         names = [*METHODS, *CONTROLS] if args.method == "all" else args.method.split(",")
         for name in names:
             if name not in METHODS and name not in CONTROLS:
                 raise ValueError(f"--method is {name!r}; allowed: all, {', '.join((*METHODS, *CONTROLS))}")
+            kind = METHODS[name] if name in METHODS else CONTROLS[name][0]
+            if args.data is not None and kind.needs == "rollouts":
+                raise ValueError(
+                    f"--method {name} needs a reward, which a file has not; allowed with --data: what learns from data"
+                )
             for rate in args.learning_rates:
                 settings_of(args, rate, CONTROLS[name][1] if name in CONTROLS else {})  # so that mistakes are told at once
         device, dtype = place(args, torch)
         team = Team.gathered(device)
+        if args.export is not None:
+            print(written(exported(args)))
+            return 0
         make_folder(args.out)
         seeds = range(args.seed, args.seed + args.seeds)
         runs = [run for seed in seeds for run in Seed(args, seed, team, dtype).align_all(names)]
@@ -141,8 +158,6 @@ def main(args: Args) -> int:
                 paths.append(draw(args, name, films[0]))
         paths += draw_figure(args, runs) if args.render else []
         report(runs)
-        from ift_gridworld.console import written
-
         print(written(paths))
     except ValueError as error:
         fail(error)
@@ -211,6 +226,33 @@ def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings
     return Settings(**{**asked, "learning_rate": rate, "walkers": args.batch, **changes})
 
 
+def exported(args: Args) -> list[Path]:
+    """The lakes as files that any trainer reads."""
+    from ift_gridworld.language.data import write_rows
+    from ift_gridworld.language.measure import Spoken
+    from ift_gridworld.language.models import load
+
+    assert args.export is not None
+    check_folder(args.export)
+    make_folder(args.export)
+    _, tokenizer, form = load(args.model)
+    spoken, task = Spoken(form, tokenizer), task_of(args, args.seed)
+    return [
+        write_rows(args.export / "demonstrations.jsonl", task.rows("maps", spoken)),
+        write_rows(args.export / "pairs.jsonl", task.rows("maps", spoken, pairs=True)),
+        write_rows(args.export / "held_out.jsonl", task.rows("held_out", spoken)),
+    ]
+
+
+def task_of(args: Args, seed: int) -> Task:
+    from ift_gridworld.language.tasks import Task
+
+    return Task(
+        args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out, noise=args.base_noise,
+        seed=seed,
+    )  # fmt: skip
+
+
 @dataclass
 class Seed:
     """One seed: its lakes, its base, and what is made of it."""
@@ -224,13 +266,9 @@ class Seed:
         from ift_gridworld.language.film import film_lake
         from ift_gridworld.language.measure import Probes, Spoken
         from ift_gridworld.language.models import load
-        from ift_gridworld.language.tasks import Task
 
         args = self.args
-        self.task = Task(
-            args.size, args.ice, args.detours, base=args.base_maps, maps=args.maps, held_out=args.held_out,
-            noise=args.base_noise, seed=self.seed,
-        )  # fmt: skip
+        self.task = task_of(args, self.seed)
         self.base, tokenizer, form = load(args.model, seed=self.seed)
         self.base = self.base.to(self.team.device)
         self.spoken = Spoken(form, tokenizer)
@@ -312,7 +350,7 @@ class Seed:
             if not args.resume:
                 checkpoint.unlink(missing_ok=True)
         team.wait()
-        problem = self.task.problem(self.spoken, rows=args.batch, device=team.device, rank=team.rank, processes=team.processes)
+        problem = self.problem(kind)
         assert problem.demonstrations is not None
         rows = looked_at(problem.demonstrations)
 
@@ -339,6 +377,31 @@ class Seed:
                 kind, name, asdict(settings), self.shown[0], self.shown[1][0], moves, curve.loss, curve.seconds
             )
         return run, policy
+
+    def problem(self, kind: type[Method]) -> TextProblem:
+        """The lakes to align on, or the rows of a file."""
+        from ift_gridworld.language.data import read_rows, tokenised
+        from ift_gridworld.language.problems import TextProblem
+
+        args, team, spoken = self.args, self.team, self.spoken
+        options: dict[str, Any] = {
+            "rows": args.batch, "device": team.device, "rank": team.rank, "processes": team.processes
+        }  # fmt: skip
+        if args.data is None:
+            return self.task.problem(spoken, **options)
+        rows = read_rows(args.data, kind.needs)
+        names = ("chosen", "rejected") if kind.needs == "pairs" else ("completion",)
+        limit = self.base.context
+        said = {name: tokenised(rows, spoken.tokenizer, name, limit=limit) for name in names}
+        first, left_out = said[names[0]]
+        if left_out and team.rank == 0:
+            print(f"{left_out} of {len(rows)} rows of {args.data} are left out: longer than the model's {limit} tokens")
+        if not len(first):
+            raise ValueError(f"{args.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")
+        longest = int((first.length - first.prompt).max()) + 8
+        return TextProblem(
+            first, first, said["rejected"][0] if "rejected" in said else None, end=spoken.end, limit=longest, seed=self.seed, **options
+        )  # fmt: skip
 
     def tempered(self, sft: LanguagePolicy, ift: LanguagePolicy, run: dict[str, Any]) -> dict[str, Any]:
         """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains, too, is no
