@@ -399,9 +399,8 @@ class Seed:
         if not len(first):
             raise ValueError(f"{args.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")
         longest = int((first.length - first.prompt).max()) + 8
-        return TextProblem(
-            first, first, said["rejected"][0] if "rejected" in said else None, end=spoken.end, limit=longest, seed=self.seed, **options
-        )  # fmt: skip
+        rejected = said["rejected"][0] if "rejected" in said else None
+        return TextProblem(first, first, rejected, end=spoken.end, limit=longest, seed=self.seed, **options)
 
     def tempered(self, sft: LanguagePolicy, ift: LanguagePolicy, run: dict[str, Any]) -> dict[str, Any]:
         """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains, too, is no

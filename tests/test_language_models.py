@@ -178,9 +178,28 @@ def test_sizes():
     assert not torch.equal(build("tiny", seed=3).lm_head.weight, build("tiny", seed=4).lm_head.weight)
 
 
-def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path):
+def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
+    """Not even asked for elsewhere: the hub's retries take most of a minute where there is no network."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded") as error:
         load("nowhere/at-all")
     assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
     with pytest.raises(ValueError, match="cannot be loaded"):
         load(str(tmp_path / "none.gguf"))
+
+
+def test_activations_may_be_computed_again(policy):
+    """Gradient checkpointing keeps no prompt; the numbers and the gradients stay."""
+    batch, policy = answers().batch(), copy.deepcopy(policy)
+    successor = TextProblem().successor(policy, Settings())
+    found = []
+    for again in (False, True):
+        policy.train()
+        if again:
+            policy.model.gradient_checkpointing_enable({"use_reentrant": False})
+        logp = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=0.2)
+        logp.sum().backward()
+        found.append((logp.detach(), policy.model.lm_head.weight.grad.clone()))
+        policy.zero_grad()
+    for one, two in zip(*found, strict=True):
+        close(one, two)

@@ -118,16 +118,14 @@ class LanguagePolicy(nn.Module):
         The two passes differ in the answer alone. Where all prompts of a batch are of one length they share the prompt, which
         is then run once, and the first pass costs no more than a forward pass over the answers.
         """
-        begin = int(mask.any(-2).flatten().int().argmax())  # the prompt's last token: from here on steps count
-        shared = begin > 0 and bool(mask[..., begin].all()) and not bool(mask[..., :begin].any())
         true = self.embed(states).detach()
-        columns = counted(mask)
-        if not shared:
+        prompt, begin = self._prompt(true, mask)
+        if prompt is None:
+            columns = counted(mask)
             with torch.no_grad():
                 logits = self.logits(true, columns)
             predicted = torch.zeros_like(true).index_copy(-2, columns, successor(states[..., columns], logits).detach())
             return self.log_probs_of(mix(true, predicted, mask, mixing), actions, mask)
-        prompt = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1).past_key_values
         with torch.no_grad():
             logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt))
         predicted = successor(states[..., begin:], logits).detach()
@@ -135,6 +133,19 @@ class LanguagePolicy(nn.Module):
         found = action_log_probs(self.logits(mixed, use_cache=True, past_key_values=prompt), actions[..., begin:])
         found = torch.where(mask[..., begin:], found, 0.0)
         return torch.cat([found.new_zeros(*found.shape[:-1], begin), found], -1)
+
+    def _prompt(self, true: Float[Tensor, "1 B T D"], mask: Bool[Tensor, "1 B T"]) -> tuple[Any, int]:
+        """The prompts' keys and values, and where they end; None where they are of several lengths or a model keeps no plain
+        record of them (recomputing activations, or looking back through a window)."""
+        from transformers.cache_utils import DynamicLayer
+
+        begin = int(mask.any(-2).flatten().int().argmax())  # the prompt's last token: from here on steps count
+        same = begin > 0 and bool(mask[..., begin].all())
+        if not same or getattr(self.model, "is_gradient_checkpointing", False):
+            return None, 0
+        kept = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1).past_key_values
+        plain = kept is not None and all(type(layer) is DynamicLayer for layer in getattr(kept, "layers", [None]))
+        return (kept, begin) if plain else (None, 0)
 
     def critic(self) -> Critic:
         """A function of prefixes that is 0 everywhere: this model's body, and a head of its own."""

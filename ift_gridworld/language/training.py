@@ -114,7 +114,7 @@ def align(
             batch = learner.batch(step)
             loss = learner.loss(batch).sum()
         if not torch.isfinite(loss):
-            raise ValueError(f"the loss is {float(loss)} at update {step}; allowed: a lower learning rate than {peak}")
+            raise ValueError(f"the loss is {float(loss.detach())} at update {step}; allowed: a lower learning rate than {peak}")
         loss.backward()
         _average_gradients(parameters, problem.processes)
         torch.nn.utils.clip_grad_norm_(parameters, learner.max_grad_norm or MAX_NORM)

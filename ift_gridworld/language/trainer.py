@@ -1,0 +1,147 @@
+"""Intuitive Fine-Tuning in transformers' Trainer: a script for SFT trains by IFT when it names this trainer instead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+from transformers import Trainer
+
+from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.losses import Norm, Propagation
+from ift_gridworld.methods import IFT
+from ift_gridworld.residual import Prediction, Successor, residual_embeddings
+from ift_gridworld.settings import Settings
+from ift_gridworld.trajectories import Batch
+
+
+class IFTTrainer(Trainer):
+    """A Trainer whose loss is that of Intuitive Fine-Tuning (arXiv 2405.11870): `methods.IFT`'s on the same rows.
+
+    A first pass over the true tokens, without gradient, predicts every token of an answer. The second reads
+    e_i = (1 - λ) E(s*_i) + λ E(s^θ_i) (eq. 17, 37), true and predicted token side by side, and `losses.ift_loss` weighs what
+    it says of the true tokens. As in the authors' code no gradient reaches the table of tokens through what is read.
+
+    Batches are those of SFT's collators: `input_ids`, `labels` with -100 where a token does not count, and, if rows are padded
+    on the left, `attention_mask`; one sequence a row. A row's loss is a mean over its counted tokens, 0 if there are none, and
+    what is minimised is the mean over the rows of all batches that an update accumulates, on all processes: every row weighs
+    the same however it comes to be in which batch, and a last, smaller batch needs no care. (Trainer itself averages over
+    tokens there, so that long answers weigh more.)
+
+    Under DDP a table that is not tied to the output is without gradient, so that `ddp_find_unused_parameters` is switched on
+    where the arguments leave it open. Models whose table lies in pieces on several devices (FSDP, ZeRO-3) are not provided for.
+
+    Args:
+        model, args, others, named: Trainer's own.
+        mixing: λ, the share of the model's own prediction in each state; 0 leaves out the second pass.
+        decay: γ of the relation propagation.
+        propagation: which published definition; "none" with mixing 0 is SFT, each row a mean of its own.
+        norm: how the released definition scales its weights.
+        detach_weights: hold the weights constant in the backward pass.
+        prediction: mix in the likeliest token, or the average over tokens.
+
+    Raises:
+        ValueError: if one of these is not allowed, or Trainer is told to compute or spread the loss in a way of its own.
+    """
+
+    def __init__(
+        self,
+        model: Any = None,
+        args: Any = None,
+        *others: Any,
+        mixing: float = 0.2,
+        decay: float = 0.95,
+        propagation: Propagation = "released",
+        norm: Norm = "L1",
+        detach_weights: bool = False,
+        prediction: Prediction = "greedy",
+        **named: Any,
+    ) -> None:
+        self.settings = Settings(
+            mixing=mixing, decay=decay, propagation=propagation, norm=norm, detach_weights=detach_weights, prediction=prediction
+        )
+        if args is not None and args.ddp_find_unused_parameters is None and mixing > 0:
+            args.ddp_find_unused_parameters = True
+        super().__init__(model, args, *others, **named)
+        if self.compute_loss_func is not None or self.args.label_smoothing_factor:
+            raise ValueError("compute_loss_func or label_smoothing_factor is given; allowed: neither, the loss is IFT's")
+        if self.args.n_gpu > 1:
+            raise ValueError(f"one process has {self.args.n_gpu} GPUs; allowed: one GPU a process, as torchrun starts them")
+        self.model_accepts_loss_kwargs = True  # Trainer then leaves the loss as it is: `compute_loss` counts the rows
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Float[Tensor, ""]]:
+        """The batches of an update, and how many rows they hold: the average over processes, as DDP averages gradients."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        rows = torch.tensor(float(sum(len(batch["input_ids"]) for batch in batches)), device=device)
+        return batches, self.accelerator.reduce(rows, "mean")
+
+    def compute_loss(
+        self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Float[Tensor, ""] | None = None
+    ) -> Any:
+        """The mean over the batch's rows; in training the sum over them, divided by all rows of the update.
+
+        Returns:
+            The loss; if outputs are asked for, also those of the model over the true tokens, whose logits stand where
+            `input_ids` and `labels` do.
+        """
+        if not {"input_ids", "labels"} <= set(inputs) <= {"input_ids", "labels", "attention_mask"}:
+            allowed = "input_ids, labels and, where rows are padded, attention_mask; one sequence a row"
+            raise ValueError(f"a batch holds {', '.join(sorted(inputs))}; allowed: {allowed}")
+        shift = padding_on_the_left(inputs.get("attention_mask"), inputs["input_ids"])
+        ids, labels = (rolled(inputs[name], shift) for name in ("input_ids", "labels"))
+        batch = Batch(ids[None, :, :-1], ids[None, :, 1:], labels[None, :, 1:] != -100)
+        policy = LanguagePolicy(_Wrapped(model, self.accelerator.unwrap_model(model)))
+        loss = IFT(_Texts(), policy, self.settings).loss(batch)[0]  # type: ignore[arg-type]
+        if model.training and num_items_in_batch is not None:
+            loss = loss * (len(ids) / num_items_in_batch)
+        if not return_outputs:
+            return loss
+        with torch.no_grad():
+            outputs = model(input_ids=ids, use_cache=False)
+        outputs.logits = rolled(outputs.logits, -shift)
+        return loss, outputs
+
+
+@dataclass
+class _Wrapped:
+    """A model that is run through what wraps it, where gradients are shared, and whose own table is read."""
+
+    run: Any
+    model: Any
+
+    def __call__(self, **inputs: Any) -> Any:
+        return self.run(**inputs)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.model.get_input_embeddings()
+
+
+class _Texts(TextProblem):
+    """Both passes read whole rows: gradient checkpointing keeps no prompt between them, nor do models of every kind."""
+
+    def residual_log_probs(  # type: ignore[override]
+        self, policy: LanguagePolicy, batch: Batch, successor: Successor, mixing: float
+    ) -> Float[Tensor, "1 B T"]:
+        mixed = residual_embeddings(policy, batch.states, batch.mask, successor, mixing=mixing)
+        mixed.requires_grad_(torch.is_grad_enabled())  # a reentrant checkpoint passes no gradient on if its input has none
+        return policy.log_probs_of(mixed, batch.actions, batch.mask)
+
+
+def padding_on_the_left(attention_mask: Int[Tensor, "B L"] | Bool[Tensor, "B L"] | None, like: Tensor) -> Int[Tensor, " B"]:
+    """How many tokens stand before each row's first that is attended to; without a mask padding is taken to be on the right."""
+    if attention_mask is None:
+        return torch.zeros(len(like), dtype=torch.long, device=like.device)
+    return attention_mask.int().argmax(-1)
+
+
+def rolled(x: Shaped[Tensor, "B L *rest"], shift: Int[Tensor, " B"]) -> Shaped[Tensor, "B L *rest"]:
+    """Each row moved to the left by its own number of places; what leaves it there comes back on the right."""
+    place = (torch.arange(x.shape[1], device=x.device) + shift[:, None]) % x.shape[1]
+    return x[torch.arange(len(x), device=x.device)[:, None], place]

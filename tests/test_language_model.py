@@ -1,0 +1,138 @@
+"""The language script, judged by what it writes: a run, a resumed run, two processes, files in and out, and mistakes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import language_model
+import numpy as np
+import pytest
+from language_model import Args, main
+
+from ift_gridworld.language.measure import MEASURES
+
+SCRIPT = Path(language_model.__file__)
+SMALL = {
+    "base_maps": 64, "base_steps": 20, "maps": 64, "held_out": 10, "steps": 8, "every": 4, "batch": 16,
+    "learning_rates": (1e-3,),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Base models of these tests are kept apart from the user's."""
+    folder = tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder
+
+
+def run_of(path):
+    return json.loads(path.read_text())["runs"]
+
+
+def told(capsys, **options):
+    with pytest.raises(SystemExit) as end:
+        main(Args(**SMALL | options))
+    assert end.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
+    assert main(Args(**SMALL, method="sft,ift", seeds=2, render=True, format="png", out=tmp_path)) == 0
+    for name in ("sft", "ift"):
+        runs = run_of(tmp_path / f"{name}.json")
+        assert [run["seed"] for run in runs] == [0, 1]
+        for run in runs:
+            assert [m["step"] for m in run["measured"]] == [0, 4, 8] and set(MEASURES) <= set(run["measured"][0])
+            assert len(run["loss"]) == 8 and np.isfinite(run["loss"]).all() and run["tokens"] > 0
+    sft, ift = (run_of(tmp_path / f"{name}.json")[0] for name in ("sft", "ift"))
+    assert sft["measured"][0] == ift["measured"][0], "one base"
+    assert sft["loss"] != ift["loss"]
+    np.testing.assert_allclose(sft["pull"], 1, atol=1e-4)  # SFT pulls at all tokens alike
+    tempered = run_of(tmp_path / "sft_tempered.json")[0]
+    assert tempered["measured"][-1]["greedy"] == sft["measured"][-1]["greedy"], "heat moves no likeliest token"
+    assert {path.name for path in tmp_path.glob("*.png")} == {"sft.png", "ift.png", "tokens.png"}
+    out = capsys.readouterr().out
+    assert "(base)" in out and "sft_tempered" in out
+
+
+def test_a_run_goes_on_from_its_checkpoint(tmp_path):
+    """What was saved at the end is the run, whatever is asked of the measures after it."""
+    assert main(Args(**SMALL, method="ift", out=tmp_path)) == 0
+    first = run_of(tmp_path / "ift.json")
+    (tmp_path / "ift.json").unlink()
+    assert main(Args(**SMALL, method="ift", out=tmp_path, resume=True)) == 0
+    assert run_of(tmp_path / "ift.json") == first
+    assert main(Args(**SMALL, method="ift", out=tmp_path)) == 0
+    again = run_of(tmp_path / "ift.json")
+    assert again[0]["loss"] == first[0]["loss"] and again[0]["measured"] == first[0]["measured"], "same seed, same numbers"
+
+
+@pytest.mark.slow
+def test_two_processes_are_one(tmp_path):
+    """The same losses but for rounding, by torch's launcher and by accelerate's."""
+    main(Args(**SMALL, method="sft,ift,dpo", out=tmp_path / "one"))
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items() if name != "learning_rates"]
+    asked = [str(SCRIPT), *options, "--learning-rates", "0.001", "--method", "sft,ift,dpo", "--out"]
+    launchers = {
+        "torch": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29561"],
+        "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
+                       "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29562"],
+    }  # fmt: skip
+    for name, launcher in launchers.items():
+        done = subprocess.run(
+            [sys.executable, *launcher, *asked, str(tmp_path / name)],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        for method in ("sft", "ift", "dpo"):
+            one, two = (run_of(tmp_path / where / f"{method}.json")[0] for where in ("one", name))
+            np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
+
+
+def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
+    """Trained on its own file, a method has the very losses that it has on the lakes."""
+    assert main(Args(**SMALL, export=tmp_path / "files")) == 0
+    rows = [json.loads(line) for line in (tmp_path / "files" / "pairs.jsonl").read_text().splitlines()]
+    assert len(rows) == 64 and set(rows[0]) == {"prompt", "chosen", "rejected"}
+    for method, file in (("ift", "demonstrations"), ("dpo", "pairs")):
+        main(Args(**SMALL, method=method, out=tmp_path / "lakes"))
+        main(Args(**SMALL, method=method, out=tmp_path / "rows", data=tmp_path / "files" / f"{file}.jsonl"))
+        one, two = (run_of(tmp_path / where / f"{method}.json")[0] for where in ("lakes", "rows"))
+        if method == "ift":
+            assert one["loss"] == two["loss"]
+        else:  # a file's answers always end; of the lakes' mediocre walks some are cut off
+            assert one["loss"][0] == pytest.approx(two["loss"][0], abs=1e-6) and np.isfinite(two["loss"]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"method": "sft,nope"}, "--method is 'nope'; allowed: all, sft"),
+        ({"mixing": 2.0}, "mixing is 2.0; allowed: a number in [0, 1]"),
+        ({"learning_rates": (-1.0,)}, "learning_rate is -1.0"),
+        ({"device": "tpu"}, "--device is 'tpu'; allowed: cpu, cuda"),
+        ({"dtype": "float8"}, "--dtype is 'float8'"),
+        ({"size": 1}, "--size is 1"),
+        ({"theme": "blue"}, "light, dark"),
+        ({"format": "bmp"}, "format is 'bmp'"),
+        ({"data": Path("nowhere.jsonl")}, "nowhere.jsonl: cannot be read"),
+        ({"data": Path("nowhere.jsonl"), "method": "ppo"}, "needs a reward"),
+        ({"size": 2}, "too few distinct 2x2 lakes"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(options, words, tmp_path, capsys):
+    assert words in told(capsys, out=tmp_path / "out", **options)
+    assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_quick_changes_only_what_was_not_asked_for():
+    quick = Args(quick=True, maps=77).resolved()
+    assert quick.maps == 77 and quick.steps < Args().steps and quick.learning_rates == (1e-3,)
+    assert Args(maps=77).resolved() == Args(maps=77)
