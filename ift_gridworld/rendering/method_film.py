@@ -212,7 +212,8 @@ class MethodFilm(Film):
         settings, states = self.record.settings, self.record.shown[:-1, 0]
         weights = policy[states]
         if settings.get("prediction") != "expected":
-            weights = np.eye(self.mdp.num_actions)[weights.argmax(-1)]
+            best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # `residual.greedy_action`, which needs torch
+            weights = np.eye(self.mdp.num_actions)[best.argmax(-1)]
         leads = self.mdp.transition[states]
         if settings.get("outcome") == "likeliest":
             leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
