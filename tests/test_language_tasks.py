@@ -1,0 +1,179 @@
+"""Data sets that share no lake, bases that are kept, controls that are what they say, and the pull at each token by hand."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from ift_gridworld.language.controls import CONTROLS, FrozenSFT, WrongShift
+from ift_gridworld.language.film import film_lake, film_record, moves_at
+from ift_gridworld.language.lakes import Lakes
+from ift_gridworld.language.measure import Probes, Spoken
+from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.tasks import Task, make_base
+from ift_gridworld.language.text import COMPACT
+from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
+from ift_gridworld.methods import IFT, METHODS, SFT
+from ift_gridworld.metrics import measure
+from ift_gridworld.settings import Settings
+
+SMALL = Task(base=40, maps=30, validation=10, held_out=12)
+
+
+@pytest.fixture(scope="module")
+def spoken():
+    return Spoken(COMPACT, COMPACT.tokenizer)
+
+
+@pytest.fixture
+def policy():
+    model = build("tiny", seed=2)
+    with torch.no_grad():
+        model.lm_head.weight *= 10
+    return LanguagePolicy(model)
+
+
+def method(kind, policy, spoken, **changes):
+    return kind(SMALL.problem(spoken, rows=6), policy, kind.resolved(Settings(**changes), policy))
+
+
+# ---- lakes and paths ----
+
+
+def test_no_two_sets_share_a_lake():
+    names = [name for lakes in SMALL.lakes.values() for name in lakes.names]
+    assert len(set(names)) == len(names) == 92
+    assert (Task(base=40, maps=30, validation=10, held_out=12).lakes["maps"].tiles == SMALL.lakes["maps"].tiles).all()
+
+
+def test_the_humans_paths_are_shortest_and_the_others_go_astray_as_often_as_asked():
+    for name, lakes in SMALL.lakes.items():
+        assert ((SMALL.paths[name] >= 0).sum(1) == lakes.distance[np.arange(len(lakes)), lakes.start]).all()
+    still = Task(base=200, maps=30, noise=(0.0, 0.0))
+    assert ((still.mediocre["base"] >= 0).sum(1) == (still.paths["base"] >= 0).sum(1)).all()
+    wild = Task(base=200, maps=30, noise=(1.0, 1.0)).mediocre["base"]
+    assert abs(np.bincount(wild[:, 0], minlength=4) / 200 - 0.25).max() < 0.13  # four standard errors
+
+
+def test_a_base_is_made_once(spoken, tmp_path):
+    options = {"model": "tiny", "steps": 3, "rows": 8, "peak": 1e-3, "device": torch.device("cpu"), "cache": tmp_path}
+    first, second, other = (LanguagePolicy(build("tiny", seed=0)) for _ in range(3))
+    assert make_base(SMALL, first, spoken, **options)
+    assert not make_base(SMALL, second, spoken, **options)
+    assert all(torch.equal(p, q) for p, q in zip(first.parameters(), second.parameters(), strict=True))
+    assert make_base(SMALL, other, spoken, **options | {"steps": 4}), "another base is another file"
+    assert not make_base(Task(base=40, maps=30, validation=10, held_out=12), other, spoken, **options)
+
+
+# ---- controls ----
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_every_control_has_a_loss_of_its_own(name, policy, spoken):
+    """And none but SFT with frozen inputs has that of SFT; the table of embeddings is held still by all that mix, and by it."""
+    kind, changes = CONTROLS[name]
+    learner, sft = method(kind, policy, spoken, **changes), method(SFT, copy.deepcopy(policy), spoken)
+    loss = learner.loss(learner.batch(0))
+    loss.sum().backward()
+    same = torch.allclose(loss, sft.loss(sft.batch(0)), rtol=1e-5, atol=0)
+    assert same == (name == "sft_frozen")
+    assert (policy.model.get_input_embeddings().weight.grad is None) == (name != "ift_propagation")
+
+
+def test_frozen_sft_is_sft_but_for_the_table(policy, spoken):
+    both = []
+    for kind in (SFT, FrozenSFT):
+        model = copy.deepcopy(policy)
+        learner = method(kind, model, spoken)
+        learner.loss(learner.batch(0)).sum().backward()
+        both.append(dict(model.named_parameters()))
+    for name, parameter in both[0].items():
+        if "embed_tokens" not in name:
+            torch.testing.assert_close(parameter.grad, both[1][name].grad)
+
+
+def test_the_wrong_shift_mixes_in_what_a_token_predicts_itself(policy, spoken):
+    learner = method(WrongShift, policy, spoken)
+    states, logits = torch.tensor([[[2, 3, 4, 5]]]), torch.randn(1, 1, 4, 12, generator=torch.Generator().manual_seed(0))
+    table, predicted = policy.model.get_input_embeddings().weight, logits.argmax(-1)[0, 0]
+    found = learner.successor(states, logits)[0, 0]
+    assert torch.equal(found[:3], table[predicted[1:]]), (
+        "row t arrives at step t + 1, where the token's own prediction is mixed in"
+    )
+
+
+def test_chance_draws_from_answers_and_from_the_model(policy, spoken):
+    table = policy.model.get_input_embeddings().weight
+    states = torch.tensor([[[7, 8, 9, 8]]])
+    logits = torch.full((1, 1, 4, 12), -50.0)
+    logits[..., 5] = 50.0
+    drawn = method(CONTROLS["ift_random"][0], policy, spoken).successor(states, logits)[0, 0]
+    assert all(any(torch.equal(row, table[token]) for token in (8, 9)) for row in drawn)
+    sampled = method(CONTROLS["ift_sampled"][0], policy, spoken).successor(states, logits)[0, 0]
+    assert torch.equal(sampled, table[[5, 5, 5, 5]])
+
+
+# ---- the pull at each token ----
+
+
+def test_sft_pulls_at_all_tokens_alike():
+    logp = -np.random.default_rng(0).random((3, 5))
+    np.testing.assert_allclose(pull(SFT, Settings(), logp), 1 / 5)
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.95])
+def test_the_released_forms_pull_in_closed_form(decay):
+    """∂L/∂l_k = (u_k + Σ_{t≤k} γ^{k-t}(l_t - L)) / U, with u_t = Σ_{i≥t} γ^{i-t} l_i, U = Σ u and L = Σ u_t l_t / U."""
+    nats = np.array([2.0, 1.0, 0.7, 0.02])
+    count = len(nats)
+    power = np.array([[decay ** (i - t) if i >= t else 0.0 for i in range(count)] for t in range(count)])
+    u = power @ nats
+    loss = (u * nats).sum() / u.sum()
+    expected = (u + power.T @ (nats - loss)) / u.sum()
+    found = pull(IFT, Settings(decay=decay), -nats)
+    np.testing.assert_allclose(found, expected, rtol=1e-10)
+    assert found[-1] < 0 < found[0], "the end, learnt first, is un-learnt"
+    np.testing.assert_allclose(pull(IFT, Settings(decay=decay, detach_weights=True), -nats), u / u.sum(), rtol=1e-10)
+
+
+def test_what_is_seen_of_an_answer_is_what_the_loss_sees(policy, spoken):
+    problem = SMALL.problem(spoken, rows=6)
+    rows = looked_at(problem.demonstrations)
+    lengths = (problem.demonstrations.length - problem.demonstrations.prompt)[rows]
+    assert len(set(lengths)) == 1
+    for kind, changes in ((SFT, {}), (IFT, {"mixing": 0.4}), (IFT, {"mixing": 0.0})):
+        settings = kind.resolved(Settings(**changes), policy)
+        seen = log_probs_seen(kind, problem, policy, settings, rows)
+        assert seen.shape == (len(rows), lengths[0])
+        learner = kind(problem, policy, settings)
+        batch = problem.demonstrations.batch(rows)
+        expected = learner.second_pass(batch) if kind is IFT else policy.log_probs(batch.states, batch.actions, batch.mask)
+        np.testing.assert_allclose(seen, expected[batch.mask].reshape(seen.shape).detach(), rtol=1e-5, atol=1e-6)
+
+
+# ---- the film ----
+
+
+def test_a_film_shows_what_the_model_says_on_each_tile(policy, spoken):
+    lakes, paths = SMALL.lakes["held_out"], SMALL.paths["held_out"]
+    shown = film_lake(lakes)
+    assert lakes.detour[shown] > 0
+    lake, path = lakes[shown : shown + 1], paths[shown : shown + 1]
+    probes = Probes.of(lake, path)
+    table = moves_at(policy, spoken, lake, probes)
+    np.testing.assert_allclose(table.sum(1), 1)
+    first = [*spoken.prompts(lake)[0]]
+    with torch.no_grad():
+        chance = torch.softmax(policy(torch.tensor([[first]]))[0, 0, -1].double(), -1)[spoken.actions[0][:4]]
+    np.testing.assert_allclose(table[lake.start[0]], chance / chance.sum(), rtol=1e-5)
+    frames = [{"step": step, "seen": table.tolist()} for step in (0, 5)]
+    record = film_record(METHODS["ift"], "ift", {"steps": 5}, lake, path[0], frames, [1.0] * 5, 0.1)
+    assert record.lake.mdp.layout == lake.rows(0) and record.steps.tolist() == [0, 5]
+    expected = measure(record.lake.mdp, table, base=table)["success"]
+    np.testing.assert_allclose(record.metrics["success"][:, 0], expected, atol=1e-8)
+    assert next(tuple(x) for x in record.shown) == (lake.start[0], path[0, 0])
+
+
+def test_where_no_lake_has_a_detour_the_first_is_shown():
+    assert film_lake(Lakes.of([("SF", "FG"), ("FS", "GF")])) == 0
