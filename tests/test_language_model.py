@@ -41,6 +41,7 @@ def told(capsys, **options):
     return line
 
 
+@pytest.mark.slow
 def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
     assert main(Args(**SMALL, method="sft,ift", seeds=2, render=True, format="png", out=tmp_path)) == 0
     for name in ("sft", "ift"):
@@ -96,6 +97,7 @@ def test_two_processes_are_one(tmp_path):
             np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
     """Trained on its own file, a method has the very losses that it has on the lakes."""
     assert main(Args(**SMALL, export=tmp_path / "files")) == 0

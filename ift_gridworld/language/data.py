@@ -49,11 +49,11 @@ class Answers:
     @classmethod
     def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int = 0) -> Answers:
         rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
-        length = np.array([len(row) for row in rows])
+        length = np.array([len(row) for row in rows], int)
         ids = np.full((len(rows), length.max(initial=1)), pad)
         for row, tokens in zip(ids, rows, strict=True):
             row[: len(tokens)] = tokens
-        return cls(ids, np.array([len(prompt) for prompt in prompts]), length)
+        return cls(ids, np.array([len(prompt) for prompt in prompts], int), length)
 
     def answers(self, pad: int) -> Int[np.ndarray, "M T"]:
         """The answers alone, padded."""
@@ -85,37 +85,52 @@ def tokenised(
     """The rows' prompts with one of their answers, and how many rows were left out for being longer than `limit` tokens.
 
     A plain answer follows its prompt and is ended by the tokenizer's end token; a conversation is written as its template says.
+    A row is left out if any of its answers is too long, so that chosen and rejected answers stay side by side.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token; allowed: one with eos_token, or the model would never stop")
     prompts, answers, too_long = [], [], 0
-    for row in rows:
-        prompt, whole = _ids(row["prompt"], row[answer], tokenizer)
-        if limit is not None and len(whole) > limit:
+    for number, row in enumerate(rows, 1):
+        prompt = prompt_ids(row["prompt"], tokenizer)
+        if not prompt:
+            raise ValueError(f"row {number} has an empty prompt; allowed: a token or more, from which the answer is predicted")
+        said = {
+            name: answer_ids(row["prompt"], row[name], tokenizer)
+            for name in ("completion", "chosen", "rejected")
+            if name == answer or (limit is not None and name in row)
+        }
+        if limit is not None and len(prompt) + max(map(len, said.values())) > limit:
             too_long += 1
             continue
         prompts.append(prompt)
-        answers.append(whole[len(prompt) :])
+        answers.append(said[answer])
     return Answers.of(prompts, answers, tokenizer.pad_token_id or 0), too_long
 
 
-def _ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
-    """Of the prompt, and of the prompt with its answer, which begins with the same tokens."""
+def prompt_ids(prompt: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Of a prompt, up to where the answer begins."""
+    if not isinstance(prompt, str):
+        return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=False))
+    ids = list(tokenizer(prompt)["input_ids"])
+    while len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:  # some tokenizers end whatever they are given
+        ids.pop()
+    return ids
+
+
+def answer_ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Of an answer as it follows its prompt, with the end token."""
     end = tokenizer.eos_token_id
     if isinstance(prompt, str):
-        first = tokenizer(prompt)["input_ids"]
-        while len(first) > 1 and first[-1] == end:  # some tokenizers end whatever they are given
-            first = first[:-1]
         gap = "" if not answer or str(answer)[:1].isspace() or prompt[-1:].isspace() else " "
-        second = tokenizer(gap + str(answer), add_special_tokens=False)["input_ids"]
-        return first, [*first, *second, *([end] if second[-1:] != [end] else [])]
-    asked = {"tokenize": True, "return_dict": False}
-    first = list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, **asked))
-    whole = list(tokenizer.apply_chat_template([*prompt, *answer], **asked))
+        said = list(tokenizer(gap + str(answer), add_special_tokens=False)["input_ids"])
+        return said if said[-1:] == [end] else [*said, end]
+    first = prompt_ids(prompt, tokenizer)
+    whole = list(tokenizer.apply_chat_template([*prompt, *answer], tokenize=True, return_dict=False))
     if whole[: len(first)] != first:
         raise ValueError("the chat template writes a prompt otherwise when an answer follows; allowed: one that does not")
-    last = max((i for i, token in enumerate(whole) if token == end), default=len(whole) - 1)
-    return first, whole[: last + 1] if last >= len(first) else [*whole, end]  # what follows the end is never asked for
+    said = whole[len(first) :]
+    ends = [i for i, token in enumerate(said) if token == end]
+    return said[: ends[-1] + 1] if ends else [*said, end]  # what follows the end is never asked for
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -131,7 +146,7 @@ def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
         kind: "demonstrations" (prompt, completion) or "pairs" (prompt, chosen, rejected).
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines breaks at signs that texts may hold, too
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as text ({error})") from error
     rows = []
@@ -146,7 +161,7 @@ def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
             if not isinstance(row, dict) or name not in row:
                 raise ValueError(f"{path}, row {number}: has no {name!r}; allowed: rows with prompt, {', '.join(KINDS[kind])}")
             if isinstance(row[name], str) != isinstance(row["prompt"], str) or not _is_text(row[name]):
-                raise ValueError(f"{path}, row {number}: {name!r} is neither text nor a list of messages, as the prompt is")
+                raise ValueError(f"{path}, row {number}: {name!r} is neither text nor messages, as the prompt is")
         rows.append(row)
     if not rows:
         raise ValueError(f"{path} has no row; allowed: one JSON object a line, with prompt, {', '.join(KINDS[kind])}")
@@ -156,6 +171,8 @@ def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
 def _is_text(value: object) -> bool:
     if isinstance(value, str):
         return True
-    return isinstance(value, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value
+    return (
+        isinstance(value, list)
+        and value != []
+        and all(isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in value)
     )

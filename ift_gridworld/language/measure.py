@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld.language.data import answer_ids, prompt_ids
 from ift_gridworld.language.lakes import FAR, GIFT, HOLE, NO_MOVE, Lakes, tiles_along
 from ift_gridworld.language.models import LanguagePolicy, sample
 from ift_gridworld.language.text import Form
@@ -59,10 +60,7 @@ class Spoken:
 
     def prompt(self, lakes: Lakes, index: int) -> list[int]:
         """A lake's prompt, up to where the answer begins."""
-        text = self.form.prompt(lakes.rows(index))
-        if isinstance(text, str):
-            return list(self.tokenizer(text)["input_ids"])
-        return list(self.tokenizer.apply_chat_template(text, add_generation_prompt=True, tokenize=True, return_dict=False))
+        return prompt_ids(self.form.prompt(lakes.rows(index)), self.tokenizer)
 
     def prompts(self, lakes: Lakes) -> list[list[int]]:
         return [self.prompt(lakes, i) for i in range(len(lakes))]
@@ -71,19 +69,22 @@ class Spoken:
     def actions(self) -> tuple[list[int], list[int]]:
         """Tokens of the four moves and the end: as the first word of an answer, and after another word.
 
-        Raises:
-            ValueError: if the tokenizer breaks a move into several tokens; then a move is no action of the model's.
-        """
-        first = [self._one(word) for word in self.form.moves]
-        if self.form.name == "compact":
-            return [*first, self.end], [*first, self.end]
-        return [*first, self.end], [*(self._one(f" {word}") for word in self.form.moves), self.end]
+        They are read off answers as the model is trained on them.
 
-    def _one(self, text: str) -> int:
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-        if len(ids) != 1:
-            raise ValueError(f"the tokenizer breaks {text!r} into {len(ids)} tokens; allowed: one for each move")
-        return int(ids[0])
+        Raises:
+            ValueError: if an answer has tokens beside one for each move and the end; then a move is no action of the model's.
+        """
+        prompt, found = self.form.prompt(("SG",)), []
+        for move, word in enumerate(self.form.moves):
+            ids = answer_ids(prompt, self.form.completion([move, move]), self.tokenizer)
+            if len(ids) != 3:
+                tokens = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(ids)))
+                raise ValueError(f"the tokenizer writes {f'{word} {word}'!r} as {tokens}; allowed: a token a move, and the end")
+            found.append(ids)
+        first, later, _ = (list(ids) for ids in zip(*found, strict=True))
+        if min(len({*ids, self.end}) for ids in (first, later)) <= END_ACTION:
+            raise ValueError(f"the tokenizer has one token for several of {', '.join(self.form.moves)}; allowed: one for each")
+        return [*first, self.end], [*later, self.end]
 
     def said(self, moves: Sequence[int], *, ended: bool = False) -> list[int]:
         """An answer's tokens."""
@@ -196,7 +197,7 @@ def _ways(lakes: Lakes, index: int, path: Int[np.ndarray, " T"]) -> dict[int, li
             if following not in first and walkable[following]:
                 first[following] = [*first[tile], move]
                 queue.append(following)
-    return {tile: found.get(tile, way) for tile, way in {**first, **found}.items()}
+    return first | found
 
 
 @torch.no_grad()
@@ -224,6 +225,13 @@ def ask(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) ->
     prefixes = [[*prompts[i], *spoken.said(way)] for i, way in zip(probes.lake, probes.moves, strict=True)]
     actions = np.stack([later if way else first for way in probes.moves])
     return action_probabilities(policy, prefixes, actions)
+
+
+def entropy_of(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) -> float:
+    """How uncertain the model is of its next word, in nats, mean over probes; whatever is no move and no end counts as one."""
+    chance = ask(policy, spoken, lakes, probes)
+    chance = np.concatenate([chance, np.clip(1 - chance.sum(1, keepdims=True), 0.0, 1.0)], 1)
+    return float(-(chance * np.log(np.maximum(chance, 1e-300))).sum(1).mean())
 
 
 # ---- all measures ----

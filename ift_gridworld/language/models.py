@@ -141,7 +141,10 @@ class LanguagePolicy(nn.Module):
 
         begin = int(mask.any(-2).flatten().int().argmax())  # the prompt's last token: from here on steps count
         same = begin > 0 and bool(mask[..., begin].all())
-        if not same or getattr(self.model, "is_gradient_checkpointing", False):
+        # Under both of transformers' names: the later one since version 5.
+        recomputed = getattr(self.model, "is_activation_checkpointing", None)
+        recomputed = getattr(self.model, "is_gradient_checkpointing", False) if recomputed is None else recomputed
+        if not same or recomputed:
             return None, 0
         kept = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1).past_key_values
         plain = kept is not None and all(type(layer) is DynamicLayer for layer in getattr(kept, "layers", [None]))

@@ -53,7 +53,7 @@ class Form:
 
 
 class Compact(Form):
-    """``S F / H G :`` is asked, ``R D`` answered."""
+    """``S F / H G :`` is asked, `` R D`` answered: with a space before each move, since TRL sets nothing between the two."""
 
     name = "compact"
     moves = MOVES
@@ -62,7 +62,7 @@ class Compact(Form):
         return " / ".join(" ".join(row) for row in rows) + " :"
 
     def completion(self, moves: Sequence[int]) -> str:
-        return " ".join(self.moves[move] for move in moves if move != NO_MOVE)
+        return "".join(f" {self.moves[move]}" for move in moves if move != NO_MOVE)
 
     def lake(self, prompt: Text) -> Rows:
         text = _plain(prompt).replace(" ", "")
