@@ -68,6 +68,7 @@ def test_the_scenes_of_dpo_and_orpo_hold_their_gradients():
     assert made.loss == pytest.approx(-c - 0.25 * np.log(1 - weight / 0.25), rel=1e-6)
 
 
+@pytest.mark.slow
 @METHOD
 @pytest.mark.parametrize(("mdp", "theme"), [(TWO_PATHS, "light"), (ICE, "dark")], ids=["firm", "ice"])
 def test_every_scene_is_filmed(method, mdp, theme, tmp_path):

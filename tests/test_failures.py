@@ -48,6 +48,7 @@ def test_words_of_a_failure_are_readable(made, name):
     assert made(name).title in film.alt and all(text in film.alt for _, text in made(name).cause)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", failures.FAILURES)
 def test_a_failures_title_ends_left_of_the_update(made, name):
     film = FailureFilm(made(name))
