@@ -310,7 +310,7 @@ class Seed:
         for name in names:
             run, made[name] = self.align(name)
             found.append(run)
-        if {"sft", "ift"} <= set(made):
+        if {"sft", "ift"} <= set(made) and self.team.rank == 0:
             found.append(self.tempered(made["sft"], made["ift"], next(run for run in found if run["method"] == "sft")))
         return found
 
