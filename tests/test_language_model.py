@@ -61,6 +61,7 @@ def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
     assert "(base)" in out and "sft_tempered" in out
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     """What was saved at the end is the run, whatever is asked of the measures after it."""
     assert main(Args(**SMALL, method="ift", out=tmp_path)) == 0

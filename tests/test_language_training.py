@@ -36,7 +36,9 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name", [m if m in ("ift", "dpo_online", "ppo") else pytest.param(m, marks=pytest.mark.slow) for m in METHODS]
+)
 def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(name, tmp_path):
     """Killed at the eighth update, three after the last checkpoint: the same losses, measures and weights, to the last bit."""
     measure = lambda policy: {"norm": float(sum((p.detach() ** 2).sum() for p in policy.parameters()))}  # noqa: E731

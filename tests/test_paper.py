@@ -82,6 +82,7 @@ def test_words_side_by_side(rows, count):
     check(ComparisonFilm(records(rows, count)).figure, least=8.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", EXPLAINED)
 def test_words_in_every_scene_of_an_explanation(method):
     mdp = TabularMDP.from_map(LAKES["4x4"])
