@@ -156,11 +156,19 @@ def occupancy(
     if horizon is None:
         walking = chain.visits(start, discount)
         return walking + discount * chain.end(walking)
+    walking, now = _walked(chain, start, horizon, discount)
+    return walking + now + discount * chain.end(walking)
+
+
+def _walked(
+    chain: _Chain, start: Float[np.ndarray, "*batch S"], horizon: int, discount: float
+) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"]]:
+    """What is walked on from within so many steps, summed over them, and what then is left walking."""
     now, walking = start, np.zeros_like(start)
     for _ in range(horizon):
         walking = walking + now
         now = discount * chain.forward(now)
-    return walking + now + discount * chain.end(walking)
+    return walking, now
 
 
 def walk_distribution(
@@ -209,11 +217,7 @@ def episodes_within(
     an episode is there (`occupancy`, undiscounted), and the probability of reaching a goal (`success_probability`)."""
     policy = _as_policy(mdp, policy)
     chain = _Chain(mdp, policy)
-    now = np.broadcast_to(mdp.start, policy.shape[:-1])
-    steps = np.zeros_like(now)
-    for _ in range(horizon):
-        steps = steps + now
-        now = chain.forward(now)
+    steps, now = _walked(chain, np.broadcast_to(mdp.start, policy.shape[:-1]), horizon, 1.0)
     reached = np.einsum("...s,...sa,sa->...", steps, policy, _goal(mdp))
     return steps, steps + now + chain.end(steps), np.clip(reached, 0.0, 1.0)
 

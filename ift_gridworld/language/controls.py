@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.models import LanguagePolicy, drawn
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.methods import IFT, SFT, Method
 from ift_gridworld.residual import Successor
@@ -56,10 +56,7 @@ class SampledTokens(IFT):
     @cached_property
     def successor(self) -> Successor:
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            chance = torch.softmax(logits.double(), -1).cumsum(-1)
-            draw = torch.rand(chance.shape[:-1], generator=self.problem.random(), dtype=torch.float64).to(chance.device)
-            tokens = (draw[..., None] * chance[..., -1:] >= chance).sum(-1).clamp(max=chance.shape[-1] - 1)
-            return self.policy.embed(tokens)
+            return self.policy.embed(drawn(logits, self.problem.random()))
 
         return successor
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -63,7 +63,8 @@ class Spoken:
         return prompt_ids(self.form.prompt(lakes.rows(index)), self.tokenizer)
 
     def prompts(self, lakes: Lakes) -> list[list[int]]:
-        return [self.prompt(lakes, i) for i in range(len(lakes))]
+        """Of every lake; kept, for each measure asks for them again."""
+        return _prompts(self, lakes)
 
     @cached_property
     def actions(self) -> tuple[list[int], list[int]]:
@@ -102,6 +103,11 @@ class Spoken:
         over = (tokens == self.end).cumsum(1) > 0
         moves[over] = NO_MOVE
         return moves, over.any(1)
+
+
+@lru_cache(maxsize=8)
+def _prompts(spoken: Spoken, lakes: Lakes) -> list[list[int]]:
+    return [spoken.prompt(lakes, i) for i in range(len(lakes))]
 
 
 def outcome(

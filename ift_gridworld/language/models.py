@@ -150,13 +150,9 @@ class LanguagePolicy(nn.Module):
         plain = kept is not None and all(type(layer) is DynamicLayer for layer in getattr(kept, "layers", [None]))
         return (kept, begin) if plain else (None, 0)
 
-    def critic(self) -> Critic:
-        """A function of prefixes that is 0 everywhere: this model's body, and a head of its own."""
-        return Critic(self)
-
 
 class Critic(nn.Module):
-    """A number for each prefix: a copy of a policy's model, whose last hidden states a linear head reads."""
+    """A number for each prefix, 0 at first: a copy of a policy's model, whose last hidden states a linear head reads."""
 
     def __init__(self, policy: LanguagePolicy) -> None:
         super().__init__()
@@ -210,7 +206,7 @@ def sample(
     for _ in range(limit):
         out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits, cache = out.logits[:, -1].float() / policy.temperature, out.past_key_values
-        token = logits.argmax(-1) if generator is None else _drawn(logits, generator)
+        token = logits.argmax(-1) if generator is None else drawn(logits, generator)
         said.append(torch.where(alive, token, pad))
         alive = alive & (token != end)
         if not alive.any():
@@ -219,11 +215,12 @@ def sample(
     return torch.stack(said, -1)
 
 
-def _drawn(logits: Float[Tensor, "B V"], generator: torch.Generator) -> Int[Tensor, " B"]:
+def drawn(logits: Float[Tensor, "*batch V"], generator: torch.Generator) -> Int[Tensor, "*batch"]:
     """A token each, by one uniform number each that is drawn on the generator's device: the same on any other."""
     chance = torch.softmax(logits.double(), -1).cumsum(-1)
-    draw = torch.rand(len(logits), 1, generator=generator, dtype=torch.float64, device=generator.device).to(logits.device)
-    return (draw * chance[:, -1:] >= chance).sum(-1).clamp(max=logits.shape[-1] - 1)
+    shape = (*logits.shape[:-1], 1)
+    draw = torch.rand(shape, generator=generator, dtype=torch.float64, device=generator.device).to(logits.device)
+    return (draw * chance[..., -1:] >= chance).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
 # ---- models by name ----

@@ -94,9 +94,10 @@ class Task:
 
     def problem(self, spoken: Spoken, **options: Any) -> TextProblem:
         """What a method learns from: the lakes to align on."""
+        best = self.answers("maps", spoken)
         return TextProblem(
-            self.answers("maps", spoken),
-            self.answers("maps", spoken),
+            best,
+            best,
             self.answers("maps", spoken, mediocre=True),
             end=spoken.end,
             limit=self.limit,

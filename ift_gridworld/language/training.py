@@ -90,7 +90,7 @@ def align(
     curve, done = Curve(), 0
     about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
     if checkpoint is not None and checkpoint.exists():
-        curve, done = _restore(checkpoint, about, learner, optimiser, problem)
+        curve, done = _restore(checkpoint, about, optimiser, problem)
     # Rollouts are not kept: a checkpoint falls between two batches of them.
     round_to = settings.epochs if issubclass(kind, OnPolicy) else 1
 
@@ -127,12 +127,12 @@ def align(
         if every and (step + 1) % every == 0:
             look(step + 1)
         if checkpoint is not None and (step + 1) % (-(-keep_every // round_to) * round_to) == 0 and step + 1 < steps:
-            _keep(checkpoint, about, learner, optimiser, problem, curve, step + 1)
+            _keep(checkpoint, about, optimiser, problem, curve, step + 1)
         if progress is not None:
             progress(step + 1, steps)
     look(steps)
     if checkpoint is not None:
-        _keep(checkpoint, about, learner, optimiser, problem, curve, steps)
+        _keep(checkpoint, about, optimiser, problem, curve, steps)
     return curve
 
 
@@ -169,11 +169,11 @@ def _averaged(loss: Tensor, processes: int) -> float:
 # ---- checkpoints ----
 
 
-def _state(learner: Method, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _state(optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Everything that an update changes, by name."""
-    found: dict[str, Tensor] = {f"policy.{name}": p for name, p in learner.policy.named_parameters()}
+    found: dict[str, Tensor] = {}
     for i, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
-        found[f"parameter.{i}"] = parameter  # the critic's, too
+        found[f"parameter.{i}"] = parameter
         for name, value in optimiser.state.get(parameter, {}).items():
             found[f"optimiser.{i}.{name}"] = value
     return found
@@ -182,7 +182,6 @@ def _state(learner: Method, optimiser: torch.optim.Optimizer) -> dict[str, Tenso
 def _keep(
     path: Path,
     about: dict[str, Any],
-    learner: Method,
     optimiser: torch.optim.Optimizer,
     problem: TextProblem,
     curve: Curve,
@@ -192,14 +191,12 @@ def _keep(
 
     if problem.rank:
         return
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _state(learner, optimiser).items()}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _state(optimiser).items()}
     told = {"about": about, "step": step, "walked": problem.walked, "drawn": problem.drawn, "curve": asdict(curve)}
     write_atomically(path, save(tensors, metadata={"run": json.dumps(told)}))
 
 
-def _restore(
-    path: Path, about: dict[str, Any], learner: Method, optimiser: torch.optim.Optimizer, problem: TextProblem
-) -> tuple[Curve, int]:
+def _restore(path: Path, about: dict[str, Any], optimiser: torch.optim.Optimizer, problem: TextProblem) -> tuple[Curve, int]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -214,8 +211,6 @@ def _restore(
             f"checkpoint {path} is of another run (other {', '.join(changed)}); allowed: the same, or another folder"
         )
     with torch.no_grad():
-        for name, parameter in learner.policy.named_parameters():
-            parameter.copy_(tensors[f"policy.{name}"])
         for i, parameter in enumerate(p for group in optimiser.param_groups for p in group["params"]):
             parameter.copy_(tensors[f"parameter.{i}"])
             prefix = f"optimiser.{i}."
