@@ -83,6 +83,8 @@ class Machine(nn.Module):
         if ids not in self.known:
             words = [word.strip(" ") for word in self.spoken.tokenizer.convert_ids_to_tokens(ids)]
             text, begin = self.spoken.tokenizer.decode(ids), ":" if self.spoken.form is COMPACT else "<|assistant|>"
+            if begin not in words:  # inside a longer prompt than the others', where nobody looks
+                return torch.zeros(self.table.num_embeddings, dtype=torch.double)
             first = words.index(begin) + 1
             rows = self.spoken.form.lake(text[: text.index(begin) + (self.spoken.form is COMPACT)])
             moves = self.spoken.form.moves

@@ -7,7 +7,8 @@ to a tile off it, a shortest way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -15,10 +16,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from ift_gridworld.language.data import answer_ids, prompt_ids
+from ift_gridworld.language.data import Answers, answer_ids, prompt_ids
 from ift_gridworld.language.lakes import FAR, GIFT, HOLE, NO_MOVE, Lakes, tiles_along
-from ift_gridworld.language.models import LanguagePolicy, sample
+from ift_gridworld.language.models import LanguagePolicy, counted, sample
 from ift_gridworld.language.text import Form
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 Judge = Callable[[Int[np.ndarray, " B"], Int[np.ndarray, "B T"]], Float[np.ndarray, " B"]]
 INVALID = -2  # a token that is no move
 END_ACTION = 4  # beside the four moves
+LEFT = 0  # any move would do where one stands for none
+ROWS = 64  # walks that are read at a time
 
 MEASURES: dict[str, str] = {
     "greedy": "share of lakes on which the likeliest tokens lead to the gift and end there",
@@ -266,74 +270,121 @@ def measure(
         limit: tokens of an answer (default: twice as many as the longest shortest way, and two).
         seed: of sampling.
     """
-    was_training = policy.training
-    policy.eval()
     probes = Probes.of(lakes, paths) if probes is None else probes
     limit = limit or 2 * int(lakes.distance[np.arange(len(lakes)), lakes.start].max()) + 2
     result: dict[str, np.ndarray] = {}
+    with _listening(policy):
+        chance = ask(policy, spoken, lakes, probes)
+        squared = ((chance - probes.target) ** 2).mean(1)
+        gift = probes.tile == lakes.gift[probes.lake]
+        for name, which in (
+            ("distance", ~gift),
+            ("distance_on", ~gift & probes.shown),
+            ("distance_off", ~gift & ~probes.shown),
+        ):
+            result[name] = _mean_by(probes.lake[which], squared[which], len(lakes))
+        result["end"] = _mean_by(probes.lake[gift], chance[gift, END_ACTION], len(lakes))
 
-    chance = ask(policy, spoken, lakes, probes)
-    squared = ((chance - probes.target) ** 2).mean(1)
-    gift = probes.tile == lakes.gift[probes.lake]
-    for name, which in (
-        ("distance", ~gift),
-        ("distance_on", ~gift & probes.shown),
-        ("distance_off", ~gift & ~probes.shown),
-    ):
-        result[name] = _mean_by(probes.lake[which], squared[which], len(lakes))
-    result["end"] = _mean_by(probes.lake[gift], chance[gift, END_ACTION], len(lakes))
-
-    said, ended = answers(policy, spoken, lakes, limit)
-    right, more = outcome(lakes, said, ended)
-    result["greedy"], result["shortest"] = right.astype(float), (right & (more == 0)).astype(float)
-    generator = torch.Generator().manual_seed(seed)
-    won, mass = [], []
-    for _ in range(samples):
-        said, ended = answers(policy, spoken, lakes, limit, generator)
-        won.append(outcome(lakes, said, ended)[0])
-        mass.append(_optimal_mass(policy, spoken, lakes, said))
-    result["sampled"], result["mass"] = np.mean(won, 0), np.mean(mass, 0)
-    result["slips"] = np.mean([slipping(policy, spoken, lakes, limit, generator) for _ in range(samples)], 0)
-    policy.train(was_training)
+        said, ended = answers(policy, spoken, lakes, limit)
+        right, more = outcome(lakes, said, ended)
+        result["greedy"], result["shortest"] = right.astype(float), (right & (more == 0)).astype(float)
+        generator, often = torch.Generator().manual_seed(seed), _repeated(lakes, samples)
+        said, ended = answers(policy, spoken, often, limit, generator)
+        sampled = {
+            "sampled": outcome(often, said, ended)[0],
+            "mass": _optimal_mass(policy, spoken, often, said),
+            "slips": slipping(policy, spoken, often, limit, generator),
+        }
+    result |= {name: values.reshape(samples, -1).mean(0) for name, values in sampled.items()}
     return {name: result[name] for name in MEASURES}
+
+
+@contextmanager
+def _listening(policy: LanguagePolicy) -> Iterator[None]:
+    """In evaluation mode, for a while."""
+    was_training = policy.training
+    policy.eval()
+    try:
+        yield
+    finally:
+        policy.train(was_training)
+
+
+@lru_cache(maxsize=4)
+def _repeated(lakes: Lakes, times: int) -> Lakes:
+    return lakes[np.tile(np.arange(len(lakes)), times)]
 
 
 def answers(
     policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, limit: int, generator: torch.Generator | None = None
 ) -> tuple[Int[np.ndarray, "M T"], Bool[np.ndarray, " M"]]:
     """One answer on each lake: its moves, and whether it was ended."""
-    device = next(policy.parameters()).device
-    prompts = spoken.prompts(lakes)
     moves, ended = np.full((len(lakes), limit), NO_MOVE, np.int8), np.zeros(len(lakes), bool)
-    lengths = np.array([len(prompt) for prompt in prompts])
-    for length in np.unique(lengths):
-        rows = np.flatnonzero(lengths == length)
-        asked = torch.tensor([prompts[i] for i in rows], device=device)
+    for rows, asked in _alike(policy, spoken, lakes):
         tokens = sample(policy, asked, end=spoken.end, limit=limit, generator=generator, pad=spoken.end).cpu().numpy()
         moves[rows, : tokens.shape[1]], ended[rows] = spoken.heard(tokens)
     return moves, ended
+
+
+def _alike(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes) -> Iterator[tuple[Int[np.ndarray, " K"], Int[Tensor, "K P"]]]:
+    """The lakes whose prompts are of one length, and these prompts."""
+    device, prompts = next(policy.parameters()).device, spoken.prompts(lakes)
+    lengths = np.array([len(prompt) for prompt in prompts])
+    for length in np.unique(lengths):
+        rows = np.flatnonzero(lengths == length)
+        yield rows, torch.tensor([prompts[i] for i in rows], device=device)
+
+
+@torch.no_grad()
+def along(
+    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, moves: Int[np.ndarray, "M T"]
+) -> tuple[Float[np.ndarray, "M T 5"], Bool[np.ndarray, "M T"]]:
+    """The model's probabilities of the four moves and the end at each step of walks, all steps in one forward pass.
+
+    Returns:
+        Those, and which steps there are: whatever comes before a word that is no move, and that word's own step. Elsewhere
+        the probabilities are 0.
+    """
+    device = next(policy.parameters()).device
+    going = np.concatenate([np.ones((len(moves), 1), bool), (moves[:, :-1] >= 0).cumprod(1).astype(bool)], 1)
+    walked = [[*walk[: count - 1].tolist(), LEFT] for walk, count in zip(moves, going.sum(1), strict=True)]
+    data = Answers.of(spoken.prompts(lakes), [spoken.said(walk) for walk in walked])  # the last word is not read
+    first, later = spoken.actions
+    actions = torch.tensor([first, *[later] * (moves.shape[1] - 1)], device=device)
+    found = np.zeros((*moves.shape, END_ACTION + 1))
+    for part in np.array_split(np.arange(len(data)), -(-len(data) // ROWS)):
+        batch = data.batch(part, device)
+        columns = counted(batch.mask)
+        logits = policy.logits(policy.embed(batch.states), columns)[0].double()
+        step = columns - torch.as_tensor(data.prompt[part, None], device=device) + 1  # of an answer, in each column
+        tokens = actions[step.clamp(0, moves.shape[1] - 1)]
+        chance = (logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)).exp()
+        counts = batch.mask[0][:, columns]
+        found[part] = _placed(chance, step, counts, moves.shape[1]).cpu().numpy()
+    return found, going
+
+
+def _placed(
+    x: Float[Tensor, "K C A"], step: Int[Tensor, "K C"], counts: Bool[Tensor, "K C"], steps: int
+) -> Float[Tensor, "K T A"]:
+    """Each column's entry where its step is; 0 where none is."""
+    row = torch.arange(len(x), device=x.device)[:, None].expand_as(step)
+    found = x.new_zeros(len(x), steps, x.shape[-1])
+    found[row[counts], step[counts]] = x[counts]
+    return found
 
 
 def _optimal_mass(
     policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, moves: Int[np.ndarray, "M T"]
 ) -> Float[np.ndarray, " M"]:
     """Probability of optimal moves at each step of walks until the gift, a hole or a word that is no move, mean over steps."""
-    tiles = tiles_along(lakes, np.maximum(moves, NO_MOVE))
-    prompts, first, later = spoken.prompts(lakes), *(np.array(ids) for ids in spoken.actions)
-    prefixes, actions, row, target = [], [], [], []
-    for i in range(len(lakes)):
-        for step in range(moves.shape[1]):
-            here = int(tiles[i, step])
-            if lakes.distance[i, here] in (0, FAR):
-                break
-            prefixes.append([*prompts[i], *spoken.said(moves[i, :step].tolist())])
-            actions.append(later if step else first)
-            row.append(i)
-            target.append(np.append(lakes.optimal[i, here] > 0, False))
-            if moves[i, step] < 0:
-                break
-    chance = action_probabilities(policy, prefixes, np.stack(actions))
-    return _mean_by(np.array(row), (chance * np.stack(target)).sum(1), len(lakes))
+    chance, going = along(policy, spoken, lakes, moves)
+    tiles = tiles_along(lakes, np.maximum(moves, NO_MOVE))[:, :-1]
+    row = np.arange(len(lakes))[:, None]
+    # From the gift, a hole or a tile cut off there is no way on: what follows does not count.
+    counts = going & np.logical_and.accumulate((lakes.distance[row, tiles] > 0) & (lakes.distance[row, tiles] < FAR), 1)
+    mass = (chance[..., :END_ACTION] * (lakes.optimal[row, tiles] > 0)).sum(-1)
+    return (mass * counts).sum(1) / counts.sum(1)
 
 
 @torch.no_grad()
@@ -344,28 +395,41 @@ def slipping(
 
     The model says only moves here, by their shares of its probability: the walk is over when it is over.
     """
-    prompts, first, later = spoken.prompts(lakes), *(np.array(ids) for ids in spoken.actions)
-    here = lakes.start.copy()
-    walks: list[list[int]] = [[] for _ in prompts]
-    alive, won = np.ones(len(lakes), bool), np.zeros(len(lakes))
-    for step in range(limit):
-        which = np.flatnonzero(alive)
-        prefixes = [[*prompts[i], *spoken.said(walks[i])] for i in which]
-        actions = np.tile((later if step else first)[:END_ACTION], (len(which), 1))
-        chance = action_probabilities(policy, prefixes, actions)
-        bound = chance.cumsum(1)
-        draw = torch.rand(len(which), 3, generator=generator, dtype=torch.float64).numpy()
-        move = np.minimum((draw[:, :1] * bound[:, -1:] >= bound).sum(1), END_ACTION - 1)
-        slipped = np.where(draw[:, 1] < rate, np.where(draw[:, 2] < 0.5, 1, 3), 0)
-        move = (move + slipped) % END_ACTION  # left, down, right, up: neighbours in this order are perpendicular
-        here[which] = lakes.next_state[here[which], move]
-        for i, taken in zip(which, move.tolist(), strict=True):
-            walks[i].append(taken)
-        won[which] = lakes.flat[which, here[which]] == GIFT
-        alive[which] = (won[which] == 0) & (lakes.flat[which, here[which]] != HOLE)
-        if not alive.any():
-            break
+    won = np.zeros(len(lakes))
+    for rows, asked in _alike(policy, spoken, lakes):
+        ice = _Slippery(lakes[rows], spoken, generator, rate)
+        sample(policy, asked, end=spoken.end, limit=limit, choose=ice.move)
+        won[rows] = ice.won
     return won
+
+
+class _Slippery:
+    """Walks in the making."""
+
+    def __init__(self, lakes: Lakes, spoken: Spoken, generator: torch.Generator, rate: float) -> None:
+        self.lakes, self.spoken, self.generator, self.rate = lakes, spoken, generator, rate
+        self.here, self.step = lakes.start.copy(), 0
+
+    @property
+    def letters(self) -> Int[np.ndarray, " M"]:
+        return self.lakes.flat[np.arange(len(self.lakes)), self.here]
+
+    @property
+    def won(self) -> Bool[np.ndarray, " M"]:
+        return self.letters == GIFT
+
+    def move(self, logits: Float[Tensor, "M V"]) -> Int[Tensor, " M"]:
+        """The words of what happened, whatever was said; the end where a walk is over."""
+        words = torch.tensor(self.spoken.actions[min(self.step, 1)], device=logits.device)
+        self.step += 1
+        bound = torch.softmax(logits[:, words[:END_ACTION]].double(), -1).cumsum(-1).cpu().numpy()
+        draw = torch.rand(len(logits), 3, generator=self.generator, dtype=torch.float64).numpy()
+        move = np.minimum((draw[:, :1] * bound[:, -1:] >= bound).sum(1), END_ACTION - 1)
+        slipped = np.where(draw[:, 1] < self.rate, np.where(draw[:, 2] < 0.5, 1, 3), 0)
+        move = (move + slipped) % END_ACTION  # left, down, right, up: neighbours in this order are perpendicular
+        over = self.won | (self.letters == HOLE)
+        self.here = np.where(over, self.here, self.lakes.next_state[self.here, move])
+        return words[torch.as_tensor(np.where(over, END_ACTION, move), device=words.device)]
 
 
 def _mean_by(group: Int[np.ndarray, " X"], values: Float[np.ndarray, " X"], groups: int) -> Float[np.ndarray, " G"]:

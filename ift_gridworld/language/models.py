@@ -193,20 +193,32 @@ def sample(
     end: int,
     limit: int,
     generator: torch.Generator | None = None,
+    choose: Callable[[Float[Tensor, "B V"]], Int[Tensor, " B"]] | None = None,
     pad: int = 0,
 ) -> Int[Tensor, "B T"]:
     """One answer to each prompt, all prompts of one length: sampled, or the likeliest token each time if there is no generator.
 
+    Args:
+        policy: who answers.
+        prompts: token ids.
+        end: the end token.
+        limit: tokens after which an answer is cut off.
+        generator: of the draws.
+        choose: says the tokens in its place, given the logits of each.
+        pad: what follows the end.
+
     Returns:
         Tokens with the end token, if it was said, then `pad`; T is at most `limit`.
     """
+    if choose is None:
+        choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: drawn(logits, generator))
     model, cache, step = policy.model, None, prompts
     alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     said: list[Tensor] = []
     for _ in range(limit):
         out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
         logits, cache = out.logits[:, -1].float() / policy.temperature, out.past_key_values
-        token = logits.argmax(-1) if generator is None else drawn(logits, generator)
+        token = choose(logits)
         said.append(torch.where(alive, token, pad))
         alive = alive & (token != end)
         if not alive.any():
