@@ -15,11 +15,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, progress
+from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, pick_device, progress
 
 if TYPE_CHECKING:
-    import torch
-
     from ift_gridworld.methods import Settings
     from ift_gridworld.records import Lake, Record
     from ift_gridworld.rendering.studio import Studio
@@ -287,20 +285,6 @@ def method_settings(args: Args) -> Settings:
 
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in asdict(args).items() if name in names})
-
-
-def pick_device(name: str) -> torch.device:
-    import torch
-
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device is {name!r}, but this machine has no CUDA device; allowed: cpu")
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda")
-    return device
 
 
 def make_lake(args: Args) -> Lake:

@@ -13,13 +13,27 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, progress
+from ift_gridworld.command import (
+    check_folder,
+    check_seed,
+    cores,
+    fail,
+    launch,
+    loading,
+    make_folder,
+    pick_device,
+    processes,
+    progress,
+)
 from ift_gridworld.rendering import THEME_NAMES, check_format
 
 if TYPE_CHECKING:
@@ -41,8 +55,8 @@ class Args:
     """The command line."""
 
     method: str = "ift"
-    """sft, ift, dpo, dpo_online, orpo, ipo, simpo, tdpo, ppo, grpo; a control (sft_frozen, ift_residual, ift_propagation,
-    ift_detached, ift_random, ift_sampled, ift_shifted); several with commas between; or all."""
+    """sft, ift, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo, ppo, ppo_preference (learned reward); a control (sft_frozen,
+    ift_residual, ift_propagation, ift_detached, ift_random, ift_sampled, ift_shifted); several with commas; or all."""
     model: str = "tiny"
     """tiny (0.15 M parameters) or small (25 M), built here; a folder, a GGUF file, or a name on the hub."""
     quick: bool = False
@@ -70,7 +84,7 @@ class Args:
     """Write the lakes to align on, and the held-out ones, as such files into this folder; train nothing."""
     steps: int = 300
     """Updates of each method."""
-    batch: int = 64
+    batch: int = 32
     """Rows of the data that an update sees."""
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Tried at their highest, the same for every method; what counts is the best sampled success on validation lakes."""
@@ -96,6 +110,12 @@ class Args:
     """cpu or cuda."""
     dtype: str = "float32"
     """float32 or bfloat16."""
+    first_pass: str | None = None
+    """IFT: in which of them predictions are made (if not given: the same)."""
+    compile: bool = False
+    """Compile the model first (torch.compile): a minute on a CPU, then updates are a third faster."""
+    workers: int = 0
+    """Runs at a time, each in a process of its own (0: as many as there are cores for tiny on a CPU, else one)."""
     resume: bool = False
     """Go on from the checkpoints under --out, where there are any."""
     render: bool = False
@@ -140,15 +160,15 @@ def main(args: Args) -> int:
                 )
             for rate in args.learning_rates:
                 settings_of(args, rate, CONTROLS[name][1] if name in CONTROLS else {})  # so that mistakes are told at once
-        device, dtype = place(args, torch)
-        team = Team.gathered(device)
+        device = pick_device(args.device)
+        if args.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+            raise ValueError("--dtype is 'bfloat16', which this device cannot do; allowed: float32")
         if args.export is not None:
             print(written(exported(args)))
             return 0
         make_folder(args.out)
-        seeds = range(args.seed, args.seed + args.seeds)
-        runs = [run for seed in seeds for run in Seed(args, seed, team, dtype).align_all(names)]
-        if team.rank:
+        runs = run_all(args, names)
+        if Team.gathered(args.device).rank:
             return 0
         paths = []
         for name in dict.fromkeys(run["method"] for run in runs):
@@ -157,38 +177,36 @@ def main(args: Args) -> int:
             if films and name in names:
                 paths.append(draw(args, name, films[0]))
         paths += draw_figure(args, runs) if args.render else []
-        report(runs)
+        report(args, runs)
         print(written(paths))
     except ValueError as error:
         fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(told in str(error) for told in ("out of memory", "allocate memory")):
+            raise
+        fail(f"out of memory with --batch {args.batch}; allowed: fewer rows, a smaller --model or --size, --workers 1")
     return 0
 
 
 def check(args: Args) -> None:
     check_seed(args.seed)
     check_folder(args.out)
-    least = {"size": 2, "base_steps": 0}
-    for name in ("size", "base_maps", "base_steps", "maps", "held_out", "steps", "batch", "every", "seeds"):
+    least = {"size": 2, "base_steps": 0, "workers": 0}
+    for name in ("size", "base_maps", "base_steps", "maps", "held_out", "steps", "batch", "every", "seeds", "workers"):
         if getattr(args, name) < least.get(name, 1):
             allowed = f"a whole number >= {least.get(name, 1)}"
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; allowed: {allowed}")
     if args.theme not in THEME_NAMES:
         raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
     check_format(args.format)
-    if args.dtype not in ("float32", "bfloat16"):
-        raise ValueError(f"--dtype is {args.dtype!r}; allowed: float32, bfloat16")
+    for option, name in (("dtype", args.dtype), ("first-pass", args.first_pass or args.dtype)):
+        if name not in ("float32", "bfloat16"):
+            raise ValueError(f"--{option} is {name!r}; allowed: float32, bfloat16")
+    if args.compile and args.device == "cpu" and not shutil.which(os.environ.get("CXX", "g++")):
+        raise ValueError("--compile needs a C++ compiler, and there is no g++ (nor CXX); allowed: without it")
 
 
-def place(args: Args, torch: Any) -> tuple[torch.device, torch.dtype]:
-    """The device and the number type, if they are there."""
-    kind = args.device.partition(":")[0]
-    if kind not in ("cpu", "cuda"):
-        raise ValueError(f"--device is {args.device!r}; allowed: cpu, cuda")
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device is 'cuda', but torch finds no such device here; allowed: cpu")
-    if args.dtype == "bfloat16" and kind == "cuda" and not torch.cuda.is_bf16_supported():
-        raise ValueError("--dtype is 'bfloat16', which this device cannot do; allowed: float32")
-    return torch.device(args.device), getattr(torch, args.dtype)
+# ---- runs: one is a method on a seed, at every learning rate ----
 
 
 @dataclass(frozen=True)
@@ -200,14 +218,15 @@ class Team:
     processes: int = 1
 
     @classmethod
-    def gathered(cls, device: torch.device) -> Team:
-        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
-            return cls(device)
+    def gathered(cls, device: str) -> Team:
         import torch
+
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return cls(torch.device(device))
         from accelerate import PartialState
 
-        state = PartialState(cpu=device.type == "cpu")
-        own = torch.device("cuda", state.local_process_index) if device.type == "cuda" else device
+        state = PartialState(cpu=device == "cpu")
+        own = torch.device("cpu") if device == "cpu" else torch.device("cuda", state.local_process_index)
         return cls(own, state.process_index, state.num_processes)
 
     def wait(self) -> None:
@@ -215,6 +234,66 @@ class Team:
             from accelerate import PartialState
 
             PartialState().wait_for_everyone()
+
+
+def run_all(args: Args, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Every method on every seed, and, if both are asked for, SFT again, as hot as IFT."""
+    seeds = range(args.seed, args.seed + args.seeds)
+    parts = [(seed, name) for seed in seeds for name in names]
+    workers = args.workers or (cores() if args.model == "tiny" and args.device == "cpu" else 1)
+    if min(workers, len(parts)) == 1 or "WORLD_SIZE" in os.environ:
+        done = {part: run_one(args, *part) for part in parts}
+        again = [run_tempered(args, *both) for both in _to_temper(done)]
+    else:
+        weight = {part: 1 if _needs(part[1]) == "demonstrations" else 4 for part in parts}
+        with processes(min(workers, len(parts))) as pool, progress("bases") as tell:
+            for base in [pool.submit(run_base, args, seed, workers) for seed in seeds]:
+                base.result()
+            done, passed, total = {}, 0, sum(weight.values())
+            under_way = {
+                pool.submit(run_one, args, *part, workers): part for part in sorted(parts, key=lambda part: -weight[part])
+            }
+            for finished in as_completed(under_way):
+                part = under_way[finished]
+                done[part] = finished.result()
+                passed += weight[part]
+                tell(passed, total)
+            again = [both.result() for both in [pool.submit(run_tempered, args, *both, workers) for both in _to_temper(done)]]
+    return [done[part] for part in parts] + again
+
+
+def _needs(name: str) -> str:
+    from ift_gridworld.language.controls import CONTROLS
+    from ift_gridworld.methods import METHODS
+
+    return (METHODS[name] if name in METHODS else CONTROLS[name][0]).needs
+
+
+def _to_temper(done: Mapping[tuple[int, str], dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Runs of SFT, each with that of IFT on its seed."""
+    return [(run, done[seed, "ift"]) for (seed, name), run in done.items() if name == "sft" and (seed, "ift") in done]
+
+
+def run_base(args: Args, seed: int, workers: int = 1) -> None:
+    seed_of(args, seed, workers)
+
+
+def run_one(args: Args, seed: int, name: str, workers: int = 1) -> dict[str, Any]:
+    return seed_of(args, seed, workers).align(name)
+
+
+def run_tempered(args: Args, sft: dict[str, Any], ift: dict[str, Any], workers: int = 1) -> dict[str, Any]:
+    return seed_of(args, sft["seed"], workers).tempered(sft, ift)
+
+
+@lru_cache(maxsize=1)
+def seed_of(args: Args, seed: int, workers: int = 1) -> Seed:
+    """A seed is prepared once in each process that works on it."""
+    import torch
+
+    if workers > 1:
+        torch.set_num_threads(max(1, cores() // workers))
+    return Seed(args, seed, Team.gathered(args.device), getattr(torch, args.dtype))
 
 
 def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
@@ -263,6 +342,8 @@ class Seed:
     dtype: torch.dtype
 
     def __post_init__(self) -> None:
+        import torch
+
         from ift_gridworld.language.film import film_lake
         from ift_gridworld.language.measure import Probes, Spoken
         from ift_gridworld.language.models import load
@@ -271,13 +352,22 @@ class Seed:
         self.task = task_of(args, self.seed)
         self.base, tokenizer, form = load(args.model, seed=self.seed)
         self.base = self.base.to(self.team.device)
+        self.base.first_pass = getattr(torch, args.first_pass) if args.first_pass else None
         self.spoken = Spoken(form, tokenizer)
         self.probes = {name: self.task.probes(name) for name in ("held_out", "validation")}
         lakes, paths = self.task.lakes["held_out"], self.task.paths["held_out"]
+        asked, room = max(map(len, self.spoken.prompts(lakes))), self.base.context
+        if asked + self.task.limit > room:
+            raise ValueError(
+                f"--size is {args.size}: prompts of {asked} tokens and answers of up to {self.task.limit}, "
+                f"for a model that reads {room}; allowed: smaller lakes, or a model for longer texts"
+            )
         shown = film_lake(lakes)
         self.shown = lakes[shown : shown + 1], paths[shown : shown + 1]
         self.shown_probes = Probes.of(*self.shown)
         self.make_base()
+        if args.compile:
+            self.base.model.compile(dynamic=True)
 
     def make_base(self) -> None:
         from ift_gridworld.language.models import SIZES
@@ -294,6 +384,11 @@ class Seed:
                     )  # fmt: skip
             self.team.wait()
 
+    @cached_property
+    def held_out(self) -> TextProblem:
+        """What is asked of a method that is not trained on it: its estimation of the model on held-out lakes."""
+        return self.task.problem(self.spoken, "held_out", device=self.team.device)
+
     def measured(self, policy: LanguagePolicy, name: str = "held_out") -> dict[str, float]:
         """Means over lakes; measures that no lake has are left out."""
         from ift_gridworld.language.measure import measure
@@ -304,18 +399,12 @@ class Seed:
         )  # fmt: skip
         return {m: float(values[values == values].mean()) for m, values in found.items() if (values == values).any()}
 
-    def align_all(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """Every method from the same base, at its best rate; and SFT again, as hot as IFT, if both are asked for."""
-        found, made = [], {}
-        for name in names:
-            run, made[name] = self.align(name)
-            found.append(run)
-        if {"sft", "ift"} <= set(made) and self.team.rank == 0:
-            found.append(self.tempered(made["sft"], made["ift"], next(run for run in found if run["method"] == "sft")))
-        return found
-
-    def align(self, name: str) -> tuple[dict[str, Any], LanguagePolicy]:
+    def align(self, name: str) -> dict[str, Any]:
         """One method at every rate; what is kept is the one with the best sampled success on validation lakes."""
+        from ift_gridworld.language.costs import agreement
+        from ift_gridworld.language.measure import entropy_of
+        from ift_gridworld.methods import IFT
+
         best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
         tried: dict[str, float] = {}
         for rate in self.args.learning_rates:
@@ -326,33 +415,52 @@ class Seed:
             if best is None or success > best[0]:
                 best = success, run, policy
         assert best is not None
-        return best[1] | {"validation": tried}, best[2]
+        _, run, policy = best
+        run["entropy"] = entropy_of(policy, self.spoken, self.task.lakes["validation"], self.probes["validation"])
+        if issubclass(self.kind(name)[0], IFT):
+            assert self.held_out.demonstrations is not None
+            run["bfloat16_agreement"] = agreement(policy, self.held_out.demonstrations, self.team.device)
+        return run | {"validation": tried}
 
-    def align_at(self, name: str, rate: float) -> tuple[dict[str, Any], LanguagePolicy]:
+    @staticmethod
+    def kind(name: str) -> tuple[type[Method], Mapping[str, Any]]:
+        """A method, and what is laid over its settings."""
+        from ift_gridworld.language.controls import CONTROLS
+        from ift_gridworld.methods import METHODS
+
+        return CONTROLS[name] if name in CONTROLS else (METHODS[name], {})
+
+    def align_at(self, name: str, rate: float, *, resume: bool = False) -> tuple[dict[str, Any], LanguagePolicy]:
         import copy
 
         import numpy as np
 
-        from ift_gridworld.language.controls import CONTROLS
+        from ift_gridworld.language.costs import flops_per_token
+        from ift_gridworld.language.estimation import bias
         from ift_gridworld.language.film import film_record, moves_at
         from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
         from ift_gridworld.language.training import align
-        from ift_gridworld.methods import METHODS, SFT
+        from ift_gridworld.methods import SFT
         from ift_gridworld.training import snapshot_steps
 
         args, team = self.args, self.team
-        kind, changes = CONTROLS.get(name) or (METHODS[name], {})
+        kind, changes = self.kind(name)
         settings = settings_of(args, rate, changes)
         policy = copy.deepcopy(self.base)
         checkpoint = args.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
         if team.rank == 0:
             make_folder(checkpoint.parent)
-            if not args.resume:
+            if not (args.resume or resume):
                 checkpoint.unlink(missing_ok=True)
         team.wait()
-        problem = self.problem(kind)
+        problem, left_out = self.problem(kind)
         assert problem.demonstrations is not None
         rows = looked_at(problem.demonstrations)
+        asked = kind(self.held_out, policy, kind.resolved(settings, policy))  # type: ignore[arg-type]
+
+        def evaluate(policy: LanguagePolicy) -> dict[str, float]:
+            lakes = self.task.lakes["held_out"]
+            return self.measured(policy) | {"bias": float(bias(asked, self.spoken, lakes, seed=self.seed).mean())}
 
         def watch(policy: LanguagePolicy) -> dict[str, Any]:
             moves = moves_at(policy, self.spoken, self.shown[0], self.shown_probes)
@@ -361,11 +469,13 @@ class Seed:
 
         with progress(f"{name}, rate {rate:g}, seed {self.seed}") as told:
             curve = align(
-                kind, problem, policy, settings=settings, evaluate=self.measured, every=args.every,
-                watch=watch,
+                kind, problem, policy, settings=settings, evaluate=evaluate, every=args.every, watch=watch,
                 watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=self.dtype, progress=told,
             )  # fmt: skip
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(curve)}
+        run["utilisation"] = flops_per_token(policy) * curve.tokens / max(1e-9, curve.seconds) / self.peak
+        if left_out:
+            run["rows_left_out"] = left_out
         frames = run.pop("watched")
         if self.seed == args.seed and frames and issubclass(kind, SFT):
             logp = np.array([frame["seen"]["logp"] for frame in frames])
@@ -378,8 +488,14 @@ class Seed:
             )
         return run, policy
 
-    def problem(self, kind: type[Method]) -> TextProblem:
-        """The lakes to align on, or the rows of a file."""
+    @cached_property
+    def peak(self) -> float:
+        from ift_gridworld.language.costs import peak_rate
+
+        return peak_rate(self.team.device, self.dtype) * self.team.processes
+
+    def problem(self, kind: type[Method]) -> tuple[TextProblem, int]:
+        """The lakes to align on, or the rows of a file, and how many of these are too long."""
         from ift_gridworld.language.data import read_rows, tokenised
         from ift_gridworld.language.problems import TextProblem
 
@@ -388,36 +504,38 @@ class Seed:
             "rows": args.batch, "device": team.device, "rank": team.rank, "processes": team.processes
         }  # fmt: skip
         if args.data is None:
-            return self.task.problem(spoken, **options)
+            return self.task.problem(spoken, **options), 0
         rows = read_rows(args.data, kind.needs)
         names = ("chosen", "rejected") if kind.needs == "pairs" else ("completion",)
         limit = self.base.context
         said = {name: tokenised(rows, spoken.tokenizer, name, limit=limit) for name in names}
         first, left_out = said[names[0]]
-        if left_out and team.rank == 0:
-            print(f"{left_out} of {len(rows)} rows of {args.data} are left out: longer than the model's {limit} tokens")
         if not len(first):
             raise ValueError(f"{args.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")
         longest = int((first.length - first.prompt).max()) + 8
         rejected = said["rejected"][0] if "rejected" in said else None
-        return TextProblem(first, first, rejected, end=spoken.end, limit=longest, seed=self.seed, **options)
+        return TextProblem(first, first, rejected, end=spoken.end, limit=longest, seed=self.seed, **options), left_out
 
-    def tempered(self, sft: LanguagePolicy, ift: LanguagePolicy, run: dict[str, Any]) -> dict[str, Any]:
+    def tempered(self, sft: dict[str, Any], ift: dict[str, Any]) -> dict[str, Any]:
         """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains, too, is no
         learning."""
         from ift_gridworld.language.measure import entropy_of
 
+        _, policy = self.align_at("sft", sft["learning_rate"], resume=True)  # it has been trained, and is only read again
         lakes, probes = self.task.lakes["validation"], self.probes["validation"]
-        wanted = entropy_of(ift, self.spoken, lakes, probes)
         low, high = 0.2, 5.0
         for _ in range(12):
-            sft.temperature = (low * high) ** 0.5
-            low, high = (
-                (sft.temperature, high) if entropy_of(sft, self.spoken, lakes, probes) < wanted else (low, sft.temperature)
-            )
-        last = {"step": self.args.steps, **self.measured(sft)}
-        told = {"method": "sft_tempered", "temperature": sft.temperature, "measured": [run["measured"][0], last]}
-        return run | told
+            policy.temperature = (low * high) ** 0.5
+            if entropy_of(policy, self.spoken, lakes, probes) < ift["entropy"]:
+                low = policy.temperature
+            else:
+                high = policy.temperature
+        last = {"step": self.args.steps, **self.measured(policy)}
+        told = {"method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]}
+        return {k: v for k, v in sft.items() if k not in ("pull", "pull_at", "film")} | told
+
+
+# ---- what is left of them ----
 
 
 def draw(args: Args, name: str, film: Record) -> Path:
@@ -454,8 +572,8 @@ def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
     return write_atomically(args.out / f"{name}.json", f"{content}\n".encode())
 
 
-def report(runs: Sequence[dict[str, Any]]) -> None:
-    """One row a method: means over seeds at the last update."""
+def report(args: Args, runs: Sequence[dict[str, Any]]) -> None:
+    """One row a method: means over seeds at the last update, and what an update cost."""
     import numpy as np
     from rich.table import Table
 
@@ -463,25 +581,48 @@ def report(runs: Sequence[dict[str, Any]]) -> None:
     from ift_gridworld.language.measure import MEASURES
     from ift_gridworld.metrics import mean_interval
 
-    table = Table(title="on held-out lakes, mean and 95 % interval over seeds", title_justify="left")
-    table.add_column("method")
-    for measure in MEASURES:
-        table.add_column(measure.replace("_", " "), justify="right")
-    table.add_column("tokens/s", justify="right")
+    lakes = "on held-out lakes" + (", mean and 95 % interval over seeds" if args.seeds > 1 else "")
+    table = Table(title=f"{lakes}; bias: supposed minus true probability of the human's path", title_justify="left")
+    costs = Table(title="costs: 6 FLOPs a weight and token, of what the device is capable of", title_justify="left")
+    measures = (*MEASURES, "bias")
+    for name in ("method", *measures):
+        table.add_column(name.replace("_", " "), justify="left" if name == "method" else "right")
+    for name in ("method", "rate", "ms an update", "tokens/s", "FLOPs used", "peak memory", "bfloat16 agrees"):
+        costs.add_column(name, justify="left" if name == "method" else "right")
 
-    def told(mine: Sequence[dict[str, Any]], at: int) -> Iterator[str]:
-        for measure in MEASURES:
-            mean, low, high = mean_interval(np.array([run["measured"][at].get(measure, np.nan) for run in mine]))
+    def told(mine: Sequence[dict[str, Any]], at: int, measures: Sequence[str]) -> Iterator[str]:
+        for measure in measures:
+            values = np.array([run["measured"][at].get(measure, np.nan) for run in mine])
+            if np.isnan(values).all():
+                yield ""
+                continue
+            mean, low, high = mean_interval(values)
             interval = f"{low:.2f}–{high:.2f}".replace("0.", ".")
             yield f"{mean:.3f}" + (f"\n{interval}" if len(mine) > 1 else "")
 
     for name in dict.fromkeys(run["method"] for run in runs):
         mine = [run for run in runs if run["method"] == name]
         if not table.rows:
-            table.add_row("(base)", *told(mine, 0), "")
-        speed = sum(run["tokens"] for run in mine) / max(1e-9, sum(run["seconds"] for run in mine))
-        table.add_row(name, *told(mine, -1), "" if "temperature" in mine[0] else f"{speed:,.0f}")
+            table.add_row("(base)", *told(mine, 0, tuple(MEASURES)), "")  # each method takes it for something else
+        table.add_row(name, *told(mine, -1, measures))
+        if "temperature" in mine[0]:
+            continue
+        seconds, tokens = (sum(run[key] for run in mine) for key in ("seconds", "tokens"))
+        agree = [run["bfloat16_agreement"] for run in mine if "bfloat16_agreement" in run]
+        costs.add_row(
+            name,
+            ", ".join(dict.fromkeys(f"{run['learning_rate']:g}" for run in mine)),
+            f"{1000 * seconds / args.steps / len(mine):.0f}",
+            f"{tokens / max(1e-9, seconds):,.0f}",
+            f"{100 * np.mean([run['utilisation'] for run in mine]):.0f} %",
+            f"{max(run['memory'] for run in mine) / 2**30:.2f} GiB",
+            f"{100 * np.mean(agree):.1f} %" if agree else "",
+        )
     console().print(table)
+    console().print(costs)
+    for run in runs:
+        if "rows_left_out" in run:
+            print(f"{run['method']}: {run['rows_left_out']} rows of {args.data} were left out, longer than the model can read")
 
 
 if __name__ == "__main__":

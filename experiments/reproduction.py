@@ -15,21 +15,17 @@ experiments/README.md tells what came out and how to add a setting.
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import as_completed
 from dataclasses import dataclass, replace
 from itertools import product
-from multiprocessing import active_children, get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, progress
+from ift_gridworld.command import check_folder, check_seed, cores, fail, launch, loading, make_folder, processes, progress
 
 with loading():
     import numpy as np
@@ -385,7 +381,7 @@ def run_unit(unit: Unit, out: Path) -> None:
 
 
 def workers(args: Args) -> int:
-    return args.workers or len(os.sched_getaffinity(0))
+    return args.workers or cores()
 
 
 def run_all(units: Sequence[Unit], args: Args) -> None:
@@ -394,31 +390,13 @@ def run_all(units: Sequence[Unit], args: Args) -> None:
     waiting = sorted((unit for unit in units if not unit.is_done(args.folder)), key=lambda unit: -unit.weight)
     total = sum(unit.weight for unit in units)
     done = total - sum(unit.weight for unit in waiting)
-    with progress("study") as tell, pool_of(args) as pool:
+    with progress("study") as tell, processes(workers(args)) as pool:
         tell(round(done), round(total))
         under_way = {pool.submit(run_unit, unit, args.folder): unit for unit in waiting}
         for finished in as_completed(under_way):
             finished.result()
             done += under_way[finished].weight
             tell(round(done), round(total))
-
-
-@contextmanager
-def pool_of(args: Args) -> Iterator[ProcessPoolExecutor]:
-    """Processes that end at once if this one is interrupted: parts that are saved are whole, the others are run again."""
-    pool = ProcessPoolExecutor(workers(args), mp_context=get_context("spawn"), initializer=ignore_interrupts)
-    try:
-        yield pool
-    except BaseException:
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
 
 
 def tables(units: Sequence[Unit], out: Path) -> dict[str, Columns]:
@@ -501,7 +479,7 @@ def ask(args: Args) -> int:
         }  # fmt: skip
         units = [Unit("claims", setting.name, 1.0, run_setting, arguments)]
     found: list[Columns] = []
-    with progress("settings") as told, pool_of(args) as pool:
+    with progress("settings") as told, processes(workers(args)) as pool:
         for columns in pool.map(run_alone, units):
             found.append(columns)
             told(len(found), len(units))

@@ -5,12 +5,18 @@ from __future__ import annotations
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from itertools import dropwhile, takewhile
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 
@@ -60,8 +66,9 @@ def fail(message: object, status: int = 2) -> NoReturn:
 
 @contextmanager
 def progress(description: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing in a pipe. Yields a function of (done, total), to be called as work goes on."""
-    if not sys.stderr.isatty():
+    """A bar on a terminal, nothing in a pipe or in a process of `processes`. Yields a function of (done, total), to be called
+    as work goes on."""
+    if not sys.stderr.isatty() or parent_process() is not None:
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -71,6 +78,44 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def processes(count: int) -> Iterator[ProcessPoolExecutor]:
+    """So many others, which end at once if this one is interrupted."""
+    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
+    try:
+        yield pool
+    except BaseException:
+        for child in active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name, if it is there."""
+    import torch
+
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"--device is {name!r}, but this machine has no CUDA device; allowed: cpu")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device is {name!r}; allowed: cpu, cuda")
+    return device
 
 
 def check_seed(seed: int) -> None:

@@ -182,14 +182,14 @@ def test_a_prompt_may_begin_with_a_token_of_the_tokenizers_but_does_not_end_with
 @pytest.mark.parametrize(
     ("prompt", "answer", "expected"),
     [
-        ("ab", "cd", ("ab", " cd<end>")),
+        ("ab", "cd", ("ab", "cd<end>")),
         ("ab", " cd", ("ab", " cd<end>")),
         ("ab ", "cd", ("ab ", "cd<end>")),
-        ("ab", "cd<end>", ("ab", " cd<end>")),
+        ("ab", "cd<end>", ("ab", "cd<end>")),
         ("ab", "", ("ab", "<end>")),
     ],
 )
-def test_a_plain_answer_stands_apart_and_is_ended_once(prompt, answer, expected):
+def test_a_plain_answer_follows_its_prompt_as_it_stands_and_is_ended_once(prompt, answer, expected):
     tokenizer = plain_tokenizer()
     assert written(tokenizer, tokenised([{"prompt": prompt, "completion": answer}], tokenizer)[0]) == [expected]
 
@@ -234,6 +234,13 @@ def test_a_template_that_rewrites_the_prompt_is_refused():
     with pytest.raises(ValueError, match="the chat template writes a prompt otherwise when an answer follows") as error:
         tokenised([{"prompt": asked("S"), "completion": answered("left")}], tokenizer)
     assert "\n" not in str(error.value)
+
+
+def test_a_token_across_the_seam_is_not_the_prompts():
+    """The prompt's tokens are those that the model is asked with; an answer that would change them is written by itself."""
+    tokenizer = COMPACT.tokenizer  # words between spaces: with nothing between them, the last word would be another
+    found, _ = tokenised([{"prompt": "S G :", "completion": said} for said in (" R", "R")], tokenizer)
+    assert found.ids.tolist() == [[2, 5, 7, 10, 1]] * 2
 
 
 # ---- rows that are left out, or refused ----

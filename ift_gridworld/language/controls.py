@@ -1,6 +1,7 @@
 """What IFT is to be compared with before anything is said of it: each takes one of its parts away, or puts chance in its place.
 
-They are methods like any other (`methods.Method`), of language alone.
+They are methods like any other (`methods.Method`), of language alone. Beside them stands RLHF as it is where nobody knows the
+reward.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.language.models import LanguagePolicy, drawn
 from ift_gridworld.language.problems import TextProblem
-from ift_gridworld.methods import IFT, SFT, Method
+from ift_gridworld.methods import IFT, PPO, SFT, Method
 from ift_gridworld.residual import Successor
 from ift_gridworld.trajectories import Batch
 
@@ -86,4 +87,5 @@ CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
     "ift_random": (RandomTokens, {}),
     "ift_sampled": (SampledTokens, {}),
     "ift_shifted": (WrongShift, {}),
+    "ppo_preference": (PPO, {"reward": "preference"}),
 }

@@ -95,7 +95,7 @@ def tokenised(
         if not prompt:
             raise ValueError(f"row {number} has an empty prompt; allowed: a token or more, from which the answer is predicted")
         said = {
-            name: answer_ids(row["prompt"], row[name], tokenizer)
+            name: answer_ids(row["prompt"], row[name], tokenizer, prompt)
             for name in ("completion", "chosen", "rejected")
             if name == answer or (limit is not None and name in row)
         }
@@ -117,18 +117,18 @@ def prompt_ids(prompt: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return ids
 
 
-def answer_ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Of an answer as it follows its prompt, with the end token."""
+def answer_ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase, asked: list[int]) -> list[int]:
+    """Of an answer as it follows its prompt, whose own tokens are `asked`; with the end token."""
     end = tokenizer.eos_token_id
     if isinstance(prompt, str):
-        gap = "" if not answer or str(answer)[:1].isspace() or prompt[-1:].isspace() else " "
-        said = list(tokenizer(gap + str(answer), add_special_tokens=False)["input_ids"])
+        whole = list(tokenizer(prompt + str(answer))["input_ids"])  # nothing is set between the two, as TRL sets nothing
+        alone = whole[: len(asked)] != asked  # a token across the seam: then the answer is written by itself
+        said = list(tokenizer(answer, add_special_tokens=False)["input_ids"]) if alone else whole[len(asked) :]
         return said if said[-1:] == [end] else [*said, end]
-    first = prompt_ids(prompt, tokenizer)
     whole = list(tokenizer.apply_chat_template([*prompt, *answer], tokenize=True, return_dict=False))
-    if whole[: len(first)] != first:
+    if whole[: len(asked)] != asked:
         raise ValueError("the chat template writes a prompt otherwise when an answer follows; allowed: one that does not")
-    said = whole[len(first) :]
+    said = whole[len(asked) :]
     ends = [i for i, token in enumerate(said) if token == end]
     return said[: ends[-1] + 1] if ends else [*said, end]  # what follows the end is never asked for
 

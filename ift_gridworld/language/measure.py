@@ -80,8 +80,9 @@ class Spoken:
             ValueError: if an answer has tokens beside one for each move and the end; then a move is no action of the model's.
         """
         prompt, found = self.form.prompt(("SG",)), []
+        asked = prompt_ids(prompt, self.tokenizer)
         for move, word in enumerate(self.form.moves):
-            ids = answer_ids(prompt, self.form.completion([move, move]), self.tokenizer)
+            ids = answer_ids(prompt, self.form.completion([move, move]), self.tokenizer, asked)
             if len(ids) != 3:
                 tokens = ", ".join(map(repr, self.tokenizer.convert_ids_to_tokens(ids)))
                 raise ValueError(f"the tokenizer writes {f'{word} {word}'!r} as {tokens}; allowed: a token a move, and the end")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,7 @@ class LanguagePolicy(nn.Module):
         super().__init__()
         self.model: Any = model
         self.temperature = 1.0  # that logits are divided by
+        self.first_pass: torch.dtype | None = None  # in which predictions are made, if in another than the second pass
 
     @property
     def context(self) -> int:
@@ -112,27 +114,35 @@ class LanguagePolicy(nn.Module):
         successor: Successor,
         *,
         mixing: float,
+        share: bool = True,
     ) -> Float[Tensor, "1 B T"]:
         """Second-pass log-probs over the residual connection's states (`residual.residual_embeddings`).
 
-        The two passes differ in the answer alone. Where all prompts of a batch are of one length they share the prompt, which
+        The two passes differ in the answer alone. Where all prompts of a batch are of one length they `share` the prompt, which
         is then run once, and the first pass costs no more than a forward pass over the answers.
         """
         true = self.embed(states).detach()
-        prompt, begin = self._prompt(true, mask)
+        prompt, begin = self._prompt(true, mask) if share else (None, 0)
         if prompt is None:
             columns = counted(mask)
-            with torch.no_grad():
+            with torch.no_grad(), self._first_precision(true):
                 logits = self.logits(true, columns)
             predicted = torch.zeros_like(true).index_copy(-2, columns, successor(states[..., columns], logits).detach())
-            return self.log_probs_of(mix(true, predicted, mask, mixing), actions, mask)
-        with torch.no_grad():
-            logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt))
+            mixed = mix(true, predicted, mask, mixing)
+            mixed.requires_grad_(torch.is_grad_enabled())  # a reentrant checkpoint passes no gradient on if its input has none
+            return self.log_probs_of(mixed, actions, mask)
+        with torch.no_grad(), self._first_precision(true):
+            logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt, self.first_pass))
         predicted = successor(states[..., begin:], logits).detach()
         mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)
         found = action_log_probs(self.logits(mixed, use_cache=True, past_key_values=prompt), actions[..., begin:])
         found = torch.where(mask[..., begin:], found, 0.0)
         return torch.cat([found.new_zeros(*found.shape[:-1], begin), found], -1)
+
+    def _first_precision(self, like: Tensor) -> AbstractContextManager[None]:
+        if self.first_pass is None:
+            return nullcontext()
+        return torch.autocast(like.device.type, self.first_pass)
 
     def _prompt(self, true: Float[Tensor, "1 B T D"], mask: Bool[Tensor, "1 B T"]) -> tuple[Any, int]:
         """The prompts' keys and values, and where they end; None where they are of several lengths or a model keeps no plain
@@ -172,13 +182,13 @@ def counted(mask: Bool[Tensor, "1 B T"]) -> Int[Tensor, " K"]:
     return mask.flatten(0, -2).any(0).nonzero()[:, 0]
 
 
-def _copied(cache: Any) -> Any:
+def _copied(cache: Any, dtype: torch.dtype | None) -> Any:
     """A cache that may grow without the other, and that no gradient reaches."""
     from transformers import DynamicCache
 
     copied = DynamicCache()
     for index, layer in enumerate(cache.layers):
-        copied.update(layer.keys.detach(), layer.values.detach(), index)
+        copied.update(layer.keys.detach().to(dtype), layer.values.detach().to(dtype), index)
     return copied
 
 

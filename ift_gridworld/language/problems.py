@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -163,10 +163,10 @@ class TextProblem(Problem):
 
     def learn_reward(self, base: LanguagePolicy, settings: Settings) -> Critic:  # type: ignore[override]
         """A Bradley-Terry model (eq. 33) of the preference pairs: a copy of the base that reads whole answers."""
-        model = Critic(base)
+        model, data = Critic(base), replace(self, rank=0, processes=1)  # on every process the same
         optimiser = torch.optim.AdamW(model.parameters(), lr=base.learning_rate, weight_decay=0.0)
         for step in range(settings.pairs):
-            chosen, rejected = self.compared(step)
+            chosen, rejected = data.compared(step)
             loss = losses.bradley_terry_loss(_judged(model, chosen), _judged(model, rejected)).mean()
             loss.backward()
             optimiser.step()

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Int
 
 from ift_gridworld.language.data import Answers, tokenised
-from ift_gridworld.language.lakes import GIFT, HOLE, Lakes, draw_lakes, tiles_along, walk
+from ift_gridworld.language.lakes import GIFT, HOLE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
 from ift_gridworld.language.measure import Probes, Spoken, reward_of
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
@@ -39,7 +39,7 @@ class Task:
         validation: lakes that learning rates are chosen on.
         held_out: lakes that everything is measured on.
         noise: how often the base's demonstrators act at random, drawn for each path from this range: mediocre, so that there is
-            something to align. Their paths are the rejected answers, too.
+            something to align. Rejected answers are theirs, too, where they are worse than the human's.
         seed: of all of it.
     """
 
@@ -70,41 +70,33 @@ class Task:
         return {name: walk(lakes, seed=self.seed + i) for i, (name, lakes) in enumerate(self.lakes.items())}
 
     @cached_property
-    def mediocre(self) -> dict[str, Int[np.ndarray, "M T"]]:
-        """Paths of demonstrators that often act at random: what the base model reads, and the rejected answers."""
-        random = np.random.default_rng((self.seed, 1))
-        found = {}
-        for i, name in enumerate(("base", "maps")):
-            noise = random.uniform(*self.noise, len(self.lakes[name]))
-            found[name] = walk(self.lakes[name], noise, seed=self.seed + 100 + i)
-        return found
+    def mediocre(self) -> Int[np.ndarray, "M T"]:
+        """Walks of demonstrators that often act at random: what the base model reads."""
+        lakes, random = self.lakes["base"], np.random.default_rng((self.seed, 1))
+        return walk(lakes, random.uniform(*self.noise, len(lakes)), seed=self.seed + 100)
+
+    @cached_property
+    def rejected(self) -> dict[str, Int[np.ndarray, "M T"]]:
+        """Such walks on other lakes, drawn again until they are over and no shortest way: what the human does not prefer."""
+        return {
+            name: worse_walks(self.lakes[name], self.noise, seed=self.seed + i) for i, name in enumerate(("maps", "held_out"))
+        }
 
     def probes(self, name: str) -> Probes:
         return Probes.of(self.lakes[name], self.paths[name])
 
-    def answers(self, name: str, spoken: Spoken, *, mediocre: bool = False) -> Answers:
-        """A set's prompts with the human's paths, or mediocre ones, as tokens."""
-        return as_tokens(self.lakes[name], (self.mediocre if mediocre else self.paths)[name], spoken)
-
     def rows(self, name: str, spoken: Spoken, *, pairs: bool = False) -> list[dict[str, Any]]:
-        """The same as text, for a file."""
+        """A set's prompts with the human's paths, or pairs, as text for a file."""
         best = self.paths[name]
-        paths = {"chosen": best, "rejected": self.mediocre[name]} if pairs else {"completion": best}
+        paths = {"chosen": best, "rejected": self.rejected[name]} if pairs else {"completion": best}
         return [record(spoken.form, self.lakes[name], i, **paths) for i in range(len(best))]
 
-    def problem(self, spoken: Spoken, **options: Any) -> TextProblem:
-        """What a method learns from: the lakes to align on."""
-        best = self.answers("maps", spoken)
-        return TextProblem(
-            best,
-            best,
-            self.answers("maps", spoken, mediocre=True),
-            end=spoken.end,
-            limit=self.limit,
-            judge=reward_of(self.lakes["maps"], spoken),
-            seed=self.seed,
-            **options,
-        )
+    def problem(self, spoken: Spoken, name: str = "maps", **options: Any) -> TextProblem:
+        """What a method learns from: the lakes to align on. Or the held-out ones, to ask what it would make of them."""
+        lakes = self.lakes[name]
+        best, rejected = (as_tokens(lakes, paths[name], spoken) for paths in (self.paths, self.rejected))
+        judge = reward_of(lakes, spoken)
+        return TextProblem(best, best, rejected, end=spoken.end, limit=self.limit, judge=judge, seed=self.seed, **options)
 
     @property
     def limit(self) -> int:
@@ -112,13 +104,33 @@ class Task:
         return 8 * self.size
 
 
+def worse_walks(lakes: Lakes, noise: tuple[float, float], *, seed: int) -> Int[np.ndarray, "M T"]:
+    """A walk on each lake that acts at random with a chance from the range, ends, and is no shortest way to the gift."""
+    random, tries = np.random.default_rng((seed, 1)), 200
+    shortest = lakes.distance[np.arange(len(lakes)), lakes.start]
+    found, wanting = np.full((len(lakes), 2 * sum(lakes.shape)), NO_MOVE, np.int8), np.arange(len(lakes))
+    for attempt in range(tries):
+        some = lakes[wanting]
+        moves = walk(some, random.uniform(*noise, len(some)), seed=seed + 1000 * attempt)
+        last = np.take_along_axis(some.flat, tiles_along(some, moves)[:, -1:], 1)[:, 0]
+        worse = (last == HOLE) | ((last == GIFT) & ((moves >= 0).sum(1) > shortest[wanting]))
+        found[wanting[worse], : moves.shape[1]] = moves[worse]
+        wanting = wanting[~worse]
+        if not len(wanting):
+            return found[:, : int((found >= 0).sum(1).max())]
+    raise ValueError(
+        f"noise is {noise}: on {len(wanting)} of {len(lakes)} lakes none of {tries} walks is worse than the best; allowed: more"
+    )
+
+
 def as_tokens(lakes: Lakes, moves: Int[np.ndarray, "M T"], spoken: Spoken) -> Answers:
     """Prompts with walks as answers: ended by the end token where the gift or a hole is reached, else the walk was cut."""
-    if not isinstance(spoken.form, Compact):
-        return tokenised([record(spoken.form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)[0]
-    prompts, count = spoken.form.prompt_ids(lakes), (moves >= 0).sum(1)
     last = np.take_along_axis(lakes.flat, tiles_along(lakes, moves)[:, -1:], 1)[:, 0]
     over = (last == GIFT) | (last == HOLE)
+    if not isinstance(spoken.form, Compact):
+        found = tokenised([record(spoken.form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)[0]
+        return Answers(found.ids, found.prompt, found.length - ~over)
+    prompts, count = spoken.form.prompt_ids(lakes), (moves >= 0).sum(1)
     tokens = np.full((len(lakes), moves.shape[1] + 1), VOCABULARY.index("<pad>"))
     tokens[:, :-1][moves >= 0] = np.array(spoken.actions[0])[moves[moves >= 0]]
     tokens[np.flatnonzero(over), count[over]] = spoken.end
@@ -160,7 +172,7 @@ def make_base(
         policy.load_state_dict(load_file(path, device=str(device)))
         return False
     problem = TextProblem(
-        task.answers("base", spoken, mediocre=True), end=spoken.end, rows=rows, seed=task.seed, device=device
+        as_tokens(task.lakes["base"], task.mediocre, spoken), end=spoken.end, rows=rows, seed=task.seed, device=device
     )  # fmt: skip
     settings = Settings(steps=steps, learning_rate=peak)
     align("sft", problem, policy, settings=settings, dtype=dtype, progress=progress)

@@ -15,7 +15,7 @@ from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.losses import Norm, Propagation
 from ift_gridworld.methods import IFT
-from ift_gridworld.residual import Prediction, Successor, residual_embeddings
+from ift_gridworld.residual import Prediction, Successor
 from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch
 
@@ -129,9 +129,7 @@ class _Texts(TextProblem):
     def residual_log_probs(  # type: ignore[override]
         self, policy: LanguagePolicy, batch: Batch, successor: Successor, mixing: float
     ) -> Float[Tensor, "1 B T"]:
-        mixed = residual_embeddings(policy, batch.states, batch.mask, successor, mixing=mixing)
-        mixed.requires_grad_(torch.is_grad_enabled())  # a reentrant checkpoint passes no gradient on if its input has none
-        return policy.log_probs_of(mixed, batch.actions, batch.mask)
+        return policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=mixing, share=False)
 
 
 def padding_on_the_left(attention_mask: Int[Tensor, "B L"] | Bool[Tensor, "B L"] | None, like: Tensor) -> Int[Tensor, " B"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -11,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from ift_gridworld.language.costs import PeakMemory
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.methods import METHODS, Method, OnPolicy
@@ -21,6 +24,7 @@ from ift_gridworld.settings import Settings
 
 WARM = 0.05  # share of the updates over which the learning rate rises
 MAX_NORM = 1.0  # of the gradient
+UNTIL_READ = 25  # updates, at most, after which losses are read: to read one is to wait for the device
 
 
 @dataclass
@@ -33,6 +37,7 @@ class Curve:
         watched: likewise what `watch` saw: {"step": …, "seen": …}.
         seconds: spent in updates.
         tokens: that updates have seen, padding left out.
+        memory: bytes that were held at most during updates, 0 where that is not known (`costs.PeakMemory`).
     """
 
     loss: list[float] = field(default_factory=list)
@@ -40,6 +45,7 @@ class Curve:
     watched: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     tokens: int = 0
+    memory: int = 0
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -94,42 +100,63 @@ def align(
     # Rollouts are not kept: a checkpoint falls between two batches of them.
     round_to = settings.epochs if issubclass(kind, OnPolicy) else 1
 
+    pending: list[tuple[Tensor, Tensor]] = []  # losses and counts that the device still works on: it is not waited for
+    began = time.perf_counter()
+
+    def settle() -> None:
+        if not pending:
+            return
+        losses, tokens = (torch.stack(values) for values in zip(*pending, strict=True))
+        pending.clear()
+        for loss in _averaged(losses, problem.processes):
+            if not math.isfinite(loss):
+                update = len(curve.loss)
+                raise ValueError(f"the loss is {loss} at update {update}; allowed: a lower learning rate than {peak}")
+            curve.loss.append(loss)
+        curve.tokens += int(tokens.sum())
+        curve.seconds += time.perf_counter() - began
+
     def look(step: int) -> None:
         if evaluate is not None and problem.rank == 0 and not any(m["step"] == step for m in curve.measured):
             curve.measured.append({"step": step, **evaluate(policy)})
 
-    def see(step: int) -> None:
-        if watch is not None and step in watch_at and problem.rank == 0:
-            curve.watched.append({"step": step, "seen": watch(policy)})
-
     if done == 0:
         look(0)
-        see(0)
+        if watch is not None and 0 in watch_at and problem.rank == 0:
+            curve.watched.append({"step": 0, "seen": watch(policy)})
     policy.train()
+    keep_every = -(-keep_every // round_to) * round_to
+    memory = PeakMemory(problem.device)
+    began = time.perf_counter()
     for step in range(done, steps):
-        began = time.perf_counter()
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
         with _precision(dtype, problem.device):
             batch = learner.batch(step)
             loss = learner.loss(batch).sum()
-        if not torch.isfinite(loss):
-            raise ValueError(f"the loss is {float(loss.detach())} at update {step}; allowed: a lower learning rate than {peak}")
         loss.backward()
         _average_gradients(parameters, problem.processes)
         torch.nn.utils.clip_grad_norm_(parameters, learner.max_grad_norm or MAX_NORM)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        curve.loss.append(_averaged(loss.detach(), problem.processes))
-        curve.seconds += time.perf_counter() - began
-        curve.tokens += tokens_of(batch)
-        see(step + 1)
-        if every and (step + 1) % every == 0:
-            look(step + 1)
-        if checkpoint is not None and (step + 1) % (-(-keep_every // round_to) * round_to) == 0 and step + 1 < steps:
-            _keep(checkpoint, about, optimiser, problem, curve, step + 1)
+        pending.append((loss.detach(), tokens_of(batch)))
+        done = step + 1
+        watched, measured = watch is not None and done in watch_at, bool(every) and done % every == 0
+        kept = checkpoint is not None and done % keep_every == 0 and done < steps
+        if watched or measured or kept or done == steps or len(pending) == UNTIL_READ:
+            settle()
+            curve.memory = max(curve.memory, memory.read())
+            if watched and problem.rank == 0:
+                assert watch is not None
+                curve.watched.append({"step": done, "seen": watch(policy)})
+            if measured:
+                look(done)
+            if kept:
+                assert checkpoint is not None
+                _keep(checkpoint, about, optimiser, problem, curve, done)
+            memory, began = PeakMemory(problem.device), time.perf_counter()
         if progress is not None:
-            progress(step + 1, steps)
+            progress(done, steps)
     look(steps)
     if checkpoint is not None:
         _keep(checkpoint, about, optimiser, problem, curve, steps)
@@ -142,13 +169,13 @@ def _precision(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
         yield
 
 
-def tokens_of(batch: Any) -> int:
+def tokens_of(batch: Any) -> Int[Tensor, ""]:
     """How many tokens an update runs through the model, prompts included."""
     if isinstance(batch, tuple):
-        return sum(tokens_of(side) for side in batch)
+        return torch.stack([tokens_of(side) for side in batch]).sum()
     batch = getattr(batch, "batch", getattr(batch, "steps", batch))
     last = batch.mask * torch.arange(1, batch.mask.shape[-1] + 1, device=batch.mask.device)
-    return int(last.amax(-1).sum())
+    return last.amax(-1).sum()
 
 
 def _average_gradients(parameters: list[torch.nn.Parameter], processes: int) -> None:
@@ -160,10 +187,10 @@ def _average_gradients(parameters: list[torch.nn.Parameter], processes: int) -> 
             parameter.grad = piece.view_as(parameter)
 
 
-def _averaged(loss: Tensor, processes: int) -> float:
+def _averaged(losses: Float[Tensor, " K"], processes: int) -> list[float]:
     if processes > 1:
-        torch.distributed.all_reduce(loss)
-    return float(loss) / processes
+        torch.distributed.all_reduce(losses)
+    return (losses / processes).tolist()
 
 
 # ---- checkpoints ----
