@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -283,7 +284,40 @@ def seeds(pairs: int) -> list[Callable[[], Row]]:
     return [of(f"4x4,{ice},good-0.5,{policy},adam,1") for ice in ("firm", "slippery") for policy in ("mlp-64", "tabular")]
 
 
-SECTIONS: dict[str, Callable[[int], list[Callable[[], Row]]]] = {"pictures": pictures, "seeds": seeds}
+# ---- language ----
+
+
+def language(pairs: int) -> list[Callable[[], Row]]:
+    """What an update of a language model costs, each trainer in a process of its own, against another on the same rows."""
+    script = Path(__file__).with_name("language_updates.py")
+
+    def of(trainer: str, measure: str, *options: str) -> Callable[[], float]:
+        def run() -> float:
+            command = [sys.executable, str(script), "--trainer", trainer, *options]
+            told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+            return float(json.loads(told.splitlines()[-1])[measure]) / (1 if measure == "ms" else 1e6)
+
+        return run
+
+    def row(ours: str, theirs: str, measure: str, *options: str) -> Callable[[], Row]:
+        name = " ".join(["update", ours, *options])
+        unit = {"ms": "ms", "bytes": "MB"}[measure]
+        return lambda: compare(name, theirs, of(ours, measure, *options), of(theirs, measure, *options), unit, min(pairs, 3))
+
+    even = ("--prompt", "32", "--answer", "32")
+    rows = [
+        row("ift", "sft", "ms"),
+        row("ift", "sft", "bytes"),
+        row("ift", "sft", "ms", *even),
+        row("ift_trainer", "transformers", "ms"),
+        row("sft", "transformers", "ms"),
+    ]
+    if find_spec("trl"):
+        rows += [row("sft", "trl", "ms"), row("ift", "trl", "ms"), row("ift_trainer", "trl", "ms")]
+    return rows
+
+
+SECTIONS: dict[str, Callable[[int], list[Callable[[], Row]]]] = {"pictures": pictures, "seeds": seeds, "language": language}
 
 
 def main(args: Args) -> int:

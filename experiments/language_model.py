@@ -15,12 +15,14 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from language_report import draw_figures, draw_films, report, saved
 
 from ift_gridworld.command import (
     check_folder,
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from ift_gridworld.language.problems import TextProblem
     from ift_gridworld.language.tasks import Task
     from ift_gridworld.methods import Method
-    from ift_gridworld.records import Record
     from ift_gridworld.settings import Settings
 
 
@@ -88,7 +89,7 @@ class Args:
     """Rows of the data that an update sees."""
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
     """Tried at their highest, the same for every method; what counts is the best sampled success on validation lakes."""
-    every: int = 50
+    every: int = 100
     """Updates between two measurements."""
     seeds: int = 1
     """Independent runs, each with lakes, base and order of its own."""
@@ -119,7 +120,9 @@ class Args:
     resume: bool = False
     """Go on from the checkpoints under --out, where there are any."""
     render: bool = False
-    """Film the model's probabilities on a held-out lake."""
+    """Film the model's probabilities on a held-out lake, and draw the figures."""
+    redraw: bool = False
+    """Draw what is saved under --out, and print its tables; train nothing."""
     format: str = "gif"
     """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with)."""
     theme: str = "light"
@@ -149,6 +152,12 @@ def main(args: Args) -> int:
             from ift_gridworld.console import written
             from ift_gridworld.language.controls import CONTROLS
             from ift_gridworld.methods import METHODS
+        if args.redraw:
+            films, runs = sorted(args.out.glob("*.film.json")), saved(args.out)
+            paths = draw_films(films, args.out, args.format, args.theme) + draw_figures(runs, args.out, args.theme)
+            report(runs)
+            print(written(paths))
+            return 0
         names = [*METHODS, *CONTROLS] if args.method == "all" else args.method.split(",")
         for name in names:
             if name not in METHODS and name not in CONTROLS:
@@ -170,14 +179,11 @@ def main(args: Args) -> int:
         runs = run_all(args, names)
         if Team.gathered(args.device).rank:
             return 0
-        paths = []
-        for name in dict.fromkeys(run["method"] for run in runs):
-            films = [run.pop("film") for run in runs if run["method"] == name and "film" in run]
-            paths.append(save(args, name, [run for run in runs if run["method"] == name]))
-            if films and name in names:
-                paths.append(draw(args, name, films[0]))
-        paths += draw_figure(args, runs) if args.render else []
-        report(args, runs)
+        films = [run.pop("film").save(args.out / f"{run['method']}.film.json") for run in runs if "film" in run]
+        paths = [save(args, name, runs) for name in dict.fromkeys(run["method"] for run in runs)]
+        paths += draw_films(films, args.out, args.format, args.theme)
+        paths += draw_figures(runs, args.out, args.theme) if args.render else []
+        report(runs)
         print(written(paths))
     except ValueError as error:
         fail(error)
@@ -294,6 +300,15 @@ def seed_of(args: Args, seed: int, workers: int = 1) -> Seed:
     if workers > 1:
         torch.set_num_threads(max(1, cores() // workers))
     return Seed(args, seed, Team.gathered(args.device), getattr(torch, args.dtype))
+
+
+def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
+    from ift_gridworld.records import versions, write_atomically
+
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
+    content: dict[str, Any] = {"method": name, "settings": settings, "versions": versions()}
+    content |= {"saved": time.strftime("%Y-%m-%d"), "runs": [run for run in runs if run["method"] == name]}
+    return write_atomically(args.out / f"{name}.json", f"{json.dumps(content)}\n".encode())
 
 
 def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
@@ -533,96 +548,6 @@ class Seed:
         last = {"step": self.args.steps, **self.measured(policy)}
         told = {"method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]}
         return {k: v for k, v in sft.items() if k not in ("pull", "pull_at", "film")} | told
-
-
-# ---- what is left of them ----
-
-
-def draw(args: Args, name: str, film: Record) -> Path:
-    from ift_gridworld.rendering.studio import draw as drawn
-
-    return drawn([film.save(args.out / f"{name}.film.json")], args.out / f"{name}.{args.format}", args.theme)
-
-
-def draw_figure(args: Args, runs: Sequence[dict[str, Any]]) -> list[Path]:
-    """The pull at each token and the curves, of those methods that imitate; nothing if none does."""
-    import numpy as np
-
-    from ift_gridworld.rendering.language_figures import TITLES, draw_tokens
-
-    names = [name for name in TITLES if any(run["method"] == name for run in runs)]
-    first = {run["method"]: run for run in runs if "pull" in run}
-    shown = [name for name in names if name in first][:3]
-    if not shown:
-        return []
-    page, alt = draw_tokens(
-        {name: np.array(first[name]["pull"]) for name in shown},
-        {name: first[name]["pull_at"] for name in shown},
-        {name: [run for run in runs if run["method"] == name] for name in names},
-        args.theme,
-    )
-    return page.save(args.out / "tokens", alt)
-
-
-def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
-    from ift_gridworld.records import versions, write_atomically
-
-    told = {"settings": {k: str(v) if isinstance(v, Path) else v for k, v in asdict(args).items()}, "versions": versions()}
-    content = json.dumps({"method": name, **told, "saved": time.strftime("%Y-%m-%d"), "runs": list(runs)}, indent=1)
-    return write_atomically(args.out / f"{name}.json", f"{content}\n".encode())
-
-
-def report(args: Args, runs: Sequence[dict[str, Any]]) -> None:
-    """One row a method: means over seeds at the last update, and what an update cost."""
-    import numpy as np
-    from rich.table import Table
-
-    from ift_gridworld.console import console
-    from ift_gridworld.language.measure import MEASURES
-    from ift_gridworld.metrics import mean_interval
-
-    lakes = "on held-out lakes" + (", mean and 95 % interval over seeds" if args.seeds > 1 else "")
-    table = Table(title=f"{lakes}; bias: supposed minus true probability of the human's path", title_justify="left")
-    costs = Table(title="costs: 6 FLOPs a weight and token, of what the device is capable of", title_justify="left")
-    measures = (*MEASURES, "bias")
-    for name in ("method", *measures):
-        table.add_column(name.replace("_", " "), justify="left" if name == "method" else "right")
-    for name in ("method", "rate", "ms an update", "tokens/s", "FLOPs used", "peak memory", "bfloat16 agrees"):
-        costs.add_column(name, justify="left" if name == "method" else "right")
-
-    def told(mine: Sequence[dict[str, Any]], at: int, measures: Sequence[str]) -> Iterator[str]:
-        for measure in measures:
-            values = np.array([run["measured"][at].get(measure, np.nan) for run in mine])
-            if np.isnan(values).all():
-                yield ""
-                continue
-            mean, low, high = mean_interval(values)
-            interval = f"{low:.2f}–{high:.2f}".replace("0.", ".")
-            yield f"{mean:.3f}" + (f"\n{interval}" if len(mine) > 1 else "")
-
-    for name in dict.fromkeys(run["method"] for run in runs):
-        mine = [run for run in runs if run["method"] == name]
-        if not table.rows:
-            table.add_row("(base)", *told(mine, 0, tuple(MEASURES)), "")  # each method takes it for something else
-        table.add_row(name, *told(mine, -1, measures))
-        if "temperature" in mine[0]:
-            continue
-        seconds, tokens = (sum(run[key] for run in mine) for key in ("seconds", "tokens"))
-        agree = [run["bfloat16_agreement"] for run in mine if "bfloat16_agreement" in run]
-        costs.add_row(
-            name,
-            ", ".join(dict.fromkeys(f"{run['learning_rate']:g}" for run in mine)),
-            f"{1000 * seconds / args.steps / len(mine):.0f}",
-            f"{tokens / max(1e-9, seconds):,.0f}",
-            f"{100 * np.mean([run['utilisation'] for run in mine]):.0f} %",
-            f"{max(run['memory'] for run in mine) / 2**30:.2f} GiB",
-            f"{100 * np.mean(agree):.1f} %" if agree else "",
-        )
-    console().print(table)
-    console().print(costs)
-    for run in runs:
-        if "rows_left_out" in run:
-            print(f"{run['method']}: {run['rows_left_out']} rows of {args.data} were left out, longer than the model can read")
 
 
 if __name__ == "__main__":

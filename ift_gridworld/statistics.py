@@ -48,6 +48,20 @@ def interquartile_mean(values: Float[np.ndarray, "*batch n"]) -> Float[np.ndarra
     return np.sort(values, -1)[..., cut : count - cut].mean(-1)  # for rows this short sorting beats partition
 
 
+def student_interval(values: Float[np.ndarray, " n"], *, level: float = 0.95) -> tuple[float, float, float]:
+    """Mean of a few values and its interval by Student's t (mean, low, high), for which a bootstrap of so few is too narrow.
+
+    One value has no interval: all three are it.
+    """
+    from scipy.special import stdtrit
+
+    mean, count = float(np.mean(values)), len(values)
+    if count == 1:
+        return mean, mean, mean
+    half = float(stdtrit(count - 1, 0.5 + level / 2) * np.std(values, ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
+
+
 def paired_effect(difference: Float[np.ndarray, "L N"], *, level: float = 0.95, seed: int = 0) -> Effect:
     """A difference of two methods on the same lakes and seeds: its interquartile mean over both.
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import language_model
 import numpy as np
 import pytest
+import torch
 from language_model import Args, main
 
 from ift_gridworld.language.measure import MEASURES
@@ -63,9 +65,18 @@ def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
     np.testing.assert_allclose(sft["pull"], 1, atol=1e-4)  # SFT pulls at all tokens alike
     tempered = run_of(tmp_path / "sft_tempered.json")[0]
     assert tempered["measured"][-1]["greedy"] == sft["measured"][-1]["greedy"], "heat moves no likeliest token"
-    assert {path.name for path in tmp_path.glob("*.png")} == {"sft.png", "ift.png", "tokens.png"}
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        "sft.png", "ift.png", "side_by_side.png", "tokens.png", "differences.png"
+    }  # fmt: skip
     out = capsys.readouterr().out
     assert "(base)" in out and "sft_tempered" in out
+    pictures = {path.name: path.read_bytes() for path in tmp_path.glob("*.png")}
+    for name in pictures:
+        (tmp_path / name).unlink()
+    assert main(Args(redraw=True, format="png", out=tmp_path)) == 0
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.png")} == pictures, "drawn again from what is saved"
+    again = capsys.readouterr().out
+    assert again[: again.index("wrote")] == out[: out.index("wrote")]
 
 
 @pytest.mark.slow
@@ -79,6 +90,37 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path):
     assert main(Args(**SMALL, method="ift", out=tmp_path)) == 0
     again = run_of(tmp_path / "ift.json")
     assert again[0]["loss"] == first[0]["loss"] and again[0]["measured"] == first[0]["measured"], "same seed, same numbers"
+
+
+@pytest.mark.slow
+def test_runs_side_by_side_are_runs_one_after_the_other(tmp_path):
+    for workers in (1, 2):
+        assert main(Args(**SMALL, method="sft,ift,ppo_preference", workers=workers, out=tmp_path / str(workers))) == 0
+    for name in ("sft", "ift", "ppo_preference", "sft_tempered"):
+        one, two = (run_of(tmp_path / str(workers) / f"{name}.json")[0] for workers in (1, 2))
+        np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-3)  # a product is summed in another order on two cores
+        assert list(one) == list(two) and one["validation"].keys() == two["validation"].keys()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
+def test_a_compiled_model_is_the_same_model(tmp_path):
+    for compile in (False, True):
+        main(Args(**SMALL, method="ift", compile=compile, out=tmp_path / str(compile)))
+    one, two = (run_of(tmp_path / str(compile) / "ift.json")[0] for compile in (False, True))
+    np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-3)
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
+def test_a_lack_of_memory_is_told_in_one_line(error, tmp_path, capsys, monkeypatch):
+    def fails(*_):
+        raise error
+
+    monkeypatch.setattr(language_model, "run_all", fails)
+    assert "out of memory with --batch 16; allowed: fewer rows" in told(capsys, out=tmp_path)
+    monkeypatch.setattr(language_model, "run_all", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(Args(**SMALL, out=tmp_path))
 
 
 @pytest.mark.slow
@@ -128,10 +170,16 @@ def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
         ({"mixing": 2.0}, "mixing is 2.0; allowed: a number in [0, 1]"),
         ({"learning_rates": (-1.0,)}, "learning_rate is -1.0"),
         ({"device": "tpu"}, "--device is 'tpu'; allowed: cpu, cuda"),
+        ({"model": "none.gguf"}, "model 'none.gguf' is no file"),
         ({"dtype": "float8"}, "--dtype is 'float8'"),
+        ({"first_pass": "int8"}, "--first-pass is 'int8'; allowed: float32, bfloat16"),
+        ({"workers": -1}, "--workers is -1; allowed: a whole number >= 0"),
+        ({"size": 30, "ice": 1.0, "detours": 0.0}, "answers of up to 240, for a model that reads 1024"),
+        ({"base_noise": (0.0, 0.0)}, "none of 200 walks is worse than the best"),
         ({"size": 1}, "--size is 1"),
         ({"theme": "blue"}, "light, dark"),
         ({"format": "bmp"}, "format is 'bmp'"),
+        ({"redraw": True}, "where no run is saved"),
         ({"data": Path("nowhere.jsonl")}, "nowhere.jsonl: cannot be read"),
         ({"data": Path("nowhere.jsonl"), "method": "ppo"}, "needs a reward"),
         ({"size": 2}, "too few distinct 2x2 lakes"),

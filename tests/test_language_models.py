@@ -11,7 +11,7 @@ from ift_gridworld.language.models import LanguagePolicy, build, counted, load, 
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.log_probs import action_log_probs, entropy
 from ift_gridworld.methods import METHODS
-from ift_gridworld.residual import residual_embeddings
+from ift_gridworld.residual import mix, residual_embeddings
 from ift_gridworld.settings import Settings
 
 
@@ -102,6 +102,31 @@ def test_a_mixed_token_is_the_predicted_one_beside_the_true_one(policy):
     close(ours, torch.where(mask, theirs, 0.0))
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_first_pass_may_be_coarse(policy, shared):
+    """In bfloat16 it predicts what the model predicts in bfloat16; what is learnt from that is exact."""
+    batch, coarse = answers(shared=shared, rows=40).batch(), copy.deepcopy(policy).float()
+    table = coarse.model.get_input_embeddings().weight
+    successor = TextProblem().successor(coarse, Settings())
+    seen = []
+
+    def watched(states, logits):
+        seen.append(logits)
+        return successor(states, logits)
+
+    for dtype in (None, torch.bfloat16):
+        coarse.first_pass = dtype
+        found = coarse.residual_log_probs(batch.states, batch.actions, batch.mask, watched, mixing=0.4)
+    assert seen[0].dtype == torch.float32 and seen[1].dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert 0 < (seen[0] - seen[1].float()).abs().max() < 0.05 * seen[0].abs().max()
+    predicted = torch.zeros(*batch.mask.shape, table.shape[1])
+    begin = batch.mask.shape[-1] - seen[1].shape[-2]
+    predicted[..., begin:, :] = table.detach()[seen[1].argmax(-1)]
+    with torch.no_grad():
+        mixed = mix(coarse.embed(batch.states), predicted, batch.mask, 0.4)
+        close(found.detach(), coarse.log_probs_of(mixed, batch.actions, batch.mask))
+
+
 def test_what_is_asked_of_each_step(policy):
     batch = answers(shared=False).batch()
     found = policy.per_state(batch.states, entropy, batch.mask)
@@ -130,6 +155,21 @@ def test_answers_are_drawn_as_the_model_says(policy):
     assert float(((seen - expected)[sound] ** 2 / expected[sound]).sum()) < 37
     again = sample(policy, prompt, end=1, limit=1, generator=torch.Generator().manual_seed(0))[:, 0]
     assert torch.equal(again, drawn)
+
+
+def test_another_may_choose_the_words(policy):
+    """Given the logits of every answer, the ended ones included; they are what the model says after the words chosen so far."""
+    prompts, seen = torch.randint(2, 12, (3, 4), generator=torch.Generator().manual_seed(1)), []
+    words = torch.tensor([[5, 6, 7, 1], [5, 1, 9, 9], [3, 3, 3, 3]])
+
+    def choose(logits):
+        seen.append(logits)
+        return words[:, len(seen) - 1]
+
+    said = sample(policy, prompts, end=1, limit=4, choose=choose, pad=0)
+    assert said.tolist() == [[5, 6, 7, 1], [5, 1, 0, 0], [3, 3, 3, 3]]
+    with torch.no_grad():
+        close(torch.stack(seen, 1), policy.model(torch.cat([prompts, words], 1)).logits[:, 3:-1])
 
 
 def test_nothing_is_said_after_the_end(policy):
@@ -184,8 +224,28 @@ def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded") as error:
         load("nowhere/at-all")
     assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
-    with pytest.raises(ValueError, match="cannot be loaded"):
+    with pytest.raises(ValueError, match="none.gguf' is no file"):
         load(str(tmp_path / "none.gguf"))
+
+
+def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):
+    """Its retries take most of a minute; a way through another machine is not judged."""
+    from ift_gridworld.language import models
+
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    asked = []
+
+    def refuse(address, timeout):
+        asked.append(address)
+        raise OSError
+
+    monkeypatch.setattr(models.socket, "create_connection", refuse)
+    with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded"):
+        load("nowhere/at-all")
+    assert len(asked) == 1 and asked[0][1] == 443
+    monkeypatch.setenv("HTTPS_PROXY", "http://elsewhere:1")
+    assert models._hub_answers() and len(asked) == 1
 
 
 def test_activations_may_be_computed_again(policy):

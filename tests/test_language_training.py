@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld.language import training
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.training import align, learning_rate, tokens_of
-from ift_gridworld.methods import METHODS
+from ift_gridworld.methods import METHODS, SFT
 from ift_gridworld.settings import Settings
 
 
@@ -89,6 +90,24 @@ def test_a_loss_that_is_no_number_ends_the_run():
         align("sft", problem(), policy, settings=settings())
 
 
+def test_losses_are_read_late_and_none_is_lost(monkeypatch):
+    """A device is not waited for at each update; which update went wrong is known all the same."""
+    found = []
+    for wait in (1, 5, 25):
+        monkeypatch.setattr(training, "UNTIL_READ", wait)
+        found.append(align("ift", problem(), fresh(), settings=settings()))
+    assert found[0].loss == found[1].loss == found[2].loss and len(found[0].loss) == 12
+    assert found[0].tokens == found[1].tokens == found[2].tokens > 0
+
+    class Breaks(SFT):
+        def loss(self, batch):
+            self.calls = getattr(self, "calls", 0) + 1
+            return super().loss(batch) * (torch.inf if self.calls > 4 else 1.0)
+
+    with pytest.raises(ValueError, match="the loss is inf at update 4"):
+        align(Breaks, problem(), fresh(), settings=settings())
+
+
 # ---- rows ----
 
 
@@ -129,6 +148,17 @@ def padded_mean(said, steps):
     """What the judge of these tests says: the mean of an answer's tokens, padded with the end token to the longest."""
     longest = int(steps.mask.sum(-1).max())
     return float(np.mean(said + [1] * (longest - len(said))))
+
+
+def test_every_process_learns_the_same_reward():
+    """From all pairs, not from its share of them: PPO's rewards would differ between processes."""
+    one, other = (problem(rank=rank, processes=processes) for rank, processes in ((0, 1), (1, 2)))
+    learned = [data.learn_reward(fresh(), settings(pairs=3)) for data in (one, other)]
+    for p, q in zip(*(model.parameters() for model in learned), strict=True):
+        assert torch.equal(p, q) and not p.requires_grad
+    steps = one.walker(fresh(), settings())()
+    paid = one.reward(learned[0], steps)
+    assert (paid != 0).sum() == 8 and torch.equal(paid != 0, steps.terminated), "at each answer's last token"
 
 
 def test_groups_are_answers_to_one_prompt():

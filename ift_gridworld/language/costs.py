@@ -46,13 +46,13 @@ class PeakMemory:
 
 
 def flops_per_token(policy: LanguagePolicy) -> int:
-    """Of one forward and one backward pass: 6 for each weight that multiplies (Kaplan et al., 2020, arXiv 2001.08361).
+    """Of one forward and one backward pass: 6 for each weight of a matrix (Kaplan et al., 2020, arXiv 2001.08361).
 
     The products inside attention are left out, and so is whatever else a method runs beside these two passes (IFT's first
     pass, a reference, sampling): it makes an update dearer, not the model better trained.
     """
     table, head = policy.model.get_input_embeddings(), policy.model.get_output_embeddings()
-    weights = sum(parameter.numel() for parameter in policy.parameters())
+    weights = sum(parameter.numel() for parameter in policy.parameters() if parameter.ndim > 1)
     tied = head is not None and head.weight is table.weight  # then the table multiplies, too, at the end
     return 6 * (weights if tied else weights - table.weight.numel())
 

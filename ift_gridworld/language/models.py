@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import socket
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -276,9 +279,13 @@ def load(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokeniz
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(name)
-    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name} if path.suffix == ".gguf" else {
-        "pretrained_model_name_or_path": name
-    }  # fmt: skip
+    where: dict[str, Any] = {"pretrained_model_name_or_path": name}
+    if path.suffix == ".gguf":
+        if not path.is_file():
+            raise ValueError(f"model {name!r} is no file; allowed: one that is there")
+        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    elif not path.exists():
+        where["local_files_only"] = not _hub_answers()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # each of its tries would be a line of its own
     try:
         tokenizer = AutoTokenizer.from_pretrained(**where)
@@ -290,6 +297,20 @@ def load(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokeniz
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
     return LanguagePolicy(model), tokenizer, COMPACT if own else CHAT
+
+
+def _hub_answers() -> bool:
+    """Whether there is a way to the hub: without one, it would be tried again for most of a minute."""
+    from huggingface_hub import constants
+
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True  # then the way is another's
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection((hub.hostname, hub.port or 443), timeout=5).close()
+    except OSError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

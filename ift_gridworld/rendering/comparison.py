@@ -87,12 +87,20 @@ class ComparisonFilm(Film):
         small = self.boards[0].gains is not None
         arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
         change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
+        charts = ", distance to the optimal policy and the likelihood of both answers" if self.likelihoods else (
+            " and distance to the optimal policy"
+        )  # fmt: skip
         return (
             f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For "
             f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
-            f"less likely; charts of {first.headline}, distance to the optimal policy and the likelihood of both answers. "
+            f"less likely; charts of {first.headline}{charts}. "
             f"{courses}"
         )
+
+    @property
+    def likelihoods(self) -> bool:
+        """Whether the runs know of two answers how likely they are; a language model's film of one lake does not."""
+        return all(name in record.metrics for record in self.records for name in LIKELIHOODS)
 
     # ---- composition ----
 
@@ -113,15 +121,12 @@ class ComparisonFilm(Film):
         self._legend(MARGIN, HEAD + self.rows * (self.block + 0.2) + 0.02)
         self.charts = []
         tall = ROW * len(self.records)
-        for i, (names, title) in enumerate(
-            (
-                ((first.headline,), first.headline),
-                (("distance",), "distance to optimal"),
-                (LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"),
-            )
-        ):
+        charts: list[tuple[Sequence[str], str]] = [((first.headline,), first.headline), (("distance",), "distance to optimal")]
+        if self.likelihoods:
+            charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
+        for i, (names, title) in enumerate(charts):
             if self.rows == 1:
-                wide = (width - 2 * MARGIN - 0.75 - 2 * 0.35) / 3
+                wide = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
                 ax = self.axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - tall, wide, tall)
             else:
                 ax = self.axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (tall + 0.62), 2.95, tall)

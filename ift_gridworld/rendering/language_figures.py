@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ift_gridworld.metrics import mean_interval
-from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Grid, Page
+from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Grid, Page, Point
+from ift_gridworld.statistics import student_interval
 
 TITLES = {
     "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",
-    "ift_propagation": "IFT, propagation alone", "sft_frozen": "SFT, frozen inputs",
+    "ift_propagation": "IFT, propagation alone", "ift_random": "IFT, random tokens", "ift_sampled": "IFT, sampled tokens",
+    "ift_shifted": "IFT, wrong shift", "sft_frozen": "SFT, frozen inputs", "sft_tempered": "SFT, as uncertain as IFT",
+    "dpo": "DPO", "dpo_online": "DPO online", "orpo": "ORPO", "ipo": "IPO", "simpo": "SimPO", "tdpo": "TDPO",
+    "ppo": "PPO, exact reward", "ppo_preference": "PPO, learned reward", "grpo": "GRPO, exact reward",
 }  # fmt: skip
+MEASURED = {"greedy": "greedy success", "sampled": "sampled success", "distance": "distance to T*", "end": "P(end) on the gift"}
 CURVES = {"end": "P(end) on the gift", "sampled": "sampled success", "distance": "distance to T*"}
 
 
@@ -61,7 +65,7 @@ def draw_tokens(
         for k, (name, mine) in enumerate(runs.items()):
             at = [m["step"] for m in mine[0]["measured"]]
             table = np.array([[m[measure] for m in run["measured"]] for run in mine]).T
-            mean, low, high = mean_interval(table)
+            mean, low, high = np.array([student_interval(values) for values in table]).T
             ax.plot(at, mean, color=colours[k % 4], lw=1.2, label=TITLES.get(name, name), ls="-" if k < 4 else "--")
             if len(mine) > 1:
                 ax.fill_between(at, low, high, color=colours[k % 4], alpha=0.2, lw=0)
@@ -76,3 +80,44 @@ def draw_tokens(
         page,
         f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {last}.",
     )
+
+
+def draw_differences(found: Mapping[str, Mapping[str, Sequence[float]]], theme: str) -> tuple[Page, str]:
+    """How each method differs from SFT in what is measured on held-out lakes, with intervals over seeds.
+
+    Args:
+        found: of each method and measure, one difference a seed.
+        theme: a name in THEMES.
+    """
+    names = [name for name in TITLES if name in found]
+    height = 0.155 * len(names)
+    page = Page(height + 1.05, theme)
+    page.heading(0.1, 0.17, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
+    left, gap = 1.55, 0.16
+    wide = (WIDTH - left - 0.1 - gap * (len(MEASURED) - 1)) / len(MEASURED)
+    told = []
+    for i, (measure, title) in enumerate(MEASURED.items()):
+        points = [Point(*student_interval(np.array(found[name][measure]))) for name in names]
+        better = "less is better" if measure == "distance" else "more is better"
+        page.forest(
+            [TITLES[name] for name in names],
+            {"difference": points},
+            left + i * (wide + gap),
+            0.45,
+            wide,
+            height,
+            label=better,
+            title=title,
+            names=i == 0,
+        )
+        clear = [
+            TITLES[name]
+            for name, point in zip(names, points, strict=True)
+            if len(found[name][measure]) > 1 and (point.low > 0 or point.high < 0)
+        ]
+        told.append(f"{title} clearly differs for {', '.join(clear) or 'none'}")
+    counts = sorted({len(values) for by_measure in found.values() for values in by_measure.values()})
+    seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
+    how = "each method at the rate that its validation lakes chose"
+    page.note(0.1, height + 0.83, f"Mean of {seeds} seeds and its 95 % interval (Student's t), {how}.")
+    return page, f"Differences from SFT, {seeds} seeds. {'; '.join(told)}."

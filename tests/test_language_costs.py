@@ -1,0 +1,74 @@
+"""FLOPs counted by torch's own counter, memory that is seen, and predictions in another precision."""
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from ift_gridworld.language import costs
+from ift_gridworld.language.costs import PeakMemory, agreement, flops_per_token, peak_rate, predictions
+from ift_gridworld.language.data import Answers
+from ift_gridworld.language.models import LanguagePolicy, build
+
+CPU = torch.device("cpu")
+
+
+def tied():
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return LlamaForCausalLM(LlamaConfig(vocab_size=50, tie_word_embeddings=True, **shape))
+
+
+@pytest.mark.parametrize("made", [lambda: build("tiny"), tied], ids=["table and head apart", "tied"])
+def test_flops_are_those_of_the_weights(made):
+    """What torch counts in a forward and a backward pass over one row, attention's own products taken off."""
+    policy = LanguagePolicy(made())
+    policy.model.set_attn_implementation("eager")
+    states = torch.randint(0, 10, (1, 1, 24))
+    with FlopCounterMode(display=False) as counter:
+        policy(states).sum().backward()
+    linear = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
+    assert linear / 24 == flops_per_token(policy)
+
+
+def test_memory_is_seen_while_it_is_held_and_afterwards():
+    memory = PeakMemory(CPU)
+    before = memory.read()
+    if before == 0:
+        pytest.skip("this system does not tell")
+    held = np.ones(40_000_000)  # 320 MB
+    assert memory.read() - before > 200e6
+    del held
+    assert memory.read() - before > 200e6, "the most that was held"
+    assert PeakMemory(CPU).read() < memory.read() + 1 and PeakMemory(CPU).read() - before < 200e6, "counted anew"
+
+
+def test_memory_that_nobody_tells_is_0(monkeypatch):
+    def refuse(*_):
+        raise OSError
+
+    monkeypatch.setattr(costs.Path, "write_text", refuse)
+    assert PeakMemory(CPU).read() == 0
+
+
+def test_the_rate_is_a_products():
+    """Of this machine, whatever it is: some GFLOPs at least, and no more than any processor's."""
+    assert 1e9 < peak_rate(CPU, torch.float32) < 1e14
+
+
+def test_predictions_are_the_likeliest_tokens_in_either_precision():
+    model = build("tiny", seed=1)
+    with torch.no_grad():
+        model.lm_head.weight *= 20
+    policy, random = LanguagePolicy(model), np.random.default_rng(0)
+    data = Answers.of([random.integers(2, 12, 5).tolist() for _ in range(8)], [random.integers(2, 12, 6).tolist()] * 8)
+    batch = data.batch()
+    with torch.no_grad():
+        plain = policy(batch.states)[batch.mask]
+        with torch.autocast("cpu", torch.bfloat16):
+            coarse = policy(batch.states)[batch.mask]
+    assert torch.equal(predictions(policy, data, None, CPU), plain.argmax(-1))
+    assert torch.equal(predictions(policy, data, torch.bfloat16, CPU), coarse.argmax(-1))
+    assert not torch.equal(plain, coarse.float())
+    share = float((plain.argmax(-1) == coarse.argmax(-1)).float().mean())
+    assert agreement(policy, data, CPU) == pytest.approx(share) and share > 0.8

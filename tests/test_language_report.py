@@ -1,0 +1,101 @@
+"""Tables and figures of language runs, from runs made up here."""
+
+import json
+
+import numpy as np
+import pytest
+from language_report import by_method, differences, draw_figures, draw_films, report, saved
+
+from ift_gridworld.language.measure import MEASURES
+from ift_gridworld.rendering.language_figures import TITLES
+from ift_gridworld.rendering.theme import THEMES
+
+
+def run_of(method, seed, shift=0.0, **changes):
+    def told(step, value):
+        return {"step": step, **dict.fromkeys(MEASURES, value + 0.01 * seed), "bias": 0.1}
+
+    run = {
+        "method": method, "seed": seed, "learning_rate": 1e-3, "loss": [1.0, 0.5], "seconds": 0.2, "tokens": 1000,
+        "memory": 2**30, "utilisation": 0.25, "measured": [told(0, 0.2), told(10, 0.5), told(20, 0.6 + shift)],
+    }  # fmt: skip
+    return run | changes
+
+
+RUNS = [
+    *(run_of("sft", seed, pull=np.ones((3, 4)).tolist(), pull_at=[0, 10, 20]) for seed in range(3)),
+    *(
+        run_of("ift", seed, shift, pull=[[2, 1, 0.5, -0.5]] * 3, pull_at=[0, 10, 20], bfloat16_agreement=0.99)
+        for seed, shift in enumerate((-0.1, -0.12, -0.11))
+    ),
+    *(run_of("dpo", seed, shift) for seed, shift in ((0, 0.3), (2, -0.3), (7, 9.0))),
+    run_of("sft_tempered", 0, 0.2, temperature=1.3),
+]  # fmt: skip
+
+
+def test_differences_are_of_the_same_seeds():
+    methods = by_method(RUNS)
+    assert list(methods) == ["sft", "ift", "dpo", "sft_tempered"]
+    np.testing.assert_allclose(differences(methods["ift"], methods["sft"], "greedy"), [-0.1, -0.12, -0.11])
+    np.testing.assert_allclose(differences(methods["dpo"], methods["sft"], "end"), [0.3, -0.3])  # nobody else has seed 7
+    assert differences(methods["sft_tempered"], methods["sft"], "no measure") == []
+
+
+def test_the_tables_say_what_was_measured(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    report(RUNS)
+    out = capsys.readouterr().out
+    assert "mean of 3 seeds ± half its 95 % interval" in out and "(base)" in out
+    # ift: -0.11 with a deviation of 0.01, t of 2 degrees of freedom 4.303: ± 0.025
+    less = out[out.index("less SFT's") : out.index("costs")]
+    assert less.count("-0.110*") == len(MEASURES) and less.count("±0.025") == len(MEASURES)
+    assert "+0.000*" not in less and "sft " not in less
+    costs = out[out.index("costs (") :]
+    row = next(line for line in costs.splitlines() if " ift " in line)
+    assert [word in row for word in ("0.001", "100", "5,000", "25 %", "1.00 GiB", "99.0 %")] == [True] * 6
+    assert "sft_tempered" not in costs
+
+
+def test_one_seed_has_no_interval(capsys):
+    report([run for run in RUNS if run["seed"] == 0])
+    out = capsys.readouterr().out
+    assert "±" not in out and "less SFT's" not in out and "interval" not in out
+
+
+def test_rows_left_out_are_told_once(capsys):
+    report([run_of("ift", seed, rows_left_out=3) for seed in range(2)])
+    assert capsys.readouterr().out.count("3 rows of the file were left out") == 1
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
+    written = {path.name for path in draw_figures(RUNS, tmp_path, theme)}
+    assert written == {"tokens.pdf", "tokens.png", "differences.pdf", "differences.png"}
+    words = (tmp_path / "differences.png.txt").read_text()
+    assert "greedy success clearly differs for IFT;" in words and "Differences from SFT, 1 to 3 seeds" in words
+    assert "as uncertain" not in words, "one seed makes nothing clear"
+    assert "SFT 0.61, IFT 0.50" in (tmp_path / "tokens.png.txt").read_text()
+
+
+def test_nothing_is_drawn_of_nothing(tmp_path):
+    assert draw_figures([run_of("dpo", 0)], tmp_path, "light") == [] and not list(tmp_path.iterdir())
+    assert draw_films([], tmp_path, "png", "light") == []
+
+
+def test_every_method_has_a_title():
+    from ift_gridworld.language.controls import CONTROLS
+    from ift_gridworld.methods import METHODS
+
+    assert set(TITLES) == {*METHODS, *CONTROLS, "sft_tempered"}
+
+
+def test_saved_runs_are_read_in_order(tmp_path):
+    for name in ("ift_random", "dpo", "sft"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"method": name, "runs": [run_of(name, 0)]}))
+    (tmp_path / "sft.film.json").write_text("of another kind")
+    assert [run["method"] for run in saved(tmp_path)] == ["sft", "dpo", "ift_random"]
+    (tmp_path / "torn.json").write_text('{"method": "sf')
+    with pytest.raises(ValueError, match=r"torn\.json cannot be read"):
+        saved(tmp_path)
+    with pytest.raises(ValueError, match="where no run is saved"):
+        saved(tmp_path / "nowhere")
