@@ -10,11 +10,11 @@ import pytest
 import torch
 from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, TrainingArguments
 
+from ift_gridworld.language import IFTTrainer
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.text import COMPACT
-from ift_gridworld.language.trainer import IFTTrainer
 from ift_gridworld.methods import IFT
 from ift_gridworld.settings import Settings
 
@@ -340,3 +340,10 @@ def test_packed_rows_and_rows_without_labels_are_refused(model, tmp_path, name, 
 
 if __name__ == "__main__":
     in_one_of_two_processes(sys.argv[1])
+
+
+def test_the_package_itself_stays_light():
+    """Only who asks for the trainer waits for transformers' own."""
+    program = "import sys, ift_gridworld.language as x; assert 'transformers' not in sys.modules; x.IFTTrainer; x.nothing"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode and "has no attribute 'nothing'" in done.stderr.splitlines()[-1]

@@ -158,7 +158,6 @@ def draw_lakes(
     ice: float = 0.7,
     detours: float = 0.5,
     seed: int = 0,
-    avoid: Sequence[Lakes] = (),
 ) -> Lakes:
     """Distinct random lakes that can be crossed; on a share of them the way round the holes is longer than on open ice.
 
@@ -172,7 +171,6 @@ def draw_lakes(
         ice: the chance of a tile to be frozen, in (0, 1].
         detours: share of lakes on which the shortest way is longer than rows plus columns, in [0, 1].
         seed: of everything drawn.
-        avoid: lakes of other data sets, none of which is to come again.
 
     Raises:
         ValueError: for a value out of range; or if there are no more such lakes (it says how many there are).
@@ -187,7 +185,7 @@ def draw_lakes(
         if not sound:
             raise ValueError(f"{name} is {value}; allowed: {allowed}")
     random = np.random.default_rng(seed)
-    known = {name for lakes in avoid for name in lakes.names}
+    known: set[bytes] = set()
     wanted = {True: round(detours * count), False: count - round(detours * count)}
     kept: dict[bool, list[np.ndarray]] = {True: [], False: []}
     idle = 0
