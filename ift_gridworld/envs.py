@@ -1,8 +1,8 @@
-"""Named lakes as Gymnasium environments: the only module that imports gymnasium.
+"""Named lakes as Gymnasium environments: with `vector`, the only module that imports gymnasium.
 
 A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names three of them,
 `make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, and importing
-`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``.
+`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0`` and ``ift_gridworld/FrozenLake-v0``, each also as `vector` has it.
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ class LakeEnv(FrozenLakeEnv):
 
 def register() -> None:
     """Register our lakes with Gymnasium; called once, when the package is imported."""
-    if "ift_gridworld/TwoPaths-v0" not in gymnasium.registry:
-        gymnasium.register(
-            id="ift_gridworld/TwoPaths-v0",
-            entry_point="ift_gridworld.envs:LakeEnv",
-            kwargs={"desc": LAKES["two-paths"], "is_slippery": False},
-            max_episode_steps=time_limit(LAKES["two-paths"]),
-        )
+    for name, options, rows in (
+        ("ift_gridworld/TwoPaths-v0", {"desc": LAKES["two-paths"], "is_slippery": False}, LAKES["two-paths"]),
+        ("ift_gridworld/FrozenLake-v0", {}, LAKES["4x4"]),
+    ):
+        if name not in gymnasium.registry:
+            gymnasium.register(
+                id=name,
+                entry_point="ift_gridworld.envs:LakeEnv",
+                vector_entry_point="ift_gridworld.vector:make_vector",
+                kwargs=options,
+                max_episode_steps=time_limit(rows),
+            )
 
 
 def make_env(

@@ -1,0 +1,203 @@
+"""Many environments as one look-up: step for step Gymnasium's where nothing is left to chance, else alike in distribution."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from ift_gridworld import TabularMDP, make_env
+from ift_gridworld.planning import optimal_policy, success_probability
+from ift_gridworld.vector import TabularVectorEnv, equal_slots
+
+FIRM = ("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {}), ("ift_gridworld/TwoPaths-v0", {})
+
+
+def of(name, **options):
+    return TabularMDP.from_env(make_env(name, **options))
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
+@pytest.mark.parametrize(("name", "options"), FIRM)
+def test_without_chance_it_is_gymnasiums_own(name, options, mode):
+    """Every observation, reward, ending, time limit and new beginning, step for step."""
+    mode = AutoresetMode[mode]
+    peer = gymnasium.make_vec(
+        name, num_envs=7, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, max_episode_steps=30, **options
+    )
+    ours = TabularVectorEnv(TabularMDP.from_env(gymnasium.make(name, **options)), 7, max_episode_steps=30, autoreset_mode=mode)
+    np.testing.assert_array_equal(ours.reset(seed=0)[0], peer.reset(seed=0)[0])
+    random, over, cut = np.random.default_rng(0), 0, 0
+    for _ in range(600):
+        actions = random.integers(0, ours.single_action_space.n, 7)
+        mine, theirs = ours.step(actions), peer.step(actions)
+        for one, other in zip(mine[:4], theirs[:4], strict=True):
+            np.testing.assert_array_equal(one, other)
+            assert one.dtype == other.dtype
+        over, cut = over + mine[2].sum(), cut + mine[3].sum()
+        assert ("final_obs" in mine[4]) == ("final_obs" in theirs[4])
+        if "final_obs" in mine[4]:
+            shown = mine[4]["_final_obs"]
+            np.testing.assert_array_equal(shown, theirs[4]["_final_obs"])
+            np.testing.assert_array_equal(mine[4]["final_obs"][shown], theirs[4]["final_obs"][shown].astype(int))
+    assert over + cut > 20 and cut > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "slots"),
+    [
+        ("4x4", {"is_slippery": True}, 3),
+        ("4x4", {"is_slippery": True, "success_rate": 0.8}, 10),
+        ("4x4", {"is_slippery": True, "success_rate": 0.77}, 0),  # no multiples of a small fraction
+        ("CliffWalking-v1", {"is_slippery": True}, 3),
+    ],
+)
+def test_outcomes_come_as_often_as_the_table_says(name, options, slots):
+    """Chi-squared over the outcomes of every (state, action) that was tried often, at 99.99 % of its degrees of freedom."""
+    mdp = of(name, **options)
+    assert equal_slots(mdp.probability) == slots
+    env = TabularVectorEnv(mdp, 500, seed=1, max_episode_steps=60)
+    states, _ = env.reset()
+    random, seen, resets = (
+        np.random.default_rng(2),
+        np.zeros((mdp.num_states, mdp.num_actions, mdp.num_states)),
+        np.zeros(500, bool),
+    )
+    for _ in range(400):
+        actions = random.integers(0, mdp.num_actions, 500)
+        after, _, ended, cut, _ = env.step(actions)
+        np.add.at(seen, (states[~resets], actions[~resets], after[~resets]), 1)
+        assert (after[resets] == mdp.start.argmax()).all()
+        states, resets = after, ended | cut
+    count = seen.sum(-1, keepdims=True)
+    expected = count * mdp.transition
+    assert not seen[expected == 0].any()
+    sound = expected > 5
+    statistic = ((seen - expected)[sound] ** 2 / expected[sound]).sum()
+    freedom = sound.sum() - (sound.any(-1)).sum()
+    assert freedom > 30 and statistic < freedom + 3.8 * np.sqrt(2 * freedom) + 5
+
+
+def test_trajectories_are_distributed_as_gymnasiums():
+    """Where a random walk on slippery ice stands at its fifth step, beside Gymnasium's own: chi-squared of two samples."""
+    count, peer = 3000, gymnasium.make("FrozenLake-v1", is_slippery=True)
+    random, theirs = np.random.default_rng(0), np.zeros(16)
+    peer.reset(seed=0)
+    for _ in range(count):
+        state, _ = peer.reset()
+        for _ in range(5):
+            state, _, ended, cut, _ = peer.step(int(random.integers(4)))
+            if ended or cut:
+                break
+        theirs[state] += 1
+    env = TabularVectorEnv(of("4x4", is_slippery=True), count, seed=3)
+    states, _ = env.reset()
+    final, going = states, np.ones(count, bool)
+    for _ in range(5):
+        states, _, ended, cut, _ = env.step(random.integers(0, 4, count))
+        final = np.where(going, states, final)
+        going &= ~(ended | cut)
+    ours = np.bincount(final, minlength=16)
+    both = ours + theirs > 10
+    statistic = ((ours - theirs)[both] ** 2 / (ours + theirs)[both]).sum()
+    assert statistic < 37, "of at most 15 degrees of freedom, 99.9 %"
+
+
+@pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
+def test_a_policy_earns_what_it_is_worth(mode):
+    """Share of successes of the optimal policy on slippery 8x8, and the clock that takes some away, against exact numbers."""
+    mdp = of("8x8", is_slippery=True)
+    policy, limit = optimal_policy(mdp).argmax(-1), 60
+    env = TabularVectorEnv(mdp, 4000, seed=0, max_episode_steps=limit, autoreset_mode=AutoresetMode[mode])
+    states, _ = env.reset()
+    won, going = np.zeros(4000, bool), np.ones(4000, bool)
+    for _ in range(limit):
+        states, reward, ended, cut, _ = env.step(policy[states])
+        won |= going & (reward > 0)
+        going &= ~(ended | cut)
+    assert not going.any(), "no episode is longer"
+    expected = float(success_probability(mdp, optimal_policy(mdp), limit))
+    assert 0.1 < expected < 0.6 and abs(won.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / 4000)
+
+
+def test_several_starts_are_drawn_as_often_as_they_should():
+    """Taxi has 300; a lake with two S begins on either."""
+    mdp = TabularMDP.from_map(("SFS", "FHG"))
+    for mode in AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP:
+        env = TabularVectorEnv(mdp, 2000, seed=0, max_episode_steps=2, autoreset_mode=mode)
+        found = [env.reset()[0]]
+        for _ in range(2 if mode is AutoresetMode.SAME_STEP else 3):
+            found.append(env.step(np.zeros(2000, int))[0])
+        for states in (found[0], found[-1]):
+            assert set(states) == {0, 2} and abs((states == 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(2000)
+        assert (found[0] != found[-1]).any()
+    taxi = of("Taxi-v4")
+    assert len(set(TabularVectorEnv(taxi, 5000, seed=0).reset()[0])) == 300
+
+
+def test_a_seed_says_it_all():
+    mdp = of("4x4", is_slippery=True)
+    runs = []
+    for again in (False, True):
+        env = TabularVectorEnv(mdp, 50, seed=None if again else 4)
+        if again:
+            env.step(np.zeros(50, int))
+        env.reset(seed=4 if again else None)
+        runs.append(np.stack([env.step(np.full(50, t % 4))[0] for t in range(100)]))
+    np.testing.assert_array_equal(*runs)
+    other = TabularVectorEnv(mdp, 50, seed=5)
+    other.reset()
+    assert (np.stack([other.step(np.full(50, t % 4))[0] for t in range(100)]) != runs[0]).any()
+
+
+def test_what_was_returned_is_not_used_again():
+    """Whoever keeps observations keeps them."""
+    for mode in AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP:
+        env = TabularVectorEnv(of("4x4"), 20, seed=0, autoreset_mode=mode, max_episode_steps=3)
+        kept = [env.reset()[0]]
+        copies = [kept[0].copy()]
+        for t in range(20):
+            result = env.step(np.full(20, t % 4))
+            kept += result[:4]
+            copies += [x.copy() for x in result[:4]]
+        for one, other in zip(kept, copies, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_gymnasium_makes_it_by_name():
+    env = gymnasium.make_vec("ift_gridworld/TwoPaths-v0", num_envs=5, vectorization_mode="vector_entry_point")
+    assert isinstance(env.unwrapped, TabularVectorEnv) and isinstance(env, VectorEnv) and env.num_envs == 5
+    states, _ = env.reset(seed=0)
+    assert env.observation_space.contains(states) and env.single_action_space.n == 4
+    result = env.step(env.action_space.sample())
+    assert env.observation_space.contains(result[0]) and [x.dtype for x in result[1:4]] == [np.float64, bool, bool]
+    wrapped = gymnasium.wrappers.vector.RecordEpisodeStatistics(
+        gymnasium.make_vec("ift_gridworld/FrozenLake-v0", num_envs=3, map_name="8x8", is_slippery=True, max_episode_steps=9,
+                           vectorization_mode="vector_entry_point")
+    )  # fmt: skip
+    wrapped.reset(seed=1)
+    infos = [wrapped.step(wrapped.action_space.sample())[4] for _ in range(30)]
+    lengths = np.concatenate([info["episode"]["l"][info["_episode"]] for info in infos if "episode" in info])
+    assert len(lengths) and lengths.max() == 9
+    assert wrapped.single_observation_space.n == 64
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"num_envs": 0}, "num_envs is 0; allowed: a whole number >= 1"),
+        ({"num_envs": 2, "max_episode_steps": -1}, "max_episode_steps is -1"),
+        ({"num_envs": 2, "autoreset_mode": AutoresetMode.DISABLED}, "allowed: NEXT_STEP, SAME_STEP"),
+    ],
+)
+def test_mistakes(options, words):
+    with pytest.raises(ValueError, match=words):
+        TabularVectorEnv(of("4x4"), **options)
+    with pytest.raises(ValueError, match="seed is a list of 2"):
+        TabularVectorEnv(of("4x4"), 2).reset(seed=[1, 2])
+
+
+def test_no_limit():
+    env = TabularVectorEnv(of("4x4"), 2, max_episode_steps=0)
+    env.reset()
+    for _ in range(300):
+        assert not env.step(np.zeros(2, int))[3].any()
