@@ -18,6 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +191,9 @@ def main(args: Args) -> int:
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and not any(told in str(error) for told in ("out of memory", "allocate memory")):
             raise
-        fail(f"out of memory with --batch {args.batch}; allowed: fewer rows, a smaller --model or --size, --workers 1")
+        fail(
+            f"out of memory with --batch {args.batch}; allowed: fewer rows, fewer --held-out lakes, a smaller --model or --size"
+        )
     return 0
 
 
@@ -202,6 +205,8 @@ def check(args: Args) -> None:
         if getattr(args, name) < least.get(name, 1):
             allowed = f"a whole number >= {least.get(name, 1)}"
             raise ValueError(f"--{name.replace('_', '-')} is {getattr(args, name)}; allowed: {allowed}")
+    if not args.learning_rates:
+        raise ValueError("--learning-rates is empty; allowed: one rate or more")
     if args.theme not in THEME_NAMES:
         raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
     check_format(args.format)
@@ -231,7 +236,8 @@ class Team:
             return cls(torch.device(device))
         from accelerate import PartialState
 
-        state = PartialState(cpu=device == "cpu")
+        # The others wait while the first makes a base or measures.
+        state = PartialState(cpu=device == "cpu", timeout=timedelta(days=1))
         own = torch.device("cpu") if device == "cpu" else torch.device("cuda", state.local_process_index)
         return cls(own, state.process_index, state.num_processes)
 
@@ -305,10 +311,20 @@ def seed_of(args: Args, seed: int, workers: int = 1) -> Seed:
 def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
     from ift_gridworld.records import versions, write_atomically
 
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items()}
-    content: dict[str, Any] = {"method": name, "settings": settings, "versions": versions()}
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items() if key != "out"}
+    content: dict[str, Any] = {"method": name, "settings": settings, "device": device_name(args.device), "versions": versions()}
     content |= {"saved": time.strftime("%Y-%m-%d"), "runs": [run for run in runs if run["method"] == name]}
     return write_atomically(args.out / f"{name}.json", f"{json.dumps(content)}\n".encode())
+
+
+def device_name(device: str) -> str:
+    import platform
+
+    import torch
+
+    if device != "cpu":
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
@@ -327,8 +343,7 @@ def exported(args: Args) -> list[Path]:
     from ift_gridworld.language.models import load
 
     assert args.export is not None
-    check_folder(args.export)
-    make_folder(args.export)
+    make_folder(args.export, "--export")
     _, tokenizer, form = load(args.model)
     spoken, task = Spoken(form, tokenizer), task_of(args, args.seed)
     return [
@@ -381,8 +396,6 @@ class Seed:
         self.shown = lakes[shown : shown + 1], paths[shown : shown + 1]
         self.shown_probes = Probes.of(*self.shown)
         self.make_base()
-        if args.compile:
-            self.base.model.compile(dynamic=True)
 
     def make_base(self) -> None:
         from ift_gridworld.language.models import SIZES
@@ -418,12 +431,20 @@ class Seed:
         """One method at every rate; what is kept is the one with the best sampled success on validation lakes."""
         from ift_gridworld.language.costs import agreement
         from ift_gridworld.language.measure import entropy_of
+        from ift_gridworld.language.models import looking
+        from ift_gridworld.language.training import Diverged
         from ift_gridworld.methods import IFT
 
         best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
-        tried: dict[str, float] = {}
+        tried: dict[str, float | None] = {}
         for rate in self.args.learning_rates:
-            run, policy = self.align_at(name, rate)
+            try:
+                run, policy = self.align_at(name, rate)
+            except Diverged:
+                if rate == self.args.learning_rates[-1] and best is None:
+                    raise
+                tried[f"{rate:g}"] = None
+                continue
             several = len(self.args.learning_rates) > 1 and self.team.rank == 0
             success = self.measured(policy, "validation")["sampled"] if several else 0.0
             tried[f"{rate:g}"] = success
@@ -431,10 +452,11 @@ class Seed:
                 best = success, run, policy
         assert best is not None
         _, run, policy = best
-        run["entropy"] = entropy_of(policy, self.spoken, self.task.lakes["validation"], self.probes["validation"])
-        if issubclass(self.kind(name)[0], IFT):
-            assert self.held_out.demonstrations is not None
-            run["bfloat16_agreement"] = agreement(policy, self.held_out.demonstrations, self.team.device)
+        with looking(policy):
+            run["entropy"] = entropy_of(policy, self.spoken, self.task.lakes["validation"], self.probes["validation"])
+            if issubclass(self.kind(name)[0], IFT):
+                assert self.held_out.demonstrations is not None
+                run["bfloat16_agreement"] = agreement(policy, self.held_out.demonstrations, self.team.device)
         return run | {"validation": tried}
 
     @staticmethod
@@ -450,9 +472,10 @@ class Seed:
 
         import numpy as np
 
-        from ift_gridworld.language.costs import flops_per_token
+        from ift_gridworld.language.costs import flops
         from ift_gridworld.language.estimation import bias
         from ift_gridworld.language.film import film_record, moves_at
+        from ift_gridworld.language.models import looking
         from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
         from ift_gridworld.language.training import align
         from ift_gridworld.methods import SFT
@@ -462,6 +485,8 @@ class Seed:
         kind, changes = self.kind(name)
         settings = settings_of(args, rate, changes)
         policy = copy.deepcopy(self.base)
+        if args.compile:
+            policy.model.compile(dynamic=True)  # no copy of a compiled model is one
         checkpoint = args.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
         if team.rank == 0:
             make_folder(checkpoint.parent)
@@ -471,15 +496,18 @@ class Seed:
         problem, left_out = self.problem(kind)
         assert problem.demonstrations is not None
         rows = looked_at(problem.demonstrations)
-        asked = kind(self.held_out, policy, kind.resolved(settings, policy))  # type: ignore[arg-type]
 
         def evaluate(policy: LanguagePolicy) -> dict[str, float]:
-            lakes = self.task.lakes["held_out"]
-            return self.measured(policy) | {"bias": float(bias(asked, self.spoken, lakes, seed=self.seed).mean())}
+            with looking(policy):
+                found = bias(
+                    kind, self.held_out, policy, settings, self.spoken, self.task.lakes["held_out"], seed=self.seed
+                )  # fmt: skip
+            return self.measured(policy) | {"bias": float(found.mean())}
 
         def watch(policy: LanguagePolicy) -> dict[str, Any]:
-            moves = moves_at(policy, self.spoken, self.shown[0], self.shown_probes)
-            seen = log_probs_seen(kind, problem, policy, settings, rows) if issubclass(kind, SFT) else np.zeros((0, 0))
+            with looking(policy):
+                moves = moves_at(policy, self.spoken, self.shown[0], self.shown_probes)
+                seen = log_probs_seen(kind, problem, policy, settings, rows) if issubclass(kind, SFT) else np.zeros((0, 0))
             return {"moves": moves.round(6).tolist(), "logp": seen.round(6).tolist()}
 
         with progress(f"{name}, rate {rate:g}, seed {self.seed}") as told:
@@ -488,7 +516,7 @@ class Seed:
                 watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=self.dtype, progress=told,
             )  # fmt: skip
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(curve)}
-        run["utilisation"] = flops_per_token(policy) * curve.tokens / max(1e-9, curve.seconds) / self.peak
+        run["utilisation"] = flops(policy, curve.tokens, curve.predicted) / max(1e-9, curve.seconds) / self.peak
         if left_out:
             run["rows_left_out"] = left_out
         frames = run.pop("watched")

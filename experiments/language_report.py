@@ -11,9 +11,11 @@ import numpy as np
 from rich.table import Table
 
 from ift_gridworld.console import console
+from ift_gridworld.records import write_atomically
 from ift_gridworld.statistics import student_interval
 
 Run = dict[str, Any]
+FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")  # what may differ
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
 
 
@@ -23,15 +25,21 @@ def saved(folder: Path) -> list[Run]:
     from ift_gridworld.methods import METHODS
 
     order = [*METHODS, "sft_tempered", *CONTROLS]
-    found = {}
+    found: dict[str, list[Run]] = {}
+    same: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".film.json"):
+        if path.name.endswith(".film.json") or path.name == "findings.json":
             continue
         try:
             told = json.loads(path.read_bytes())
             found[str(told["method"])] = told["runs"]
+            settings = {key: value for key, value in told["settings"].items() if key not in FREE}
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{path} cannot be read ({error!r}); allowed: what this script has saved") from error
+        same = same or settings
+        other = [f"--{key.replace('_', '-')}" for key in same if settings.get(key) != same[key]]
+        if other:
+            raise ValueError(f"{path} is of other runs than the files beside it ({', '.join(other)}); allowed: of the same")
     if not found:
         raise ValueError(f"--out is {str(folder)!r}, where no run is saved; allowed: a folder that was written to before")
     return [run for name in sorted(found, key=lambda name: order.index(name) if name in order else 99) for run in found[name]]
@@ -46,6 +54,29 @@ def differences(mine: Sequence[Run], others: Sequence[Run], measure: str) -> lis
     theirs = {run["seed"]: run["measured"][-1].get(measure, np.nan) for run in others}
     found = [run["measured"][-1].get(measure, np.nan) - theirs[run["seed"]] for run in mine if run["seed"] in theirs]
     return [value for value in found if np.isfinite(value)]
+
+
+def findings(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+    """Everything that the tables show, by name: of each method's measures the mean over seeds and its interval, also less
+    SFT's; and of the base's."""
+    found = {}
+    methods = by_method(runs)
+
+    def put(name: str, values: Sequence[float]) -> None:
+        values = [value for value in values if np.isfinite(value)]
+        if values:
+            mean, low, high = student_interval(np.array(values))
+            found[name] = {"value": mean, "low": low, "high": high, "seeds": len(values)}
+
+    for name, mine in methods.items():
+        measures = [m for m in mine[0]["measured"][-1] if m != "step"]
+        for measure in measures:
+            if "base: " + measure not in found and measure != "bias":
+                put(f"base: {measure}", [run["measured"][0].get(measure, np.nan) for run in mine])
+            put(f"{name}: {measure}", [run["measured"][-1].get(measure, np.nan) for run in mine])
+            if "sft" in methods and name != "sft":
+                put(f"{name} less sft: {measure}", differences(mine, methods["sft"], measure))
+    return found
 
 
 # ---- tables ----
@@ -125,7 +156,7 @@ def _tokens(run: Run) -> float:
 
 
 def _updates(run: Run) -> float:
-    return len(run["loss"])
+    return run["timed"]
 
 
 # ---- pictures ----
@@ -145,11 +176,13 @@ def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[
 
 
 def draw_figures(runs: Sequence[Run], out: Path, theme: str) -> list[Path]:
-    """The pull at each token and the curves, of methods that imitate; and how methods differ from SFT, on several seeds."""
+    """The pull at each token and the curves, of methods that imitate; how methods differ from SFT, on several seeds; and all
+    numbers as findings.json."""
     from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
 
     methods = by_method(runs)
-    paths: list[Path] = []
+    content = json.dumps(findings(runs), indent=1)
+    paths = [write_atomically(out / "findings.json", f"{content}\n".encode())]
     pulled = {name: methods[name] for name in PULLED if name in methods and "pull" in methods[name][0]}
     if pulled:
         first = {name: mine[0] for name, mine in list(pulled.items())[:3]}

@@ -81,7 +81,7 @@ def measured(args: Args) -> dict[str, Any]:
     """Milliseconds an update, bytes that were held beyond what the process held before, and what that makes of the device."""
     import torch
 
-    from ift_gridworld.language.costs import PeakMemory, flops_per_token, peak_rate
+    from ift_gridworld.language.costs import PeakMemory, flops, peak_rate
     from ift_gridworld.language.models import load
     from ift_gridworld.records import versions
 
@@ -113,7 +113,7 @@ def measured(args: Args) -> dict[str, Any]:
         "ms": 1000 * seconds,
         "bytes": memory.read() - before,
         "tokens_per_second": tokens / seconds,
-        "utilisation": flops_per_token(policy) * tokens / seconds / peak_rate(device, dtype),
+        "utilisation": flops(policy, tokens, args.batch * args.answer) / seconds / peak_rate(device, dtype),
     }
 
 

@@ -124,19 +124,19 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"--seed is {seed}; allowed: 0 to {2**31 - 1}")
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, option: str = "--out") -> None:
     """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     if not existing.is_dir() or not os.access(existing, os.W_OK):
         raise ValueError(
-            f"--out is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
+            f"{option} is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
         )
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, option: str = "--out") -> None:
     """Make sure that the folder is there and can be written into."""
-    check_folder(folder)
+    check_folder(folder, option)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"--out is {str(folder)!r}: {error.strerror}; allowed: a folder to write into") from None
+        raise ValueError(f"{option} is {str(folder)!r}: {error.strerror}; allowed: a folder to write into") from None

@@ -85,9 +85,9 @@ def ift_loss(
         return sft_loss(logp, mask)
     loss = -masked_fill_zero(logp, mask)
     if propagation == "equation21":
-        return ((mask.to(loss.dtype) @ _decay_matrix(loss, decay)) * loss).sum(-1)
+        return (_product(mask.to(loss.dtype), _decay_matrix(loss, decay)) * loss).sum(-1)
     if propagation == "algorithm1":
-        weights = masked_fill_zero(loss @ _decay_matrix(loss, decay).T, mask)
+        weights = masked_fill_zero(_product(loss, _decay_matrix(loss, decay).T), mask)
         return ((weights.detach() if detach_weights else weights) * loss).sum(-1)
     weights = relation_weights(logp, mask, decay, norm)
     return masked_mean((weights.detach() if detach_weights else weights) * loss, mask)
@@ -116,7 +116,7 @@ def relation_weights(
         return torch.ones_like(counted)
     steps = counted.sum(-1, keepdim=True)
     share = -masked_fill_zero(logp, mask) / steps.clamp(min=1)
-    weights = share @ _decay_matrix(share, decay).T
+    weights = _product(share, _decay_matrix(share, decay).T)
     # A common factor cancels in the scaling; taken out first, it keeps tiny squares and large exponentials in range.
     if norm == "L2":
         largest = weights.amax(-1, keepdim=True).detach()
@@ -129,6 +129,12 @@ def relation_weights(
     total = weights.sum(-1, keepdim=True)
     nothing = total <= 0
     return torch.where(nothing, counted, weights * steps / torch.where(nothing, 1.0, total))
+
+
+def _product(x: Float[Tensor, "*batch T"], matrix: Float[Tensor, "T T"]) -> Float[Tensor, "*batch T"]:
+    """In the precision that the two have, even where autocast would take half of it away."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x @ matrix
 
 
 def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:

@@ -60,7 +60,7 @@ RAISED = "the other side of the difference is float32 and has axes, so that prom
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
 FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
 MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
-_WEIGHTS = "masked_fill_zero(loss @ _decay_matrix(loss, decay).T, mask)"
+_WEIGHTS = "masked_fill_zero(_product(loss, _decay_matrix(loss, decay).T), mask)"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "log1mexp", "x > -math.log(2.0) → x >= -math.log(2.0)"): "at -log 2 both forms are right to rounding",
     (
@@ -80,7 +80,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "_weighted", "torch.where(logp > -torch.inf, x, 0.0) → torch.where(logp > -torch.inf, x, 1.0)"): (
         "what is taken there is multiplied by a probability of 0"
     ),
-    ("losses", "ift_loss", f"{_WEIGHTS} → at_least_float32(loss @ _decay_matrix(loss, decay).T)"): MASKED_LOSS,
+    ("losses", "ift_loss", f"{_WEIGHTS} → at_least_float32(_product(loss, _decay_matrix(loss, decay).T))"): MASKED_LOSS,
     ("losses", "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
     ("losses", "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
         "concerns rows that count nothing: all of their 0/0 stands off the mask and is filled with zero"

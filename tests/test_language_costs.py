@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from ift_gridworld.language import costs
-from ift_gridworld.language.costs import PeakMemory, agreement, flops_per_token, peak_rate, predictions
+from ift_gridworld.language.costs import PeakMemory, agreement, flops, peak_rate, predictions
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy, build
 
@@ -28,7 +28,11 @@ def test_flops_are_those_of_the_weights(made):
     with FlopCounterMode(display=False) as counter:
         policy(states).sum().backward()
     linear = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
-    assert linear / 24 == flops_per_token(policy)
+    assert linear == flops(policy, 24, 24)
+    batch = Answers.of([[2] * 20], [[3] * 4]).batch()
+    with FlopCounterMode(display=False) as counter:
+        policy.log_probs(batch.states, batch.actions, batch.mask).sum().backward()
+    assert counter.get_flop_counts()["Global"][torch.ops.aten.mm] == flops(policy, 23, 4), "the head on the answer alone"
 
 
 def test_memory_is_seen_while_it_is_held_and_afterwards():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from test_language_measure import DOWN, END, LEFT, RIGHT, UP, among, at_tiles, corridor, perfect, player
 
+from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.estimation import bias, estimated
 from ift_gridworld.language.lakes import Lakes, draw_lakes, walk
@@ -15,7 +16,7 @@ from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.tasks import as_tokens, worse_walks
 from ift_gridworld.language.text import COMPACT
-from ift_gridworld.methods import METHODS
+from ift_gridworld.methods import IFT, METHODS
 from ift_gridworld.settings import Settings
 
 
@@ -25,15 +26,12 @@ def spoken():
 
 
 def asked(name, policy, spoken, lakes, rejected=None, **changes):
-    """A method over the human's paths on lakes."""
+    """What `estimated` is asked: a method over the human's paths on lakes."""
     paths = walk(lakes)
     rejected = worse_walks(lakes, (0.5, 1.0), seed=0) if rejected is None else rejected
     human, others = as_tokens(lakes, paths, spoken), as_tokens(lakes, rejected, spoken)
     problem = TextProblem(human, human, others, end=spoken.end)
-    kind = METHODS[name]
-    made = kind.__new__(kind)  # PPO would want a critic
-    made.problem, made.policy, made.settings = problem, policy, kind.resolved(Settings(**changes), policy)
-    return made
+    return METHODS[name], problem, policy, Settings(**changes), spoken, lakes
 
 
 steady = at_tiles(lambda rows, tile, best: {RIGHT: 0.5, LEFT: 0.25, END: 0.25} if best else {END: 0.8, RIGHT: 0.2})
@@ -43,20 +41,20 @@ def test_the_truth_and_what_sft_takes_for_it(spoken):
     """S F F G: three moves, then the end. SFT has every step begin with certainty, so it never says less than is true."""
     policy, lakes = player(spoken, steady), corridor()
     for name, expected in (("sft", [0.5, 0.5, 0.5, 0.8]), ("dpo_online", [0.5, 0.25, 0.125, 0.1])):
-        estimate, truth, mask = estimated(asked(name, policy, spoken, lakes), spoken, lakes)
+        estimate, truth, mask = estimated(*asked(name, policy, spoken, lakes))
         np.testing.assert_allclose(estimate, [expected], rtol=1e-6)
         np.testing.assert_allclose(truth, [[0.5, 0.25, 0.125, 0.1]], rtol=1e-6)
         assert mask.all()
-    found = bias(asked("sft", policy, spoken, lakes), spoken, lakes)
+    found = bias(*asked("sft", policy, spoken, lakes))
     np.testing.assert_allclose(found, np.mean([0, 0.25, 0.375, 0.7]), rtol=1e-6)
-    assert bias(asked("dpo_online", policy, spoken, lakes), spoken, lakes) == 0
+    assert bias(*asked("dpo_online", policy, spoken, lakes)) == 0
 
 
 def test_offline_dpo_takes_stale_answers_for_the_models_own(spoken):
     """1 as long as the rejected answer goes with the human's, 0 from where it does not, whatever the model would do."""
     policy, lakes = player(spoken, steady), Lakes.of([("SFG", "FHF")] * 3)
     rejected = np.array([[RIGHT, DOWN, -1, -1], [DOWN, RIGHT, -1, -1], [RIGHT, LEFT, RIGHT, RIGHT]])
-    estimate, truth, mask = estimated(asked("dpo", policy, spoken, lakes, rejected), spoken, lakes)
+    estimate, truth, mask = estimated(*asked("dpo", policy, spoken, lakes, rejected))
     np.testing.assert_array_equal(estimate, [[1, 0, 0], [0, 0, 0], [1, 0, 0]])
     np.testing.assert_allclose(truth, [[0.5, 0.25, 0.2]] * 3, rtol=1e-6)
     assert mask.all()
@@ -67,7 +65,7 @@ def test_ppo_asks_the_human_where_the_model_has_gone(spoken):
     lakes, count = Lakes.of([("SFF", "FFG")]), 4000
     speaks = at_tiles(lambda rows, tile, best: {RIGHT: 0.4, DOWN: 0.3, UP: 0.1, END: 0.2} if best else {END: 0.7, LEFT: 0.3})
     policy, often = player(spoken, speaks), lakes[np.zeros(count, int)]
-    estimate, _, _ = estimated(asked("ppo", policy, spoken, often), spoken, often, samples=1)
+    estimate, _, _ = estimated(*asked("ppo", policy, spoken, often), samples=1)
     going, expected = {0: 1.0}, []
     for _ in range(4):  # three moves and the end
         total, agreed, onward = sum(going.values()), 0.0, defaultdict(float)
@@ -88,16 +86,16 @@ def test_all_walks_may_be_over(spoken):
     """Then nothing is supposed of the model, and what is left decides."""
     lakes = corridor()
     policy = player(spoken, at_tiles(lambda rows, tile, best: {RIGHT: 0.0, END: 1.0} if tile == 1 else {RIGHT: 1.0}))
-    estimate, truth, _ = estimated(asked("ppo", policy, spoken, lakes), spoken, lakes)
+    estimate, truth, _ = estimated(*asked("ppo", policy, spoken, lakes))
     np.testing.assert_allclose(estimate, [[1.0, 0.0, np.nan, np.nan]], atol=1e-12)
     np.testing.assert_allclose(truth, [[1.0, 0.0, 0.0, 0.0]], atol=1e-12)
-    np.testing.assert_allclose(bias(asked("ppo", policy, spoken, lakes), spoken, lakes), 0, atol=1e-12)
+    np.testing.assert_allclose(bias(*asked("ppo", policy, spoken, lakes)), 0, atol=1e-12)
 
 
 def test_who_plays_perfectly_is_known_for_it_where_there_is_one_way(spoken):
     lakes = corridor(3)
     for name in ("sft", "ppo", "dpo_online"):
-        np.testing.assert_allclose(bias(asked(name, player(spoken, perfect), spoken, lakes), spoken, lakes), 0, atol=1e-6)
+        np.testing.assert_allclose(bias(*asked(name, player(spoken, perfect), spoken, lakes)), 0, atol=1e-6)
 
 
 def test_ift_supposes_what_its_second_pass_says(spoken):
@@ -106,20 +104,34 @@ def test_ift_supposes_what_its_second_pass_says(spoken):
     with torch.no_grad():
         model.lm_head.weight *= 10
     policy, lakes = LanguagePolicy(model), draw_lakes(70, seed=1)  # more than are read at a time
-    method = asked("ift", policy, spoken, lakes, mixing=0.3)
-    estimate, truth, mask = estimated(method, spoken, lakes)
-    data = method.problem.demonstrations
+    told = asked("ift", policy, spoken, lakes, mixing=0.3)
+    estimate, truth, mask = estimated(*told)
+    data = told[1].demonstrations
     batch = data.batch()
     with torch.no_grad():
-        second = method.second_pass(batch).exp()[0].numpy()
+        second = IFT(told[1], policy, told[3]).second_pass(batch).exp()[0].numpy()
     for i in (0, 33, 69):
         row = second[i][batch.mask[0, i].numpy()]
         np.testing.assert_allclose(estimate[i][mask[i]], row.cumprod(), rtol=2e-4)
         assert mask[i].sum() == data.length[i] - data.prompt[i]
-    found = bias(method, spoken, lakes)
+    found = bias(*told)
     np.testing.assert_allclose(found[5], (estimate - truth)[5][mask[5]].mean(), rtol=1e-9)
     assert abs(found).max() > 1e-4
-    assert not bias(asked("ift", policy, spoken, lakes, mixing=0.0), spoken, lakes).any()
+    assert not bias(*asked("ift", policy, spoken, lakes, mixing=0.0)).any()
+
+
+@pytest.mark.parametrize("name", ["ift_random", "ift_sampled"])
+def test_what_is_drawn_to_ask_is_drawn_from_nobody(name, spoken):
+    """Asked twice a control says the same, and the problem's own draws go on as if nobody had asked."""
+    kind, changes = CONTROLS[name]
+    model = build("tiny", seed=2)
+    with torch.no_grad():
+        model.lm_head.weight *= 10
+    told = asked("ift", LanguagePolicy(model), spoken, draw_lakes(9, seed=1), mixing=0.5, **changes)
+    told = (kind, *told[1:])
+    first = bias(*told)
+    np.testing.assert_array_equal(first, bias(*told))
+    assert told[1].drawn == 0 and first.any()
 
 
 def test_a_shorter_stale_answer_is_no_match_after_its_end():

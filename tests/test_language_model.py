@@ -13,6 +13,7 @@ import pytest
 import torch
 from language_model import Args, main
 
+from ift_gridworld.language import training
 from ift_gridworld.language.measure import MEASURES
 
 SCRIPT = Path(language_model.__file__)
@@ -104,11 +105,34 @@ def test_runs_side_by_side_are_runs_one_after_the_other(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no compiler")
-def test_a_compiled_model_is_the_same_model(tmp_path):
+def test_a_compiled_model_is_the_same_model(tmp_path, monkeypatch):
+    compiled = []
+
+    def watched(policy):
+        compiled.append(policy.model._compiled_call_impl is not None)
+
+    monkeypatch.setattr(training, "_fingerprint", lambda policy: watched(policy) or "")
     for compile in (False, True):
         main(Args(**SMALL, method="ift", compile=compile, out=tmp_path / str(compile)))
     one, two = (run_of(tmp_path / str(compile) / "ift.json")[0] for compile in (False, True))
     np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-3)
+    assert compiled[-2:] == [False, True], "it is the model in training that is compiled"
+
+
+def test_a_rate_that_breaks_a_run_is_left_out(tmp_path, monkeypatch, capsys):
+    """The others go on; if none is left, it is told."""
+    real = training.align
+
+    def align(kind, *rest, settings, **options):
+        if settings.learning_rate > 0.5:
+            raise training.Diverged("the loss is nan at update 3")
+        return real(kind, *rest, settings=settings, **options)
+
+    monkeypatch.setattr(training, "align", align)
+    main(Args(**SMALL | {"learning_rates": (1.0, 1e-3)}, method="sft", workers=1, out=tmp_path))
+    run = run_of(tmp_path / "sft.json")[0]
+    assert run["learning_rate"] == 1e-3 and run["validation"]["1"] is None and run["validation"]["0.001"] >= 0
+    assert "the loss is nan at update 3" in told(capsys, learning_rates=(1.0, 2.0), method="sft", workers=1, out=tmp_path)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), MemoryError()])
@@ -180,6 +204,7 @@ def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
         ({"theme": "blue"}, "light, dark"),
         ({"format": "bmp"}, "format is 'bmp'"),
         ({"redraw": True}, "where no run is saved"),
+        ({"learning_rates": ()}, "--learning-rates is empty"),
         ({"data": Path("nowhere.jsonl")}, "nowhere.jsonl: cannot be read"),
         ({"data": Path("nowhere.jsonl"), "method": "ppo"}, "needs a reward"),
         ({"size": 2}, "too few distinct 2x2 lakes"),

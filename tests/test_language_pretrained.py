@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.language.costs import agreement, flops_per_token
+from ift_gridworld.language.costs import agreement, flops
 from ift_gridworld.language.measure import MEASURES, Spoken, measure
 from ift_gridworld.language.models import load
 from ift_gridworld.language.tasks import Task
@@ -46,7 +46,7 @@ def smol():
 
 def test_it_is_the_model_that_it_says(smol):
     policy, spoken = smol
-    assert abs(flops_per_token(policy) / 6 - 134.5e6) < 1e6, "135 M, its table tied to its output"
+    assert abs(flops(policy, 1, 1) / 6 - 134.5e6) < 1e6, "135 M, its table tied to its output"
     asked = spoken.prompts(TASK.lakes["held_out"])
     assert spoken.tokenizer.decode(asked[0]).rstrip().endswith("assistant")
     first, later = spoken.actions

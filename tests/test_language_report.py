@@ -1,10 +1,12 @@
 """Tables and figures of language runs, from runs made up here."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from language_report import by_method, differences, draw_figures, draw_films, report, saved
+from language_report import by_method, differences, draw_figures, draw_films, findings, report, saved
 
 from ift_gridworld.language.measure import MEASURES
 from ift_gridworld.rendering.language_figures import TITLES
@@ -16,7 +18,7 @@ def run_of(method, seed, shift=0.0, **changes):
         return {"step": step, **dict.fromkeys(MEASURES, value + 0.01 * seed), "bias": 0.1}
 
     run = {
-        "method": method, "seed": seed, "learning_rate": 1e-3, "loss": [1.0, 0.5], "seconds": 0.2, "tokens": 1000,
+        "method": method, "seed": seed, "learning_rate": 1e-3, "loss": [1.0, 0.5], "timed": 2, "seconds": 0.2, "tokens": 1000,
         "memory": 2**30, "utilisation": 0.25, "measured": [told(0, 0.2), told(10, 0.5), told(20, 0.6 + shift)],
     }  # fmt: skip
     return run | changes
@@ -56,6 +58,31 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     assert "sft_tempered" not in costs
 
 
+def test_findings_are_the_tables_numbers():
+    found = findings(RUNS)
+    assert found["ift: end"]["value"] == pytest.approx(0.5) and found["ift: end"]["seeds"] == 3
+    less = found["ift less sft: greedy"]
+    assert less["value"] == pytest.approx(-0.11) and less["high"] - less["value"] == pytest.approx(0.024841, rel=1e-4)
+    assert (
+        found["base: mass"]["value"] == pytest.approx(0.21) and "base: bias" not in found and "sft less sft: mass" not in found
+    )
+
+
+def test_what_is_said_of_the_language_run_is_what_was_found():
+    """Each **number** <!-- name | part --> of its page is one of the committed findings, to the digits that are given."""
+    root = Path(__file__).resolve().parents[1]
+    page = (root / "experiments" / "language.md").read_text()
+    found = json.loads((root / "figures" / "language" / "findings.json").read_text())
+    quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- (.+?) \| (.+?) -->", page)
+    assert len(quoted) > 20
+    for text, name, part in quoted:
+        digits = len(text.partition(".")[2])
+        assert float(text.replace("−", "-")) == pytest.approx(found[name][part], abs=0.50001 * 10**-digits), (text, name, part)
+    pictures = set(re.findall(r"figures/language/(\w+\.(?:png|gif))", page))
+    kept = {path.name for kind in ("png", "gif") for path in (root / "figures" / "language").glob(f"*.{kind}")}
+    assert pictures <= kept and pictures
+
+
 def test_one_seed_has_no_interval(capsys):
     report([run for run in RUNS if run["seed"] == 0])
     out = capsys.readouterr().out
@@ -70,7 +97,7 @@ def test_rows_left_out_are_told_once(capsys):
 @pytest.mark.parametrize("theme", THEMES)
 def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
     written = {path.name for path in draw_figures(RUNS, tmp_path, theme)}
-    assert written == {"tokens.pdf", "tokens.png", "differences.pdf", "differences.png"}
+    assert written == {"findings.json", "tokens.pdf", "tokens.png", "differences.pdf", "differences.png"}
     words = (tmp_path / "differences.png.txt").read_text()
     assert "greedy success clearly differs for IFT;" in words and "Differences from SFT, 1 to 3 seeds" in words
     assert "as uncertain" not in words, "one seed makes nothing clear"
@@ -78,7 +105,7 @@ def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):
-    assert draw_figures([run_of("dpo", 0)], tmp_path, "light") == [] and not list(tmp_path.iterdir())
+    assert [path.name for path in draw_figures([run_of("dpo", 0)], tmp_path, "light")] == ["findings.json"]
     assert draw_films([], tmp_path, "png", "light") == []
 
 
@@ -91,11 +118,16 @@ def test_every_method_has_a_title():
 
 def test_saved_runs_are_read_in_order(tmp_path):
     for name in ("ift_random", "dpo", "sft"):
-        (tmp_path / f"{name}.json").write_text(json.dumps({"method": name, "runs": [run_of(name, 0)]}))
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"method": name, "settings": {"size": 4, "seeds": len(name)}, "runs": [run_of(name, 0)]})
+        )
     (tmp_path / "sft.film.json").write_text("of another kind")
     assert [run["method"] for run in saved(tmp_path)] == ["sft", "dpo", "ift_random"]
     (tmp_path / "torn.json").write_text('{"method": "sf')
     with pytest.raises(ValueError, match=r"torn\.json cannot be read"):
+        saved(tmp_path)
+    (tmp_path / "torn.json").write_text(json.dumps({"method": "ift", "settings": {"size": 5}, "runs": []}))
+    with pytest.raises(ValueError, match=r"torn\.json is of other runs than the files beside it \(--size\)"):
         saved(tmp_path)
     with pytest.raises(ValueError, match="where no run is saved"):
         saved(tmp_path / "nowhere")

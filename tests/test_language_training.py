@@ -1,5 +1,6 @@
 """The loop: any update may be the last before a run is killed, and processes share the work without changing it."""
 
+import copy
 import json
 
 import numpy as np
@@ -69,6 +70,13 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"is of another run \(other settings\)"):
         align("sft", problem(), fresh(), settings=settings(steps=3), checkpoint=file)
+    with pytest.raises(ValueError, match=r"other base"):
+        align("sft", problem(), LanguagePolicy(build("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
+    with pytest.raises(ValueError, match=r"other data"):
+        other = TextProblem(answers(3), answers(), answers(1), rows=8)
+        align("sft", other, fresh(), settings=settings(steps=2), checkpoint=file)
+    with pytest.raises(ValueError, match=r"other precision"):
+        align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file, dtype=torch.bfloat16)
     with pytest.raises(ValueError, match=r"other method"):
         align("ift", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
     file.write_bytes(b"broken")
@@ -97,7 +105,9 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
         monkeypatch.setattr(training, "UNTIL_READ", wait)
         found.append(align("ift", problem(), fresh(), settings=settings()))
     assert found[0].loss == found[1].loss == found[2].loss and len(found[0].loss) == 12
-    assert found[0].tokens == found[1].tokens == found[2].tokens > 0
+    assert found[0].tokens == found[1].tokens == found[2].tokens > found[0].predicted == found[1].predicted > 0
+    assert [curve.timed for curve in found] == [9, 9, 9], "the first three get things ready"
+    assert align("sft", problem(), fresh(), settings=settings(steps=1)).timed == 1
 
     class Breaks(SFT):
         def loss(self, batch):
@@ -127,7 +137,8 @@ def test_processes_share_the_rows():
 
 def test_tokens_are_counted_without_padding():
     data = answers(rows=3)
-    assert tokens_of(data.batch()) == int((data.length - 1).sum())
+    assert tokens_of(data.batch()).tolist() == [int((data.length - 1).sum()), int((data.length - data.prompt).sum())]
+    assert tokens_of((data.batch(), data.batch()))[0] == 2 * (data.length - 1).sum()
 
 
 def test_an_episode_is_paid_at_its_last_token():
@@ -153,12 +164,24 @@ def padded_mean(said, steps):
 def test_every_process_learns_the_same_reward():
     """From all pairs, not from its share of them: PPO's rewards would differ between processes."""
     one, other = (problem(rank=rank, processes=processes) for rank, processes in ((0, 1), (1, 2)))
-    learned = [data.learn_reward(fresh(), settings(pairs=3)) for data in (one, other)]
+    base = fresh()
+    learned = [data.learn_reward(copy.deepcopy(base).requires_grad_(False), settings(pairs=3)) for data in (one, other)]
+    for p, q in zip(learned[0].body.parameters(), base.model.model.parameters(), strict=True):
+        assert not torch.equal(p, q), "the whole of it learns, though the base that it is made of is frozen"
     for p, q in zip(*(model.parameters() for model in learned), strict=True):
         assert torch.equal(p, q) and not p.requires_grad
     steps = one.walker(fresh(), settings())()
     paid = one.reward(learned[0], steps)
     assert (paid != 0).sum() == 8 and torch.equal(paid != 0, steps.terminated), "at each answer's last token"
+
+
+def test_rows_are_shared_evenly_or_not_at_all():
+    with pytest.raises(ValueError, match="rows is 8, for 3 processes; allowed: a multiple"):
+        problem(processes=3)
+    with pytest.raises(ValueError, match="prompts of an update is 2, for 4 processes"):
+        problem(processes=4).groups(fresh(), settings())
+    with pytest.raises(ValueError, match="a batch has 1 answer; allowed: two or more"):
+        problem().groups(fresh(), Settings(walkers=1))
 
 
 def test_groups_are_answers_to_one_prompt():

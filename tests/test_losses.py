@@ -987,3 +987,13 @@ def test_the_ends_of_what_is_allowed_are_allowed():
     """Smoothing up to, not including, 1/2, where the two labels would weigh the same."""
     weak = dpo_loss(tensor([1.0]), tensor([0.0]), tensor([0.0]), tensor([0.0]), beta=1.0, label_smoothing=0.49)
     close(weak, [0.51 * np.log1p(np.exp(-1)) + 0.49 * np.log1p(np.exp(1))])
+
+
+@pytest.mark.parametrize("options", [{}, {"propagation": "algorithm1"}, {"propagation": "equation21"}, {"norm": "L2"}])
+def test_autocast_takes_nothing_from_the_weights(options):
+    """Sums over later steps are products with a matrix, which half precision would round."""
+    logp = -torch.rand(4, 50, generator=torch.Generator().manual_seed(0)) * 3
+    mask = torch.ones(4, 50, dtype=torch.bool)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ift_loss(logp, mask, **options)
+    assert torch.equal(found, ift_loss(logp, mask, **options))

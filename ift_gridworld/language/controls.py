@@ -31,7 +31,7 @@ class FrozenSFT(SFT):
 
 
 class RandomTokens(IFT):
-    """IFT that mixes in tokens of other answers of the batch instead of the model's prediction."""
+    """IFT that mixes in words of other answers of the data instead of the model's prediction."""
 
     title = "IFT, random tokens"
     problem: TextProblem
@@ -39,10 +39,14 @@ class RandomTokens(IFT):
 
     @cached_property
     def successor(self) -> Successor:
+        data = self.problem.demonstrations
+        assert data is not None
+        words = torch.as_tensor(data.answers(self.problem.end)).flatten()
+        words = words[words != self.problem.end]
+
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            steps = states[..., 1:].flatten()  # these are what answers are made of, for the prompt has been left out
-            drawn = torch.randint(len(steps), states.shape, generator=self.problem.random())
-            return self.policy.embed(steps[drawn.to(steps.device)])
+            drawn = torch.randint(len(words), states.shape, generator=self.problem.random())
+            return self.policy.embed(words[drawn].to(states.device))
 
         return successor
 

@@ -45,16 +45,20 @@ class PeakMemory:
         return int(line.split()[1]) * 1024
 
 
-def flops_per_token(policy: LanguagePolicy) -> int:
-    """Of one forward and one backward pass: 6 for each weight of a matrix (Kaplan et al., 2020, arXiv 2001.08361).
+def flops(policy: LanguagePolicy, tokens: float, predicted: float) -> float:
+    """Of one forward and one backward pass: 6 a token for each weight of a matrix (Kaplan et al., 2020, arXiv 2001.08361).
 
     The products inside attention are left out, and so is whatever else a method runs beside these two passes (IFT's first
     pass, a reference, sampling): it makes an update dearer, not the model better trained.
+
+    Args:
+        policy: the model.
+        tokens: that are read.
+        predicted: tokens of answers, of which alone the last layer speaks.
     """
-    table, head = policy.model.get_input_embeddings(), policy.model.get_output_embeddings()
-    weights = sum(parameter.numel() for parameter in policy.parameters() if parameter.ndim > 1)
-    tied = head is not None and head.weight is table.weight  # then the table multiplies, too, at the end
-    return 6 * (weights if tied else weights - table.weight.numel())
+    table, head = policy.model.get_input_embeddings().weight, policy.model.get_output_embeddings().weight
+    body = sum(p.numel() for p in policy.parameters() if p.ndim > 1 and p is not table and p is not head)
+    return 6 * (body * tokens + head.numel() * predicted)
 
 
 def peak_rate(device: torch.device, dtype: torch.dtype) -> float:

@@ -6,6 +6,8 @@ to one of its own, so that T_θ(s*_n, ρ0) = Π_{i<n} π_θ(a*_i | s*_i) is the 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
@@ -16,38 +18,58 @@ from ift_gridworld.language.measure import END_ACTION, Spoken, along, answers
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.methods import IFT, Method
+from ift_gridworld.settings import Settings
 
 BIAS = "by how much the method over-estimates the model's probability of the human's path, mean over its steps (Table 1)"
 ROWS = 64  # answers that are read at a time
 
 
-def bias(method: Method, spoken: Spoken, lakes: Lakes, *, samples: int = 4, seed: int = 0) -> Float[np.ndarray, " M"]:
+def bias(
+    kind: type[Method],
+    problem: TextProblem,
+    policy: LanguagePolicy,
+    settings: Settings,
+    spoken: Spoken,
+    lakes: Lakes,
+    *,
+    samples: int = 4,
+    seed: int = 0,
+) -> Float[np.ndarray, " M"]:
     """T̂_θ - T_θ on each lake, mean over the steps of the human's answer, its end included.
 
     Args:
-        method: whose suppositions are asked, over a problem whose demonstrations are the human's on these lakes, and whose
-            rejected answers are what offline DPO takes for the model's own.
+        kind: the method whose suppositions are asked.
+        problem: its demonstrations are the human's on these lakes, its rejected answers what offline DPO takes for the model's
+            own.
+        policy: the model.
+        settings: of the method.
         spoken: how the model is spoken to.
         lakes: those of the problem.
         samples: walks on each lake, where the method supposes the model's own.
         seed: of these.
     """
-    estimate, truth, mask = estimated(method, spoken, lakes, samples=samples, seed=seed)
+    estimate, truth, mask = estimated(kind, problem, policy, settings, spoken, lakes, samples=samples, seed=seed)
     counts = mask & ~np.isnan(estimate)
     return np.where(counts, estimate - truth, 0.0).sum(1) / counts.sum(1)
 
 
 @torch.no_grad()
 def estimated(
-    method: Method, spoken: Spoken, lakes: Lakes, *, samples: int = 4, seed: int = 0
+    kind: type[Method],
+    problem: TextProblem,
+    policy: LanguagePolicy,
+    settings: Settings,
+    spoken: Spoken,
+    lakes: Lakes,
+    *,
+    samples: int = 4,
+    seed: int = 0,
 ) -> tuple[Float[np.ndarray, "M T"], Float[np.ndarray, "M T"], Bool[np.ndarray, "M T"]]:
     """Supposed and true probability of the human's answer up to each step, and which steps it has; arguments as for `bias`.
 
     Where nothing is supposed, since all the model's walks are over, the first is NaN.
     """
-    problem, policy = method.problem, method.policy
-    assert isinstance(problem, TextProblem)
-    assert isinstance(policy, LanguagePolicy)
+    problem, row = replace(problem), kind.supposes  # nothing is drawn from the problem itself: it may be in use
     human = problem.demonstrations
     assert human is not None
     width = int((human.length - human.prompt).max())
@@ -59,8 +81,8 @@ def estimated(
         for part in np.array_split(np.arange(len(human)), -(-len(human) // ROWS)):
             batch = human.batch(part, problem.device)
             if mixed:
-                assert isinstance(method, IFT)
-                logp = method.second_pass(batch)
+                assert issubclass(kind, IFT)
+                logp = kind(problem, policy, settings).second_pass(batch)  # type: ignore[arg-type]
             else:
                 logp = policy.log_probs(batch.states, batch.actions, batch.mask)
             inside = np.zeros(mask.shape, bool)
@@ -70,7 +92,6 @@ def estimated(
 
     step = per_step(mixed=False)
     truth = step.cumprod(1)
-    row = method.supposes
     if row == "sft":
         return step, truth, mask
     if row == "ift":

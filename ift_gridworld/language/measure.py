@@ -8,7 +8,6 @@ to a tile off it, a shortest way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from ift_gridworld.language.data import Answers, answer_ids, prompt_ids
 from ift_gridworld.language.lakes import FAR, GIFT, HOLE, NO_MOVE, Lakes, tiles_along
-from ift_gridworld.language.models import LanguagePolicy, counted, sample
+from ift_gridworld.language.models import LanguagePolicy, counted, looking, sample
 from ift_gridworld.language.text import Form
 
 if TYPE_CHECKING:
@@ -39,7 +38,7 @@ MEASURES: dict[str, str] = {
     "sampled": "chance that a sampled answer leads to the gift and ends there",
     "slips": "the same for sampled moves of which a tenth slips sideways, until the gift or a hole is reached",
     "mass": "probability of optimal moves at each step of sampled answers, mean over steps",
-    "distance": "mean squared difference of the model's probabilities of the four moves and the end from T*, over all tiles",
+    "distance": "mean squared difference of the chances of the four moves and the end from T*, over tiles before the gift",
     "distance_on": "the same over the human's path",
     "distance_off": "the same over all other tiles",
     "end": "probability of the end token on the gift, after the human's path",
@@ -274,7 +273,7 @@ def measure(
     probes = Probes.of(lakes, paths) if probes is None else probes
     limit = limit or 2 * int(lakes.distance[np.arange(len(lakes)), lakes.start].max()) + 2
     result: dict[str, np.ndarray] = {}
-    with _listening(policy):
+    with looking(policy):
         chance = ask(policy, spoken, lakes, probes)
         squared = ((chance - probes.target) ** 2).mean(1)
         gift = probes.tile == lakes.gift[probes.lake]
@@ -298,17 +297,6 @@ def measure(
         }
     result |= {name: values.reshape(samples, -1).mean(0) for name, values in sampled.items()}
     return {name: result[name] for name in MEASURES}
-
-
-@contextmanager
-def _listening(policy: LanguagePolicy) -> Iterator[None]:
-    """In evaluation mode, for a while."""
-    was_training = policy.training
-    policy.eval()
-    try:
-        yield
-    finally:
-        policy.train(was_training)
 
 
 @lru_cache(maxsize=4)

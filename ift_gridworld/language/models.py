@@ -10,8 +10,8 @@ import copy
 import logging
 import os
 import socket
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -130,13 +130,14 @@ class LanguagePolicy(nn.Module):
             columns = counted(mask)
             with torch.no_grad(), self._first_precision(true):
                 logits = self.logits(true, columns)
-            predicted = torch.zeros_like(true).index_copy(-2, columns, successor(states[..., columns], logits).detach())
+            found = successor(states[..., columns], logits).detach().to(true.dtype)
+            predicted = torch.zeros_like(true).index_copy(-2, columns, found)
             mixed = mix(true, predicted, mask, mixing)
             mixed.requires_grad_(torch.is_grad_enabled())  # a reentrant checkpoint passes no gradient on if its input has none
             return self.log_probs_of(mixed, actions, mask)
         with torch.no_grad(), self._first_precision(true):
             logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt, self.first_pass))
-        predicted = successor(states[..., begin:], logits).detach()
+        predicted = successor(states[..., begin:], logits).detach().to(true.dtype)
         mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)
         found = action_log_probs(self.logits(mixed, use_cache=True, past_key_values=prompt), actions[..., begin:])
         found = torch.where(mask[..., begin:], found, 0.0)
@@ -145,7 +146,7 @@ class LanguagePolicy(nn.Module):
     def _first_precision(self, like: Tensor) -> AbstractContextManager[None]:
         if self.first_pass is None:
             return nullcontext()
-        return torch.autocast(like.device.type, self.first_pass)
+        return torch.autocast(like.device.type, self.first_pass, enabled=self.first_pass != torch.float32)
 
     def _prompt(self, true: Float[Tensor, "1 B T D"], mask: Bool[Tensor, "1 B T"]) -> tuple[Any, int]:
         """The prompts' keys and values, and where they end; None where they are of several lengths or a model keeps no plain
@@ -177,7 +178,21 @@ class Critic(nn.Module):
 
     def forward(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "1 B T 1"]:
         hidden = self.body(input_ids=states[0], use_cache=False).last_hidden_state
-        return self.head(hidden.to(self.head.weight.dtype))[None]
+        with torch.autocast(hidden.device.type, enabled=False):  # eight bits are few for a number that is to be learnt
+            return self.head(hidden.to(self.head.weight.dtype))[None]
+
+
+@contextmanager
+def looking(policy: LanguagePolicy) -> Iterator[None]:
+    """For a while without dropout and as it was before it was compiled: what is looked at has shapes of its own, and each of
+    them would be compiled anew."""
+    was_training, compiled = policy.training, getattr(policy.model, "_compiled_call_impl", None) is not None
+    policy.eval()
+    try:
+        with torch.compiler.set_stance("force_eager") if compiled else nullcontext():
+            yield
+    finally:
+        policy.train(was_training)
 
 
 def counted(mask: Bool[Tensor, "1 B T"]) -> Int[Tensor, " K"]:
@@ -225,18 +240,19 @@ def sample(
     """
     if choose is None:
         choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: drawn(logits, generator))
-    model, cache, step = policy.model, None, prompts
+    cache, step = None, prompts
     alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     said: list[Tensor] = []
-    for _ in range(limit):
-        out = model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        logits, cache = out.logits[:, -1].float() / policy.temperature, out.past_key_values
-        token = choose(logits)
-        said.append(torch.where(alive, token, pad))
-        alive = alive & (token != end)
-        if not alive.any():
-            break
-        step = token[:, None]
+    with looking(policy):
+        for _ in range(limit):
+            out = policy.model(input_ids=step, past_key_values=cache, use_cache=True, logits_to_keep=1)
+            logits, cache = out.logits[:, -1].float() / policy.temperature, out.past_key_values
+            token = choose(logits)
+            said.append(torch.where(alive, token, pad))
+            alive = alive & (token != end)
+            if not alive.any():
+                break
+            step = token[:, None]
     return torch.stack(said, -1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -53,10 +54,15 @@ class TextProblem(Problem):
     discount = 1.0
 
     def __post_init__(self) -> None:
+        self._divided("rows", self.rows)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._pairs: tuple[int, Batch, Batch] | None = None
         self.walked = 0  # batches of prompts that have been answered
         self.drawn = 0  # how often something was drawn; a resumed run needs no more than these two numbers
+
+    def _divided(self, name: str, count: int) -> None:
+        if count % self.processes:
+            raise ValueError(f"{name} is {count}, for {self.processes} processes; allowed: a multiple of these")
 
     # ---- rows ----
 
@@ -91,6 +97,15 @@ class TextProblem(Problem):
         state = np.random.SeedSequence((self.seed, self.rank, self.drawn)).generate_state(1, np.uint64)
         return torch.Generator().manual_seed(int(state[0]) >> 1)
 
+    @property
+    def fingerprint(self) -> str:
+        """Of the data."""
+        told = hashlib.sha256()
+        for answers in (self.demonstrations, self.chosen, self.rejected):
+            if answers is not None:
+                told.update(answers.ids.tobytes() + answers.prompt.tobytes() + answers.length.tobytes())
+        return told.hexdigest()
+
     # ---- the model's own predictions and answers ----
 
     def successor(self, policy: LanguagePolicy, settings: Settings) -> Successor:  # type: ignore[override]
@@ -119,11 +134,14 @@ class TextProblem(Problem):
 
     def groups(self, policy: LanguagePolicy, settings: Settings) -> tuple[Trajectories, int]:  # type: ignore[override]
         group = settings.group or min(GROUP, settings.walkers)
+        if group < 2:
+            raise ValueError(f"a batch has {settings.walkers} answer; allowed: two or more, which GRPO compares")
         return self._episodes(policy, settings.walkers // group, group), group
 
     def _episodes(self, policy: LanguagePolicy, prompts: int, times: int) -> Trajectories:
         """Answers to the next prompts, each asked so many times, with what they are worth at their last token."""
         assert self.demonstrations is not None
+        self._divided("prompts of an update", prompts)
         index = self.index(self.walked, len(self.demonstrations), prompts).repeat(times)
         self.walked += 1
         data = self.demonstrations
@@ -163,7 +181,7 @@ class TextProblem(Problem):
 
     def learn_reward(self, base: LanguagePolicy, settings: Settings) -> Critic:  # type: ignore[override]
         """A Bradley-Terry model (eq. 33) of the preference pairs: a copy of the base that reads whole answers."""
-        model, data = Critic(base), replace(self, rank=0, processes=1)  # on every process the same
+        model, data = Critic(base).requires_grad_(True), replace(self, rank=0, processes=1)  # on every process the same
         optimiser = torch.optim.AdamW(model.parameters(), lr=base.learning_rate, weight_decay=0.0)
         for step in range(settings.pairs):
             chosen, rejected = data.compared(step)

@@ -6,6 +6,8 @@ before it (`losses.ift_loss` has the closed form): its pull is negative. On text
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -32,11 +34,11 @@ def log_probs_seen(
     kind: type[Method], problem: TextProblem, policy: LanguagePolicy, settings: Settings, rows: Int[np.ndarray, " B"]
 ) -> Float[np.ndarray, "B T"]:
     """log π of each token of the answers, as the method's loss sees them: IFT's in the second pass."""
+    problem = replace(problem)  # what is drawn here is drawn from no run's own numbers
     assert problem.demonstrations is not None
     batch = problem.demonstrations.batch(rows, problem.device)
-    if issubclass(kind, IFT) and settings.mixing > 0:
-        successor = problem.successor(policy, settings)
-        logp = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=settings.mixing)
+    if issubclass(kind, IFT):
+        logp = kind(problem, policy, settings).second_pass(batch)  # type: ignore[arg-type]
     else:
         logp = policy.log_probs(batch.states, batch.actions, batch.mask)
     return logp[batch.mask].reshape(len(rows), -1).double().cpu().numpy()

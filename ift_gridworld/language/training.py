@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -25,6 +26,11 @@ from ift_gridworld.settings import Settings
 WARM = 0.05  # share of the updates over which the learning rate rises
 MAX_NORM = 1.0  # of the gradient
 UNTIL_READ = 25  # updates, at most, after which losses are read: to read one is to wait for the device
+UNTIMED = 3  # updates that get a device, or a compiler, ready
+
+
+class Diverged(ValueError):
+    """A loss is no number any more."""
 
 
 @dataclass
@@ -35,16 +41,19 @@ class Curve:
         loss: of every update, mean over all processes' rows.
         measured: at some updates, what `evaluate` said: {"step": …, measure: …}.
         watched: likewise what `watch` saw: {"step": …, "seen": …}.
-        seconds: spent in updates.
-        tokens: that updates have seen, padding left out.
+        timed: updates that were timed: all but the first few, in which devices and compilers get ready.
+        seconds: that these took.
+        tokens, predicted: that they have read, padding left out; and those of them that belong to answers.
         memory: bytes that were held at most during updates, 0 where that is not known (`costs.PeakMemory`).
     """
 
     loss: list[float] = field(default_factory=list)
     measured: list[dict[str, float]] = field(default_factory=list)
     watched: list[dict[str, Any]] = field(default_factory=list)
+    timed: int = 0
     seconds: float = 0.0
     tokens: int = 0
+    predicted: int = 0
     memory: int = 0
 
 
@@ -90,31 +99,35 @@ def align(
     assert steps is not None
     assert peak is not None
     learner = kind(problem, policy, settings)  # type: ignore[arg-type]
-    _ = learner.reference  # frozen before the first update
+    if kind.needs != "demonstrations":
+        _ = learner.reference  # frozen before the first update
     parameters = [p for p in learner.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     curve, done = Curve(), 0
     about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
+    about |= {"precision": [str(dtype), str(policy.first_pass)], "base": _fingerprint(policy), "data": problem.fingerprint}
     if checkpoint is not None and checkpoint.exists():
         curve, done = _restore(checkpoint, about, optimiser, problem)
     # Rollouts are not kept: a checkpoint falls between two batches of them.
     round_to = settings.epochs if issubclass(kind, OnPolicy) else 1
 
-    pending: list[tuple[Tensor, Tensor]] = []  # losses and counts that the device still works on: it is not waited for
+    pending: list[tuple[Tensor, Tensor]] = []  # losses and counts that the device may still work on
     began = time.perf_counter()
 
     def settle() -> None:
         if not pending:
             return
-        losses, tokens = (torch.stack(values) for values in zip(*pending, strict=True))
+        losses, tokens = (_summed(torch.stack(values), problem.processes) for values in zip(*pending, strict=True))
+        if len(curve.loss) >= min(UNTIMED, steps - 1):
+            curve.timed += len(pending)
+            curve.tokens, curve.predicted = curve.tokens + int(tokens[:, 0].sum()), curve.predicted + int(tokens[:, 1].sum())
+            curve.seconds += time.perf_counter() - began
         pending.clear()
-        for loss in _averaged(losses, problem.processes):
+        for loss in (losses / problem.processes).tolist():
             if not math.isfinite(loss):
                 update = len(curve.loss)
-                raise ValueError(f"the loss is {loss} at update {update}; allowed: a lower learning rate than {peak}")
+                raise Diverged(f"the loss is {loss} at update {update}; allowed: a lower learning rate than {peak}")
             curve.loss.append(loss)
-        curve.tokens += int(tokens.sum())
-        curve.seconds += time.perf_counter() - began
 
     def look(step: int) -> None:
         if evaluate is not None and problem.rank == 0 and not any(m["step"] == step for m in curve.measured):
@@ -124,7 +137,7 @@ def align(
         look(0)
         if watch is not None and 0 in watch_at and problem.rank == 0:
             curve.watched.append({"step": 0, "seen": watch(policy)})
-    policy.train()
+    policy.eval()  # dropout would make a run's end depend on where it was resumed, and PPO's first ratios other than 1
     keep_every = -(-keep_every // round_to) * round_to
     memory = PeakMemory(problem.device)
     began = time.perf_counter()
@@ -143,7 +156,7 @@ def align(
         done = step + 1
         watched, measured = watch is not None and done in watch_at, bool(every) and done % every == 0
         kept = checkpoint is not None and done % keep_every == 0 and done < steps
-        if watched or measured or kept or done == steps or len(pending) == UNTIL_READ:
+        if watched or measured or kept or done in (UNTIMED, steps) or len(pending) == UNTIL_READ:
             settle()
             curve.memory = max(curve.memory, memory.read())
             if watched and problem.rank == 0:
@@ -165,17 +178,18 @@ def align(
 
 @contextmanager
 def _precision(dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+    # Without its cache: a pass without gradient would leave weights in it that the next pass finds without theirs.
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32, cache_enabled=False):
         yield
 
 
-def tokens_of(batch: Any) -> Int[Tensor, ""]:
-    """How many tokens an update runs through the model, prompts included."""
+def tokens_of(batch: Any) -> Int[Tensor, " 2"]:
+    """How many tokens an update runs through the model, prompts included; and how many of them it predicts."""
     if isinstance(batch, tuple):
-        return torch.stack([tokens_of(side) for side in batch]).sum()
+        return torch.stack([tokens_of(side) for side in batch]).sum(0)
     batch = getattr(batch, "batch", getattr(batch, "steps", batch))
     last = batch.mask * torch.arange(1, batch.mask.shape[-1] + 1, device=batch.mask.device)
-    return last.amax(-1).sum()
+    return torch.stack([last.amax(-1).sum(), batch.mask.sum()])
 
 
 def _average_gradients(parameters: list[torch.nn.Parameter], processes: int) -> None:
@@ -187,10 +201,18 @@ def _average_gradients(parameters: list[torch.nn.Parameter], processes: int) -> 
             parameter.grad = piece.view_as(parameter)
 
 
-def _averaged(losses: Float[Tensor, " K"], processes: int) -> list[float]:
+def _summed(x: Float[Tensor, "K *any"], processes: int) -> Float[Tensor, "K *any"]:
     if processes > 1:
-        torch.distributed.all_reduce(losses)
-    return (losses / processes).tolist()
+        torch.distributed.all_reduce(x)
+    return x
+
+
+def _fingerprint(policy: LanguagePolicy) -> str:
+    """Of the weights."""
+    told = hashlib.sha256()
+    for parameter in policy.parameters():
+        told.update(parameter.detach().float().cpu().contiguous().numpy().data)
+    return told.hexdigest()
 
 
 # ---- checkpoints ----
