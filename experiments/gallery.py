@@ -175,7 +175,8 @@ def readme() -> str:
     lines += [
         "",
         "The figures of `python experiments/reproduction.py` are in [reproduction](reproduction); what they say stands in",
-        "[experiments/README.md](../experiments/README.md).",
+        "[experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
+        "[language](language), with [experiments/language.md](../experiments/language.md).",
     ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 

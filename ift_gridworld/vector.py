@@ -16,7 +16,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ift_gridworld.envs import LakeEnv
 from ift_gridworld.mdp import TabularMDP
@@ -101,7 +101,8 @@ class TabularVectorEnv(VectorEnv):
 
     def _begin(self) -> None:
         self._state = self._draw_starts(self.num_envs)
-        self._elapsed = np.zeros(self.num_envs, np.int32)
+        self._clock, self._born = 0, np.zeros(self.num_envs, np.int64)  # when each episode began, by the clock of all
+        self._over = np.zeros(0, np.int64)  # environments whose episode ended in the last step
 
     def _draw_starts(self, count: int) -> Int[np.ndarray, " count"]:
         if len(self._starts) == 1:
@@ -111,36 +112,31 @@ class TabularVectorEnv(VectorEnv):
 
     def step(self, actions: Int[np.ndarray, " B"]) -> Step:
         """One step of each: observations, rewards, terminations, truncations, info."""
-        states, row = self.mdp.num_states, self._state * self.mdp.num_actions
+        row = self._state * self.mdp.num_actions
         row += actions
         row = self._outcome(row)
         after, reward = self._following.take(row), self._reward.take(row)
-        ended = after >= states
-        if self._same_step:
-            return self._and_begin_again(after, reward, ended)
-        resets = self._state >= states
-        if len(self._starts) > 1:
-            again = np.flatnonzero(resets)
-            after[again] = self._draw_starts(len(again))
-        cut = self._cut(resets)
-        seen = after - states * ended
-        self._state = seen + states * (ended | cut) if self.limit else after
-        return seen, reward, ended, cut, {}
-
-    def _and_begin_again(
-        self, after: Int[np.ndarray, " B"], reward: Float[np.ndarray, " B"], ended: Bool[np.ndarray, " B"]
-    ) -> Step:
-        cut = self._cut(np.zeros(1, bool))
-        over = ended | cut
-        again = np.flatnonzero(over)
-        if not len(again):
-            self._state = after
-            return after.copy(), reward, ended, cut, {}
-        final = after - self.mdp.num_states * ended
+        self._clock += 1
+        if not self._same_step and len(self._over):
+            self._born[self._over] = self._clock
+            if len(self._starts) > 1:
+                after[self._over] = self._draw_starts(len(self._over))
+        ended = after >= self.mdp.num_states
+        # As with Gymnasium's own clock an episode may also be cut in the very step in which it ends.
+        cut = self._born <= self._clock - self.limit if self.limit else np.zeros(self.num_envs, bool)
+        ends = np.flatnonzero(ended)
+        seen = after.copy()
+        seen[ends] -= self.mdp.num_states
+        self._over = np.flatnonzero(ended | cut) if cut.any() else ends
         self._state = after
-        self._state[again] = self._draw_starts(len(again))
-        self._elapsed[again] = 0
-        return self._state.copy(), reward, ended, cut, {"final_obs": final, "_final_obs": over}
+        if not self._same_step:
+            self._state[self._over] = seen[self._over] + self.mdp.num_states
+            return seen, reward, ended, cut, {}
+        if not len(self._over):
+            return seen, reward, ended, cut, {}
+        self._born[self._over] = self._clock
+        self._state[self._over] = self._draw_starts(len(self._over))
+        return self._state.copy(), reward, ended, cut, {"final_obs": seen, "_final_obs": ended | cut}
 
     def _outcome(self, row: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
         """Which outcome of each (state, action) happens."""
@@ -153,14 +149,6 @@ class TabularVectorEnv(VectorEnv):
         row *= self._slots
         row += drawn
         return row
-
-    def _cut(self, resets: Bool[np.ndarray, "#B"]) -> Bool[np.ndarray, " B"]:
-        """Episodes whose time is over; as with Gymnasium's clock also where they end of themselves in that very step."""
-        if not self.limit:
-            return np.zeros(self.num_envs, bool)
-        self._elapsed += 1
-        self._elapsed *= ~resets
-        return self._elapsed >= self.limit
 
 
 def equal_slots(chance: Float[np.ndarray, "*batch K"]) -> int:
