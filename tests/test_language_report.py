@@ -101,7 +101,7 @@ def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
     words = (tmp_path / "differences.png.txt").read_text()
     assert "greedy success clearly differs for IFT;" in words and "Differences from SFT, 1 to 3 seeds" in words
     assert "as uncertain" not in words, "one seed makes nothing clear"
-    assert "SFT 0.61, IFT 0.50" in (tmp_path / "tokens.png.txt").read_text()
+    assert "SFT 0.61 / IFT 0.50" in (tmp_path / "tokens.png.txt").read_text()
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):

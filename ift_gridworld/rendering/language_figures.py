@@ -75,7 +75,7 @@ def draw_tokens(
             ax.set_ylim(0, 1.02)
     page.legend(ax, 0.45, 4.38, min(4, len(runs)))
     seeds = len(next(iter(runs.values())))
-    last = ", ".join(f"{TITLES.get(n, n)} {np.mean([r['measured'][-1]['end'] for r in mine]):.2f}" for n, mine in runs.items())
+    last = " / ".join(f"{TITLES.get(n, n)} {np.mean([r['measured'][-1]['end'] for r in mine]):.2f}" for n, mine in runs.items())
     return (
         page,
         f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {last}.",
@@ -115,7 +115,7 @@ def draw_differences(found: Mapping[str, Mapping[str, Sequence[float]]], theme: 
             for name, point in zip(names, points, strict=True)
             if len(found[name][measure]) > 1 and (point.low > 0 or point.high < 0)
         ]
-        told.append(f"{title} clearly differs for {', '.join(clear) or 'none'}")
+        told.append(f"{title} clearly differs for {' / '.join(clear) or 'none'}")
     counts = sorted({len(values) for by_measure in found.values() for values in by_measure.values()})
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     how = "each method at the rate that its validation lakes chose"
