@@ -133,9 +133,14 @@ Run = Callable[[Args, "LanguagePolicy", Any, "Answers", Callable[[int], None]], 
 
 def trainer_of(name: str) -> Run:
     """With everything imported that it takes, so that this is not counted."""
-    if name in ("sft", "ift"):
-        return _ours
     import transformers
+
+    if name in ("sft", "ift"):
+        from transformers import LlamaForCausalLM  # noqa: F401
+
+        from ift_gridworld.language import training  # noqa: F401
+
+        return _ours
 
     if name == "transformers":
         return lambda *given: _trainer(transformers.Trainer, transformers.TrainingArguments, False, *given)
