@@ -54,7 +54,7 @@ def draw_tokens(
     page.note(
         0.1,
         2.4,
-        "SFT's colour is a pull of 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of the commonest length.",
+        "SFT's colour is a pull of 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of one length.",
     )
     page.heading(0.1, 2.85, "On held-out lakes")
     colours = [page.theme.success, page.theme.distance, page.theme.shown, page.theme.muted]
