@@ -133,6 +133,8 @@ def relation_weights(
 
 def _product(x: Float[Tensor, "*batch T"], matrix: Float[Tensor, "T T"]) -> Float[Tensor, "*batch T"]:
     """In the precision that the two have, even where autocast would take half of it away."""
+    if not torch.amp.is_autocast_available(x.device.type):
+        return x @ matrix
     with torch.autocast(x.device.type, enabled=False):
         return x @ matrix
 

@@ -34,6 +34,7 @@ def test_every_picture_of_the_gallery_is_there_and_on_its_page():
             assert (ROOT / "figures" / f"{target}.txt").read_text().strip()
     scripts = (
         "frozen_lake",
+        "language",
         "benchmark",
         "reproduction",
         "reproduction_quick",
