@@ -163,13 +163,13 @@ def main(args: Args) -> int:
         for name in names:
             if name not in METHODS and name not in CONTROLS:
                 raise ValueError(f"--method is {name!r}; allowed: all, {', '.join((*METHODS, *CONTROLS))}")
-            kind = METHODS[name] if name in METHODS else CONTROLS[name][0]
+            kind, changes = kind_of(name)
             if args.data is not None and kind.needs == "rollouts":
                 raise ValueError(
                     f"--method {name} needs a reward, which a file has not; allowed with --data: what learns from data"
                 )
             for rate in args.learning_rates:
-                settings_of(args, rate, CONTROLS[name][1] if name in CONTROLS else {})  # so that mistakes are told at once
+                settings_of(args, rate, changes)  # so that mistakes are told at once
         device = pick_device(args.device)
         if args.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
             raise ValueError("--dtype is 'bfloat16', which this device cannot do; allowed: float32")
@@ -257,7 +257,7 @@ def run_all(args: Args, names: Sequence[str]) -> list[dict[str, Any]]:
         done = {part: run_one(args, *part) for part in parts}
         again = [run_tempered(args, *both) for both in _to_temper(done)]
     else:
-        weight = {part: 1 if _needs(part[1]) == "demonstrations" else 4 for part in parts}
+        weight = {part: 1 if kind_of(part[1])[0].needs == "demonstrations" else 4 for part in parts}
         with processes(min(workers, len(parts))) as pool, progress("bases") as tell:
             for base in [pool.submit(run_base, args, seed, workers) for seed in seeds]:
                 base.result()
@@ -274,11 +274,12 @@ def run_all(args: Args, names: Sequence[str]) -> list[dict[str, Any]]:
     return [done[part] for part in parts] + again
 
 
-def _needs(name: str) -> str:
+def kind_of(name: str) -> tuple[type[Method], Mapping[str, Any]]:
+    """A method, and what is laid over its settings."""
     from ift_gridworld.language.controls import CONTROLS
     from ift_gridworld.methods import METHODS
 
-    return (METHODS[name] if name in METHODS else CONTROLS[name][0]).needs
+    return CONTROLS[name] if name in CONTROLS else (METHODS[name], {})
 
 
 def _to_temper(done: Mapping[tuple[int, str], dict[str, Any]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
@@ -454,18 +455,10 @@ class Seed:
         _, run, policy = best
         with looking(policy):
             run["entropy"] = entropy_of(policy, self.spoken, self.task.lakes["validation"], self.probes["validation"])
-            if issubclass(self.kind(name)[0], IFT):
+            if issubclass(kind_of(name)[0], IFT):
                 assert self.held_out.demonstrations is not None
                 run["bfloat16_agreement"] = agreement(policy, self.held_out.demonstrations, self.team.device)
         return run | {"validation": tried}
-
-    @staticmethod
-    def kind(name: str) -> tuple[type[Method], Mapping[str, Any]]:
-        """A method, and what is laid over its settings."""
-        from ift_gridworld.language.controls import CONTROLS
-        from ift_gridworld.methods import METHODS
-
-        return CONTROLS[name] if name in CONTROLS else (METHODS[name], {})
 
     def align_at(self, name: str, rate: float, *, resume: bool = False) -> tuple[dict[str, Any], LanguagePolicy]:
         import copy
@@ -473,7 +466,7 @@ class Seed:
         import numpy as np
 
         from ift_gridworld.language.costs import flops
-        from ift_gridworld.language.estimation import bias
+        from ift_gridworld.language.estimation import bias, estimated
         from ift_gridworld.language.film import film_record, moves_at
         from ift_gridworld.language.models import looking
         from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
@@ -482,7 +475,7 @@ class Seed:
         from ift_gridworld.training import snapshot_steps
 
         args, team = self.args, self.team
-        kind, changes = self.kind(name)
+        kind, changes = kind_of(name)
         settings = settings_of(args, rate, changes)
         policy = copy.deepcopy(self.base)
         if args.compile:
@@ -499,10 +492,9 @@ class Seed:
 
         def evaluate(policy: LanguagePolicy) -> dict[str, float]:
             with looking(policy):
-                found = bias(
-                    kind, self.held_out, policy, settings, self.spoken, self.task.lakes["held_out"], seed=self.seed
-                )  # fmt: skip
-            return self.measured(policy) | {"bias": float(found.mean())}
+                lakes = self.task.lakes["held_out"]
+                found = estimated(kind, self.held_out, policy, settings, self.spoken, lakes, seed=self.seed)
+            return self.measured(policy) | {"bias": float(bias(*found).mean())}
 
         def watch(policy: LanguagePolicy) -> dict[str, Any]:
             with looking(policy):

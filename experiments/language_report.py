@@ -133,7 +133,7 @@ def _costs(methods: dict[str, list[Run]]) -> Table:
     for name, mine in methods.items():
         if "temperature" in mine[0]:
             continue
-        seconds, tokens, updates = (sum(map(of, mine)) for of in (_seconds, _tokens, _updates))
+        seconds, tokens, updates = (sum(run[name] for run in mine) for name in ("seconds", "tokens", "timed"))
         agree = [run["bfloat16_agreement"] for run in mine if "bfloat16_agreement" in run]
         table.add_row(
             name,
@@ -145,18 +145,6 @@ def _costs(methods: dict[str, list[Run]]) -> Table:
             f"{100 * np.mean(agree):.1f} %" if agree else "",
         )
     return table
-
-
-def _seconds(run: Run) -> float:
-    return run["seconds"]
-
-
-def _tokens(run: Run) -> float:
-    return run["tokens"]
-
-
-def _updates(run: Run) -> float:
-    return run["timed"]
 
 
 # ---- pictures ----

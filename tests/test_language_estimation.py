@@ -45,9 +45,9 @@ def test_the_truth_and_what_sft_takes_for_it(spoken):
         np.testing.assert_allclose(estimate, [expected], rtol=1e-6)
         np.testing.assert_allclose(truth, [[0.5, 0.25, 0.125, 0.1]], rtol=1e-6)
         assert mask.all()
-    found = bias(*asked("sft", policy, spoken, lakes))
+    found = bias(*estimated(*asked("sft", policy, spoken, lakes)))
     np.testing.assert_allclose(found, np.mean([0, 0.25, 0.375, 0.7]), rtol=1e-6)
-    assert bias(*asked("dpo_online", policy, spoken, lakes)) == 0
+    assert bias(*estimated(*asked("dpo_online", policy, spoken, lakes))) == 0
 
 
 def test_offline_dpo_takes_stale_answers_for_the_models_own(spoken):
@@ -89,13 +89,13 @@ def test_all_walks_may_be_over(spoken):
     estimate, truth, _ = estimated(*asked("ppo", policy, spoken, lakes))
     np.testing.assert_allclose(estimate, [[1.0, 0.0, np.nan, np.nan]], atol=1e-12)
     np.testing.assert_allclose(truth, [[1.0, 0.0, 0.0, 0.0]], atol=1e-12)
-    np.testing.assert_allclose(bias(*asked("ppo", policy, spoken, lakes)), 0, atol=1e-12)
+    np.testing.assert_allclose(bias(*estimated(*asked("ppo", policy, spoken, lakes))), 0, atol=1e-12)
 
 
 def test_who_plays_perfectly_is_known_for_it_where_there_is_one_way(spoken):
     lakes = corridor(3)
     for name in ("sft", "ppo", "dpo_online"):
-        np.testing.assert_allclose(bias(*asked(name, player(spoken, perfect), spoken, lakes)), 0, atol=1e-6)
+        np.testing.assert_allclose(bias(*estimated(*asked(name, player(spoken, perfect), spoken, lakes))), 0, atol=1e-6)
 
 
 def test_ift_supposes_what_its_second_pass_says(spoken):
@@ -114,10 +114,10 @@ def test_ift_supposes_what_its_second_pass_says(spoken):
         row = second[i][batch.mask[0, i].numpy()]
         np.testing.assert_allclose(estimate[i][mask[i]], row.cumprod(), rtol=2e-4)
         assert mask[i].sum() == data.length[i] - data.prompt[i]
-    found = bias(*told)
+    found = bias(*estimated(*told))
     np.testing.assert_allclose(found[5], (estimate - truth)[5][mask[5]].mean(), rtol=1e-9)
     assert abs(found).max() > 1e-4
-    assert not bias(*asked("ift", policy, spoken, lakes, mixing=0.0)).any()
+    assert not bias(*estimated(*asked("ift", policy, spoken, lakes, mixing=0.0))).any()
 
 
 @pytest.mark.parametrize("name", ["ift_random", "ift_sampled"])
@@ -129,8 +129,8 @@ def test_what_is_drawn_to_ask_is_drawn_from_nobody(name, spoken):
         model.lm_head.weight *= 10
     told = asked("ift", LanguagePolicy(model), spoken, draw_lakes(9, seed=1), mixing=0.5, **changes)
     told = (kind, *told[1:])
-    first = bias(*told)
-    np.testing.assert_array_equal(first, bias(*told))
+    first = bias(*estimated(*told))
+    np.testing.assert_array_equal(first, bias(*estimated(*told)))
     assert told[1].drawn == 0 and first.any()
 
 

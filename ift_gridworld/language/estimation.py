@@ -14,41 +14,17 @@ from jaxtyping import Bool, Float
 
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.lakes import FAR, Lakes, tiles_along
-from ift_gridworld.language.measure import END_ACTION, Spoken, along, answers
+from ift_gridworld.language.measure import END_ACTION, Spoken, along, answers, parts, repeated
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.methods import IFT, Method
 from ift_gridworld.settings import Settings
 
-BIAS = "by how much the method over-estimates the model's probability of the human's path, mean over its steps (Table 1)"
-ROWS = 64  # answers that are read at a time
-
 
 def bias(
-    kind: type[Method],
-    problem: TextProblem,
-    policy: LanguagePolicy,
-    settings: Settings,
-    spoken: Spoken,
-    lakes: Lakes,
-    *,
-    samples: int = 4,
-    seed: int = 0,
+    estimate: Float[np.ndarray, "M T"], truth: Float[np.ndarray, "M T"], mask: Bool[np.ndarray, "M T"]
 ) -> Float[np.ndarray, " M"]:
-    """T̂_θ - T_θ on each lake, mean over the steps of the human's answer, its end included.
-
-    Args:
-        kind: the method whose suppositions are asked.
-        problem: its demonstrations are the human's on these lakes, its rejected answers what offline DPO takes for the model's
-            own.
-        policy: the model.
-        settings: of the method.
-        spoken: how the model is spoken to.
-        lakes: those of the problem.
-        samples: walks on each lake, where the method supposes the model's own.
-        seed: of these.
-    """
-    estimate, truth, mask = estimated(kind, problem, policy, settings, spoken, lakes, samples=samples, seed=seed)
+    """T̂_θ - T_θ on each lake, mean over the steps of the human's answer, its end included: of what `estimated` gives."""
     counts = mask & ~np.isnan(estimate)
     return np.where(counts, estimate - truth, 0.0).sum(1) / counts.sum(1)
 
@@ -65,9 +41,20 @@ def estimated(
     samples: int = 4,
     seed: int = 0,
 ) -> tuple[Float[np.ndarray, "M T"], Float[np.ndarray, "M T"], Bool[np.ndarray, "M T"]]:
-    """Supposed and true probability of the human's answer up to each step, and which steps it has; arguments as for `bias`.
+    """Supposed and true probability of the human's answer up to each step, and which steps it has.
 
     Where nothing is supposed, since all the model's walks are over, the first is NaN.
+
+    Args:
+        kind: the method whose suppositions are asked.
+        problem: its demonstrations are the human's on these lakes, its rejected answers what offline DPO takes for the model's
+            own.
+        policy: the model.
+        settings: of the method.
+        spoken: how the model is spoken to.
+        lakes: those of the problem.
+        samples: walks on each lake, where the method supposes the model's own.
+        seed: of these.
     """
     problem, row = replace(problem), kind.supposes  # nothing is drawn from the problem itself: it may be in use
     human = problem.demonstrations
@@ -78,7 +65,7 @@ def estimated(
     def per_step(mixed: bool) -> Float[np.ndarray, "M T"]:
         """The model's probability of each token of the answers, from the residual connection's states or from the true ones."""
         found = np.ones(mask.shape)
-        for part in np.array_split(np.arange(len(human)), -(-len(human) // ROWS)):
+        for part in parts(len(human)):
             batch = human.batch(part, problem.device)
             if mixed:
                 assert issubclass(kind, IFT)
@@ -115,7 +102,7 @@ def _agreement(
     policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, width: int, samples: int, seed: int
 ) -> Float[np.ndarray, "M T"]:
     """E_s Σ_a T*(a|s) π_θ(a|s) at each step of the model's own walks, over those that have not ended; NaN where all have."""
-    often = lakes[np.tile(np.arange(len(lakes)), samples)]
+    often = repeated(lakes, samples)
     moves, _ = answers(policy, spoken, often, width, torch.Generator().manual_seed(seed))
     chance, going = along(policy, spoken, often, moves)
     tiles = tiles_along(often, np.maximum(moves, -1))[:, :-1]

@@ -288,7 +288,7 @@ def measure(
         said, ended = answers(policy, spoken, lakes, limit)
         right, more = outcome(lakes, said, ended)
         result["greedy"], result["shortest"] = right.astype(float), (right & (more == 0)).astype(float)
-        generator, often = torch.Generator().manual_seed(seed), _repeated(lakes, samples)
+        generator, often = torch.Generator().manual_seed(seed), repeated(lakes, samples)
         said, ended = answers(policy, spoken, often, limit, generator)
         sampled = {
             "sampled": outcome(often, said, ended)[0],
@@ -300,7 +300,8 @@ def measure(
 
 
 @lru_cache(maxsize=4)
-def _repeated(lakes: Lakes, times: int) -> Lakes:
+def repeated(lakes: Lakes, times: int) -> Lakes:
+    """All of them, so many times over."""
     return lakes[np.tile(np.arange(len(lakes)), times)]
 
 
@@ -341,7 +342,7 @@ def along(
     first, later = spoken.actions
     actions = torch.tensor([first, *[later] * (moves.shape[1] - 1)], device=device)
     found = np.zeros((*moves.shape, END_ACTION + 1))
-    for part in np.array_split(np.arange(len(data)), -(-len(data) // ROWS)):
+    for part in parts(len(data)):
         batch = data.batch(part, device)
         columns = counted(batch.mask)
         logits = policy.logits(policy.embed(batch.states), columns)[0].double()
@@ -351,6 +352,11 @@ def along(
         counts = batch.mask[0][:, columns]
         found[part] = _placed(chance, step, counts, moves.shape[1]).cpu().numpy()
     return found, going
+
+
+def parts(count: int) -> list[Int[np.ndarray, " K"]]:
+    """So many rows, as many at a time as are read together."""
+    return np.array_split(np.arange(count), -(-count // ROWS))
 
 
 def _placed(

@@ -105,7 +105,9 @@ def align(
     optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     curve, done = Curve(), 0
     about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
-    about |= {"precision": [str(dtype), str(policy.first_pass)], "base": _fingerprint(policy), "data": problem.fingerprint}
+    about |= {"precision": [str(dtype), str(policy.first_pass)]}
+    if checkpoint is not None:
+        about |= {"base": _fingerprint(policy), "data": problem.fingerprint}
     if checkpoint is not None and checkpoint.exists():
         curve, done = _restore(checkpoint, about, optimiser, problem)
     # Rollouts are not kept: a checkpoint falls between two batches of them.
