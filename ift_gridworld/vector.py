@@ -1,11 +1,13 @@
 """Many copies of one finite MDP at once, as a Gymnasium vector environment: a step is a look-up in a table.
 
-All that can follow an action is known, so that nothing has to be simulated. Two things are folded into the table:
+All that can follow an action is known, so that nothing has to be simulated. What is folded into the tables:
 
-- An episode that is over is a state of its own: s is "in s", S + s is "in s, and over". What follows S + s is a start, whatever
-  the action. Gymnasium's resets in the next step are then successors like any other.
+- Between two episodes there is a state of its own, number S. With resets in the next step whatever is done there leads to a
+  start; with resets in the same step it is a start. So a reset is a step like any other, and an episode is over where it led
+  to S.
 - Chances that are multiples of 1/n (slippery ice: thirds) are n successors that are equally likely, and one draw picks among
   them. Other chances are compared with their running sums.
+- An environment is kept as the place of its state's entries in the tables, to which action and draw are added.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.envs import LakeEnv
 from ift_gridworld.mdp import TabularMDP
@@ -69,24 +71,32 @@ class TabularVectorEnv(VectorEnv):
         self._starts = np.flatnonzero(mdp.start)
         self._start_chance = mdp.start[self._starts].cumsum()
         self._tabulate()
+        self._index = np.empty(num_envs, np.int64)
+        # Every step makes new arrays. Large ones would come fresh from the system each time, at more than the cost of the
+        # step; having seen a larger one freed, glibc's allocator keeps that much at hand.
+        np.empty(min(64 * num_envs, 2**24), np.uint8)
         self._random = np.random.default_rng(seed)
         self._begin()
 
     def _tabulate(self) -> None:
-        """Successor (S added where the episode is over) and reward of each outcome, a row a (state, action)."""
-        mdp, states = self.mdp, self.mdp.num_states
-        following, reward, chance = mdp.next_state + states * mdp.terminated, mdp.reward, mdp.probability
-        self._bounds: Float[np.ndarray, "R K-1"] | None = None
-        slots = equal_slots(chance)
-        if slots:
-            outcome = _spread(chance, slots)
-            following, reward = (np.take_along_axis(x, outcome, -1) for x in (following, reward))
-        else:
-            slots = chance.shape[-1]
-            self._bounds = np.concatenate([chance, np.ones_like(chance)]).cumsum(-1)[..., :-1].reshape(-1, slots - 1)
-        self._slots = slots
-        self._following = np.concatenate([following, np.full_like(following, self._starts[0])]).ravel()
-        self._reward = np.concatenate([reward, np.zeros_like(reward)]).ravel()
+        """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
+        mdp, start = self.mdp, self._starts[0]
+        outcomes = [mdp.next_state, mdp.reward, mdp.terminated, mdp.probability.cumsum(-1)]
+        equal = equal_slots(mdp.probability)
+        if equal:
+            outcomes = [np.take_along_axis(x, _spread(mdp.probability, equal), -1) for x in outcomes]
+        self._draws = _EqualDraws(equal, mdp.num_actions, self.num_envs) if equal > 1 else None
+        # The state between two episodes acts like a start …
+        landed, reward, over, until = (np.concatenate([x, x[[start]]]).swapaxes(1, 2) for x in outcomes)
+        if not self._same_step:  # … or leads to one.
+            landed[-1], reward[-1], over[-1] = start, 0.0, False
+        self._slots = landed.shape[1]
+        self._stride = self._slots * mdp.num_actions
+        self._between = mdp.num_states * self._stride
+        self._following = np.where(over, self._between, landed * self._stride).ravel()
+        self._landed, self._reward = landed.ravel(), reward.ravel()
+        self._seen = np.where(over, start, landed).ravel() if self._same_step else self._landed
+        self._until = np.where(until < 1 - 1e-9, until, 1.0).ravel()  # rounding must not leave a gap above the last
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -96,13 +106,16 @@ class TabularVectorEnv(VectorEnv):
             raise ValueError(f"seed is a list of {len(seed)}; allowed: one number, from which all environments draw")
         if seed is not None:
             self._random = np.random.default_rng(seed)
-        self._begin()
-        return self._state.copy(), {}
+            if self._draws:
+                self._draws.forget()
+        return self._begin(), {}
 
-    def _begin(self) -> None:
-        self._state = self._draw_starts(self.num_envs)
-        self._clock, self._born = 0, np.zeros(self.num_envs, np.int64)  # when each episode began, by the clock of all
-        self._over = np.zeros(0, np.int64)  # environments whose episode ended in the last step
+    def _begin(self) -> Int[np.ndarray, " B"]:
+        states = self._draw_starts(self.num_envs)
+        self._row = states * self._stride
+        # Which step of its episode each environment takes next; the step that begins an episode is number 0.
+        self._number = np.ones(self.num_envs, np.uint32)
+        return states
 
     def _draw_starts(self, count: int) -> Int[np.ndarray, " count"]:
         if len(self._starts) == 1:
@@ -111,44 +124,89 @@ class TabularVectorEnv(VectorEnv):
         return self._starts[np.searchsorted(self._start_chance, draw, side="right")]
 
     def step(self, actions: Int[np.ndarray, " B"]) -> Step:
-        """One step of each: observations, rewards, terminations, truncations, info."""
-        row = self._state * self.mdp.num_actions
-        row += actions
-        row = self._outcome(row)
-        after, reward = self._following.take(row), self._reward.take(row)
-        self._clock += 1
-        if not self._same_step and len(self._over):
-            self._born[self._over] = self._clock
-            if len(self._starts) > 1:
-                after[self._over] = self._draw_starts(len(self._over))
-        ended = after >= self.mdp.num_states
-        # As with Gymnasium's own clock an episode may also be cut in the very step in which it ends.
-        cut = self._born <= self._clock - self.limit if self.limit else np.zeros(self.num_envs, bool)
-        ends = np.flatnonzero(ended)
-        seen = after.copy()
-        seen[ends] -= self.mdp.num_states
-        self._over = np.flatnonzero(ended | cut) if cut.any() else ends
-        self._state = after
-        if not self._same_step:
-            self._state[self._over] = seen[self._over] + self.mdp.num_states
-            return seen, reward, ended, cut, {}
-        if not len(self._over):
-            return seen, reward, ended, cut, {}
-        self._born[self._over] = self._clock
-        self._state[self._over] = self._draw_starts(len(self._over))
-        return self._state.copy(), reward, ended, cut, {"final_obs": seen, "_final_obs": ended | cut}
+        """One step of each: observations, rewards, terminations, truncations, info; new arrays each time.
 
-    def _outcome(self, row: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
-        """Which outcome of each (state, action) happens."""
-        if self._slots == 1:
-            return row
-        if self._bounds is None:
-            drawn = self._random.integers(0, self._slots, len(row), dtype=np.uint8)
-        else:
-            drawn = (self._random.random((len(row), 1)) >= self._bounds[row]).sum(1)
-        row *= self._slots
-        row += drawn
-        return row
+        Raises:
+            ValueError: for actions that the MDP does not have, or not one for each environment.
+        """
+        index = self._outcome(actions)
+        # No index is out of range; and only with another mode than "raise" does `take` write into `out` without a copy.
+        seen, reward = self._seen.take(index, mode="clip"), self._reward.take(index, mode="clip")
+        self._following.take(index, out=self._row, mode="clip")
+        ended = self._row == self._between
+        # As with Gymnasium's own clock an episode may also be cut in the very step in which it ends.
+        cut = self._number == self.limit if self.limit else np.zeros(self.num_envs, bool)
+        over = ended | cut
+        if self._same_step:
+            self._number *= ~over
+            self._number += 1
+            self._start_anew(cut if len(self._starts) == 1 else over, seen)
+            if not over.any():
+                return seen, reward, ended, cut, {}
+            return seen, reward, ended, cut, {"final_obs": self._landed.take(index, mode="clip"), "_final_obs": over}
+        self._number += 1
+        self._number *= ~over
+        if len(self._starts) > 1:
+            self._start_anew(index >= self._between, seen)
+        self._row[np.flatnonzero(cut)] = self._between
+        return seen, reward, ended, cut, {}
+
+    def _outcome(self, actions: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
+        """Where in the tables stands what now happens to each."""
+        actions, count = np.asarray(actions), self.mdp.num_actions
+        if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
+            raise ValueError(f"actions are {actions.dtype} {actions.shape}; allowed: whole numbers ({self.num_envs},)")
+        if actions.astype(np.int64, copy=False).view(np.uint64).max() >= count:  # below 0 is far above
+            raise ValueError(f"actions are from {actions.min()} to {actions.max()}; allowed: 0 to {count - 1}")
+        index = np.add(self._row, actions, out=self._index, casting="unsafe")
+        if self._draws:
+            index += self._draws.more(self._random)
+        elif self._slots > 1:
+            draw = self._random.random(self.num_envs)
+            for _ in range(self._slots - 1):
+                index += count * (draw >= self._until.take(index))
+        return index
+
+    def _start_anew(self, which: Bool[np.ndarray, " B"], seen: Int[np.ndarray, " B"]) -> None:
+        """Put these on starts, where they are seen."""
+        places = np.flatnonzero(which)
+        starts = self._draw_starts(len(places))
+        seen[places], self._row[places] = starts, starts * self._stride
+
+
+class _EqualDraws:
+    """Whole numbers 0 … n - 1, all equally likely, times `scale`, `count` at a time, made ahead in blocks.
+
+    A random 16-bit word below a multiple of n^k holds, modulo n^k, k independent digits to the base n; words above the
+    largest multiple are passed over, or the low digits would come too often.
+    """
+
+    def __init__(self, n: int, scale: int, count: int) -> None:
+        k = next(k for k in (8, 4, 2) if n**k <= 2**16)
+        digits = scale * np.indices((n,) * k).reshape(k, -1).T
+        self._digits = digits.astype(np.min_scalar_type(digits.max()), order="C")
+        self._multiple = 2**16 // n**k * n**k
+        self._count, self._words = count, max(2**14, 4 * count) // k
+        self.forget()
+
+    def forget(self) -> None:
+        """Throw away what was made ahead."""
+        self._made, self._used = self._digits[:0, 0], 0
+
+    def more(self, random: np.random.Generator) -> Int[np.ndarray, " count"]:
+        """So many more."""
+        if self._used + self._count > len(self._made):
+            self._made, self._used = self._block(random), 0
+        self._used += self._count
+        return self._made[self._used - self._count : self._used]
+
+    def _block(self, random: np.random.Generator) -> Int[np.ndarray, " made"]:
+        made: list[np.ndarray] = []
+        while sum(map(len, made)) < self._count:
+            words = random.bit_generator.random_raw(self._words // 4 + 1).view(np.uint16)
+            words = words[words < self._multiple] % np.uint32(len(self._digits))
+            made.append(self._digits.take(words, axis=0).ravel())
+        return np.concatenate(made)
 
 
 def equal_slots(chance: Float[np.ndarray, "*batch K"]) -> int:

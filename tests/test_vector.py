@@ -7,7 +7,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.planning import optimal_policy, success_probability
-from ift_gridworld.vector import TabularVectorEnv, equal_slots
+from ift_gridworld.vector import TabularVectorEnv, _EqualDraws, equal_slots
 
 FIRM = ("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {}), ("ift_gridworld/TwoPaths-v0", {})
 
@@ -194,6 +194,39 @@ def test_mistakes(options, words):
         TabularVectorEnv(of("4x4"), **options)
     with pytest.raises(ValueError, match="seed is a list of 2"):
         TabularVectorEnv(of("4x4"), 2).reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize(("n", "scale"), [(2, 4), (3, 4), (5, 6), (10, 4), (32, 100)])
+def test_equal_draws_are_equal_and_independent(n, scale):
+    """Chi-squared of neighbours, most of which share a word, and of draws one call apart."""
+    draws, random, count = _EqualDraws(n, scale, 5000), np.random.default_rng(0), 5000
+    drawn = np.concatenate([draws.more(random) for _ in range(100)]).astype(int)
+    assert not (drawn % scale).any()
+    for apart in (1, count):
+        pairs = np.bincount(drawn[:-apart] // scale * n + drawn[apart:] // scale, minlength=n * n)
+        expected = (len(drawn) - apart) / n**2
+        statistic, freedom = ((pairs - expected) ** 2 / expected).sum(), n * n - 1
+        assert len(pairs) == n * n and statistic < freedom + 4 * np.sqrt(2 * freedom) + 5
+
+
+@pytest.mark.parametrize(
+    ("actions", "words"),
+    [
+        ([0, 4], "actions are from 0 to 4; allowed: 0 to 3"),
+        ([-1, 3], "actions are from -1 to 3; allowed: 0 to 3"),
+        ([0], r"allowed: whole numbers \(2,\)"),
+        ([0.5, 1.0], "actions are float64"),
+    ],
+)
+def test_actions_that_are_none(actions, words):
+    """A table that is asked for what it does not have would answer for somebody else."""
+    env = TabularVectorEnv(of("4x4"), 2)
+    env.reset()
+    with pytest.raises(ValueError, match=words):
+        env.step(np.array(actions))
+    for kind in (np.int32, np.uint8):
+        assert (env.step(np.array([2, 1], kind))[0] == [1, 4]).all()
+        env.reset()
 
 
 def test_no_limit():
