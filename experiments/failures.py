@@ -16,7 +16,29 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ift_gridworld.command import check_seed, fail, launch, loading, make_folder, progress
+from ift_gridworld.command import check_seed, fail, launch, loading, make_folder, parse, progress
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line."""
+
+    only: str = "all"
+    """displacement, log2, certainty, off_path or exploited; or all."""
+    seeds: int = 8
+    """Independent policies over which is counted how often it happens."""
+    seed: int = 0
+    """The first of them. Which one is drawn, the picture says."""
+    format: str = "gif"
+    """gif, mp4, webp; png, pdf, svg (the last frame)."""
+    theme: str = "light"
+    """light or dark."""
+    out: Path = Path("figures/failures")
+    """Folder that everything is written to."""
+
+
+if __name__ == "__main__":  # --help and mistakes are answered before torch is loaded
+    parse(Args, __doc__)
 
 with loading():
     import torch
@@ -43,24 +65,6 @@ if TYPE_CHECKING:
 
 FRAMES = 64
 LIKELIHOOD = "log-likelihood of an answer, nats"
-
-
-@dataclass(frozen=True)
-class Args:
-    """The command line."""
-
-    only: str = "all"
-    """displacement, log2, certainty, off_path or exploited; or all."""
-    seeds: int = 8
-    """Independent policies over which is counted how often it happens."""
-    seed: int = 0
-    """The first of them. Which one is drawn, the picture says."""
-    format: str = "gif"
-    """gif, mp4, webp; png, pdf, svg (the last frame)."""
-    theme: str = "light"
-    """light or dark."""
-    out: Path = Path("figures/failures")
-    """Folder that everything is written to."""
 
 
 class Scene:

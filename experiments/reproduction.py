@@ -25,7 +25,54 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ift_gridworld.command import check_folder, check_seed, cores, fail, launch, loading, make_folder, processes, progress
+from ift_gridworld.command import (
+    check_folder,
+    check_seed,
+    cores,
+    fail,
+    launch,
+    loading,
+    make_folder,
+    parse,
+    processes,
+    progress,
+)
+
+
+@dataclass(frozen=True)
+class Args:
+    """What to run, and where the tables and figures go."""
+
+    quick: bool = False
+    """The same study, smaller (on fewer settings, with half the seeds): under a minute."""
+    maps: Path | None = None
+    """A text file of maps, blank lines between them: ask the claims on these lakes instead."""
+    setting: str | None = None
+    """Run one setting alone (MAP,ICE,BASE,POLICY,OPTIMISER,DEMONSTRATIONS) and print what it says."""
+    claim: str | None = None
+    """Ask one claim alone (FIRST<SECOND:MEASURE), of one setting or of all of them, and print what is found."""
+    redraw: bool = False
+    """Tables and figures again from what is saved, without running anything."""
+    seeds: int = 8
+    """Independent policies, and data, on each lake of its own; on blocks of ten lakes a quarter of that, at least two."""
+    seed: int = 0
+    """The first of them; the design is drawn from it, too."""
+    workers: int = 0
+    """Processes (0: one a core)."""
+    theme: str = "light"
+    """light, dark."""
+    out: Path | None = None
+    """Folder of tables, figures and of the parts that a run leaves on its way (default: figures/reproduction, with _quick or
+    _maps behind it where these are asked for)."""
+
+    @property
+    def folder(self) -> Path:
+        kind = "_maps" if self.maps is not None else "_quick" if self.quick else ""
+        return self.out or Path(f"figures/reproduction{kind}")
+
+
+if __name__ == "__main__":  # --help and mistakes are answered before torch is loaded
+    parse(Args, __doc__)
 
 with loading():
     import numpy as np
@@ -61,38 +108,6 @@ LEVELS: dict[str, tuple[Any, ...]] = {  # each as often as the others
     "demonstrations": (1, 4, 16, 64),
 }
 METHODS = ("sft", "ift", "dpo", "orpo")
-
-
-@dataclass(frozen=True)
-class Args:
-    """What to run, and where the tables and figures go."""
-
-    quick: bool = False
-    """The same study, smaller (on fewer settings, with half the seeds): under a minute."""
-    maps: Path | None = None
-    """A text file of maps, blank lines between them: ask the claims on these lakes instead."""
-    setting: str | None = None
-    """Run one setting alone (MAP,ICE,BASE,POLICY,OPTIMISER,DEMONSTRATIONS) and print what it says."""
-    claim: str | None = None
-    """Ask one claim alone (FIRST<SECOND:MEASURE), of one setting or of all of them, and print what is found."""
-    redraw: bool = False
-    """Tables and figures again from what is saved, without running anything."""
-    seeds: int = 8
-    """Independent policies, and data, on each lake of its own; on blocks of ten lakes a quarter of that, at least two."""
-    seed: int = 0
-    """The first of them; the design is drawn from it, too."""
-    workers: int = 0
-    """Processes (0: one a core)."""
-    theme: str = "light"
-    """light, dark."""
-    out: Path | None = None
-    """Folder of tables, figures and of the parts that a run leaves on its way (default: figures/reproduction, with _quick or
-    _maps behind it where these are asked for)."""
-
-    @property
-    def folder(self) -> Path:
-        kind = "_maps" if self.maps is not None else "_quick" if self.quick else ""
-        return self.out or Path(f"figures/reproduction{kind}")
 
 
 # ---- the design ----

@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, redirect_stderr
 from itertools import dropwhile, takewhile
 from multiprocessing import active_children, get_context, parent_process
@@ -16,6 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+
     import torch
 
 T = TypeVar("T")
@@ -83,6 +84,8 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
 @contextmanager
 def processes(count: int) -> Iterator[ProcessPoolExecutor]:
     """So many others, which end at once if this one is interrupted."""
+    from concurrent.futures import ProcessPoolExecutor
+
     pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
     try:
         yield pool

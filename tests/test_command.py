@@ -1,5 +1,9 @@
 import io
+import json
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +12,8 @@ from test_records import record
 
 from ift_gridworld.command import fail, parse, progress
 from ift_gridworld.console import results
+
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -58,3 +64,43 @@ def test_results_fit_a_narrow_terminal():
         said = screen.file.getvalue()
         assert said.count("0.375") == 3 and said.count("[0.250, 0.500]") == 3 and said.count("0.500") == 6
         assert all(len(line) <= width for line in said.splitlines())
+
+
+def loaded(program, *arguments):
+    """What a fresh Python says that it has loaded, as the last line of what it prints."""
+    told = subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True, text=True).stdout
+    return json.loads(told.splitlines()[-1])
+
+
+def test_importing_the_package_loads_gymnasium_and_no_more():
+    """Where a lake lives, two modules of our own, and from the standard library little: what costs time comes on first use."""
+    before = loaded("import json, sys, gymnasium.envs.toy_text.frozen_lake; print(json.dumps(list(sys.modules)))")
+    after = loaded("import json, sys, ift_gridworld; print(json.dumps(list(sys.modules)))")
+    more = set(after) - set(before)
+    assert {name for name in more if name.startswith("ift_gridworld")} == {
+        "ift_gridworld",
+        "ift_gridworld.envs",
+        "ift_gridworld.version",
+    }
+    assert {name.split(".")[0] for name in more} <= {"ift_gridworld", *sys.stdlib_module_names}
+
+
+def test_help_is_answered_before_anything_large_is_loaded():
+    """By every script, one after another in one process; what a script needs to compute or draw is not needed for its help."""
+    scripts = sorted(path for path in (ROOT / "experiments").glob("*.py") if "__main__" in path.read_text())
+    program = (
+        "import json, runpy, sys\n"
+        "found = {}\n"
+        "for script in sys.argv[1:]:\n"
+        "    sys.argv = [script, '--help']\n"
+        "    sys.path.insert(0, script.rsplit('/', 1)[0])\n"
+        "    try:\n"
+        "        runpy.run_path(script, run_name='__main__')\n"
+        "    except SystemExit as end:\n"
+        "        found[script] = [end.code, list({name.split('.')[0] for name in sys.modules})]\n"
+        "print(json.dumps(found))\n"
+    )
+    found = loaded(program, *map(str, scripts))
+    assert len(found) == len(scripts) >= 7
+    for script, (status, modules) in found.items():
+        assert status == 0 and not {"torch", "matplotlib", "scipy", "PIL", "imageio", "transformers"} & set(modules), script
