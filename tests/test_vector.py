@@ -3,10 +3,12 @@
 import gymnasium
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ift_gridworld import TabularMDP, make_env
-from ift_gridworld.planning import optimal_policy, success_probability
+from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
+from ift_gridworld.training import one_thread
 from ift_gridworld.vector import TabularVectorEnv, _EqualDraws, equal_slots
 
 FIRM = ("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {}), ("ift_gridworld/TwoPaths-v0", {})
@@ -234,3 +236,44 @@ def test_no_limit():
     env.reset()
     for _ in range(300):
         assert not env.step(np.zeros(2, int))[3].any()
+
+
+@one_thread()
+def test_a_loop_as_people_write_them_learns_the_optimum():
+    """A tabular actor and critic over `make_vec`, resets left out of what is learned from; judged by the exact oracle."""
+    count, steps, discount = 64, 16, 0.99
+    env = gymnasium.make_vec("ift_gridworld/TwoPaths-v0", num_envs=count, vectorization_mode="vector_entry_point")
+    env = gymnasium.wrappers.vector.RecordEpisodeStatistics(env)
+    mdp = TabularMDP.from_env(make_env("two-paths"))
+    torch.manual_seed(0)
+    actor, critic = torch.zeros(16, 4, requires_grad=True), torch.zeros(16, requires_grad=True)
+    optimiser = torch.optim.Adam([actor, critic], lr=0.15)
+    states, _ = env.reset(seed=0)
+    states, begins = torch.as_tensor(states), torch.zeros(count, dtype=torch.bool)
+    for _ in range(60):
+        logp, entropy, values, rewards, onward, counted = [], [], [], [], [], []
+        for _ in range(steps):
+            choice = torch.distributions.Categorical(logits=actor[states])
+            actions = choice.sample()
+            after, reward, ended, cut, _ = env.step(actions.numpy())
+            logp.append(choice.log_prob(actions))
+            entropy.append(choice.entropy())
+            values.append(critic[states])
+            rewards.append(torch.as_tensor(reward))
+            onward.append(discount * ~torch.as_tensor(ended))
+            counted.append(~begins)  # the step after an episode's last is a reset, and nobody's choice
+            states, begins = torch.as_tensor(after), torch.as_tensor(ended | cut)
+        target, targets = critic[states].detach(), []
+        for t in reversed(range(steps)):
+            # Nothing flows back over a reset: there the value of the state itself stands in.
+            target = torch.where(counted[t], rewards[t] + onward[t] * target, values[t].detach())
+            targets.insert(0, target)
+        advantage, sound = torch.stack(targets) - torch.stack(values), torch.stack(counted)
+        loss = -torch.stack(logp) * advantage.detach() + 0.5 * advantage**2 - 0.001 * torch.stack(entropy)
+        optimiser.zero_grad()
+        loss[sound].mean().backward()
+        optimiser.step()
+    policy = torch.softmax(actor.detach().double(), -1).numpy()
+    reached, best = evaluate_policy(mdp, policy) @ mdp.start, value_iteration(mdp)[0] @ mdp.start
+    assert best == pytest.approx(discount**4) and reached > 0.99 * best
+    assert success_probability(mdp, policy, mdp.horizon) > 0.99
