@@ -31,15 +31,16 @@ class Args:
     method: str = "ift"
     """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo; several with commas between; or all."""
     map: str = "two-paths"
-    """two-paths, 4x4, 8x8, random, NxM (a random lake of that size), a map file, or a Gymnasium id."""
+    """two-paths, open, bridge, 4x4, 8x8, random, NxM (a random lake of that size), a map file, or a Gymnasium id such as
+    CliffWalking-v1 or Taxi-v4."""
     size: str | None = None
-    """N or NxM, for two-paths and random."""
+    """N or NxM, for two-paths, open, bridge and random."""
     map_seed: int = 0
     """Seed of a random map."""
     slippery: bool = False
-    """Let the ice slip to either side."""
+    """Let the ice slip to either side (let it rain, for a taxi)."""
     success_rate: float | None = None
-    """On slippery ice, probability of going where intended (1/3 if not given)."""
+    """On slippery ice, probability of going where intended (1/3 if not given; for a taxi 0.8)."""
     discount: float = 0.99
     """Discount of the return; it defines the optimal policy."""
     policy: str = "mlp"
@@ -166,9 +167,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
-    if mdp.layout is None and (studio is not None or args.figure is not None):  # before anything is trained
+    if mdp.board is None and (studio is not None or args.figure is not None):  # before anything is trained
         asked = "--render" if args.figure is None else "--figure"
-        raise ValueError(f"{asked}: {lake.name} has no map to draw; allowed: grids such as FrozenLake and CliffWalking")
+        raise ValueError(f"{asked}: {lake.name} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)

@@ -1,8 +1,9 @@
 """Named lakes as Gymnasium environments: with `vector`, the only module that imports gymnasium.
 
-A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names three of them,
+A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names some of them,
 `make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, and importing
-`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0`` and ``ift_gridworld/FrozenLake-v0``, each also as `vector` has it.
+`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``, ``…/Open-v0``, ``…/Bridge-v0`` and ``…/FrozenLake-v0``, each also as
+`vector` has it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,14 @@ LAKES: dict[str, Rows] = {
     "two-paths": ("SFFF", "FHHF", "FHHG", "FFFF"),  # two_paths(4)
     "4x4": tuple(MAPS["4x4"]),
     "8x8": tuple(MAPS["8x8"]),
+    "open": ("SFFFFFFF", *["FFFFFFFF"] * 6, "FFFFFFFG"),  # open_lake(8)
+    "bridge": ("FFFFFFFF", "FFFFFFFF", *["FFHHHHFF"] * 4, "SFFFFFFG", "FFHHHHFF"),  # bridge(8)
+}
+
+
+OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
+SLIP = {  # what an environment of Gymnasium's calls the two options of slippery ice, where it calls them otherwise
+    "Taxi": {"is_slippery": "is_rainy", "success_rate": "rainy_probability"}
 }
 
 
@@ -44,7 +53,7 @@ class LakeEnv(FrozenLakeEnv):
 def register() -> None:
     """Register our lakes with Gymnasium; called once, when the package is imported."""
     for name, options, rows in (
-        ("ift_gridworld/TwoPaths-v0", {"desc": LAKES["two-paths"], "is_slippery": False}, LAKES["two-paths"]),
+        *((spec, {"desc": LAKES[lake], "is_slippery": False}, LAKES[lake]) for lake, spec in OWN.items()),
         ("ift_gridworld/FrozenLake-v0", {}, LAKES["4x4"]),
     ):
         if name not in gymnasium.registry:
@@ -70,10 +79,10 @@ def make_env(
 
     Args:
         name: a name in `LAKES`; ``"random"`` or a size such as ``"6x9"`` for a random lake; the path of a text file with one
-            row of the map a line; or any id that `gymnasium.make` knows (``"CliffWalking-v1"``).
-        size: n or (rows, columns), for ``"two-paths"`` and ``"random"`` (default 4 and 8).
+            row of the map a line; or any id that `gymnasium.make` knows (``"CliffWalking-v1"``, ``"Taxi-v4"``).
+        size: n or (rows, columns), for ``"two-paths"`` (default 4), ``"open"``, ``"bridge"`` and ``"random"`` (default 8).
         is_slippery: whether the ice is; then a move goes as intended with `success_rate` (default 1/3), else to one of
-            the two sides, with equal probability.
+            the two sides, with equal probability. For a taxi: whether it rains (0.8 by default, as Gymnasium has it).
         seed: of the random map. For a square it is the map that Gymnasium's `generate_random_map` draws from that seed.
         frozen: probability that a tile of a random map is frozen, in (0, 1].
         kwargs: passed on to the environment: `success_rate`, `reward_schedule`, `render_mode`, ….
@@ -89,19 +98,23 @@ def make_env(
         if name != "random" and size is not None and _as_shape(size) != shape:
             raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
         return _make_lake(random_map(shape, frozen=frozen, seed=seed), is_slippery, kwargs)
-    if size is not None and name != "two-paths":
-        raise ValueError(f"a size is given with map {name!r}; allowed: only 'two-paths' and 'random' take one")
-    if name == "two-paths":
+    if size is not None and name not in OWN:
+        sized = ", ".join(map(repr, [*OWN, "random"]))
+        raise ValueError(f"a size is given with map {name!r}; allowed: only {sized} take one")
+    if name in OWN:
         if size is None:
-            return _make("ift_gridworld/TwoPaths-v0", is_slippery=is_slippery, **kwargs)
-        return _make_lake(two_paths(size), is_slippery, kwargs)
+            return _make(OWN[name], is_slippery=is_slippery, **kwargs)
+        rows = {"two-paths": two_paths, "open": open_lake, "bridge": bridge}[name](size)
+        return _make_lake(rows, is_slippery, kwargs)
     if name in LAKES:
         spec = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}[name]
         return _make(spec, is_slippery=is_slippery, **kwargs)
     if Path(name).is_file():
         return _make_lake(read_map(name), is_slippery, kwargs)
     if name in gymnasium.registry:
-        return _make(name, **{**kwargs, **({"is_slippery": True} if is_slippery else {})})
+        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
+        spelled = SLIP.get(gymnasium.spec(name).name, {})
+        return _make(name, **{spelled.get(option, option): value for option, value in options.items()})
     known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
     raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
 
@@ -174,6 +187,35 @@ def two_paths(size: Size = 4) -> Rows:
     board = np.full((rows, columns), "F")
     board[1:-1, 1:-1] = "H"
     board[0, 0], board[rows // 2, -1] = "S", "G"
+    return _as_rows(board)
+
+
+def open_lake(size: Size = 8) -> Rows:
+    """Nothing but ice, start and gift in opposite corners: every way that never turns back is as good as any other.
+
+    Args:
+        size: n or (rows, columns), each at least 2.
+    """
+    rows, columns = _as_shape(size, at_least=2)
+    board = np.full((rows, columns), "F")
+    board[0, 0], board[-1, -1] = "S", "G"
+    return _as_rows(board)
+
+
+def bridge(size: Size = 8) -> Rows:
+    """Water between two banks: a bridge one tile wide straight to the gift, and a long way round over land two tiles wide.
+
+    On land no slip need lead into the water, on the bridge every slip does. So firm ice is crossed by the bridge, and where
+    it slips often enough the way round is the better one.
+
+    Args:
+        size: n or (rows, columns), each at least 5; the bridge is columns - 4 tiles long.
+    """
+    rows, columns = _as_shape(size, at_least=5)
+    board = np.full((rows, columns), "F")
+    board[2:, 2:-2] = "H"
+    board[-2, 2:-2] = "F"
+    board[-2, 0], board[-2, -1] = "S", "G"
     return _as_rows(board)
 
 

@@ -88,8 +88,8 @@ def explain(
         raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
     if policy.population != 1:
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
-    if mdp.layout is None:  # what happened is told by row and column
-        raise ValueError("this environment has no map to draw; allowed: grids such as FrozenLake")
+    if mdp.board is None:  # what happened is told by where it happened
+        raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
     kind = METHODS[method]
     settings = kind.resolved(settings or Settings(), policy)
     chosen, rejected = (side[None] for side in preferences)
@@ -113,8 +113,7 @@ def explain(
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
-    row, column = divmod(int(state), len(mdp.layout[0]))
-    where = f"row {row + 1}, column {column + 1}"
+    where = mdp.board.name(int(state))
     scenes.append(
         Scene(
             "step",

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld.board import Board, taxi_board
 from ift_gridworld.envs import parse_map, time_limit
 
 if TYPE_CHECKING:
@@ -53,8 +54,9 @@ class TabularMDP:
         start: the distribution rho0 of the first state.
         discount: gamma of the return, in [0, 1].
         horizon: steps after which an episode is cut off, or None. A cut is not a termination.
-        layout: the rows of the map for a grid, else None.
+        layout: the rows of the map for a grid whose tiles are the states, else None.
         actions: a name for each action, in the environment's order.
+        atlas: where states are drawn that are no tiles of one map, or None.
     """
 
     next_state: Int[np.ndarray, "S A K"]
@@ -66,6 +68,7 @@ class TabularMDP:
     horizon: int | None = None
     layout: tuple[str, ...] | None = None
     actions: tuple[str, ...] = ()
+    atlas: Board | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.discount <= 1:
@@ -137,6 +140,11 @@ class TabularMDP:
         """The (row, column) step that each action is meant to take; (0, 0) for one that is no move."""
         return np.array([STEPS.get(name, (0, 0)) for name in self.actions])
 
+    @cached_property
+    def board(self) -> Board | None:
+        """Where each state is drawn; None where nobody knows."""
+        return self.atlas or (None if self.layout is None else Board.of(self.layout))
+
     @classmethod
     def from_env(cls, env: gymnasium.Env, discount: float = 0.99) -> TabularMDP:
         """Read a toy-text environment's transition table exactly (FrozenLake, CliffWalking, Taxi, …).
@@ -164,9 +172,10 @@ class TabularMDP:
         start = start / start.sum()
         _absorb(next_state, probability, reward, terminated, start)
         layout = _layout(inner)
-        names = next((ACTIONS[c.__name__] for c in type(inner).__mro__ if c.__name__ in ACTIONS), ())
+        kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")
+        names, atlas = ACTIONS.get(kind, ()), taxi_board(inner) if kind == "TaxiEnv" else None
         horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
-        return cls(*_merge(next_state, probability, reward, terminated), start, discount, horizon, layout, names)
+        return cls(*_merge(next_state, probability, reward, terminated), start, discount, horizon, layout, names, atlas)
 
     @classmethod
     def from_map(

@@ -120,6 +120,11 @@ class Record:
         return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
 
     @property
+    def place(self) -> str:
+        """What kind of place it is, in words."""
+        return "a frozen lake" if self.lake.env is None or "Lake" in self.lake.env else self.lake.env.partition("-")[0]
+
+    @property
     def headline(self) -> str:
         """The measure that a run is summed up by: success, or regret where no clock runs, for there nearly every policy
         arrives some day, and what it pays until then tells more."""
@@ -183,8 +188,8 @@ def check_one_lake(records: Sequence[Record]) -> None:
     lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
     if len(lakes) != 1:
         raise ValueError(f"side by side stand runs on one lake; these are on {len(lakes)} lakes")
-    if records[0].lake.mdp.layout is None:
-        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+    if records[0].lake.mdp.board is None:
+        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
 
 
 def versions() -> dict[str, str]:

@@ -200,7 +200,9 @@ def test_unreadable_map_file_is_refused_in_one_line(tmp_path):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "options"), [("Taxi-v4", {"is_slippery": True}), ("CliffWalking-v1", {"success_rate": 0.5})])
+@pytest.mark.parametrize(
+    ("name", "options"), [("Blackjack-v1", {"is_slippery": True}), ("CliffWalking-v1", {"success_rate": 0.5})]
+)
 def test_an_option_that_the_environment_lacks_is_named(name, options):
     with pytest.raises(ValueError, match=f"{name}.*{next(iter(options))}"):
         make_env(name, **options)

@@ -10,6 +10,7 @@ import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
+from test_records import MAPLESS
 
 from ift_gridworld.command import parse
 from ift_gridworld.estimation import TABLE
@@ -155,7 +156,9 @@ BAD = [
     (("--map", "random", "--size", "abc"), "'abc'"),
     (("--map", "random", "--map-seed", -1), "-1"),
     (("--map", "4x4", "--size", 5), "'4x4'"),
-    (("--map", "Taxi-v4", "--render"), "Taxi-v4"),
+    (("--map", MAPLESS, "--render"), MAPLESS),
+    (("--map", MAPLESS, "--figure", "column"), MAPLESS),
+    (("--map", MAPLESS, "--explain", "sft"), "no map to draw"),
     (("--device", "foo"), "'foo'"),
     (("--reward", "foo"), "'foo'"),
     (("--propagation", "foo"), "'foo'"),

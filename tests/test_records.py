@@ -1,9 +1,26 @@
+import gymnasium
 import numpy as np
 import pytest
 
 from ift_gridworld.envs import LAKES
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.records import Lake, Record, write_atomically
+
+MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
+
+
+class Corridor(gymnasium.Env):
+    """Three states in a row; one action goes on, the other back, and the last state is the end."""
+
+    P = {
+        s: {a: [(1.0, max(s + step, 0), float(s + step == 2), s + step == 2)] for a, step in enumerate((-1, 1))} for s in (0, 1)
+    }
+    P[2] = {a: [(1.0, 2, 0.0, True)] for a in (0, 1)}
+    initial_state_distrib = np.array([1.0, 0.0, 0.0])
+    observation_space, action_space = gymnasium.spaces.Discrete(3), gymnasium.spaces.Discrete(2)
+
+
+gymnasium.register(MAPLESS, Corridor, max_episode_steps=10)
 
 
 def record(lake=None, **changes):

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
-from test_records import record
+from test_records import MAPLESS, record
 
+from ift_gridworld.board import Board
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
 from ift_gridworld.planning import optimal_policy
@@ -40,12 +41,12 @@ def canvas(layout, draw):
 
 def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
     """The likeliest move's alone, as long to either side; so it is the same arrow for 0.6 whatever the others are."""
-    moves, where = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool)
+    moves, where, board = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), Board.of(["F"])
     figure = Figure((3, 3))
     for size, small in ((0.7, False), (0.02, True)):
         ax = maps.prepare_axes(figure.add_axes((0.1, 0.1, size, size)), 1, 1)
-        assert maps.is_small(ax, ("F",)) is small
-        drawn = maps.Arrows(ax, ("F",), moves, where, LIGHT)
+        assert maps.is_small(ax, board) is small
+        drawn = maps.Arrows(ax, board, moves, where, LIGHT)
         paths = []
         for policy in ([[0.1, 0.2, 0.6, 0.1]], [[0.4, 0.0, 0.6, 0.0]], [[0.0, 0.6, 0.4, 0.0]]):
             drawn.update(np.array(policy))
@@ -58,7 +59,7 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
         x, y = paths[0].min(0) + paths[0].max(0)
         assert (x, y) == pytest.approx((1, 1))  # centred
         assert np.ptp(paths[0][:, 0]) > np.ptp(paths[0][:, 1]) and np.ptp(paths[2][:, 0]) < np.ptp(paths[2][:, 1])
-        shade = maps.Tiles(ax, ("F",), where, LIGHT.visits, Normalize(0, 1))
+        shade = maps.Tiles(ax, board, where, LIGHT.visits, Normalize(0, 1))
         np.testing.assert_allclose(shade.artist.get_paths()[0].vertices[:4], [(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
@@ -93,7 +94,7 @@ def arrows(policy, layout=("FFF", "FFF", "FFF"), where=None):
     where = np.ones(len(layout) * len(layout[0]), bool) if where is None else where
 
     def draw(ax):
-        maps.Arrows(ax, layout, moves, where, LIGHT).update(policy)
+        maps.Arrows(ax, Board.of(layout), moves, where, LIGHT).update(policy)
 
     return canvas(layout, draw)
 
@@ -133,7 +134,7 @@ def test_arrows_grow_with_probability_and_ties_are_drawn_together():
 
 def test_lake_shows_holes_gift_and_ice_where_the_map_has_them():
     layout = ("SFH", "HFG")
-    pixels = canvas(layout, lambda ax: maps.draw_lake(ax, layout, LIGHT))
+    pixels = canvas(layout, lambda ax: maps.draw_lake(ax, Board.of(layout), LIGHT))
     corner = np.s_[TILE // 10, TILE // 10]
     for r, row in enumerate(layout):
         for c, letter in enumerate(row):
@@ -149,7 +150,7 @@ def test_tiles_take_the_colour_of_their_value():
     values = np.array([0, 0.5, 1, 1, 0.25, 1])
 
     def draw(ax):
-        maps.Tiles(ax, layout, shown, LIGHT.visits, Normalize(0, 1)).update(values)
+        maps.Tiles(ax, Board.of(layout), shown, LIGHT.visits, Normalize(0, 1)).update(values)
 
     pixels = canvas(layout, draw)
     for s in range(6):
@@ -295,7 +296,7 @@ def test_studio_tells_why_a_picture_could_not_be_drawn(tmp_path):
 
 def test_a_lake_without_a_map_is_refused():
     with pytest.raises(ValueError, match="no map to draw"):
-        MethodFilm(record(Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)))
+        MethodFilm(record(Lake("own", None, MAPLESS, False, None, 0.99, 10)))
 
 
 def test_gif_holds_the_frames_it_was_given():

@@ -41,13 +41,13 @@ class ComparisonFilm(Film):
     def __init__(self, records: Sequence[Record], theme: str = "light") -> None:
         check_one_lake(records)
         self.records, self.mdp = list(records), records[0].lake.mdp
-        assert self.mdp.layout is not None
-        self.layout, self.walkable = self.mdp.layout, maps.walkable(self.mdp)
+        assert self.mdp.board is not None
+        self.board, self.walkable = self.mdp.board, maps.walkable(self.mdp)
         self.steps, self.which = self._clock()
         count = len(self.records)
         self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
         self.rows = ceil(count / self.columns)
-        tall, wide = len(self.layout), len(self.layout[0])
+        tall, wide = self.board.height, self.board.width
         # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
         room = (BOARDS + GAP) / self.columns - GAP if self.rows == 1 else 1.6
         self.beside = tall > 2 * wide  # a tall lake's two maps stand beside each other
@@ -91,7 +91,7 @@ class ComparisonFilm(Film):
             " and distance to the optimal policy"
         )  # fmt: skip
         return (
-            f"{len(self.records)} methods side by side on a frozen lake ({first.about.replace(' · ', ', ')}): {names}. For "
+            f"{len(self.records)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. For "
             f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
             f"less likely; charts of {first.headline}{charts}. "
             f"{courses}"
@@ -165,7 +165,7 @@ class _Board:
     """A method's column: name, success, policy and visits, and what changed since the base."""
 
     def __init__(self, film: ComparisonFilm, record: Record, left: float, top: float) -> None:
-        theme, layout, mdp = film.theme, film.layout, film.mdp
+        theme, board, mdp = film.theme, film.board, film.mdp
         self.record = record
         self.visits = expected_visits(mdp, record.snapshots)
         self.headline = record.headline
@@ -176,31 +176,32 @@ class _Board:
         self.number = film.number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
         film.moves(self.number.artist)
         ax = film.axes(left, top + TITLE, film.map_width, film.map_height)
-        maps.draw_lake(ax, layout, theme)
-        self.tiles = maps.Tiles(ax, layout, film.walkable, theme.visits, Normalize(0, 1, clip=True))
+        maps.draw_lake(ax, board, theme)
+        self.tiles = maps.Tiles(ax, board, film.walkable, theme.visits, Normalize(0, 1, clip=True))
         film.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (record.rejected, theme.rejected, 0.17, True),
             (record.shown, theme.shown, 0.08, False),
         ):
-            film.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
-        self.arrows = maps.Arrows(ax, layout, mdp.moves, film.walkable, theme)
+            film.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
+        film.moves(*maps.landmarks(ax, board, theme))
+        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
         top += TITLE
         aside = left + film.map_width + GAP if film.beside else left
         below = film.axes(aside, top + (0.0 if film.beside else film.map_height + BETWEEN), film.map_width, film.map_height)
         top += film.map_height + 0.5 * BETWEEN
         which = "right: " if film.beside else ""
-        maps.draw_lake(below, layout, theme)
+        maps.draw_lake(below, board, theme)
         self.changes = self.gains = None
-        if maps.is_small(below, layout):  # too small for arrows: shades of what the best moves gained
+        if maps.is_small(below, board):  # too small for arrows: shades of what the best moves gained
             film.words(left + 0.03, top, f"{which}change of the best moves", size=8.5, color=theme.muted)
             self.best = optimal_policy(mdp) > 0
-            self.gains = maps.Tiles(below, layout, film.walkable, theme.changes, Normalize(-1, 1))
-            film.moves(self.gains.artist)
+            self.gains = maps.Tiles(below, board, film.walkable, theme.changes, Normalize(-1, 1))
+            film.moves(self.gains.artist, *maps.landmarks(below, board, theme))
         else:
             film.words(left + 0.03, top, f"{which}change since the base", size=8.5, color=theme.muted)
-            self.changes = maps.Changes(below, layout, mdp.moves, film.walkable, theme)
+            self.changes = maps.Changes(below, board, mdp.moves, film.walkable, theme)
             film.moves(*self.changes.artists)
 
     def update(self, index: int) -> None:

@@ -15,6 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
+from ift_gridworld.board import Board
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, fitted
@@ -39,11 +40,11 @@ class ExplainFilm(Film):
     """
 
     def __init__(self, explanation: Explanation, mdp: TabularMDP, about: str, theme: str = "light") -> None:
-        if mdp.layout is None:
-            raise ValueError("this environment has no map to draw; allowed: grids such as FrozenLake")
+        if mdp.board is None:
+            raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
         super().__init__(theme, (WIDTH, HEIGHT))
         self.explanation, self.mdp, self.about = explanation, mdp, about
-        self._compose(mdp.layout)
+        self._compose(mdp.board)
         self._frames: list[tuple[float, list[Draw]]] = []
         for number, scene in enumerate(explanation.scenes):
             held: list[Draw] = [lambda s=scene, n=number: self._say(s, n)]  # type: ignore[misc]
@@ -74,7 +75,7 @@ class ExplainFilm(Film):
 
     # ---- composition ----
 
-    def _compose(self, layout: tuple[str, ...]) -> None:
+    def _compose(self, board: Board) -> None:
         theme, figure = self.theme, self.figure
         short, _, long = self.explanation.title.partition(" · ")
         figure.text(
@@ -88,13 +89,13 @@ class ExplainFilm(Film):
         )
         figure.text(0.03, 0.875, self.about, size=9.5, color=theme.muted, va="center")
         ax = figure.add_axes((0.03, 0.04, 0.47, 0.79))
-        maps.draw_lake(ax, layout, theme)
+        maps.draw_lake(ax, board, theme)
         walkable = maps.walkable(self.mdp)
-        self.wide = len(layout[0])
-        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, walkable, theme)
+        self.board = board
+        self.arrows = maps.Arrows(ax, board, self.mdp.moves, walkable, theme)
         self.arrows.artist.set_alpha(0.9)
-        self.changes = maps.Changes(ax, layout, self.mdp.moves, walkable, theme)
-        self.predictions = maps.Predictions(ax, layout, theme)
+        self.changes = maps.Changes(ax, board, self.mdp.moves, walkable, theme)
+        self.predictions = maps.Predictions(ax, board, theme)
         self.ways = [
             LineCollection([], colors=colour, lw=width, ls=style, capstyle="round", joinstyle="round")
             for colour, width, style in (
@@ -107,8 +108,9 @@ class ExplainFilm(Film):
             way.set_alpha(0.6)
             ax.add_collection(way)
         self.walkers = ax.plot([], [], "o", ms=13, color=theme.predicted, mec=theme.background, mew=2)[0]
-        start = int(self.mdp.start.argmax())
-        ax.add_patch(maps.Letter(ax, start % self.wide, start // self.wide, "S", theme.ink).artist)
+        for row, column in board.place[board.letters == "S"]:
+            maps.Letter(ax, column, row, "S", theme.ink)
+        maps.landmarks(ax, board, theme)
         self.title = figure.text(0.535, 0.80, "", size=14.5, weight="bold", color=theme.ink, va="top", wrap=False)
         self.caption = figure.text(0.535, 0.725, "", size=11, color=theme.ink, va="top", linespacing=1.45)
         self.equation = figure.text(0.535, 0.455, "", size=12.5, color=theme.ink, va="top")
@@ -150,8 +152,7 @@ class ExplainFilm(Film):
     # ---- scenes: each yields what is drawn in its frames ----
 
     def _spot(self, tiles: Sequence[int]) -> Float[np.ndarray, "n 2"]:
-        tiles_ = np.asarray(tiles, int)
-        return np.stack([tiles_ % self.wide + 0.5, tiles_ // self.wide + 0.5], -1)
+        return self.board.place[np.asarray(tiles, int), ::-1] + 0.5
 
     def _trace(self, paths: Sequence[dict[str, Any]], steps: int, *, walkers: bool = True) -> None:
         """The paths' first `steps` moves; walks of the model's own are moved apart a little."""

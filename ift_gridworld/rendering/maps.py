@@ -1,26 +1,32 @@
-"""Maps of a lake on a matplotlib Axes: tiles, glyphs, the policy as arrows. Nothing here shows or saves.
+"""Maps on a matplotlib Axes: tiles, glyphs, the policy as arrows. Nothing here shows or saves.
 
-One tile is one unit; tile (row, column) spans [column, column + 1] x [row, row + 1], rows downwards. Each function adds its
-artists to the Axes it is given and returns what changes from frame to frame, with an `update`.
+One tile is one unit; tile (row, column) of a `Board` spans [column, column + 1] x [row, row + 1], rows downwards. Each function
+adds its artists to the Axes it is given and returns what changes from frame to frame, with an `update`.
+
+Where tiles are so fine that a reader could not tell them apart, blocks of them are drawn as one: their colours as a pixel of an
+image, their arrows as one arrow of the mean move. What a frame costs then grows with the tiles no faster than reading them.
 """
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
-from matplotlib.colors import Colormap, Normalize
+from matplotlib.collections import LineCollection, PolyCollection
+from matplotlib.colors import Colormap, Normalize, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.image import AxesImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from ift_gridworld.board import NOWHERE, Board
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.theme import Theme
 
@@ -28,28 +34,41 @@ GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 TINY = 0.08  # inches: smaller tiles lie close together
 SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
+FINE = 0.045  # inches: smaller tiles are drawn as an image, and arrows for blocks of them
+PIXEL, BLOCK, SIGN = 0.02, 0.15, 0.17  # inches, at least: a block's colour, a block's arrow, S and the gift on fine tiles
+MOST_COLUMNS = 1000  # of the strip; more are averaged
 
 
 def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:
-    """The tiles of a grid that an episode can stand and go on from."""
-    assert mdp.layout is not None
-    return ~mdp.terminal & np.array([letter not in "HC" for row in mdp.layout for letter in row])
+    """The states that an episode can stand in and go on from, and that are drawn."""
+    assert mdp.board is not None
+    return ~mdp.terminal & ~np.isin(mdp.board.letters, ["H", "C", " "])
 
 
-def tile_inches(ax: Axes, layout: tuple[str, ...]) -> float:
+def tile_inches(ax: Axes, board: Board) -> float:
     """The side of a tile, as it will be drawn."""
     box = ax.get_window_extent()
-    return min(box.width / len(layout[0]), box.height / len(layout)) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
+    return min(box.width / board.width, box.height / board.height) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
 
 
-def is_small(ax: Axes, layout: tuple[str, ...]) -> bool:
+def is_small(ax: Axes, board: Board) -> bool:
     """Whether tiles are too small for details."""
-    return bool(tile_inches(ax, layout) < SMALL)
+    return bool(tile_inches(ax, board) < SMALL)
 
 
-def _tile(ax: Axes, layout: tuple[str, ...]) -> Float[np.ndarray, "4 2"]:
+def is_fine(ax: Axes, board: Board) -> bool:
+    """Whether tiles are too small to be told apart."""
+    return bool(tile_inches(ax, board) < FINE)
+
+
+def block_side(ax: Axes, board: Board) -> int:
+    """Tiles along a side of the blocks that get one arrow; 1 where every tile has its own."""
+    return ceil(BLOCK / tile_inches(ax, board)) if is_fine(ax, board) else 1
+
+
+def _tile(ax: Axes, board: Board) -> Float[np.ndarray, "4 2"]:
     """A tile within its unit square; where tiles are tiny, gaps would be all that is seen."""
-    gap = GAP if tile_inches(ax, layout) > TINY else 0.0
+    gap = GAP if tile_inches(ax, board) > TINY else 0.0
     return _box(gap, gap, 1 - 2 * gap, 1 - 2 * gap)
 
 
@@ -60,29 +79,85 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     return ax
 
 
-def draw_lake(ax: Axes, layout: tuple[str, ...], theme: Theme) -> Axes:
-    """What never changes: ice, holes, and the gift."""
-    prepare_axes(ax, len(layout), len(layout[0]))
-    board = np.array([list(row) for row in layout])
-    dark, gifts = np.isin(board, ["H", "C"]), board == "G"
-    tile = _tile(ax, layout)
-    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+def draw_lake(ax: Axes, board: Board, theme: Theme) -> Axes:
+    """What never changes and lies below all else: ice, holes, the gift, and the headings of small maps."""
+    prepare_axes(ax, board.height, board.width)
+    dark, gifts = np.isin(board.tiles, ["H", "C"]), board.tiles == "G"
+    ground = ~dark & (board.tiles != " ")
+    if is_fine(ax, board):
+        ax.add_patch(PathPatch(closed(_box(0, 0, board.width, board.height)[None]), fc=theme.hole, lw=0))
+        ice = _Blocks(ax, board.height, board.width)
+        ice.cover(np.argwhere(ground))
+        ice.colour(np.tile(to_rgba(theme.ice), (*ice.share.shape, 1)))
+        return ax
+    tile = _tile(ax, board)
     for where, shape, colour in (
-        (~dark, tile, theme.ice),
+        (ground, tile, theme.ice),
         (dark, tile, theme.hole),
-        (dark & (not is_small(ax, layout)), 0.5 + 0.3 * np.stack([np.cos(turn), np.sin(turn)], -1), theme.water),
+        (dark & (not is_small(ax, board)), _disc(0.5, 0.5, 0.3), theme.water),
         *((gifts, part, getattr(theme, colour)) for part, colour in GIFT),
     ):
         corners = np.argwhere(where)[:, ::-1]  # column, row
         if len(corners):
             ax.add_patch(PathPatch(closed(corners[:, None] + shape), fc=colour, lw=0))
+    for row, column, text in board.headings:
+        Letter(ax, column, row, text, theme.ink, 0.8)
     return ax
+
+
+def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
+    """What has to be found on a map whatever colours its tiles take: S and the gift where tiles are fine; walls, coloured
+    places, who waits there and who wants to go there. None on a lake whose tiles can be seen."""
+    drawn: list[Artist] = []
+
+    def add(polygons: Float[np.ndarray, "n k 2"], colour: str, **edge: Any) -> None:
+        if len(polygons):
+            drawn.append(ax.add_patch(PathPatch(closed(polygons), fc=colour, **{"lw": 0, **edge})))
+
+    if is_fine(ax, board):
+        side = SIGN / tile_inches(ax, board)  # in tiles
+        room = np.array([max(board.width - side, 0), max(board.height - side, 0)])
+        for letter in "SG":
+            at = np.clip(np.argwhere(board.tiles == letter)[:, ::-1] + 0.5 - side / 2, 0, room)[:, None]
+            add(at + side * _box(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8)
+            if letter == "G":
+                for part, colour in GIFT:
+                    add(at + side * part, getattr(theme, colour))
+            elif len(at):
+                sign = TextPath((0, 0), "S", size=side)
+                vertices = np.asarray(sign.vertices)
+                outline = (vertices - (vertices.min(0) + vertices.max(0)) / 2) * [1, -1] + side / 2
+                path = Path(np.concatenate(outline + at), np.tile(sign.codes, len(at)))
+                drawn.append(ax.add_patch(PathPatch(path, fc=theme.ink, lw=0)))
+    for letter, colour in PLACES.items():
+        places = np.argwhere(board.tiles == letter)
+        for kind, shapes in (("", FRAME), *MARKS.items()):
+            where = board.marks.get(kind, np.zeros((0, 2), int))
+            at = places if not kind else where[board.tiles[tuple(where.T)] == letter]
+            for shape in shapes:
+                add(at[:, None, ::-1] + shape, getattr(theme, colour), **({"ec": theme.ink, "lw": 0.4} if kind else {}))
+    if len(board.walls):
+        width = 22 * tile_inches(ax, board)
+        walls = LineCollection(list(board.walls[..., ::-1].astype(float)), colors=theme.ink, lw=width, capstyle="butt")
+        drawn.append(ax.add_collection(walls))
+    return drawn
 
 
 def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "4 2"]:
     return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
 
 
+def _disc(x: float, y: float, radius: float) -> Float[np.ndarray, "40 2"]:
+    turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
+    return np.array([x, y]) + radius * np.stack([np.cos(turn), np.sin(turn)], -1)
+
+
+PLACES = {"r": "red", "g": "green", "y": "yellow", "b": "blue"}  # letters of a board, colours of a theme
+FRAME = (_box(0, 0, 1, 0.13), _box(0, 0.87, 1, 0.13), _box(0, 0, 0.13, 1), _box(0.87, 0, 0.13, 1))
+MARKS = {
+    "passenger": (_disc(0.5, 0.27, 0.2), np.array([(0.14, 0.95), (0.28, 0.5), (0.72, 0.5), (0.86, 0.95)])),
+    "destination": (_box(0.14, 0.05, 0.09, 0.92), np.array([(0.23, 0.05), (0.95, 0.33), (0.23, 0.61)])),
+}
 _LOOP = np.array([(0.5, 0.35), (0.53, 0.24), (0.6, 0.17), (0.68, 0.17), (0.72, 0.22), (0.68, 0.3)])  # half of the bow
 GIFT = (
     (_LOOP, "gift"),
@@ -96,55 +171,130 @@ GIFT = (
 )
 
 
-class Tiles:
-    """Tiles coloured by a number a tile.
+class _Blocks:
+    """An image under which a board lies, a pixel for each square block of fine tiles.
 
-    Args:
-        shown: [S], which tiles are coloured; the others stay as the lake has them.
+    A block that is covered in part is drawn the fainter, by the root of the share: by the share itself a way that is one tile
+    wide would vanish among holes.
     """
 
-    def __init__(
-        self, ax: Axes, layout: tuple[str, ...], shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize
-    ) -> None:
-        width = len(layout[0])
+    def __init__(self, ax: Axes, height: int, width: int) -> None:
+        inches = min(ax.get_window_extent().width / width, ax.get_window_extent().height / height)
+        inches /= float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
+        self.side = max(1, round(PIXEL / inches))
+        rows, columns = ceil(height / self.side), ceil(width / self.side)
+        self.grid = np.zeros((rows * self.side, columns * self.side))
+        extent = (0, columns * self.side, rows * self.side, 0)
+        self.artist = AxesImage(ax, extent=extent, origin="upper", interpolation="nearest")
+        ax.add_image(self.artist)
+
+    @property
+    def _parts(self) -> Float[np.ndarray, "rows side columns side"]:
+        height, width = self.grid.shape
+        return self.grid.reshape(height // self.side, self.side, width // self.side, self.side)
+
+    def cover(self, tiles: Int[np.ndarray, "n 2"]) -> None:
+        """Say which tiles are drawn."""
+        self.tiles = tuple(tiles.T)
+        self.grid[self.tiles] = 1.0
+        self.share = self._parts.mean((1, 3))
+        self.grid[self.tiles] = 0.0
+
+    def extremes(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "rows columns"]:
+        """Of each block the value that is furthest from 0, so that a thin path keeps its colour."""
+        self.grid[self.tiles] = values
+        high, low = self._parts.max((1, 3)), self._parts.min((1, 3))
+        return np.where(high >= -low, high, low)
+
+    def colour(self, colours: Float[np.ndarray, "rows columns 4"]) -> None:
+        """Draw the blocks in these colours."""
+        colours[..., 3] = np.sqrt(self.share)
+        self.artist.set_data(colours)
+
+
+class Tiles:
+    """Tiles coloured by a number a tile; where they are fine, a block takes the one that is furthest from 0.
+
+    Args:
+        shown: [S], which states' tiles are coloured; the others stay as the board has them.
+    """
+
+    def __init__(self, ax: Axes, board: Board, shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
         self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
-        corner = np.stack([self.shown % width, self.shown // width], -1)[:, None]
-        self.artist = ax.add_collection(PolyCollection(corner + _tile(ax, layout), linewidths=0, antialiaseds=False))
+        self.artist: PolyCollection | AxesImage
+        if is_fine(ax, board):
+            self.blocks = _Blocks(ax, board.height, board.width)
+            self.blocks.cover(board.place[self.shown])
+            self.artist = self.blocks.artist
+        else:
+            corner = board.place[self.shown, None, ::-1]
+            self.artist = PolyCollection(corner + _tile(ax, board), linewidths=0, antialiaseds=False)
+            ax.add_collection(self.artist)
 
     def update(self, values: Float[np.ndarray, " S"]) -> None:
-        self.artist.set_facecolor(self.cmap(self.norm(values[self.shown])))
+        if isinstance(self.artist, AxesImage):
+            self.blocks.colour(self.cmap(self.norm(self.blocks.extremes(values[self.shown]))))
+        else:
+            self.artist.set_facecolor(self.cmap(self.norm(values[self.shown])))
 
 
 class Arrows:
     """A stochastic policy as it is: from each tile an arrow for each move, its length and width growing with probability.
-    On small tiles only the likeliest move has one, through the middle of the tile.
+    On small tiles only the likeliest move has one, through the middle of the tile. Where tiles are fine, a block of them has
+    one: the mean of their moves, which is short where they disagree.
 
-    All arrows are one path, so that a frame costs one call to the renderer.
+    An action that is no move is a mark that grows with its probability: a disc for the first such action, a square for the
+    second. All is one path, so that a frame costs one call to the renderer.
 
     Args:
-        moves: [A, 2], the (row, column) step of each action; (0, 0) is not drawn.
-        where: [S], tiles that get arrows.
+        moves: [A, 2], the (row, column) step of each action; (0, 0) for one that is no move.
+        where: [S], states that get arrows.
     """
 
     def __init__(
-        self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+        self, ax: Axes, board: Board, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
     ) -> None:
-        width = len(layout[0])
-        self.tiles, self.moving = np.flatnonzero(where), np.flatnonzero(np.abs(moves).sum(1))
-        self.centre = np.stack([self.tiles % width, self.tiles // width], -1) + 0.5
+        self.states, moving = np.flatnonzero(where), np.abs(moves).sum(1) > 0
+        self.moving, self.staying = np.flatnonzero(moving), np.flatnonzero(~moving)
+        self.centre = board.place[self.states, ::-1] + 0.5
         self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
-        self.small = is_small(ax, layout)
+        self.small, self.side = is_small(ax, board), block_side(ax, board)
+        if self.side > 1:
+            row, column = board.place[self.states].T // self.side
+            blocks, self.block = np.unique(row * board.width + column, return_inverse=True)
+            corner = np.stack([blocks % board.width, blocks // board.width], -1) * self.side
+            self.centre = (corner + np.minimum(corner + self.side, [board.width, board.height])) / 2
         self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
         ax.add_patch(self.artist)
 
     def update(self, policy: Float[np.ndarray, "S A"]) -> None:
-        probability = policy[np.ix_(self.tiles, self.moving)]
+        if self.side > 1:
+            self.artist.set_path(closed(self._arrows(*self._flow(policy))))
+            return
+        probability = policy[self.states]
         drawn = probability >= HIDDEN
         if self.small:
-            drawn &= np.arange(len(self.moving)) == probability.argmax(-1)[:, None]
-        p = probability[drawn]
-        along = np.broadcast_to(self.along, (*probability.shape, 2))[drawn]
-        centre = np.broadcast_to(self.centre[:, None], (*probability.shape, 2))[drawn]
+            drawn &= np.arange(policy.shape[-1]) == probability.argmax(-1)[:, None]
+        tile, move = np.nonzero(drawn[:, self.moving])
+        polygons = [self._arrows(self.centre[tile], self.along[move], probability[tile, self.moving[move]])]
+        for action, shape in zip(self.staying, STANDING, strict=False):
+            tile = np.flatnonzero(drawn[:, action])
+            polygons.append(self.centre[tile, None] + probability[tile, action, None, None] * shape)
+        parts = [closed(shapes) for shapes in polygons if len(shapes)]
+        self.artist.set_path(Path.make_compound_path(*parts) if len(parts) > 1 else parts[0] if parts else closed(polygons[0]))
+
+    def _flow(self, policy: Float[np.ndarray, "S A"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where each block's mean move starts, its direction, and its length: 1 where all tiles agree."""
+        move = policy[np.ix_(self.states, self.moving)] @ self.along
+        tiles = np.bincount(self.block)
+        mean = np.stack([np.bincount(self.block, move[:, axis]) / tiles for axis in (0, 1)], -1)
+        length = np.linalg.norm(mean, axis=-1)
+        drawn = length >= HIDDEN
+        return self.centre[drawn], mean[drawn] / length[drawn, None], length[drawn]
+
+    def _arrows(
+        self, centre: Float[np.ndarray, "n 2"], along: Float[np.ndarray, "n 2"], p: Float[np.ndarray, " n"]
+    ) -> Float[np.ndarray, "n 7 2"]:
         across = along[:, ::-1] * [-1, 1]
         tip, shaft, head = 0.06 + 0.38 * p, 0.014 + 0.024 * p, 0.035 + 0.075 * p
         start = np.full_like(p, 0.05)
@@ -153,8 +303,10 @@ class Arrows:
             start = -tip
         neck = tip - np.minimum(1.45 * head, 0.7 * tip)
         outline = [(start, -shaft), (neck, -shaft), (neck, -head), (tip, 0 * p), (neck, head), (neck, shaft), (start, shaft)]
-        corners = np.stack([centre + x[:, None] * along + y[:, None] * across for x, y in outline], 1)
-        self.artist.set_path(closed(corners))
+        return np.stack([centre + self.side * (x[:, None] * along + y[:, None] * across) for x, y in outline], 1)
+
+
+STANDING = (_disc(0, 0, 0.34), _box(-0.3, -0.3, 0.6, 0.6))  # at probability 1, for up to two actions that are no moves
 
 
 class Changes:
@@ -162,9 +314,9 @@ class Changes:
     difference. The same arrows as `Arrows`, in two colours."""
 
     def __init__(
-        self, ax: Axes, layout: tuple[str, ...], moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+        self, ax: Axes, board: Board, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
     ) -> None:
-        self.more, self.less = (Arrows(ax, layout, moves, where, theme) for _ in range(2))
+        self.more, self.less = (Arrows(ax, board, moves, where, theme) for _ in range(2))
         self.more.artist.set_facecolor(theme.more)
         self.less.artist.set_facecolor(theme.less)
 
@@ -178,18 +330,19 @@ class Changes:
 
 
 class Strip:
-    """The state-action matrix T_theta(a|s) over the optimal one, T*: a column a tile, a row a move, darker for likelier.
+    """The state-action matrix T_theta(a|s) over the optimal one, T*: a column a state, a row an action, darker for likelier.
 
     Args:
-        where: [S], the tiles that get a column.
+        where: [S], the states that get a column; of more than MOST_COLUMNS, neighbours share one, with their mean.
         optimal: T*.
     """
 
     def __init__(
         self, ax: Axes, where: Bool[np.ndarray, " S"], optimal: Float[np.ndarray, "S A"], theme: Theme, size: float = 9.0
     ) -> None:
-        self.tiles = np.flatnonzero(where)
-        columns, rows = len(self.tiles), optimal.shape[1]
+        self.states = np.flatnonzero(where)
+        self.first = np.unique(np.linspace(0, len(self.states), MOST_COLUMNS + 1)[:-1].astype(int))  # state of each column
+        columns, rows = len(self.first), optimal.shape[1]
         options: dict[str, Any] = {
             "cmap": theme.probabilities,
             "vmin": 0,
@@ -198,7 +351,7 @@ class Strip:
             "interpolation": "nearest",
         }
         self.image = ax.imshow(np.zeros((rows, columns)), extent=(0, columns, rows, 0), **options)
-        ax.imshow(optimal[self.tiles].T, extent=(0, columns, 2 * rows + 0.8, rows + 0.8), **options)
+        ax.imshow(self._columns(optimal), extent=(0, columns, 2 * rows + 0.8, rows + 0.8), **options)
         ax.set(xlim=(0, columns), ylim=(2 * rows + 0.8, 0), xticks=[], yticks=[rows / 2, 1.5 * rows + 0.8])
         ax.set_yticklabels([r"$T_\theta$", "$T^*$"], size=size, color=theme.ink)
         ax.tick_params(length=0, pad=3)
@@ -213,33 +366,42 @@ class Strip:
             spine.set_visible(False)
 
     def update(self, policy: Float[np.ndarray, "S A"]) -> None:
-        self.image.set_data(policy[self.tiles].T)
+        self.image.set_data(self._columns(policy))
+
+    def _columns(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "A columns"]:
+        return np.add.reduceat(policy[self.states].T, self.first, 1) / np.diff([*self.first, len(self.states)])
 
 
 class Outlines:
-    """An inset outline around each of some tiles, as "shown by the human"; static."""
+    """An inset outline around each of some states' tiles, as "shown by the human"; static. Where tiles are fine, a band along
+    them, wider for a dashed outline, which lies below the other."""
 
     def __init__(
         self,
         ax: Axes,
-        layout: tuple[str, ...],
-        tiles: Int[np.ndarray, " n"],
+        board: Board,
+        states: Int[np.ndarray, " n"],
         colour: str,
         *,
         inset: float,
         dashed: bool = False,
         width: float = 1.8,
     ) -> None:
-        wide, tiles = len(layout[0]), np.unique(tiles)
-        turn = np.linspace(0, np.pi / 2, 5)
-        arc = np.stack([np.cos(turn), np.sin(turn)], -1)
-        quarters = [arc @ np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
-        radius, half = 0.08, 0.5 - inset - 0.08
-        box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
-        corners = np.stack([tiles % wide, tiles // wide], -1)
-        style = (0, (2.2, 1.6)) if dashed else "-"
-        width = min(width, 0.2 + 3.5 * tile_inches(ax, layout))
-        self.artist = PathPatch(closed(corners[:, None] + box), fc="none", ec=colour, lw=width, ls=style)
+        corners = np.unique(board.place[states], axis=0)[:, None, ::-1]
+        corners = corners[corners[:, 0, 0] != NOWHERE]
+        inches = tile_inches(ax, board)
+        if is_fine(ax, board):
+            side = max(1.0, (0.035 if dashed else 0.016) / inches)
+            self.artist = PathPatch(closed(corners + 0.5 + side * _box(-0.5, -0.5, 1, 1)), fc=colour, lw=0)
+        else:
+            turn = np.linspace(0, np.pi / 2, 5)
+            arc = np.stack([np.cos(turn), np.sin(turn)], -1)
+            quarters = [arc @ np.array([[c, s], [-s, c]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+            radius, half = 0.08, 0.5 - inset - 0.08
+            box = np.concatenate([0.5 + radius * q + half * np.sign(q.sum(0)) for q in quarters])
+            style = (0, (2.2, 1.6)) if dashed else "-"
+            width = min(width, 0.2 + 3.5 * inches)
+            self.artist = PathPatch(closed(corners + box), fc="none", ec=colour, lw=width, ls=style)
         ax.add_patch(self.artist)
 
 
@@ -249,27 +411,27 @@ class Predictions:
     A prediction that is one tile, and not the human's, is tied to the human's by a dotted line.
     """
 
-    def __init__(self, ax: Axes, layout: tuple[str, ...], theme: Theme) -> None:
-        self.width = len(layout[0])
+    def __init__(self, ax: Axes, board: Board, theme: Theme) -> None:
+        self.place = board.place
         self.ties = PathPatch(Path(np.zeros((1, 2))), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
-        edge = 0.0 if is_small(ax, layout) else 0.8  # wider than a small diamond
+        edge = 0.0 if is_small(ax, board) else 0.8  # wider than a small diamond
         self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=edge)
         ax.add_patch(self.ties)
         ax.add_patch(self.marks)
 
     def update(self, true: Int[np.ndarray, " n"], weight: Float[np.ndarray, "n S"]) -> None:
-        """`true[i]` is the human's tile at a step, `weight[i]` how much of each tile is mixed in beside it."""
+        """`true[i]` is the human's state at a step, `weight[i]` how much of each state is mixed in beside it."""
         most = weight.max(0, initial=0.0)
-        tiles = np.flatnonzero(most > 0.01)
+        states = np.flatnonzero(most > 0.01)
         diamond = 0.105 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
-        self.marks.set_path(closed(self._spot(tiles)[:, None] + np.sqrt(most[tiles])[:, None, None] * diamond))
+        self.marks.set_path(closed(self._spot(states)[:, None] + np.sqrt(most[states])[:, None, None] * diamond))
         predicted = weight.argmax(-1)
         apart = (weight.max(-1) > 0.99) & (predicted != true)
         lines = np.stack([self._spot(true[apart]), self._spot(predicted[apart])], 1).reshape(-1, 2)
         self.ties.set_path(Path(lines, np.tile([1, 2], int(apart.sum()))) if len(lines) else Path(np.zeros((1, 2))))
 
-    def _spot(self, tiles: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
-        return np.stack([tiles % self.width + 0.2, tiles // self.width + 0.8], -1)
+    def _spot(self, states: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n 2"]:
+        return self.place[states, ::-1] + [0.2, 0.8]
 
 
 class Letter:

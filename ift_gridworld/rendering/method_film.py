@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 from jaxtyping import Float
 from matplotlib import colormaps
@@ -11,9 +13,10 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
+from ift_gridworld.board import Board
 from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
-from ift_gridworld.records import Record
+from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, update_ticks
 from ift_gridworld.rendering.maps import Number
@@ -29,11 +32,11 @@ class MethodFilm(Film):
     """
 
     def __init__(self, record: Record, theme: str = "light") -> None:
-        if record.lake.mdp.layout is None:
-            raise ValueError(f"environment {record.lake.name!r} has no map to draw; allowed: grids such as FrozenLake")
+        check_one_lake([record])
         super().__init__(theme, (WIDTH, HEIGHT))
         self.record, self.mdp = record, record.lake.mdp
-        self.layout = record.lake.mdp.layout
+        assert self.mdp.board is not None
+        self.board = self.mdp.board
         self.walkable = maps.walkable(self.mdp)
         self.visits = expected_visits(self.mdp, record.snapshots)
         self.values = evaluate_policy(self.mdp, record.snapshots)
@@ -50,14 +53,16 @@ class MethodFilm(Film):
     def alt(self) -> str:
         record = self.record
         return (
-            f"{record.title.replace(' · ', ', ')}, on a frozen lake ({record.about.replace(' · ', ', ')}). A map of "
-            f"{len(self.layout)} by {len(self.layout[0])} tiles with an arrow for {self._arrows}, longer for a likelier one, "
+            f"{record.title.replace(' · ', ', ')}, on {record.place} ({record.about.replace(' · ', ', ')}). A map of "
+            f"{self.board.height} by {self.board.width} tiles with an arrow for {self._arrows}, longer for a likelier one, "
             f"over {len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's "
             f"matrix over the optimal one, and two curves. {record.course}"
         )
 
     @property
     def _arrows(self) -> str:
+        if self.arrows.side > 1:
+            return f"the mean move in each {self.arrows.side} by {self.arrows.side} of them"
         return "the likeliest move" if self.arrows.small else "each move"
 
     # ---- composition ----
@@ -99,27 +104,27 @@ class MethodFilm(Film):
         distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
 
     def _compose_policy(self, ax: Axes) -> None:
-        record, theme, layout = self.record, self.theme, self.layout
-        maps.draw_lake(ax, layout, theme)
+        record, theme, board = self.record, self.theme, self.board
+        maps.draw_lake(ax, board, theme)
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
-        self.tiles = maps.Tiles(ax, layout, self.walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.tiles = maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (record.rejected, theme.rejected, 0.135, True),
             (record.shown, theme.shown, 0.075, False),
         ):
-            self.moves(maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
-        width = len(layout[0])
+            self.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
+        self.moves(*maps.landmarks(ax, board, theme))
         # On a small tile the S would be lost, so there it takes the whole tile, and the arrow's place.
-        lettered = (self.mdp.start > 0) & (maps.tile_inches(ax, layout) < 0.35)
-        for s in map(int, np.flatnonzero(self.mdp.start)):
-            size = 0.62 if lettered.any() else 0.2
-            self.moves(maps.Letter(ax, s % width, s // width, "S", theme.ink, size).artist)
-        self.arrows = maps.Arrows(ax, layout, self.mdp.moves, self.walkable & ~lettered, theme)
+        inches, fine = maps.tile_inches(ax, board), maps.is_fine(ax, board)
+        starts = (board.letters == "S") & (not fine)
+        for row, column in board.place[starts]:
+            self.moves(maps.Letter(ax, column, row, "S", theme.ink, 0.62 if inches < 0.35 else 0.2).artist)
+        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable & ~(starts & (inches < 0.35)), theme)
         self.moves(self.arrows.artist)
         self.predictions = None
-        if record.method == "ift" and record.settings.get("mixing"):
-            self.predictions = maps.Predictions(ax, layout, theme)
+        if record.method == "ift" and record.settings.get("mixing") and not fine:  # there diamonds could not be seen
+            self.predictions = maps.Predictions(ax, board, theme)
             self.moves(self.predictions.ties)
             self.moves(self.predictions.marks)
 
@@ -129,10 +134,10 @@ class MethodFilm(Film):
         low = min(0.0, float(np.quantile(self.values[:, self.walkable], 0.2)))  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
-        maps.draw_lake(ax, self.layout, theme)
+        maps.draw_lake(ax, self.board, theme)
         ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
-        self.value_tiles = maps.Tiles(ax, self.layout, self.walkable, cmap, norm)
-        self.moves(self.value_tiles.artist)
+        self.value_tiles = maps.Tiles(ax, self.board, self.walkable, cmap, norm)
+        self.moves(self.value_tiles.artist, *maps.landmarks(ax, self.board, theme))
         bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
         bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
         bar.set(xticks=[], yticks=[low, high])
@@ -149,22 +154,35 @@ class MethodFilm(Film):
             entries.append("rejected")
         if self.predictions is not None:
             entries.append("predicted")
-        if any(letter in "HC" for row in self.layout for letter in row):
+        standing = [name for name, move in zip(self.mdp.actions, self.mdp.moves, strict=True) if not move.any()]
+        if standing:
+            entries.append("standing")
+        if self.board.marks:
+            entries.append("marks")
+        if np.isin(self.board.tiles, ["H", "C"]).any():
             entries.append("hole")
         mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
-            "arrow": "likeliest move" if self.arrows.small else "probability\nof a move",
+            "arrow": (
+                f"mean move of\n{self.arrows.side}×{self.arrows.side} tiles"
+                if self.arrows.side > 1
+                else "likeliest move"
+                if self.arrows.small
+                else "probability\nof a move"
+            ),
+            "standing": ",\n".join(standing),
+            "marks": "who waits there,\nand where they go",
             "visits": "visits: none to\nonce an episode",
             "shown": self._shown(),
             "rejected": "rejected path",
             "predicted": mixed,
-            "hole": "cliff" if any("C" in row for row in self.layout) else "hole",
+            "hole": "cliff" if (self.board.tiles == "C").any() else "hole",
         }
         maps.prepare_axes(ax, 6, 6)
         for row, entry in enumerate(entries):
             y = row + 0.1
             if entry == "arrow":
-                sample = maps.Arrows(ax, ("F",), np.array([[0, 1]]), np.array([True]), theme)
+                sample = maps.Arrows(ax, Board.of(["F"]), np.array([[0, 1]]), np.array([True]), theme)
                 sample.centre = np.array([[0.0, y + 0.4]])
                 sample.along = np.array([[1.7, 0.0]])
                 sample.update(np.array([[1.0]]))
@@ -176,6 +194,13 @@ class MethodFilm(Film):
                 ax.add_patch(
                     Rectangle((0.1, y + 0.12), 0.6, 0.55, fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-")
                 )
+            elif entry == "standing":
+                for i, shape in enumerate(maps.STANDING[: len(standing)]):
+                    ax.fill(*(0.9 * shape + [0.2 + 0.5 * i, y + 0.4]).T, fc=theme.arrow, lw=0)
+            elif entry == "marks":
+                for i, kind in enumerate(self.board.marks):
+                    for shape in maps.MARKS[kind]:
+                        ax.fill(*(0.5 * shape + [-0.05 + 0.5 * i, y + 0.15]).T, fc=theme.muted, lw=0)
             elif entry == "predicted":
                 diamond = 0.24 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]) + [0.4, y + 0.4]
                 ax.fill(diamond[:, 0], diamond[:, 1], fc=theme.predicted, lw=0)
@@ -214,10 +239,18 @@ class MethodFilm(Film):
         if settings.get("prediction") != "expected":
             best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # `residual.greedy_action`, which needs torch
             weights = np.eye(self.mdp.num_actions)[best.argmax(-1)]
-        leads = self.mdp.transition[states]
-        if settings.get("outcome") == "likeliest":
+        return np.einsum("na,nas->ns", weights, self._leads)
+
+    @cached_property
+    def _leads(self) -> Float[np.ndarray, "n A S"]:
+        """Where each action leads from each of the human's states but the last."""
+        states = self.record.shown[:-1, 0]
+        leads = np.zeros((len(states), self.mdp.num_actions, self.mdp.num_states))
+        step, action = np.ogrid[: len(states), : self.mdp.num_actions]
+        np.add.at(leads, (step[..., None], action[..., None], self.mdp.next_state[states]), self.mdp.probability[states])
+        if self.record.settings.get("outcome") == "likeliest":
             leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
-        return np.einsum("na,nas->ns", weights, leads)
+        return leads
 
 
 class _Curve:

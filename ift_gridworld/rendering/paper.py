@@ -61,9 +61,9 @@ def save_figure(records: Sequence[Record], path: str | Path, width: str = "colum
 class _Paper:
     def __init__(self, records: Sequence[Record], width: str, theme: str) -> None:
         self.records, self.theme, self.mdp = list(records), THEMES[theme], records[0].lake.mdp
-        assert self.mdp.layout is not None
-        self.layout, self.walkable, self.stages = self.mdp.layout, maps.walkable(self.mdp), STAGES[width]
-        tall, wide = len(self.layout), len(self.layout[0])
+        assert self.mdp.board is not None
+        self.board, self.walkable, self.stages = self.mdp.board, maps.walkable(self.mdp), STAGES[width]
+        tall, wide = self.board.height, self.board.width
         inches = WIDTHS[width]
         self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * GAP) / self.stages
         self.map_height = self.map_width * tall / wide
@@ -82,7 +82,7 @@ class _Paper:
     def alt(self) -> str:
         courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
         return (
-            f"Small multiples on a frozen lake ({self.records[0].about.replace(' · ', ', ')}): maps of the policy at "
+            f"Small multiples on {self.records[0].place} ({self.records[0].about.replace(' · ', ', ')}): maps of the policy at "
             f"{self.stages} stages from the base to the end, and curves over the updates. {courses}"
         )
 
@@ -102,7 +102,7 @@ class _Paper:
         return np.array([int(np.abs(way - share).argmin()) for share in np.linspace(0, 1, self.stages)])
 
     def _maps(self) -> float:
-        theme, layout, top = self.theme, self.layout, 0.0
+        theme, board, top = self.theme, self.board, 0.0
         for record in self.records:
             visits = expected_visits(self.mdp, record.snapshots)
             if len(self.records) > 1:
@@ -113,14 +113,15 @@ class _Paper:
                 left = MARGIN + i * (self.map_width + GAP)
                 self._words(left + 0.02, top - 0.025, f"update {record.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
-                maps.draw_lake(ax, layout, theme)
-                maps.Tiles(ax, layout, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits[index])
+                maps.draw_lake(ax, board, theme)
+                maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits[index])
                 for steps, colour, inset, dashed in (
                     (record.rejected, theme.rejected, 0.16, True),
                     (record.shown, theme.shown, 0.08, False),
                 ):
-                    maps.Outlines(ax, layout, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
-                maps.Arrows(ax, layout, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
+                    maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
+                maps.landmarks(ax, board, theme)
+                maps.Arrows(ax, board, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
             top += self.map_height + GAP
         return top
 

@@ -29,6 +29,10 @@ class Theme:
     distance: str
     more: str
     less: str
+    red: str  # the last four: a taxi's places, which have no other names
+    green: str
+    yellow: str
+    blue: str
 
     @property
     def visits(self) -> Colormap:
@@ -70,6 +74,10 @@ THEMES: dict[str, Theme] = {
         distance="#c4460a",
         more="#0a64a4",
         less="#e07b00",
+        red="#d1495b",
+        green="#2a9d6f",
+        yellow="#e0b000",
+        blue="#2f6fd0",
     ),
     "dark": Theme(
         background="#11171e",
@@ -90,5 +98,9 @@ THEMES: dict[str, Theme] = {
         distance="#ff8a50",
         more="#62bdf2",
         less="#f79a2e",
+        red="#ef6f7f",
+        green="#45c08f",
+        yellow="#f2cf4a",
+        blue="#6ea0ff",
     ),
 }
