@@ -170,6 +170,14 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     if mdp.board is None and (studio is not None or args.figure is not None):  # before anything is trained
         asked = "--render" if args.figure is None else "--figure"
         raise ValueError(f"{asked}: {lake.name} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
+    if studio is not None and args.format == "html":
+        from ift_gridworld.rendering.page import check_tiles
+
+        check_tiles(mdp)
+    if args.figure is not None:
+        from ift_gridworld.rendering.paper import stages
+
+        stages(mdp, args.figure)
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)

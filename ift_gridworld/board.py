@@ -103,7 +103,7 @@ def taxi_board(env: Any) -> Board:
             if p < riding:
                 waiting.append((y + env.locs[p][0], x + env.locs[p][1]))
     names = tuple(
-        f"taxi at row {r + 1}, column {c + 1}, passenger {'riding' if p == riding else f'at {stops[p]}'}, to {stops[d]}"
+        f"row {r + 1}, column {c + 1} (passenger {'riding' if p == riding else f'at {stops[p]}'}, to {stops[d]})"
         for r, c, p, d in zip(row, column, passenger, destination, strict=True)
     )
     marks = {"passenger": np.array(waiting), "destination": np.array(aims)}

@@ -163,7 +163,8 @@ class ExplainFilm(Film):
             spots = self._spot([*path["states"], path["end"]][: steps + 1])
             if path["role"] == "own":
                 spots = spots + 0.22 * np.array([np.cos(2.4 * i), np.sin(2.4 * i)])
-            lines[roles[path["role"]]].append(spots)
+            jumps = np.flatnonzero(np.abs(np.diff(spots, axis=0)).max(1) > 1) + 1  # from one small map to another
+            lines[roles[path["role"]]] += np.split(spots, jumps)
             ends.append(spots[-1])
         for way, segments in zip(self.ways, lines, strict=True):
             way.set_segments([s for s in segments if len(s) > 1])

@@ -100,7 +100,7 @@ def draw_lake(ax: Axes, board: Board, theme: Theme) -> Axes:
         corners = np.argwhere(where)[:, ::-1]  # column, row
         if len(corners):
             ax.add_patch(PathPatch(closed(corners[:, None] + shape), fc=colour, lw=0))
-    for row, column, text in board.headings:
+    for row, column, text in board.headings if tile_inches(ax, board) > TINY else ():
         Letter(ax, column, row, text, theme.ink, 0.8)
     return ax
 
@@ -137,7 +137,7 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
             for shape in shapes:
                 add(at[:, None, ::-1] + shape, getattr(theme, colour), **({"ec": theme.ink, "lw": 0.4} if kind else {}))
     if len(board.walls):
-        width = 22 * tile_inches(ax, board)
+        width = 13 * tile_inches(ax, board)
         walls = LineCollection(list(board.walls[..., ::-1].astype(float)), colors=theme.ink, lw=width, capstyle="butt")
         drawn.append(ax.add_collection(walls))
     return drawn

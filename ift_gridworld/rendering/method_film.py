@@ -18,7 +18,7 @@ from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film, style, update_ticks
+from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import Theme
 
@@ -79,7 +79,10 @@ class MethodFilm(Film):
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
         strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
         rows = ", ".join(self.mdp.actions)
-        strip.set_title(f"T(a|s): a column a tile; rows: {rows}", size=9, color=theme.ink, loc="left", pad=3)
+        title = f"T(a|s): a column a {'tile' if self.mdp.atlas is None else 'state'}; rows: {rows}"
+        if text_width(title, 9) > 0.43 * WIDTH:
+            title = f"T(a|s), rows: {rows}"
+        strip.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
         self.strip = maps.Strip(strip, self.walkable, optimal_policy(self.mdp), theme)
         self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
         self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
@@ -196,7 +199,7 @@ class MethodFilm(Film):
                 )
             elif entry == "standing":
                 for i, shape in enumerate(maps.STANDING[: len(standing)]):
-                    ax.fill(*(0.9 * shape + [0.2 + 0.5 * i, y + 0.4]).T, fc=theme.arrow, lw=0)
+                    ax.fill(*(0.65 * shape + [0.2 + 0.55 * i, y + 0.4]).T, fc=theme.arrow, lw=0)
             elif entry == "marks":
                 for i, kind in enumerate(self.board.marks):
                     for shape in maps.MARKS[kind]:

@@ -17,21 +17,25 @@ from typing import Any
 
 import numpy as np
 
+from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
 from ift_gridworld.records import Record, check_one_lake, write_atomically
+from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.theme import THEMES
 
 LIMIT = 1_000_000  # bytes of a page
+MOST_TILES = 10_000  # each is an element of the page by itself
 
 
 def save_page(records: Sequence[Record], path: str | Path) -> Path:
     """Write the page of some runs on one lake.
 
     Raises:
-        ValueError: if the runs are not of one lake, or it has no map to draw.
+        ValueError: if the runs are not of one lake, or it has no map to draw, or too large a one.
     """
     check_one_lake(records)
+    check_tiles(records[0].lake.mdp)
     template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
     most = max(len(record.steps) for record in records)
     while True:
@@ -42,6 +46,13 @@ def save_page(records: Sequence[Record], path: str | Path) -> Path:
         if size <= LIMIT or most <= 2:
             return write_atomically(path, page.encode())
         most = max(2, min(most - 1, int(most * LIMIT / size)))
+
+
+def check_tiles(mdp: TabularMDP) -> None:
+    """Raise a ValueError if a browser could not hold the map."""
+    if mdp.board is not None and mdp.board.tiles.size > MOST_TILES:
+        count = f"{mdp.board.tiles.size} tiles, more than the {MOST_TILES} that a browser draws one by one"
+        raise ValueError(f"format is 'html', which has no room for {count}; allowed: {', '.join(PICTURES)}")
 
 
 def _title(records: Sequence[Record]) -> str:
@@ -64,18 +75,25 @@ def _colours() -> str:
 
 def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
     mdp = records[0].lake.mdp
-    assert mdp.layout is not None
+    board = mdp.board
+    assert board is not None
     optimal = value_iteration(mdp)[0]
     methods = [_method(record, most) for record in records]
-    walkable = ~mdp.terminal
+    walkable = ~mdp.terminal & (board.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, record.final)[:, walkable].ravel() for record in records])
     return {
         "lake": {
             "title": _title(records),
             "about": f"{records[0].about} · {records[0].about_seeds}",
-            "rows": len(mdp.layout),
-            "columns": len(mdp.layout[0]),
-            "layout": mdp.layout,
+            "rows": board.height,
+            "columns": board.width,
+            "states": mdp.num_states,
+            "layout": board.rows,
+            "place": board.place.tolist() if board.names else None,  # else state by state, row by row
+            "names": board.names,
+            "walls": board.walls.tolist(),
+            "marks": {name: tiles.tolist() for name, tiles in board.marks.items()},
+            "headings": board.headings,
             "actions": mdp.actions,
             "moves": mdp.moves.tolist(),
             "outcomes": mdp.probability.shape[-1],

@@ -19,6 +19,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.metrics import expected_visits, mean_interval
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.records import Record, check_one_lake, write_atomically
@@ -31,6 +32,7 @@ STAGES = {"column": 3, "page": 5}  # maps in a row
 SMALL, TEXT = 7.0, 8.0  # points
 GAP, MARGIN, LABEL, NAME, MATRIX, CURVE = 0.08, 0.04, 0.16, 0.15, 0.52, 0.92  # inches
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)))
+READABLE = 0.1  # inches: a tile of a small map, at least
 LARGEST = 70  # tiles up to which the matrix of states by states is drawn
 
 
@@ -46,9 +48,8 @@ def save_figure(records: Sequence[Record], path: str | Path, width: str = "colum
     check_format(kind)
     if kind not in STILLS:
         raise ValueError(f"format is {kind!r}; a figure for a paper can be: {', '.join(STILLS)}")
-    if width not in WIDTHS:
-        raise ValueError(f"figure is {width!r}; allowed: {', '.join(WIDTHS)}")
     check_one_lake(records)
+    stages(records[0].lake.mdp, width)
     with rc_context({"svg.hashsalt": "ift_gridworld", "pdf.fonttype": 42, "svg.fonttype": "path"}):
         figure = _Paper(records, width, theme)
         out = io.BytesIO()
@@ -58,11 +59,28 @@ def save_figure(records: Sequence[Record], path: str | Path, width: str = "colum
     return write_atomically(path, out.getvalue())
 
 
+def stages(mdp: TabularMDP, width: str) -> int:
+    """How many maps stand in a row; fewer where each is made of small maps, which must be read.
+
+    Raises:
+        ValueError: if there is no room for two, or no such width.
+    """
+    if width not in WIDTHS:
+        raise ValueError(f"figure is {width!r}; allowed: {', '.join(WIDTHS)}")
+    if mdp.atlas is None:
+        return STAGES[width]
+    count = min(STAGES[width], int(WIDTHS[width] / (READABLE * mdp.atlas.width)))
+    if count < 2:
+        raise ValueError(f"figure is {width!r}, which is too narrow for {mdp.atlas.width} tiles twice; allowed: page")
+    return count
+
+
 class _Paper:
     def __init__(self, records: Sequence[Record], width: str, theme: str) -> None:
         self.records, self.theme, self.mdp = list(records), THEMES[theme], records[0].lake.mdp
         assert self.mdp.board is not None
-        self.board, self.walkable, self.stages = self.mdp.board, maps.walkable(self.mdp), STAGES[width]
+        self.board, self.walkable = self.mdp.board, maps.walkable(self.mdp)
+        self.stages = stages(self.mdp, width)
         tall, wide = self.board.height, self.board.width
         inches = WIDTHS[width]
         self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * GAP) / self.stages
