@@ -23,6 +23,7 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
+from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
@@ -35,7 +36,8 @@ HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 TINY = 0.08  # inches: smaller tiles lie close together
 SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
 FINE = 0.045  # inches: smaller tiles are drawn as an image, and arrows for blocks of them
-PIXEL, BLOCK, SIGN = 0.02, 0.15, 0.17  # inches, at least: a block's colour, a block's arrow, S and the gift on fine tiles
+# What is drawn there has a least size, in inches: a block's colour, a bead of a path, a block's arrow, S and the gift.
+PIXEL, BEAD, BLOCK, SIGN = 0.02, 0.028, 0.2, 0.17
 MOST_COLUMNS = 1000  # of the strip; more are averaged
 
 
@@ -116,9 +118,8 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
 
     if is_fine(ax, board):
         side = SIGN / tile_inches(ax, board)  # in tiles
-        room = np.array([max(board.width - side, 0), max(board.height - side, 0)])
         for letter in "SG":
-            at = np.clip(np.argwhere(board.tiles == letter)[:, ::-1] + 0.5 - side / 2, 0, room)[:, None]
+            at = _inside(board, np.argwhere(board.tiles == letter), side)[:, None]
             add(at + side * _box(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8)
             if letter == "G":
                 for part, colour in GIFT:
@@ -145,6 +146,12 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
 
 def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "4 2"]:
     return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+
+
+def _inside(board: Board, tiles: Int[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:
+    """Upper left corners, (x, y), of squares of that side around tiles, moved so that none sticks out of the board."""
+    room = np.maximum(np.array([board.width, board.height]) - side, 0)
+    return np.clip(tiles[:, ::-1] + 0.5 - side / 2, 0, room)
 
 
 def _disc(x: float, y: float, radius: float) -> Float[np.ndarray, "40 2"]:
@@ -185,7 +192,7 @@ class _Blocks:
         rows, columns = ceil(height / self.side), ceil(width / self.side)
         self.grid = np.zeros((rows * self.side, columns * self.side))
         extent = (0, columns * self.side, rows * self.side, 0)
-        self.artist = AxesImage(ax, extent=extent, origin="upper", interpolation="nearest")
+        self.artist = AxesImage(ax, extent=extent, origin="upper", interpolation="nearest", zorder=1)  # as all else
         ax.add_image(self.artist)
 
     @property
@@ -260,11 +267,17 @@ class Arrows:
         self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
         self.small, self.side = is_small(ax, board), block_side(ax, board)
         if self.side > 1:
-            row, column = board.place[self.states].T // self.side
-            blocks, self.block = np.unique(row * board.width + column, return_inverse=True)
+            number = board.place // self.side @ [board.width, 1]  # of the block that a state lies in
+            sign, corners = SIGN / tile_inches(ax, board), np.argwhere(np.isin(board.tiles, ["S", "G"]))
+            over = _inside(board, corners, sign)[:, None] + sign * np.stack(np.meshgrid(*[[0, 0.5, 1]] * 2), -1).reshape(-1, 2)
+            hidden = (over // self.side).astype(int) @ [1, board.width]  # under S and the gift
+            self.states = self.states[~np.isin(number[self.states], hidden)]
+            blocks, self.block = np.unique(number[self.states], return_inverse=True)
             corner = np.stack([blocks % board.width, blocks // board.width], -1) * self.side
             self.centre = (corner + np.minimum(corner + self.side, [board.width, board.height])) / 2
         self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
+        if self.side > 1:  # a rim, for blocks that are mostly holes
+            self.artist.set_path_effects([withStroke(linewidth=1.8, foreground=theme.ice)])
         ax.add_patch(self.artist)
 
     def update(self, policy: Float[np.ndarray, "S A"]) -> None:
@@ -373,8 +386,12 @@ class Strip:
 
 
 class Outlines:
-    """An inset outline around each of some states' tiles, as "shown by the human"; static. Where tiles are fine, a band along
-    them, wider for a dashed outline, which lies below the other."""
+    """An inset outline around each of some states' tiles, as "shown by the human"; static. Where tiles are fine, beads along
+    the path, so that visits are seen between them; those of a dashed outline fall between the other's where paths are one.
+
+    Args:
+        states: in the path's order.
+    """
 
     def __init__(
         self,
@@ -387,12 +404,13 @@ class Outlines:
         dashed: bool = False,
         width: float = 1.8,
     ) -> None:
+        states = states[board.place[states, 0] != NOWHERE]
         corners = np.unique(board.place[states], axis=0)[:, None, ::-1]
-        corners = corners[corners[:, 0, 0] != NOWHERE]
         inches = tile_inches(ax, board)
         if is_fine(ax, board):
-            side = max(1.0, (0.035 if dashed else 0.016) / inches)
-            self.artist = PathPatch(closed(corners + 0.5 + side * _box(-0.5, -0.5, 1, 1)), fc=colour, lw=0)
+            every, side = max(2, round(2 * BEAD / inches)), max(1.0, BEAD / inches)
+            at = _inside(board, board.place[states[every // 2 if dashed else 0 :: every]], side)
+            self.artist = PathPatch(closed(at[:, None] + side * _box(0, 0, 1, 1)), fc=colour, lw=0)
         else:
             turn = np.linspace(0, np.pi / 2, 5)
             arc = np.stack([np.cos(turn), np.sin(turn)], -1)
