@@ -1,0 +1,188 @@
+"""How cost grows with the number of states, of seeds and of frames: measured, fitted in log-log, drawn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from benchmark_rows import Row, seconds
+
+if TYPE_CHECKING:
+    from ift_gridworld.records import Record
+
+PATIENCE = 10.0  # seconds: what takes longer is not asked for anything larger
+FITTED = 3  # the largest sizes, over which a slope is fitted; at the smallest what is constant hides it
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Seconds that something takes at several sizes.
+
+    Attributes:
+        what: is done.
+        along: what grows.
+        sizes: how much of it.
+        seconds: the best of a few tries at each size.
+    """
+
+    what: str
+    along: str
+    sizes: Sequence[int]
+    seconds: Sequence[float]
+
+    @property
+    def slope(self) -> float:
+        """k where seconds grow as size^k, by least squares in log-log over the `FITTED` largest sizes."""
+        x, y = np.log(self.sizes[-FITTED:]), np.log(self.seconds[-FITTED:])
+        return float(np.polyfit(x, y, 1)[0])
+
+    @property
+    def row(self) -> Row:
+        note = f"{self.seconds[0]:.2g} s at {self.sizes[0]:,}, {self.seconds[-1]:.2g} s at {self.sizes[-1]:,}"
+        return Row(f"{self.what}, by {self.along}", "", self.slope, None, None, "slope", note)
+
+
+def grow(what: str, along: str, makes: Iterable[tuple[int, Callable[[], Callable[[], object]]]], tries: int = 3) -> Growth:
+    """Measure one size after another until patience ends. Each comes with a function that prepares the work, off the clock,
+    and returns it."""
+    sizes, taken = [], []
+    for size, make in makes:
+        first = seconds(make())
+        took = [first, *(seconds(make()) for _ in range(tries - 1 if first < 1 else 0))]
+        sizes.append(size)
+        taken.append(min(took))
+        if first > PATIENCE:
+            break
+    return Growth(what, along, sizes, taken)
+
+
+def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
+    """Open slippery lakes."""
+    from ift_gridworld.envs import open_lake
+    from ift_gridworld.mdp import TabularMDP
+    from ift_gridworld.planning import occupancy, solve
+    from ift_gridworld.vector import TabularVectorEnv
+
+    def lake(side: int) -> TabularMDP:
+        return TabularMDP.from_map(open_lake(side), is_slippery=True)
+
+    def building(side: int) -> Callable[[], object]:
+        rows = open_lake(side)
+        return lambda: TabularMDP.from_map(rows, is_slippery=True)
+
+    def solving(side: int) -> Callable[[], object]:
+        mdp = lake(side)
+        return lambda: solve(mdp, tolerance=1e-6)
+
+    def visiting(side: int) -> Callable[[], object]:
+        mdp = lake(side)
+        policy = np.full((mdp.num_states, mdp.num_actions), 1 / mdp.num_actions)
+        return lambda: occupancy(mdp, policy, horizon=100)
+
+    def stepping(side: int) -> Callable[[], object]:
+        env = TabularVectorEnv(lake(side), 1024, seed=0)
+        env.reset()
+        actions = np.random.default_rng(0).integers(0, 4, (100, 1024))
+
+        def work() -> None:
+            for chosen in actions:
+                env.step(chosen)
+
+        return work
+
+    def along(what: str, make: Callable[[int], Callable[[], object]]) -> Callable[[], Growth]:
+        return lambda: grow(what, "states", ((side**2, lambda side=side: make(side)) for side in sides))  # type: ignore[misc]
+
+    return [
+        along("building the arrays", building),
+        along("optimal values, to 1e-6", solving),
+        along("visits of 100 steps", visiting),
+        along("100 steps of 1,024 environments", stepping),
+    ]
+
+
+def with_seeds(counts: Sequence[int]) -> Growth:
+    """Independent networks, aligned at once."""
+    from ift_gridworld.envs import LAKES
+    from ift_gridworld.mdp import TabularMDP
+    from ift_gridworld.training import make_base, train
+
+    mdp = TabularMDP.from_map(LAKES["4x4"])
+
+    def training(count: int) -> Callable[[], object]:
+        policy = make_base("random", mdp, policy="mlp", seeds=count)
+        return lambda: train("ift", mdp, policy, steps=100, snapshots=2)
+
+    return grow("100 updates of IFT", "seeds", ((count, lambda count=count: training(count)) for count in counts))  # type: ignore[misc]
+
+
+def with_frames(record: Record, counts: Sequence[int]) -> Growth:
+    """A film's frames, drawn and written as a GIF: the run's snapshots, over and over."""
+    from benchmark_pictures import lake_panel
+
+    def filming(count: int) -> Callable[[], object]:
+        snapshots = np.resize(record.snapshots, (count, *record.snapshots.shape[1:]))
+        film = lake_panel(replace(record, steps=np.arange(count), snapshots=snapshots))
+
+        def work() -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                film.save(Path(folder) / "film.gif")
+
+        return work
+
+    return grow("a film", "frames", ((count, lambda count=count: filming(count)) for count in counts), tries=1)  # type: ignore[misc]
+
+
+def growth(pairs: int) -> list[Callable[[], Growth]]:
+    """All of them."""
+    from benchmark_pictures import saved_run
+
+    return [
+        *with_states((10, 30, 100, 300, 1000)),
+        lambda: with_seeds((1, 4, 16, 64, 256)),
+        lambda: with_frames(saved_run(), (8, 32, 128, 512)),
+    ]
+
+
+def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path]:
+    """Seconds over size in log-log, a panel for each thing that grows, all with one scale of seconds."""
+    from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
+
+    from ift_gridworld.rendering.study_figures import SMALL, TINY, Page
+
+    page = Page(2.9, theme)
+    colours = page.theme
+    marks = (("o", colours.success), ("s", colours.distance), ("^", colours.shown), ("D", colours.predicted))
+    taken = [one for growth in found for one in growth.seconds]
+    left = 0.55
+    for kind in dict.fromkeys(growth.along for growth in found):
+        width = 2.5 if kind == "states" else 1.6
+        axes = page.axes(left, 0.15, width, 1.75)
+        page.plain(axes)
+        lines = [growth for growth in found if growth.along == kind]
+        for (mark, colour), growth in zip(marks, lines, strict=False):
+            label = f"{growth.what}: slope {growth.slope:.2f}"
+            axes.plot(growth.sizes, growth.seconds, mark, ls="-", color=colour, markersize=4, linewidth=1.3, label=label)
+        axes.set(xscale="log", yscale="log", ylim=(min(taken) / 2, max(taken) * 2))
+        axes.xaxis.set_major_locator(FixedLocator(max((growth.sizes for growth in lines), key=len)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_locator(NullLocator())
+        axes.grid(color=colours.faint, linewidth=0.5)
+        axes.set_axisbelow(True)
+        axes.set_xlabel(kind, size=SMALL, color=colours.ink)
+        if left < 1:
+            axes.set_ylabel("seconds", size=SMALL, color=colours.ink)
+        else:
+            axes.set_yticklabels([])
+        axes.legend(
+            loc="upper left", bbox_to_anchor=(-0.02, -0.22), frameon=False, fontsize=TINY, labelcolor=colours.ink,
+            borderpad=0, handlelength=1.6,
+        )  # fmt: skip
+        left += width + 0.25
+    words = "; ".join(f"{growth.what}: as {growth.along} to the power {growth.slope:.2f}" for growth in found)
+    return page.save(path, f"How cost grows, seconds over size in log-log. {words}.")

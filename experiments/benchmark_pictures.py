@@ -1,0 +1,203 @@
+"""Films: ours against matplotlib's own animation of the same artists, and against the usual script."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from benchmark_rows import Row, compare, printed
+
+if TYPE_CHECKING:
+    from ift_gridworld.records import Record
+    from ift_gridworld.rendering.film import Film
+
+
+def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Record:
+    """A run to draw, made by the script itself."""
+    from ift_gridworld.records import Record
+
+    script = Path(__file__).with_name("frozen_lake.py")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(script), "--method", method, "--map", rows, "--seeds", str(seeds), "--out", folder]
+        subprocess.run(command, check=True, capture_output=True)
+        return Record.load(Path(folder) / f"{method}.json")
+
+
+def lake_panel(record: Record) -> Film:
+    """The lake of the one-method film and nothing else: tiles, outlines, arrows."""
+    from jaxtyping import Float
+    from matplotlib.colors import Normalize
+
+    from ift_gridworld.metrics import expected_visits
+    from ift_gridworld.rendering import maps
+    from ift_gridworld.rendering.film import Film
+
+    class Panel(Film):
+        def __init__(self) -> None:
+            super().__init__("light", (4.4, 4.4))
+            mdp, board = record.lake.mdp, record.lake.mdp.board
+            assert board is not None
+            self.visits, walkable = expected_visits(mdp, record.snapshots), maps.walkable(mdp)
+            ax = self.figure.add_axes((0.02, 0.02, 0.96, 0.96))
+            maps.draw_lake(ax, board, self.theme)
+            self.tiles = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
+            outline = maps.Outlines(ax, board, record.shown[:, 0], self.theme.shown, inset=0.075)
+            self.arrows = maps.Arrows(ax, board, mdp.moves, walkable, self.theme)
+            self.moves(self.tiles.artist, outline.artist, self.arrows.artist)
+
+        def __len__(self) -> int:
+            return len(record.steps)
+
+        @property
+        def change(self) -> Float[np.ndarray, " F"]:
+            return np.ones(len(self) - 1)
+
+        def update(self, index: int) -> None:
+            self.tiles.update(self.visits[index])
+            self.arrows.update(record.snapshots[index])
+
+    return Panel()
+
+
+def drawn(make: Callable[[], Film]) -> float:
+    """Our frames a second, drawn, without writing them."""
+    film = make()
+    film.frame(0)
+    start = time.perf_counter()
+    for _ in film.frames():
+        pass
+    return len(film) / (time.perf_counter() - start)
+
+
+def animated(make: Callable[[], Film]) -> float:
+    """The same artists moved by matplotlib's FuncAnimation, as everybody does it: frames a second, handed to a writer that
+    throws them away."""
+    from matplotlib.animation import AbstractMovieWriter, FuncAnimation
+
+    class Nowhere(AbstractMovieWriter):
+        def setup(self, fig: Any, outfile: Any, dpi: Any = None) -> None:
+            self.fig, self.dpi = fig, dpi
+
+        def grab_frame(self, **options: Any) -> None:
+            self.fig.savefig(io.BytesIO(), format="rgba", dpi=self.dpi)
+
+        def finish(self) -> None: ...
+
+    film = make()
+    for artist in film.moving:
+        artist.set_animated(False)
+    count = len(film)
+
+    def step(index: int) -> list[object]:
+        film.update(index)
+        return []
+
+    animation = FuncAnimation(film.figure, step, frames=count, init_func=list)  # type: ignore[arg-type]
+    start = time.perf_counter()
+    animation.save("nowhere", writer=Nowhere())
+    return count / (time.perf_counter() - start)
+
+
+def usual(record: Record) -> float:
+    """A lake's film as tutorials make it: imshow and quiver, a title that tells the update, FuncAnimation."""
+    from matplotlib.animation import FuncAnimation, PillowWriter
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from ift_gridworld.metrics import expected_visits
+
+    class Nowhere(PillowWriter):
+        def finish(self) -> None: ...
+
+    mdp, visits = record.lake.mdp, expected_visits(record.lake.mdp, record.snapshots)
+    assert mdp.layout is not None
+    tall, wide = len(mdp.layout), len(mdp.layout[0])
+    figure = Figure(figsize=(4.4, 4.4), dpi=100)
+    FigureCanvasAgg(figure)
+    ax = figure.add_subplot()
+    image = ax.imshow(visits[0].reshape(tall, wide), vmin=0, vmax=1)
+    where = np.divmod(np.repeat(np.arange(mdp.num_states), mdp.num_actions), wide)
+    along = np.tile(mdp.moves, (mdp.num_states, 1))
+    arrows = ax.quiver(where[1], where[0], along[:, 1], -along[:, 0], scale=2.2 * wide)
+    title = ax.set_title("")
+
+    def step(index: int) -> list[Any]:
+        image.set_data(visits[index].reshape(tall, wide))
+        size = record.snapshots[index].ravel()
+        arrows.set_UVC(along[:, 1] * size, -along[:, 0] * size)
+        title.set_text(f"update {record.steps[index]}")
+        return []
+
+    count = len(record.steps)
+    animation = FuncAnimation(figure, step, frames=count, init_func=list)
+    start = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        animation.save(Path(folder) / "usual.gif", writer=Nowhere())
+    return count / (time.perf_counter() - start)
+
+
+def pictures(pairs: int) -> list[Callable[[], Row]]:
+    from ift_gridworld.rendering.method_film import MethodFilm
+
+    record = saved_run()
+
+    def sizes() -> Row:
+        """The same frames by imageio's default GIF writer; pixels are then as near to the frames as ours are."""
+        import imageio.v3 as imageio
+
+        film = MethodFilm(record)
+        with tempfile.TemporaryDirectory() as folder:
+            ours = film.save(Path(folder) / "ours.gif").stat().st_size
+            theirs = Path(folder) / "theirs.gif"
+            imageio.imwrite(theirs, [np.asarray(f) for f in film.frames()], duration=[1000 * d for d in film.durations], loop=0)
+            return Row(
+                "size of the film", "imageio", ours / 1000, theirs.stat().st_size / 1000, theirs.stat().st_size / ours, "kB"
+            )
+
+    def memory() -> Row:
+        """Peak memory of drawing and writing 8 times as many frames, in processes of their own."""
+        peaks = [peak_memory(record, times) for times in (1, 8)]
+        return Row("memory of 8 times the frames", "ours, once", peaks[1], peaks[0], peaks[0] / peaks[1], "MB")
+
+    def panel() -> Film:
+        return lake_panel(record)
+
+    def whole() -> Film:
+        return MethodFilm(record)
+
+    return [
+        lambda: compare("lake panel", "imshow, quiver", lambda: drawn(panel), lambda: usual(record), "frames/s", pairs),
+        lambda: compare("lake panel", "our artists", lambda: drawn(panel), lambda: animated(panel), "frames/s", pairs),
+        lambda: compare("whole film", "our artists", lambda: drawn(whole), lambda: animated(whole), "frames/s", pairs),
+        sizes,
+        memory,
+    ]
+
+
+def peak_memory(record: Record, times: int) -> float:
+    """In MB, of writing a film whose snapshots are repeated."""
+    program = (
+        "import resource, sys\n"
+        "import numpy as np\n"
+        "from ift_gridworld.records import Record\n"
+        "from ift_gridworld.rendering.method_film import MethodFilm\n"
+        "record, times = Record.load(sys.argv[1]), int(sys.argv[2])\n"
+        "film = MethodFilm(record)\n"
+        "count = len(film)\n"
+        "type(film).__len__ = lambda self: times * count\n"
+        "type(film).durations = property(lambda self: [0.05] * len(self))\n"
+        "move = type(film).update\n"
+        "type(film).update = lambda self, index: move(self, index % count)\n"
+        "film.save(sys.argv[3])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        saved = record.save(Path(folder) / "run.json")
+        return printed(program, str(saved), str(times), str(Path(folder) / "film.gif"))

@@ -1,0 +1,75 @@
+"""What `benchmark.py` is made of: a comparison is measured in pairs, ours and the peer's in turn, and becomes a row."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Row:
+    """One comparison.
+
+    Attributes:
+        name: what is compared.
+        peer: with whom; empty if ours is measured alone.
+        ours, theirs: medians, in `unit`; None where nothing was measured.
+        ratio: median of the pairs' ratios, above 1 where we are better.
+        unit: what is measured; more of it is better if it ends in "/s", else less.
+        note: what else is to be known, such as that a peer is not installed.
+    """
+
+    name: str
+    peer: str
+    ours: float | None
+    theirs: float | None
+    ratio: float | None
+    unit: str
+    note: str = ""
+
+
+Section = Callable[[int], Sequence[Callable[[], object]]]
+"""From the number of pairs to what is to be measured one by one, each a `Row` or a `Growth`."""
+
+
+def compare(
+    name: str,
+    peer: str,
+    ours: Callable[[], float],
+    theirs: Callable[[], float],
+    unit: str,
+    pairs: int,
+    *,
+    needs: str = "",
+    note: str = "",
+) -> Row:
+    """Both in turn; `ours` and `theirs` return a figure in `unit`. Without the package `needs` nothing is measured."""
+    if needs and find_spec(needs) is None:
+        return Row(name, peer, None, None, None, unit, "not installed")
+    measured = [(ours(), theirs()) for _ in range(pairs)]
+    more = unit.endswith("/s")
+    ratios = [a / b if more else b / a for a, b in measured]
+    return Row(name, peer, median(a for a, _ in measured), median(b for _, b in measured), median(ratios), unit, note)
+
+
+def alone(name: str, ours: Callable[[], float], unit: str, times: int, note: str = "") -> Row:
+    """Ours, where there is nobody to compare it with."""
+    return Row(name, "", median(ours() for _ in range(times)), None, None, unit, note)
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes, once."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def printed(program: str, *arguments: str) -> float:
+    """The number that a program prints last, run in a process of its own."""
+    command = [sys.executable, "-c", program, *arguments]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
