@@ -41,7 +41,8 @@ class TabularVectorEnv(VectorEnv):
         seed: of all that is drawn, until `reset` is given another.
         autoreset_mode: NEXT_STEP: the step after an episode's last ignores its action and returns a start (Gymnasium's usual
             way). SAME_STEP: the last step returns the next episode's start, and where the last one ended stands in
-            ``info["final_obs"]`` where ``info["_final_obs"]`` is true (as stable-baselines3 has it).
+            ``info["final_obs"]`` where ``info["_final_obs"]`` is true (as stable-baselines3 has it). It is an array of states,
+            where Gymnasium's is one of objects; wrappers that make something else of observations want NEXT_STEP.
     """
 
     def __init__(

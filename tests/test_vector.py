@@ -183,6 +183,33 @@ def test_gymnasium_makes_it_by_name():
     assert wrapped.single_observation_space.n == 64
 
 
+@pytest.mark.parametrize("mode", list(AutoresetMode)[:2])
+def test_wrappers_wrap_it(mode):
+    """Statistics of episodes and scaled rewards under either reset; states one-hot."""
+    from gymnasium.wrappers import vector as wrappers
+
+    def made():
+        return gymnasium.make_vec(
+            "ift_gridworld/FrozenLake-v0", num_envs=6, vectorization_mode="vector_entry_point", autoreset_mode=mode
+        )
+
+    bare, clipped = made(), wrappers.RecordEpisodeStatistics(wrappers.ClipReward(made(), 0.0, 0.5))
+    one_hot = wrappers.FlattenObservation(made()) if mode is AutoresetMode.NEXT_STEP else None
+    for env in filter(None, (bare, clipped, one_hot)):
+        env.reset(seed=0)
+    random, lengths, ended = np.random.default_rng(0), [], 0
+    for _ in range(600):
+        actions = random.integers(0, 4, 6)
+        states, reward, over, cut, _ = bare.step(actions)
+        *_, pay, _, _, info = clipped.step(actions)
+        np.testing.assert_array_equal(pay, reward / 2)
+        ended += (over | cut).sum()
+        lengths += [*info["episode"]["l"][info["_episode"]]] if "episode" in info else []
+        if one_hot:
+            np.testing.assert_array_equal(one_hot.step(actions)[0], np.eye(16)[states])
+    assert len(lengths) == ended > 100 and max(lengths) <= 100 and min(lengths) >= 2
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
