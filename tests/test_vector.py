@@ -7,6 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ift_gridworld import TabularMDP, make_env
+from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.training import one_thread
 from ift_gridworld.vector import TabularVectorEnv, _EqualDraws, equal_slots
@@ -274,7 +275,7 @@ def test_a_loop_as_people_write_them_learns_the_optimum():
     mdp = TabularMDP.from_env(make_env("two-paths"))
     torch.manual_seed(0)
     actor, critic = torch.zeros(16, 4, requires_grad=True), torch.zeros(16, requires_grad=True)
-    optimiser = torch.optim.Adam([actor, critic], lr=0.15)
+    optimiser = Adam([actor, critic], 0.15)
     states, _ = env.reset(seed=0)
     states, begins = torch.as_tensor(states), torch.zeros(count, dtype=torch.bool)
     for _ in range(60):
@@ -297,7 +298,6 @@ def test_a_loop_as_people_write_them_learns_the_optimum():
             targets.insert(0, target)
         advantage, sound = torch.stack(targets) - torch.stack(values), torch.stack(counted)
         loss = -torch.stack(logp) * advantage.detach() + 0.5 * advantage**2 - 0.001 * torch.stack(entropy)
-        optimiser.zero_grad()
         loss[sound].mean().backward()
         optimiser.step()
     policy = torch.softmax(actor.detach().double(), -1).numpy()
