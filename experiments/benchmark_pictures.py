@@ -56,6 +56,10 @@ def lake_panel(record: Record) -> Film:
             return len(record.steps)
 
         @property
+        def alt(self) -> str:
+            return "The lake and the policy's arrows, update after update."
+
+        @property
         def change(self) -> Float[np.ndarray, " F"]:
             return np.ones(len(self) - 1)
 
