@@ -82,13 +82,17 @@ class TabularVectorEnv(VectorEnv):
     def _tabulate(self) -> None:
         """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
         mdp, start = self.mdp, self._starts[0]
-        outcomes = [mdp.next_state, mdp.reward, mdp.terminated, mdp.probability.cumsum(-1)]
+        outcomes = [mdp.next_state, mdp.reward, mdp.terminated]
         equal = equal_slots(mdp.probability)
-        if equal:
-            outcomes = [np.take_along_axis(x, _spread(mdp.probability, equal), -1) for x in outcomes]
         self._draws = _EqualDraws(equal, mdp.num_actions, self.num_envs) if equal > 1 else None
+        if equal:
+            slot = _spread(mdp.probability, equal)
+            outcomes = [np.take_along_axis(x, slot, -1) for x in outcomes]
+        else:
+            until = mdp.probability.cumsum(-1)
+            outcomes.append(np.where(until < 1 - 1e-9, until, 1.0))  # rounding must leave no gap above the last
         # The state between two episodes acts like a start …
-        landed, reward, over, until = (np.concatenate([x, x[[start]]]).swapaxes(1, 2) for x in outcomes)
+        landed, reward, over, *bounds = (np.concatenate([x, x[[start]]]).swapaxes(1, 2) for x in outcomes)
         if not self._same_step:  # … or leads to one.
             landed[-1], reward[-1], over[-1] = start, 0.0, False
         self._slots = landed.shape[1]
@@ -97,7 +101,7 @@ class TabularVectorEnv(VectorEnv):
         self._following = np.where(over, self._between, landed * self._stride).ravel()
         self._landed, self._reward = landed.ravel(), reward.ravel()
         self._seen = np.where(over, start, landed).ravel() if self._same_step else self._landed
-        self._until = np.where(until < 1 - 1e-9, until, 1.0).ravel()  # rounding must not leave a gap above the last
+        self._until = bounds[0].ravel() if bounds else None
 
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
@@ -162,7 +166,7 @@ class TabularVectorEnv(VectorEnv):
         index = np.add(self._row, actions, out=self._index, casting="unsafe")
         if self._draws:
             index += self._draws.more(self._random)
-        elif self._slots > 1:
+        elif self._until is not None:
             draw = self._random.random(self.num_envs)
             for _ in range(self._slots - 1):
                 index += count * (draw >= self._until.take(index))
