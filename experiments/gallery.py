@@ -30,7 +30,7 @@ class Entry:
 
     @property
     def command(self) -> str:
-        return f"python experiments/{self.script} {self.arguments}"
+        return f"python experiments/{self.script} {self.arguments}".rstrip()
 
 
 ENTRIES = (
@@ -101,6 +101,28 @@ ENTRIES = (
                 "ift.gif",
                 "slippery_8x8/ift.gif",
                 "on slippery ice a prediction is a spread of tiles: the diamonds are small where they are unlikely",
+            ),
+        ),
+    ),
+    Entry(
+        "",
+        (
+            ("README.md", "suite/README.md", "what each place of the suite is for, with the optimum of each"),
+            *(
+                (f"{name}.png", f"suite/{name}.png", f"the optimal policy of {name}, on firm ice and where it slips")
+                for name in ("two-paths", "4x4", "8x8", "20x20", "open", "bridge", "cliffwalking", "taxi")
+            ),
+        ),
+        "suite.py",
+    ),
+    Entry(
+        "--method sft,ift --map Taxi-v4 --steps 100 --render",
+        (
+            (
+                "ift.gif",
+                "suite/taxi.gif",
+                "500 states as small maps, a column a place of the passenger, a row a destination: 16 demonstrations reach few "
+                "of them, and what is not shown drifts",
             ),
         ),
     ),

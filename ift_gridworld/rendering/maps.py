@@ -35,6 +35,7 @@ GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 TINY = 0.08  # inches: smaller tiles lie close together
 SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
+LETTERED = 0.35  # inches: on a smaller tile an S leaves no room for arrows
 FINE = 0.045  # inches: smaller tiles are drawn as an image, and arrows for blocks of them
 # What is drawn there has a least size, in inches: a block's colour, a bead of a path, a block's arrow, S and the gift.
 PIXEL, BEAD, BLOCK, SIGN = 0.02, 0.028, 0.2, 0.17
@@ -146,6 +147,16 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
 
 def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "4 2"]:
     return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
+
+
+def starts(ax: Axes, board: Board, theme: Theme) -> tuple[list[Artist], Bool[np.ndarray, " S"]]:
+    """An S on each start tile, and the states that get no arrow for it: on a small tile the S would be lost, so there it takes
+    the whole tile. (Fine tiles have theirs from `landmarks`.)"""
+    inches = tile_inches(ax, board)
+    lettered = (board.letters == "S") & (inches >= FINE)
+    size = 0.62 if inches < LETTERED else 0.2
+    drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, size).artist for y, x in board.place[lettered]]
+    return drawn, lettered & (inches < LETTERED)
 
 
 def _inside(board: Board, tiles: Int[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:

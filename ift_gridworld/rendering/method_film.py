@@ -118,15 +118,14 @@ class MethodFilm(Film):
         ):
             self.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         self.moves(*maps.landmarks(ax, board, theme))
-        # On a small tile the S would be lost, so there it takes the whole tile, and the arrow's place.
-        inches, fine = maps.tile_inches(ax, board), maps.is_fine(ax, board)
-        starts = (board.letters == "S") & (not fine)
-        for row, column in board.place[starts]:
-            self.moves(maps.Letter(ax, column, row, "S", theme.ink, 0.62 if inches < 0.35 else 0.2).artist)
-        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable & ~(starts & (inches < 0.35)), theme)
+        letters, taken = maps.starts(ax, board, theme)
+        self.moves(*letters)
+        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable & ~taken, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
-        if record.method == "ift" and record.settings.get("mixing") and not fine:  # there diamonds could not be seen
+        if (
+            record.method == "ift" and record.settings.get("mixing") and not maps.is_fine(ax, board)
+        ):  # there diamonds could not be seen
             self.predictions = maps.Predictions(ax, board, theme)
             self.moves(self.predictions.ties)
             self.moves(self.predictions.marks)

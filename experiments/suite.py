@@ -1,0 +1,316 @@
+"""Draw the optimum of every member of the suite, on firm ice and on slippery ice, and the page that tells what each is for.
+
+    python experiments/suite.py
+
+Everything on the page is computed here, exactly: no method is trained. Writes NAME.png, its words and README.md under --out.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from math import comb
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.colors import Normalize
+from PIL import Image
+
+from ift_gridworld.command import fail, launch, make_folder, progress
+from ift_gridworld.envs import LAKES, Rows, make_env
+from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
+from ift_gridworld.metrics import expected_visits
+from ift_gridworld.planning import (
+    episodes_within,
+    evaluate_policy,
+    occupancy,
+    optimal_policy,
+    optimal_success,
+    success_probability,
+)
+from ift_gridworld.records import write_atomically
+from ift_gridworld.rendering import THEME_NAMES, maps
+from ift_gridworld.rendering.encode import shared_palette
+from ift_gridworld.rendering.film import Film
+
+if TYPE_CHECKING:
+    from jaxtyping import Float
+
+ROOT = Path(__file__).resolve().parents[1]
+ICES = ("firm", "slippery")
+WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
+GAP, MARGIN, HEAD = 0.25, 0.12, 0.52
+
+
+@dataclass(frozen=True)
+class Member:
+    """A place, as --map takes it, and what it teaches; {braces} are filled in with numbers (`numbers`)."""
+
+    map: str
+    title: str
+    teaches: str
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.map.partition("-v")[0].lower()
+
+    @property
+    def arguments(self) -> str:
+        """Of frozen_lake.py."""
+        return f"--map {self.map}" + (f" --map-seed {self.seed}" if self.seed else "")
+
+    def ice(self, ice: str) -> str:
+        """What this kind of ice is called here."""
+        names = {"Taxi": ("dry", "rain"), "CliffWalking": ("firm ground", "slippery")}
+        return names.get(self.map.partition("-v")[0], ("firm ice", "slippery ice"))[ICES.index(ice)]
+
+    def mdp(self, ice: str) -> TabularMDP:
+        return TabularMDP.from_env(make_env(self.map, seed=self.seed, is_slippery=ice == "slippery"))
+
+
+MEMBERS = (
+    Member(
+        "two-paths",
+        "Two ways to the gift, one shorter",
+        "The smallest place where a preference means something: both ways arrive, and only the discount says that 5 steps are "
+        "better than 7. Whatever a method does to the second way, it does for lack of data on it, not because it is wrong.",
+    ),
+    Member(
+        "4x4",
+        "FrozenLake, four by four",
+        "On firm ice a child finds the way; on slippery ice the best policy walks into the wall on purpose, because "
+        "from there it cannot slip into a hole. A demonstrated move is therefore no direction but an answer to a risk, and who "
+        "copies the move without the risk copies the wrong thing.",
+    ),
+    Member(
+        "8x8",
+        "FrozenLake, eight by eight",
+        "Long enough for the clock to matter: on slippery ice the policy that is optimal for the discount reaches the gift in "
+        "time with {success}, one that watches the clock with {best}. Say for which goal a policy is optimal before you "
+        "measure the distance to it.",
+    ),
+    Member(
+        "20x20",
+        "A random lake of any size",
+        "One demonstration visits {shown} of {tiles} tiles, so nearly all of what a method learns there it was never told. "
+        "What happens on the other tiles is generalisation, and it can be counted.",
+        seed=2,
+    ),
+    Member(
+        "open",
+        "No holes, no wrong way forward",
+        "All {ways} shortest ways are equally good, and a demonstration is one of them. A perfect imitator is perfectly "
+        "successful and still, on every tile where two moves are best, {gap} away from the optimal policy that shares them: "
+        "distance alone is no failure.",
+    ),
+    Member(
+        "bridge",
+        "A risky short way and a safe long one",
+        "From a success rate of {flip} on the bridge is the best way, below it the land is: the right answer depends on the "
+        "world, not on the human. A policy that learned the bridge on firm ice reaches the gift with {crossed} on slippery "
+        "ice, where {best} could have been had.",
+    ),
+    Member(
+        "CliffWalking-v1",
+        "A reward for every step, a price for every fall",
+        "Nearly every policy arrives some day, so success says nothing here and the return says all: compare what a policy "
+        "paid, not whether it got there. The firm optimum walks along the edge; where steps slip, its return is {cost}, "
+        "and {worth} could have been had.",
+    ),
+    Member(
+        "Taxi-v4",
+        "A task in parts, with 300 beginnings",
+        "A policy has to fetch, carry and deliver, and what is right on a tile depends on who waits where. A few "
+        "demonstrations show a few of 300 beginnings: here it shows who can answer what was never asked.",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """What the optimal policy for a discount of 0.99 comes to.
+
+    Attributes:
+        value: its expected discounted return from the start.
+        success: the highest probability of arriving in time, of any policy.
+        steps: that it takes, on average and until the clock stops it.
+        firm_value, firm_success: what the policy that is optimal on firm ice comes to here.
+    """
+
+    value: float
+    success: float
+    steps: float
+    firm_value: float
+    firm_success: float
+
+
+def optimum(mdp: TabularMDP, firm: TabularMDP) -> Optimum:
+    """Of a place, beside the policy that is optimal on its firm ice."""
+    best, other = optimal_policy(mdp), optimal_policy(firm)
+    walked = (
+        occupancy(mdp, best, discount=1.0) * ~mdp.terminal
+        if mdp.horizon is None
+        else episodes_within(mdp, best, mdp.horizon)[0]
+    )
+    return Optimum(
+        value=float(evaluate_policy(mdp, best) @ mdp.start),
+        success=optimal_success(mdp, mdp.horizon),
+        steps=float(walked.sum()),
+        firm_value=float(evaluate_policy(mdp, other) @ mdp.start),
+        firm_success=float(success_probability(mdp, other, mdp.horizon)),
+    )
+
+
+def bridge_flip(rows: Rows = LAKES["bridge"], digits: int = 4) -> float:
+    """The success rate, rounded up, from which on the bridge is the optimal way and below which the land is, by bisection."""
+    start, right = "".join(rows).index("S"), LAKE_ACTIONS.index("right")
+    low, high = 0, 10**digits
+    while high - low > 1:
+        middle = (low + high) // 2
+        best = optimal_policy(TabularMDP.from_map(rows, is_slippery=True, success_rate=middle / 10**digits))
+        low, high = (low, middle) if best[start, right] > 0.5 else (middle, high)
+    return high / 10**digits
+
+
+def numbers() -> dict[str, dict[str, str]]:
+    """What fills the braces of each member's words."""
+    lake, random = (member.mdp(ice) for member, ice in ((_member("8x8"), "slippery"), (_member("20x20"), "firm")))
+    bridge, cliff = (optimum(m.mdp("slippery"), m.mdp("firm")) for m in map(_member, ("bridge", "CliffWalking-v1")))
+    side = len(LAKES["open"]) - 1  # steps down, and as many to the right
+    tie, choice = np.array([0.5, 0.5, 0.0, 0.0]), np.array([1.0, 0.0, 0.0, 0.0])
+    return {
+        "8x8": {
+            "success": f"{success_probability(lake, optimal_policy(lake), lake.horizon):.3f}",
+            "best": f"{optimal_success(lake, lake.horizon):.3f}",
+        },
+        "20x20": {
+            "shown": f"{episodes_within(random, optimal_policy(random), random.horizon or 0)[0].sum():.0f}",
+            "tiles": str(int((~random.terminal).sum())),
+        },
+        "open": {"ways": str(comb(2 * side, side)), "gap": f"{np.mean((tie - choice) ** 2):g}"},
+        "bridge": {"flip": f"{bridge_flip():.4f}", "crossed": f"{bridge.firm_success:.4f}", "best": f"{bridge.success:.3f}"},
+        "CliffWalking-v1": {"cost": f"{cliff.firm_value:.0f}", "worth": f"{cliff.value:.0f}"},
+    }
+
+
+def _member(name: str) -> Member:
+    return next(member for member in MEMBERS if member.map == name)
+
+
+class Portrait(Film):
+    """The optimal policy of a member on firm ice and on slippery ice: arrows, and blue for how often a tile is visited."""
+
+    def __init__(self, member: Member, theme: str = "light") -> None:
+        self.member, self.mdps = member, {ice: member.mdp(ice) for ice in ICES}
+        board = self.mdps["firm"].board
+        assert board is not None
+        width = min(WIDTH, TALLEST * board.width / board.height)
+        tall = width * board.height / board.width
+        super().__init__(theme, (2 * width + GAP + 2 * MARGIN, tall + HEAD + MARGIN))
+        self.told: dict[str, str] = {}
+        for column, (ice, mdp) in enumerate(self.mdps.items()):
+            left, best = MARGIN + column * (width + GAP), optimal_policy(mdp)
+            self.words(left, 0.17, member.ice(ice), size=11, weight="bold", color=self.theme.ink)
+            told = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
+            if mdp.horizon is not None:
+                told += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
+            self.told[ice] = told
+            self.words(left, 0.37, told, size=9, color=self.theme.muted)
+            ax, walkable = self.axes(left, HEAD, width, tall), maps.walkable(mdp)
+            maps.draw_lake(ax, board, self.theme)
+            visits = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
+            visits.update(expected_visits(mdp, best))
+            maps.landmarks(ax, board, self.theme)
+            taken = maps.starts(ax, board, self.theme)[1]
+            maps.Arrows(ax, board, mdp.moves, walkable & ~taken, self.theme).update(best)
+
+    def __len__(self) -> int:
+        return 1
+
+    @property
+    def change(self) -> Float[np.ndarray, " F"]:
+        return np.zeros(0)
+
+    @property
+    def alt(self) -> str:
+        told = " ".join(f"{self.member.ice(ice).capitalize()}: {words}." for ice, words in self.told.items())
+        return f"{self.member.title} ({self.member.map}): the optimal policy as arrows, blue where it goes. {told}"
+
+    def update(self, index: int) -> None:
+        """Nothing moves."""
+
+
+def readme() -> str:
+    """The suite's page."""
+    filled = numbers()
+    lines = [
+        "# The suite",
+        "",
+        "Places whose optimal policy is known, and what each is for. Every one is a value of `--map` and a name for",
+        "`make_env`; `--slippery` makes the ice slip, with a success rate of 1/3 unless `--success-rate` says otherwise (the",
+        "taxi's moves go as intended with 0.8 when it rains). two-paths, open, bridge and random lakes take any `--size`.",
+        "The pictures show the optimal policy for a discount of 0.99: arrows for its moves, blue for how often an episode",
+        "visits a tile. `python experiments/suite.py` draws and computes all of this page.",
+        "",
+        "| place | ice | return | success | steps | the firm optimum there: return | success |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for member in MEMBERS:
+        for ice in ICES:
+            made = optimum(member.mdp(ice), member.mdp("firm"))
+            cells = [f"`{member.arguments}`" if ice == "firm" else "`--slippery`", member.ice(ice), f"{made.value:.3f}"]
+            cells += [f"{made.success:.3f}", f"{made.steps:.1f}"]
+            cells += [f"{made.firm_value:.3f}", f"{made.firm_success:.3f}"] if ice != "firm" else ["", ""]
+            lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        "Return is the expected discounted return from the start, success the highest probability of arriving in time by",
+        "any policy (without a clock for CliffWalking), steps what the optimal policy takes until it arrives, falls, or runs",
+        "out of time. The last two columns are the lesson of imitation: what the best policy of firm ice comes to where it",
+        "slips.",
+    ]
+    for member in MEMBERS:
+        words = member.teaches.format(**filled.get(member.map, {}))
+        lines += ["", f"## {member.title}", "", f"`{member.arguments}`", "", words, "", f"![{member.title}]({member.name}.png)"]
+    return "\n".join(lines) + "\n"
+
+
+def small(path: Path) -> None:
+    """Keep a picture in few colours, in a third of the bytes."""
+    out = io.BytesIO()
+    with Image.open(path) as picture:
+        plain = picture.convert("RGB")
+        plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE).save(out, "png", optimize=True)
+    write_atomically(path, out.getvalue())
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line."""
+
+    out: Path = ROOT / "figures" / "suite"
+    """Folder that pictures and page are written to."""
+    theme: str = "light"
+    """light or dark."""
+
+
+def main(args: Args) -> int:
+    try:
+        if args.theme not in THEME_NAMES:
+            raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+        make_folder(args.out)
+        with progress("drawing the suite") as report:
+            for done, member in enumerate(MEMBERS):
+                small(Portrait(member, args.theme).save(args.out / f"{member.name}.png"))
+                report(done + 1, len(MEMBERS))
+        write_atomically(args.out / "README.md", readme().encode())
+    except (ValueError, OSError) as error:
+        fail(error)
+    print(f"wrote {len(MEMBERS)} pictures and README.md under {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    launch(main, Args, __doc__)
