@@ -1,6 +1,7 @@
 """Lakes: every name gives the map and the time limit that it says, and what is wrong is refused in one line."""
 
 import warnings
+from math import comb
 
 import gymnasium
 import numpy as np
@@ -10,7 +11,18 @@ from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv, generate_ra
 from gymnasium.utils.env_checker import check_env
 
 from ift_gridworld import envs
-from ift_gridworld.envs import LAKES, make_env, parse_map, parse_size, random_map, read_map, time_limit, two_paths
+from ift_gridworld.envs import (
+    LAKES,
+    bridge,
+    make_env,
+    open_lake,
+    parse_map,
+    parse_size,
+    random_map,
+    read_map,
+    time_limit,
+    two_paths,
+)
 
 
 def rows_of(env):
@@ -40,6 +52,8 @@ def ways(rows):
         *((name, {}, rows) for name, rows in LAKES.items()),
         ("two-paths", {"size": 6}, two_paths(6)),
         ("two-paths", {"size": (5, 7)}, two_paths((5, 7))),
+        ("open", {"size": (3, 5)}, ("SFFFF", "FFFFF", "FFFFG")),
+        ("bridge", {"size": (5, 6)}, ("FFFFFF", "FFFFFF", "FFHHFF", "SFFFFG", "FFHHFF")),
         ("random", {"seed": 3}, random_map(8, seed=3)),
         ("random", {"size": 5, "seed": 3, "frozen": 0.6}, random_map(5, seed=3, frozen=0.6)),
         ("random", {"size": (3, 7), "seed": 3}, random_map((3, 7), seed=3)),
@@ -88,11 +102,18 @@ def test_map_file_and_gymnasium_id(tmp_path):
     assert make_env("CliffWalking-v1", is_slippery=True).unwrapped.is_slippery
 
 
-def test_two_paths_is_registered_and_passes_gymnasiums_checker():
+@pytest.mark.parametrize(
+    ("spec", "name", "rows"),
+    [("TwoPaths-v0", "two-paths", two_paths(4)), ("Open-v0", "open", open_lake(8)), ("Bridge-v0", "bridge", bridge(8))],
+)
+def test_our_lakes_are_registered_and_pass_gymnasiums_checker(spec, name, rows):
     envs.register()  # a second time changes nothing
-    env = gymnasium.make("ift_gridworld/TwoPaths-v0")
-    assert rows_of(env) == LAKES["two-paths"] == two_paths(4)
-    assert env.spec.max_episode_steps == time_limit(LAKES["two-paths"])
+    env = gymnasium.make(f"ift_gridworld/{spec}")
+    assert rows_of(env) == LAKES[name] == rows
+    assert env.spec.max_episode_steps == time_limit(LAKES[name])
+    assert len(env.unwrapped.P[0][0]) == 1  # firm, unless asked otherwise
+    many = gymnasium.make_vec(f"ift_gridworld/{spec}", num_envs=3, is_slippery=True)
+    assert list(many.reset(seed=0)[0]) == ["".join(rows).index("S")] * 3
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_env(env.unwrapped)
@@ -125,6 +146,33 @@ def test_rectangular_random_maps_can_be_crossed_and_vary_with_the_seed():
         assert rows[0][0] == "S" and rows[-1][-1] == "G" and ways(rows)
     assert len(set(maps)) > 10
     assert random_map((3, 5), frozen=1.0, seed=0) == ("SFFFF", "FFFFF", "FFFFG")
+
+
+@pytest.mark.parametrize("size", [2, 3, (3, 5)])
+def test_an_open_lakes_shortest_ways_are_all_that_never_turn_back(size):
+    rows, columns = (size, size) if isinstance(size, int) else size
+    lengths = ways(open_lake(size))
+    assert lengths.count(rows + columns - 2) == comb(rows + columns - 2, rows - 1)
+    assert "".join(open_lake(size)).count("H") == 0
+
+
+def test_a_bridge_is_the_short_way_and_land_the_long_one():
+    """Over the bridge straight; over land up to the second row, across, and down again."""
+    lengths = ways(bridge(5))
+    assert min(lengths) == 4
+    without = tuple(row.replace("SFFFG", "SFHFG") for row in bridge(5))
+    assert min(ways(without)) == 4 + 2 * 2
+
+
+@pytest.mark.parametrize(("options", "rate"), [({}, 0.8), ({"success_rate": 0.5}, 0.5)])
+def test_slip_is_rain_for_a_taxi(options, rate):
+    """Which Gymnasium has by other names; from the middle a move north goes north, or to either side."""
+    dry, rain = make_env("Taxi-v4"), make_env("Taxi-v4", is_slippery=True, **options)
+    state = dry.unwrapped.encode(2, 2, 0, 1)
+    assert len(dry.unwrapped.P[state][1]) == 1
+    ahead = dry.unwrapped.encode(1, 2, 0, 1)
+    chances = {successor: p for p, successor, _, _ in rain.unwrapped.P[state][1]}
+    assert chances[ahead] == rate and len(chances) == 3 and sum(chances.values()) == pytest.approx(1)
 
 
 def test_share_of_frozen_tiles_is_the_one_asked_for():
@@ -178,6 +226,8 @@ def test_bad_maps_are_refused_in_one_line(rows, named, tmp_path):
         (lambda: make_env("random", size=1), ["1x1", "2"]),
         (lambda: make_env("0x3"), ["0x3"]),
         (lambda: make_env("two-paths", size=(2, 5)), ["2x5", "3"]),
+        (lambda: make_env("open", size=1), ["1x1", "2"]),
+        (lambda: make_env("bridge", size=(5, 4)), ["5x4", "5"]),
         *((lambda rate=rate: make_env("4x4", success_rate=rate), [str(rate)]) for rate in (0, -0.5, 1.5, float("nan"))),
         *((lambda f=f: make_env("random", frozen=f), [str(f)]) for f in (0, -0.5, 1.5, float("nan"))),
         (lambda: random_map(8, frozen=0.05, seed=0, max_tries=3), ["8x8", "0.05", "3 tries"]),

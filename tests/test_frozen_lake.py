@@ -159,6 +159,9 @@ BAD = [
     (("--map", MAPLESS, "--render"), MAPLESS),
     (("--map", MAPLESS, "--figure", "column"), MAPLESS),
     (("--map", MAPLESS, "--explain", "sft"), "no map to draw"),
+    (("--map", "bridge", "--size", 4), "4x4"),
+    (("--map", "Taxi-v4", "--figure", "column"), "'column'"),
+    (("--map", "open", "--size", "90x112", "--render", "--format", "html"), "'html'"),
     (("--device", "foo"), "'foo'"),
     (("--reward", "foo"), "'foo'"),
     (("--propagation", "foo"), "'foo'"),
@@ -293,6 +296,17 @@ def test_options_of_a_gymnasium_id_are_kept_with_the_run(tmp_path):
     a, b = (written(tmp_path / name, "sft") for name in "ab")
     assert (a["optimum"], a["final"], a["metrics"]) == (b["optimum"], b["final"], b["metrics"])
     assert run(tmp_path / "again", "--redraw", tmp_path / "a" / "sft.json", "--format", "png") == 0
+
+
+@pytest.mark.parametrize("format", [pytest.param("png", marks=pytest.mark.slow), "html"])
+def test_a_taxi_in_the_rain_is_trained_drawn_and_drawn_again(tmp_path, format):
+    shared = ("--map", "Taxi-v4", "--slippery", "--success-rate", 0.7, "--steps", 3, "--seeds", 1, "--format", format)
+    assert run(tmp_path, "--method", "sft,ift", "--render", *shared) == 0
+    saved = written(tmp_path)["lake"]
+    assert (saved["env"], saved["is_slippery"], saved["options"]["success_rate"]) == ("Taxi-v4", True, 0.7)
+    assert run(tmp_path / "again", "--redraw", tmp_path / "ift.json", "--format", format) == 0
+    assert (tmp_path / "again" / f"ift.{format}").read_bytes() == (tmp_path / f"ift.{format}").read_bytes()
+    assert (tmp_path / f"sft-ift.{format}").stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])

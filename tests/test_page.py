@@ -148,6 +148,35 @@ def test_nothing_sticks_out_at_any_width(visit, width):
     assert min(boxes) > 150
 
 
+def taxi_record():
+    lake = Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)
+    random = np.random.default_rng(0)
+    policies = random.dirichlet(np.ones(6), (5, 500))
+    policies[-1] = optimal_policy(lake.mdp)
+    metrics = {name: random.random((5, 2)) for name in ("success", "regret", "distance")}
+    made = {"steps": STEPS, "metrics": metrics, "snapshots": policies, "final": policies[-2:], "base": policies[:2]}
+    return record(lake, **made, shown=np.array([[21, 1], [1, 4]]))
+
+
+def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
+    """By the last policy, which is optimal: one step north to the passenger, pick up, and so on to the end."""
+    made = taxi_record()
+    page, mdp = visit([made]), made.lake.mdp
+    assert page.locator("[data-tile]").count() == 404
+    state = 121  # row 2, column 2, passenger at R, to G
+    page.locator(f'[data-tile="{state}"]').hover()
+    assert page.locator("#tile h2").inner_text() == f"tile: {mdp.board.name(state)}"
+    np.testing.assert_allclose(numbers(page)[:6], made.snapshots[0, state], atol=0.00051)
+    # Beyond the last column lies a blank, and beyond it the next small map: here the taxi with its passenger.
+    page.locator('[data-tile="93"]').focus()  # row 1, column 5, passenger at B, to G
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.dataset.tile") == "17"  # row 1, column 1, riding, to G
+    for _ in STEPS:
+        page.keyboard.press(".")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=reached the goal after 9 steps", timeout=8000)  # down, across, up: 8 moves, and drop off
+
+
 def test_a_page_refers_to_nothing_outside_itself_and_stays_small(tmp_path):
     page = save_page([lake_record()], tmp_path / "page.html").read_text()
     assert not re.search(r"(src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", page)
@@ -166,4 +195,6 @@ def test_pages_are_of_one_lake_with_a_map(tmp_path):
     own = record(Lake("own", None, MAPLESS, False, None, 0.99, 10))
     with pytest.raises(ValueError, match="no map to draw"):
         save_page([own], tmp_path / "page.html")
+    with pytest.raises(ValueError, match="'html'.*10100 tiles"):
+        save_page([lake_record(rows=random_map((100, 101), frozen=0.9, seed=0), snapshots=2)], tmp_path / "page.html")
     assert not list(tmp_path.iterdir())
