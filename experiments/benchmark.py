@@ -173,7 +173,7 @@ def main(args: Args) -> int:
     if args.redraw and not path.is_file():
         fail(f"--redraw needs {path}, which is not there; run without it first")
     make_folder(args.out)
-    saved = json.loads(path.read_text()) if path.is_file() else {"sections": {}, "growth": []}
+    saved = {"sections": {}, "growth": []} | (json.loads(path.read_text()) if path.is_file() else {})
     for name, section in chosen.items():
         rows, grown = measure(section, args.pairs, name)
         saved["sections"][name] = [asdict(row) for row in rows]
