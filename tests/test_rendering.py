@@ -12,7 +12,7 @@ from PIL import Image
 from test_records import MAPLESS, record
 
 from ift_gridworld.board import Board
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.envs import LAKES, make_env, open_lake, random_map
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.records import Lake, Record
@@ -78,6 +78,177 @@ def test_side_by_side_on_small_tiles_shades_what_the_best_moves_gained():
     expected = film.theme.changes((gained + 1) / 2)
     np.testing.assert_allclose(board.gains.artist.get_facecolor(), expected, atol=0.01)
     assert ComparisonFilm(few).boards[0].gains is None
+
+
+def fine(rows, draw, theme=LIGHT, inches=3.0):
+    """RGB pixels of what `draw(ax, board)` draws on a lake that is so wide, 100 pixels an inch."""
+    board = Board.of(rows)
+    figure = Figure(figsize=(inches, inches * board.height / board.width), dpi=100)
+    ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), board.height, board.width)
+    assert maps.is_fine(ax, board)
+    draw(ax, board)
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    return np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
+
+
+def near(pixels, colour, within=0.03):
+    return np.abs(pixels - to_rgb(colour)).max(-1) < within
+
+
+@pytest.mark.parametrize("side", [100, 600])
+def test_a_way_one_tile_wide_stays_in_sight_on_fine_tiles(side):
+    """Visited all along among tiles that nobody visits: some pixel of every row that it crosses is blue, and no other is."""
+    rows = open_lake(side)
+    path, state = np.zeros(side * side), side * np.arange(side) + side // 3
+
+    def draw(ax, board):
+        path[state] = 1.0
+        maps.Tiles(ax, board, np.ones(side * side, bool), LIGHT.visits, Normalize(0, 1)).update(path)
+
+    blue = near(fine(rows, draw), LIGHT.visited)
+    assert blue.any(1).all()
+    there = np.flatnonzero(blue.any(0)) / 3.0  # in percent of the width
+    assert 100 / 3 - 1.5 <= there.min() <= there.max() <= 100 / 3 + 1.5
+
+
+@pytest.mark.parametrize("frozen", [0.3, 0.8])
+def test_a_block_of_fine_tiles_is_the_darker_the_more_holes_it_has(frozen):
+    """By the root of the share of ice: at 10 tiles a block all blocks are nearly alike."""
+    letters = np.random.default_rng(0).choice(["F", "H"], (1000, 1000), p=[frozen, 1 - frozen])
+    pixels = fine(["".join(row) for row in letters], lambda ax, board: maps.draw_lake(ax, board, LIGHT))
+    ice, hole = np.array(to_rgb(LIGHT.ice)), np.array(to_rgb(LIGHT.hole))
+    expected = hole + np.sqrt(frozen) * (ice - hole)
+    np.testing.assert_allclose(pixels.mean((0, 1)), expected, atol=0.02)
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
+def test_start_and_gift_are_found_among_a_million_tiles(theme):
+    """In their corners, whatever colours lie below, as large as signs are to be."""
+    side = 1000
+
+    def draw(ax, board):
+        maps.draw_lake(ax, board, theme)
+        maps.Tiles(ax, board, np.ones(side * side, bool), theme.visits, Normalize(0, 1)).update(np.ones(side * side))
+        maps.landmarks(ax, board, theme)
+
+    pixels, sign = fine(open_lake(side), draw, theme), int(100 * maps.SIGN)
+    gift, ink = near(pixels, theme.gift), near(pixels, theme.ink, within=0.3)  # thin strokes are blended
+    assert gift[-sign:, -sign:].sum() == gift.sum() > 0.1 * sign**2
+    assert ink[3 : sign - 3, 3 : sign - 3].sum() > 0.05 * sign**2  # the S, within its frame
+    assert near(pixels, theme.visited)[sign + 3 : -sign - 3].all()
+
+
+def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
+    """Half right, half down: one arrow down to the right, 1/sqrt 2 long. Where moves cancel there is none."""
+    board, moves = Board.of(open_lake(100)), TabularMDP.from_map(LAKES["4x4"]).moves
+    figure = Figure((3, 3))
+    ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), 100, 100)
+    arrows = maps.Arrows(ax, board, moves, np.ones(10_000, bool), LIGHT)
+    policy = np.tile([0.0, 0.5, 0.5, 0.0], (10_000, 1))
+    policy[board.place[:, 0] >= 50] = [0.5, 0.0, 0.5, 0.0]
+    centre, along, length = arrows._flow(policy)
+    assert arrows.side == np.ceil(maps.BLOCK / 0.03) == 7
+    above = centre[:, 1] < 49
+    np.testing.assert_allclose(along[above], np.sqrt([[0.5, 0.5]] * above.sum()))
+    np.testing.assert_allclose(length[above], np.sqrt(0.5))
+    assert (centre[:, 1] < 53).all()  # the row of blocks that has tiles of both halves is the last
+    arrows.update(policy)
+    drawn = np.asarray(arrows.artist.get_path().vertices)
+    assert drawn.min() >= 0 and len(drawn) == 8 * len(length)
+    assert len(centre) == 8 * 15 - 1  # without the block under S
+
+
+def test_beads_of_two_paths_that_are_one_alternate():
+    board, states = Board.of(open_lake(300)), np.arange(300)
+    ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 300, 300)
+    shown, rejected = (
+        maps.Outlines(ax, board, states, "k", inset=0.1, dashed=dashed).artist.get_path().vertices for dashed in (False, True)
+    )
+    left = [np.asarray(beads).reshape(-1, 5, 2)[:, 0, 0] for beads in (shown, rejected)]
+    width = maps.BEAD * 100  # tiles
+    for here, there in pairwise(sorted(np.concatenate(left))[1:]):
+        assert there - here >= 0.9 * width  # hardly overlapping
+    assert 40 < len(left[0]) < 60
+
+
+def test_a_strip_of_many_states_shows_means_of_neighbours():
+    count = 4 * maps.MOST_COLUMNS
+    policy = np.random.default_rng(0).dirichlet(np.ones(4), count)
+    strip = maps.Strip(Figure((3, 3)).add_axes((0, 0, 1, 1)), np.ones(count, bool), policy, LIGHT)
+    strip.update(policy)
+    np.testing.assert_allclose(strip.image.get_array(), policy.reshape(-1, 4, 4).mean(1).T)
+
+
+TAXI = TabularMDP.from_env(make_env("Taxi-v4"))
+
+
+def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
+    """A disc for picking up, a square for dropping off, in the middle of the tile."""
+    board, where = Board.of(["F"]), np.ones(1, bool)
+    ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 1, 1)
+    arrows = maps.Arrows(ax, board, TAXI.moves, where, LIGHT)
+    for action, area in ((4, np.pi * 0.34**2), (5, 0.6**2)):
+        for p in (0.1, 0.5, 1.0):
+            policy = np.zeros((1, 6))
+            policy[0, action] = p
+            arrows.update(policy)
+            x, y = np.asarray(arrows.artist.get_path().vertices)[:-1].T
+            assert abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2 == pytest.approx(area * p**2, rel=0.01)
+            assert (np.mean(x), np.mean(y)) == pytest.approx((0.5, 0.5))
+    policy[0] = [0.5, 0, 0, 0, 0, 0.5]  # a move and a mark together
+    arrows.update(policy)
+    assert len(arrows.artist.get_path().vertices) == 8 + 5
+
+
+@pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
+def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
+    board, side = TAXI.board, 30
+    figure = Figure((board.width, board.height), dpi=side, facecolor=theme.background)
+    ax = maps.draw_lake(figure.add_axes((0, 0, 1, 1)), board, theme)
+    walkable = maps.walkable(TAXI)
+    assert walkable.sum() == 400
+    maps.Tiles(ax, board, walkable, theme.visits, Normalize(0, 1)).update(np.zeros(500))
+    maps.landmarks(ax, board, theme)
+    agg = FigureCanvasAgg(figure)
+    agg.draw()
+    pixels = np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
+
+    def at(y, x):
+        return pixels[int(y * side), int(x * side)]
+
+    for (top, x), (bottom, _) in board.walls:
+        np.testing.assert_allclose(at((top + bottom) / 2, x), to_rgb(theme.ink), atol=0.05)
+    for letter, colour in maps.PLACES.items():
+        for y, x in np.argwhere(board.tiles == letter):
+            np.testing.assert_allclose(at(y + 0.06, x + 0.8), to_rgb(getattr(theme, colour)), atol=0.05)
+    for y, x in board.marks["passenger"]:
+        colour = to_rgb(getattr(theme, maps.PLACES[board.tiles[y, x]]))
+        np.testing.assert_allclose(at(y + 0.75, x + 0.5), colour, atol=0.05)
+    for y, x in np.argwhere(board.tiles == " "):
+        if y % 6:  # no heading
+            np.testing.assert_allclose(at(y + 0.5, x + 0.5), to_rgb(theme.background), atol=0.01)
+
+
+def test_a_taxis_film_is_drawn_by_what_draws_lakes(tmp_path):
+    lake, random = Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200), np.random.default_rng(0)
+    policies = random.dirichlet(np.ones(6), (3, 500))
+    metrics = {name: random.random((3, 2)) for name in ("success", "regret", "distance")}
+    made = record(
+        lake,
+        snapshots=policies,
+        base=policies[:2],
+        final=policies[-2:],
+        metrics=metrics,
+        shown=np.array([[21, 1], [1, 4], [17, 0]]),
+    )
+    film = MethodFilm(made)
+    assert (np.asarray(film.frame(0)) != np.asarray(film.frame(2))).any()
+    # The prediction at step i is where the likeliest action leads.
+    likeliest = policies[2][[21, 1]].argmax(-1)
+    np.testing.assert_array_equal(film.predicted(made.snapshots[2]).argmax(-1), TAXI.next_state[[21, 1], likeliest, 0])
+    film.save(tmp_path / "ift.png")
+    assert "on Taxi (Taxi-v4, no slip" in (tmp_path / "ift.png.txt").read_text()
 
 
 def tile(pixels, row, column):

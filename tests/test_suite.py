@@ -104,7 +104,8 @@ def test_every_method_trains_in_every_place(place, ice, method):
     run = train(method, mdp, base, settings=Settings(steps=5, learning_rate=0.03), shown=shown, preferences=pairs)
     assert run.diverged is None and np.isfinite(run.loss).all() and run.loss.shape == (5, 1)
     before, after = run.policies[0, 0], run.policies[-1, 0]
-    assert np.abs(after - before).max() > 1e-3
+    # Where hardly a walk arrives, all returns of a group are equal, and GRPO has nothing to learn from.
+    assert np.abs(after - before).max() > 1e-3 or (method == "grpo" and run.metrics["success"][0] < 0.1)
     np.testing.assert_allclose(after.sum(-1), 1, atol=1e-5)
     assert ((run.metrics["success"] >= 0) & (run.metrics["success"] <= 1 + 1e-9)).all()
     if METHODS[method].needs == "demonstrations":

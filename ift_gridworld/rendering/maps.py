@@ -202,6 +202,9 @@ class _Blocks:
         self.side = max(1, round(PIXEL / inches))
         rows, columns = ceil(height / self.side), ceil(width / self.side)
         self.grid = np.zeros((rows * self.side, columns * self.side))
+        self.grid[:height, :width] = 1.0
+        self.tiles_in = self._parts.sum((1, 3))  # those at the edges have fewer
+        self.grid[:] = 0.0
         extent = (0, columns * self.side, rows * self.side, 0)
         self.artist = AxesImage(ax, extent=extent, origin="upper", interpolation="nearest", zorder=1)  # as all else
         ax.add_image(self.artist)
@@ -215,7 +218,7 @@ class _Blocks:
         """Say which tiles are drawn."""
         self.tiles = tuple(tiles.T)
         self.grid[self.tiles] = 1.0
-        self.share = self._parts.mean((1, 3))
+        self.share = self._parts.sum((1, 3)) / self.tiles_in
         self.grid[self.tiles] = 0.0
 
     def extremes(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "rows columns"]:
