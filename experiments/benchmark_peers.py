@@ -355,7 +355,9 @@ def ppo_row(contest: Contest, seeds: int, tuned: bool, pairs: int) -> Row:
         for pair in range(pairs)
     ]
     ours, theirs = (median(side) for side in zip(*took, strict=True))
-    missed = [f"{who}: {sum(x)} of {len(x)} in {CAP:.0f} s" for who, x in there.items() if not all(x)]
+    missed = [f"{who}: {sum(x)} of {len(x)} there in {CAP:.0f} s" for who, x in there.items() if not all(x)]
+    if not all(there["theirs"]):
+        missed.append("a lower bound")
     return Row(name, peer, ours, theirs, median(b / a for a, b in took), "s", "; ".join(missed))
 
 
