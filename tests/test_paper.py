@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from test_records import record as taxi_record
 from test_rendering import lake_record
 
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.records import Lake
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
@@ -80,6 +82,22 @@ def test_words_in_a_methods_film(rows):
 @pytest.mark.parametrize("count", [2, 5, 10])
 def test_words_side_by_side(rows, count):
     check(ComparisonFilm(records(rows, count)).figure, least=8.0)
+
+
+def test_words_about_a_taxi():
+    """Small maps, six actions, more to explain; in a column there is no room for them."""
+    lake, random = Lake("Taxi-v4", None, "Taxi-v4", True, None, 0.99, 200, {"is_slippery": True}), np.random.default_rng(0)
+    policies = random.dirichlet(np.ones(6), (3, 500))
+    metrics = {name: random.random((3, 2)) for name in ("success", "regret", "distance", "chosen_logp", "rejected_logp")}
+    options = {"metrics": metrics, "snapshots": policies, "base": policies[:2], "final": policies[1:]}
+    shown, rejected = np.array([[21, 1], [1, 4]]), np.array([[21, 1], [1, 0]])
+    made = taxi_record(lake, shown=shown, **options)
+    check(MethodFilm(made).figure, least=8.0)
+    check(MethodFilm(taxi_record(lake, method="dpo", shown=shown, rejected=rejected, **options)).figure, least=8.0)
+    check(ComparisonFilm([made] * 7).figure, least=8.0)
+    check(_Paper([made], "page", "dark").figure, least=7.0)
+    with pytest.raises(ValueError, match="'column', which is too narrow"):
+        _Paper([made], "column", "dark")
 
 
 @pytest.mark.slow
