@@ -7,20 +7,15 @@ Everything on the page is computed here, exactly: no method is trained. Writes N
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from math import comb
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.colors import Normalize
-from PIL import Image
 
 from ift_gridworld.command import fail, launch, make_folder, progress
 from ift_gridworld.envs import LAKES, Rows, make_env
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
-from ift_gridworld.metrics import expected_visits
 from ift_gridworld.planning import (
     episodes_within,
     evaluate_policy,
@@ -30,17 +25,10 @@ from ift_gridworld.planning import (
     success_probability,
 )
 from ift_gridworld.records import write_atomically
-from ift_gridworld.rendering import THEME_NAMES, maps
-from ift_gridworld.rendering.encode import shared_palette
-from ift_gridworld.rendering.film import Film
-
-if TYPE_CHECKING:
-    from jaxtyping import Float
+from ift_gridworld.rendering import THEME_NAMES
 
 ROOT = Path(__file__).resolve().parents[1]
 ICES = ("firm", "slippery")
-WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
-GAP, MARGIN, HEAD = 0.25, 0.12, 0.52
 
 
 @dataclass(frozen=True)
@@ -199,49 +187,6 @@ def _member(name: str) -> Member:
     return next(member for member in MEMBERS if member.map == name)
 
 
-class Portrait(Film):
-    """The optimal policy of a member on firm ice and on slippery ice: arrows, and blue for how often a tile is visited."""
-
-    def __init__(self, member: Member, theme: str = "light") -> None:
-        self.member, self.mdps = member, {ice: member.mdp(ice) for ice in ICES}
-        board = self.mdps["firm"].board
-        assert board is not None
-        width = min(WIDTH, TALLEST * board.width / board.height)
-        tall = width * board.height / board.width
-        super().__init__(theme, (2 * width + GAP + 2 * MARGIN, tall + HEAD + MARGIN))
-        self.told: dict[str, str] = {}
-        for column, (ice, mdp) in enumerate(self.mdps.items()):
-            left, best = MARGIN + column * (width + GAP), optimal_policy(mdp)
-            self.words(left, 0.17, member.ice(ice), size=11, weight="bold", color=self.theme.ink)
-            told = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
-            if mdp.horizon is not None:
-                told += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
-            self.told[ice] = told
-            self.words(left, 0.37, told, size=9, color=self.theme.muted)
-            ax, walkable = self.axes(left, HEAD, width, tall), maps.walkable(mdp)
-            maps.draw_lake(ax, board, self.theme)
-            visits = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
-            visits.update(expected_visits(mdp, best))
-            maps.landmarks(ax, board, self.theme)
-            taken = maps.starts(ax, board, self.theme)[1]
-            maps.Arrows(ax, board, mdp.moves, walkable & ~taken, self.theme).update(best)
-
-    def __len__(self) -> int:
-        return 1
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return np.zeros(0)
-
-    @property
-    def alt(self) -> str:
-        told = " ".join(f"{self.member.ice(ice).capitalize()}: {words}." for ice, words in self.told.items())
-        return f"{self.member.title} ({self.member.map}): the optimal policy as arrows, blue where it goes. {told}"
-
-    def update(self, index: int) -> None:
-        """Nothing moves."""
-
-
 def readme() -> str:
     """The suite's page."""
     filled = numbers()
@@ -277,15 +222,6 @@ def readme() -> str:
     return "\n".join(lines) + "\n"
 
 
-def small(path: Path) -> None:
-    """Keep a picture in few colours, in a third of the bytes."""
-    out = io.BytesIO()
-    with Image.open(path) as picture:
-        plain = picture.convert("RGB")
-        plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE).save(out, "png", optimize=True)
-    write_atomically(path, out.getvalue())
-
-
 @dataclass(frozen=True)
 class Args:
     """The command line."""
@@ -301,9 +237,12 @@ def main(args: Args) -> int:
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
         make_folder(args.out)
+        from ift_gridworld.rendering.portrait import Portrait
+
         with progress("drawing the suite") as report:
             for done, member in enumerate(MEMBERS):
-                small(Portrait(member, args.theme).save(args.out / f"{member.name}.png"))
+                places = {member.ice(ice): member.mdp(ice) for ice in ICES}
+                Portrait(f"{member.title} ({member.map})", places, args.theme).save(args.out / f"{member.name}.png")
                 report(done + 1, len(MEMBERS))
         write_atomically(args.out / "README.md", readme().encode())
     except (ValueError, OSError) as error:

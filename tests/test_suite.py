@@ -29,6 +29,14 @@ def test_the_page_says_what_is_computed():
     assert len({m.name for m in suite.MEMBERS}) == len(suite.MEMBERS) == page.count("\n## ")
 
 
+def test_a_theme_that_is_none_is_told_in_one_line(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        suite.main(suite.Args(out=tmp_path / "suite", theme="sepia"))
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.count("\n") == 1 and "'sepia'; allowed: light, dark" in said
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(("name", "steps"), [("two-paths", 5), ("4x4", 6), ("8x8", 14), ("open", 14), ("bridge", 7)])
 def test_on_firm_ice_the_optimum_is_the_shortest_way(name, steps):
     """A gift after n steps is worth 0.99^(n - 1)."""
