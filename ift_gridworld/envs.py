@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import importlib.util
 import re
-from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 
 Rows = tuple[str, ...]
+START, FROZEN, HOLE, GIFT = b"SFHG"
 Size = int | tuple[int, int]
 
 
@@ -163,9 +163,9 @@ def parse_map(rows: Sequence[str]) -> Rows:
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {number} ({row!r}) has {len(row)} tiles, row 1 has {len(rows[0])}; all must be equal")
-        for letter in row:
-            if letter not in "SFHG":
-                raise ValueError(f"row {number} has the letter {letter!r}; allowed: S, F, H, G")
+        wrong = row.strip("SFHG")  # begins with the first letter that is none of these
+        if wrong:
+            raise ValueError(f"row {number} has the letter {wrong[0]!r}; allowed: S, F, H, G")
     for letter, meaning in (("S", "start"), ("G", "goal")):
         if not any(letter in row for row in rows):
             raise ValueError(f"the map has no {letter} ({meaning}); it needs at least one")
@@ -258,21 +258,19 @@ def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
     return rows, columns
 
 
+def as_board(rows: Sequence[str]) -> Int[np.ndarray, "H W"]:
+    """The letters of a map as numbers, `START` and so on."""
+    return np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), -1)
+
+
 def _as_rows(board: np.ndarray) -> Rows:
     return tuple("".join(row) for row in board)
 
 
 def _has_way(rows: Rows) -> bool:
-    """Whether a flood from the starts, stopped by holes, reaches a goal."""
-    height, width = len(rows), len(rows[0])
-    queue = deque((r, c) for r in range(height) for c in range(width) if rows[r][c] == "S")
-    seen = set(queue)
-    while queue:
-        row, column = queue.popleft()
-        if rows[row][column] == "G":
-            return True
-        for r, c in ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1)):
-            if 0 <= r < height and 0 <= c < width and (r, c) not in seen and rows[r][c] != "H":
-                seen.add((r, c))
-                queue.append((r, c))
-    return False
+    """Whether one stretch of ice holds a start and a goal."""
+    from scipy.ndimage import label  # loaded where it is needed
+
+    board = as_board(rows)
+    pond, _ = label(board != HOLE)  # numbered from 1; holes are 0
+    return bool(np.isin(pond[board == START], pond[board == GIFT]).any())

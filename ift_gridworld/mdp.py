@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.board import Board, taxi_board
-from ift_gridworld.envs import parse_map, time_limit
+from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, parse_map, time_limit
 
 if TYPE_CHECKING:
     import gymnasium
@@ -80,9 +80,10 @@ class TabularMDP:
             )
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
-        for name, total in (("probability", self.probability.sum(-1)), ("start", self.start.sum(-1))):
-            if not np.allclose(total, 1, rtol=0, atol=1e-9):
-                raise ValueError(f"{name} sums to {np.min(total)}…{np.max(total)} over its last axis; it must be 1")
+        for name, chances in (("probability", self.probability), ("start", self.start)):
+            total = chances @ np.ones(chances.shape[-1])
+            if not (total.min() >= 1 - 1e-9 and total.max() <= 1 + 1e-9):
+                raise ValueError(f"{name} sums to {total.min()}…{total.max()} over its last axis; it must be 1")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
 
@@ -175,7 +176,8 @@ class TabularMDP:
         kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")
         names, atlas = ACTIONS.get(kind, ()), taxi_board(inner) if kind == "TaxiEnv" else None
         horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
-        return cls(*_merge(next_state, probability, reward, terminated), start, discount, horizon, layout, names, atlas)
+        itself = np.arange(states)[:, None, None]
+        return cls(*_merge(next_state, probability, reward, terminated, itself), start, discount, horizon, layout, names, atlas)
 
     @classmethod
     def from_map(
@@ -192,35 +194,53 @@ class TabularMDP:
         rows = parse_map(rows)
         if not 0 < success_rate <= 1:
             raise ValueError(f"success_rate is {success_rate}; allowed: a probability in (0, 1]")
-        board = np.array([list(row) for row in rows])
-        height, width = board.shape
-        row, column = np.divmod(np.arange(board.size), width)
-        reached = np.stack(  # [S, 4]: left, down, right, up, in Gymnasium's order; the edge of the map holds one back
-            [
-                row * width + np.maximum(column - 1, 0),
-                np.minimum(row + 1, height - 1) * width + column,
-                row * width + np.minimum(column + 1, width - 1),
-                np.maximum(row - 1, 0) * width + column,
-            ],
-            axis=1,
-        )
+        board = as_board(rows)
+        # What can follow depends on a tile and its four neighbours: each neighbourhood that occurs is worked out once.
+        around, kinds, kind = _neighbourhoods(board)
         if is_slippery:
             directions = (np.arange(4)[:, None] + np.array([-1, 0, 1])) % 4  # one side, ahead, the other side
             weights = np.array([(1 - success_rate) / 2, success_rate, (1 - success_rate) / 2])
         else:
             directions, weights = np.arange(4)[:, None], np.ones(1)
-        letters = board.ravel()
-        next_state = reached[:, directions]
-        probability = np.broadcast_to(weights, next_state.shape).copy()
-        over = np.isin(letters, ["G", "H"])
-        reward = (letters[next_state] == "G").astype(float)
-        terminated = over[next_state]
-        next_state[over] = np.flatnonzero(over)[:, None, None]
-        probability[over] = np.eye(1, len(weights))[0]
+        tile, reached = kinds[:, 0], kinds[:, 1:][:, directions]  # [X], [X, A, K]
+        step = np.where(reached == EDGE, 0, around[directions])  # the edge of the map holds one back
+        reached = np.where(reached == EDGE, tile[:, None, None], reached)
+        probability = np.broadcast_to(weights, reached.shape).copy()
+        reward, terminated = (reached == GIFT).astype(float), (reached == GIFT) | (reached == HOLE)
+        over = (tile == GIFT) | (tile == HOLE)
+        step[over], probability[over] = 0, np.eye(1, len(weights))[0]
         reward[over], terminated[over] = 0.0, True
-        start = (letters == "S").astype(float)
-        merged = _merge(next_state, probability, reward, terminated)
-        return cls(*merged, start / start.sum(), discount, time_limit(rows), rows, LAKE_ACTIONS)
+        step, *rest = _merge(step, probability, reward, terminated, itself=np.zeros((1, 1, 1), int))
+        next_state = step.take(kind, 0)
+        next_state += np.arange(board.size)[:, None, None]
+        start = (board.ravel() == START).astype(float)
+        arrays = [each.take(kind, 0) for each in rest]
+        return cls(next_state, *arrays, start / start.sum(), discount, time_limit(rows), rows, LAKE_ACTIONS)
+
+
+EDGE = 0  # where a map's letters end
+
+
+def _neighbourhoods(
+    board: Int[np.ndarray, "H W"],
+) -> tuple[Int[np.ndarray, " 4"], Int[np.ndarray, "X 5"], Int[np.ndarray, " S"]]:
+    """How far each neighbour's index is (left, down, right, up), the distinct neighbourhoods as letters (a tile, then its
+    neighbours), and which of them each tile has."""
+    height, width = board.shape
+    letters = np.array([EDGE, FROZEN, HOLE, GIFT], np.uint8)
+    code = np.zeros(256, np.uint16)
+    code[letters] = np.arange(4)
+    code[START] = 1  # ice
+    padded = np.zeros((height + 2, width + 2), np.uint16)
+    padded[1:-1, 1:-1] = code[board]
+    tile = padded[1:-1, 1:-1]
+    near = tile, padded[1:-1, :-2], padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1]
+    number = near[0] * 256 + near[1] * 64 + near[2] * 16 + near[3] * 4 + near[4]
+    known = np.flatnonzero(np.bincount(number.ravel(), minlength=1024))
+    place = np.zeros(1024, np.intp)
+    place[known] = np.arange(len(known))
+    kinds = letters[known[:, None] // [256, 64, 16, 4, 1] % 4]
+    return np.array([-1, width, 1, -width]), kinds, place[number.ravel()]
 
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -252,8 +272,10 @@ def _absorb(
     terminated[absorbing] = True
 
 
-def _merge(next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray) -> Arrays:
-    """Add up outcomes that are alike, move unused slots last, drop the slots that nobody uses."""
+def _merge(
+    next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray, itself: np.ndarray
+) -> Arrays:
+    """Add up outcomes that are alike, move unused slots (which lead to `itself`) last, drop the slots that nobody uses."""
     slots = probability.shape[-1]
     probability = probability.copy()
     for k in range(slots):
@@ -272,7 +294,6 @@ def _merge(next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, 
         np.take_along_axis(a, order, -1)[..., :kept] for a in (next_state, probability, reward, terminated)
     )
     unused = probability == 0
-    itself = np.arange(next_state.shape[0])[:, None, None]
     return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused
 
 
