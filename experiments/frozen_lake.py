@@ -297,35 +297,26 @@ def method_settings(args: Args) -> Settings:
 
 
 def make_lake(args: Args) -> Lake:
-    from ift_gridworld.envs import LAKES, make_env, parse_size
+    from ift_gridworld.envs import lake_rows, make_env, parse_size, time_limit
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.records import Lake
 
     if args.success_rate is not None and not args.slippery:
         raise ValueError(f"--success-rate is {args.success_rate}, which needs --slippery")
-    ice: dict[str, Any] = {"is_slippery": args.slippery}
-    if args.success_rate is not None:
-        ice["success_rate"] = args.success_rate
-    size = None if args.size is None else parse_size(args.size)
-    env = make_env(args.map, size=size, seed=args.map_seed, **ice)
-    mdp = TabularMDP.from_env(env, discount=args.discount)
     name = Path(args.map).stem if Path(args.map).is_file() else args.map
     if args.size is not None:
         name = f"{name} {args.size}"
+    name = name if len(name) <= 40 else name[:39] + "…"
+    rows = lake_rows(args.map, size=None if args.size is None else parse_size(args.size), seed=args.map_seed)
     # A map is kept with the run; a Gymnasium environment is kept by its id, for it has its own ice, rewards and clock.
-    is_map = (
-        args.map == "random" or args.map in LAKES or Path(args.map).is_file() or re.fullmatch(r"\d+x\d+", args.map) is not None
-    )
-    return Lake(
-        name=name if len(name) <= 40 else name[:39] + "…",
-        rows=mdp.layout if is_map else None,
-        env=None if is_map else args.map,
-        is_slippery=not mdp.is_deterministic,
-        success_rate=(1 / 3 if args.success_rate is None else args.success_rate) if is_map else None,
-        discount=args.discount,
-        horizon=mdp.horizon,
-        options={} if is_map else ice,
-    )
+    if rows is not None:
+        rate = 1 / 3 if args.success_rate is None else args.success_rate
+        return Lake(name, rows, None, args.slippery and rate < 1, rate, args.discount, time_limit(rows))
+    ice: dict[str, Any] = {"is_slippery": args.slippery}
+    if args.success_rate is not None:
+        ice["success_rate"] = args.success_rate
+    mdp = TabularMDP.from_env(make_env(args.map, **ice), discount=args.discount)
+    return Lake(name, None, args.map, not mdp.is_deterministic, None, args.discount, mdp.horizon, ice)
 
 
 def make_record(run: Run, lake: Lake, args: Args) -> Record:

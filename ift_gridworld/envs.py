@@ -1,9 +1,9 @@
 """Named lakes as Gymnasium environments: with `vector`, the only module that imports gymnasium.
 
 A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names some of them,
-`make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, and importing
-`ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``, ``…/Open-v0``, ``…/Bridge-v0`` and ``…/FrozenLake-v0``, each also as
-`vector` has it.
+`make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, `lake_rows` into its map, and
+importing `ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``, ``…/Open-v0``, ``…/Bridge-v0`` and ``…/FrozenLake-v0``, each
+also as `vector` has it.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ LAKES: dict[str, Rows] = {
 
 
 OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
+SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 SLIP = {  # what an environment of Gymnasium's calls the two options of slippery ice, where it calls them otherwise
     "Taxi": {"is_slippery": "is_rainy", "success_rate": "rainy_probability"}
 }
@@ -93,36 +94,45 @@ def make_env(
     rate = kwargs.get("success_rate", 1 / 3)
     if not 0 < rate <= 1:
         raise ValueError(f"success_rate is {rate}; allowed: a probability in (0, 1]")
+    rows = lake_rows(name, size=size, seed=seed, frozen=frozen)
+    if rows is None:
+        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
+        spelled = SLIP.get(gymnasium.spec(name).name, {})
+        return _make(name, **{spelled.get(option, option): value for option, value in options.items()})
+    if size is None and name in SPECS:
+        return _make(SPECS[name], is_slippery=is_slippery, **kwargs)
+    limit = kwargs.pop("max_episode_steps", None) or time_limit(rows)
+    desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
+    return _make("FrozenLake-v1", desc=desc, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
+
+
+def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
+    """The map that `make_env` makes of the same arguments, or None for a Gymnasium id, which has its own.
+
+    What is computed from the map alone (`TabularMDP.from_map`) needs no environment, which takes a minute to make for a
+    million tiles.
+
+    Raises:
+        ValueError: as `make_env`.
+    """
     if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
         shape = parse_size(name) if name != "random" else _as_shape(8 if size is None else size)
         if name != "random" and size is not None and _as_shape(size) != shape:
             raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
-        return _make_lake(random_map(shape, frozen=frozen, seed=seed), is_slippery, kwargs)
+        return random_map(shape, frozen=frozen, seed=seed)
     if size is not None and name not in OWN:
         sized = ", ".join(map(repr, [*OWN, "random"]))
         raise ValueError(f"a size is given with map {name!r}; allowed: only {sized} take one")
-    if name in OWN:
-        if size is None:
-            return _make(OWN[name], is_slippery=is_slippery, **kwargs)
-        rows = {"two-paths": two_paths, "open": open_lake, "bridge": bridge}[name](size)
-        return _make_lake(rows, is_slippery, kwargs)
+    if size is not None:
+        return {"two-paths": two_paths, "open": open_lake, "bridge": bridge}[name](size)
     if name in LAKES:
-        spec = {"4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}[name]
-        return _make(spec, is_slippery=is_slippery, **kwargs)
+        return LAKES[name]
     if Path(name).is_file():
-        return _make_lake(read_map(name), is_slippery, kwargs)
+        return read_map(name)
     if name in gymnasium.registry:
-        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
-        spelled = SLIP.get(gymnasium.spec(name).name, {})
-        return _make(name, **{spelled.get(option, option): value for option, value in options.items()})
+        return None
     known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
     raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
-
-
-def _make_lake(rows: Rows, is_slippery: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
-    limit = kwargs.pop("max_episode_steps", None) or time_limit(rows)
-    desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
-    return _make("FrozenLake-v1", desc=desc, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
 
 
 def _make(name: str, **options: Any) -> gymnasium.Env:

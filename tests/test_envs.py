@@ -14,6 +14,7 @@ from ift_gridworld import envs
 from ift_gridworld.envs import (
     LAKES,
     bridge,
+    lake_rows,
     make_env,
     open_lake,
     parse_map,
@@ -65,7 +66,7 @@ def ways(rows):
 def test_make_env_makes_the_named_map_with_its_time_limit(name, options, rows, is_slippery):
     env = make_env(name, is_slippery=is_slippery, **options)
     assert isinstance(env.unwrapped, FrozenLakeEnv)
-    assert rows_of(env) == rows
+    assert rows_of(env) == rows == lake_rows(name, **options)
     assert len(env.unwrapped.P[0][0]) == (3 if is_slippery else 1)
     assert env.spec.max_episode_steps == time_limit(rows)
     env.reset(seed=0)
@@ -94,7 +95,8 @@ def test_map_file_and_gymnasium_id(tmp_path):
     path = tmp_path / "pond.txt"
     path.write_text("SFF \n\n FHG\n")
     env = make_env(str(path))
-    assert rows_of(env) == read_map(path) == ("SFF", "FHG")
+    assert rows_of(env) == read_map(path) == lake_rows(str(path)) == ("SFF", "FHG")
+    assert lake_rows("CliffWalking-v1") is None
     assert isinstance(env.unwrapped, FrozenLakeEnv)
     assert env.spec.max_episode_steps == time_limit(("SFF", "FHG"))
     assert isinstance(make_env("CliffWalking-v1").unwrapped, CliffWalkingEnv)
