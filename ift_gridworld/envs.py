@@ -17,6 +17,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
+from jaxtyping import Int
 
 Rows = tuple[str, ...]
 START, FROZEN, HOLE, GIFT = b"SFHG"

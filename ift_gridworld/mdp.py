@@ -210,12 +210,12 @@ class TabularMDP:
         over = (tile == GIFT) | (tile == HOLE)
         step[over], probability[over] = 0, np.eye(1, len(weights))[0]
         reward[over], terminated[over] = 0.0, True
-        step, *rest = _merge(step, probability, reward, terminated, itself=np.zeros((1, 1, 1), int))
-        next_state = step.take(kind, 0)
+        merged = _merge(step, probability, reward, terminated, itself=np.zeros((1, 1, 1), int))
+        next_state, probability, reward, terminated = (each.take(kind, 0) for each in merged)
         next_state += np.arange(board.size)[:, None, None]
         start = (board.ravel() == START).astype(float)
-        arrays = [each.take(kind, 0) for each in rest]
-        return cls(next_state, *arrays, start / start.sum(), discount, time_limit(rows), rows, LAKE_ACTIONS)
+        start /= start.sum()
+        return cls(next_state, probability, reward, terminated, start, discount, time_limit(rows), rows, LAKE_ACTIONS)
 
 
 EDGE = 0  # where a map's letters end

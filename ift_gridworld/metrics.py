@@ -19,8 +19,8 @@ from ift_gridworld.planning import (
     occupancy,
     optimal_policy,
     optimal_success,
+    optimal_values,
     success_probability,
-    value_iteration,
 )
 
 
@@ -37,6 +37,8 @@ class Steps(Protocol):
     @property
     def mask(self) -> Any: ...
 
+
+STATES_AT_ONCE = 2**14  # whose successors are compared with one another
 
 MEASURES: dict[str, str] = {
     "success": "probability of reaching the goal within the time limit",
@@ -89,7 +91,7 @@ def measure(
         steps, visits, result["success"] = episodes_within(mdp, policy, mdp.horizon)
     if wanted & {"return", "regret"}:
         result["return"] = evaluate_policy(mdp, policy) @ mdp.start
-        result["regret"] = value_iteration(mdp)[0] @ mdp.start - result["return"]
+        result["regret"] = optimal_values(mdp)[0] @ mdp.start - result["return"]
     result["tiles"] = (visits[..., walkable] >= 0.1).sum(-1).astype(float)
     weights = {"": walkable, "_shown": shown, "_optimal": expected_visits(mdp, target), "_visited": visits}
     for what, squared_gap in (("", _gap), ("_next", _next_state_gap)):
@@ -119,7 +121,7 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
     """What the best policies reach: their return, and their success with and without the time limit."""
     best = optimal_policy(mdp)
     return {
-        "return": float(value_iteration(mdp)[0] @ mdp.start),
+        "return": float(optimal_values(mdp)[0] @ mdp.start),
         "success": float(success_probability(mdp, best, mdp.horizon)),
         "success_best_within_horizon": optimal_success(mdp, mdp.horizon),
     }
@@ -185,12 +187,13 @@ def _gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndar
 
 def _next_state_gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
     """Mean over s' of (T_theta(s'|s) - T*(s'|s))², without a dense matrix: only a state's few successors differ."""
-    flow = gap[..., None] * mdp.probability  # [..., S, A, K]
-    flow, successor = flow.reshape(*flow.shape[:-2], -1), mdp.next_state.reshape(mdp.num_states, -1)
-    total = np.zeros(flow.shape[:-1])
-    same = successor[:, :, None] == successor[:, None, :]  # slots of a state that lead to one place are added up
-    merged = np.einsum("...sj,sjk->...sk", flow, same, optimize=True)
-    total += (merged**2 / same.sum(-1)).sum(-1)
+    total = np.zeros(gap.shape[:-1])
+    for part in (slice(i, i + STATES_AT_ONCE) for i in range(0, mdp.num_states, STATES_AT_ONCE)):
+        flow = gap[..., part, :, None] * mdp.probability[part]  # [..., S, A, K]
+        flow, successor = flow.reshape(*flow.shape[:-2], -1), mdp.next_state[part].reshape(flow.shape[-3], -1)
+        same = successor[:, :, None] == successor[:, None, :]  # slots of a state that lead to one place are added up
+        merged = np.einsum("...sj,sjk->...sk", flow, same, optimize=True)
+        total[..., part] = (merged**2 / same.sum(-1)).sum(-1)
     return total / mdp.num_states
 
 

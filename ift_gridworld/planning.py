@@ -8,57 +8,91 @@ Policies are arrays [..., S, A] with any leading dimensions (seeds, snapshots); 
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ift_gridworld import solvers
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.solvers import SOLVERS, Solution, ahead, backup, value_iteration
 
+T = TypeVar("T")
+
+__all__ = [
+    "SOLVERS",
+    "evaluate_policy",
+    "greedy",
+    "occupancy",
+    "optimal_policy",
+    "optimal_success",
+    "optimal_values",
+    "solve",
+    "success_probability",
+    "value_iteration",
+]
+
+# Up to so many states value iteration is as fast as anything; up to so many, factorising a policy's matrix is cheap.
+SMALL, FACTORISED = 500, 5_000
+PART = 2**24  # outcomes of policies that are measured at once
+WALKED_OUT = 1e-16  # a chance that an episode still goes on, taken for none
 # Up to this many states a policy's state-state matrix is held densely, beyond as a sparse matrix.
 DENSE_STATES = 40
 TOLERANCE = 1e-13
 TIE = 1e-9
 
 
-def value_iteration(
-    mdp: TabularMDP, *, tolerance: float = TOLERANCE, max_sweeps: int = 1_000_000
-) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]:
+def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None = None) -> Solution:
     """Optimal values: Q(s,a) = r(s,a) + gamma sum_s' P(s'|s,a) V(s'), V(s) = max_a Q(s,a), nothing following termination.
-
-    Sweeps start at V = 0, so that an undiscounted problem with rewards >= 0 ends at its least solution, the true one.
 
     Args:
         mdp: the problem; its `discount` is used.
-        tolerance: sweeps stop when no value changes by more than this share of itself.
-        max_sweeps: sweeps before giving up.
+        solver: a name in `SOLVERS`; None picks by size and structure: value iteration for small problems, sweeps over the
+            board for lakes, else policy iteration (up to some thousand states) or modified policy iteration, and value
+            iteration where nothing is discounted.
+        tolerance: how far any value may be from the true one. None: as near as rounding allows, as a share of each value, so
+            that a best action is known on every tile, however far from the gift; on large slippery lakes that takes many
+            times as long.
 
     Returns:
         V [S] and Q [S, A].
 
     Raises:
-        ValueError: if the values do not converge (an undiscounted problem without a proper policy).
+        ValueError: for an unknown solver, one that cannot take the problem, or values that do not converge (an undiscounted
+            problem without a proper policy).
     """
-    value, action_value = _optimal_values(mdp, tolerance, max_sweeps)
+    if solver is not None and solver not in SOLVERS:
+        raise ValueError(f"unknown solver {solver!r}; allowed: {', '.join(SOLVERS)}")
+    if tolerance is not None:
+        if not tolerance > 0:
+            raise ValueError(f"tolerance is {tolerance}; allowed: a number > 0")
+        # Where no sweep changes more than c, values are within c gamma / (1 - gamma). Undiscounted, changes bound nothing.
+        tolerance = tolerance * (1 - mdp.discount) / 4 if mdp.discount < 1 else None
+    return SOLVERS[solver or _best_solver(mdp)](mdp, tolerance)
+
+
+def _best_solver(mdp: TabularMDP) -> str:
+    if mdp.num_states <= SMALL:
+        return "value_iteration"
+    if solvers.success_rate(mdp) is not None:
+        return "neighbour_sweeps"
+    if mdp.discount == 1:
+        return "value_iteration"
+    return "policy_iteration" if mdp.num_states <= FACTORISED else "modified_policy_iteration"
+
+
+def optimal_values(mdp: TabularMDP) -> Solution:
+    """V [S] and Q [S, A] as `solve` gives them without a tolerance, computed once for an MDP."""
+    if mdp not in _solved:
+        _solved[mdp] = solve(mdp)
+    value, action_value = _solved[mdp]
     return value.copy(), action_value.copy()
 
 
-@lru_cache(maxsize=64)  # every measure asks for them, and an MDP does not change
-def _optimal_values(
-    mdp: TabularMDP, tolerance: float, max_sweeps: int
-) -> tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]:
-    value = np.zeros(mdp.num_states)
-    # Where rewards of both signs cancel, a value near 0 is known no better than the terms it is made of.
-    signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()
-    for _ in range(max_sweeps):
-        action_value = mdp.expected_reward + mdp.discount * _ahead(mdp, value)
-        new = action_value.max(-1)
-        change = np.abs(new - value)
-        value = new
-        if np.all(change <= tolerance * (np.abs(value).max() if signed else np.abs(value))):
-            return value, mdp.expected_reward + mdp.discount * _ahead(mdp, value)
-    raise ValueError(f"values still change by {change.max():.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+_solved: WeakKeyDictionary[TabularMDP, Solution] = WeakKeyDictionary()
 
 
 def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S A"]:
@@ -72,7 +106,7 @@ def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "
 
 def optimal_policy(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
     """T*(a|s): the optimal state-action matrix for `mdp.discount`, ties shared evenly (all actions where nothing follows)."""
-    return greedy(value_iteration(mdp)[1])
+    return greedy(optimal_values(mdp)[1])
 
 
 def soft_value_iteration(
@@ -102,7 +136,7 @@ def soft_value_iteration(
     reference, possible = reference / reference.sum(-1, keepdims=True), reference > 0
     value = np.zeros(mdp.num_states)
     for _ in range(max_sweeps):
-        action_value = mdp.expected_reward + mdp.discount * _ahead(mdp, value)
+        action_value = backup(mdp, value)
         top = np.where(possible, action_value, -np.inf).max(-1)
         gain = np.where(possible, (action_value - top[:, None]) / beta, 0.0)
         # log1p and expm1: for a large beta the logarithm's argument is all but 1.
@@ -120,10 +154,29 @@ def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "{ho
     """Optimal values under a clock: row t is the best expected return with t steps to go."""
     values = np.zeros((horizon + 1, mdp.num_states))
     for t in range(1, horizon + 1):
-        values[t] = (mdp.expected_reward + mdp.discount * _ahead(mdp, values[t - 1])).max(-1)
+        values[t] = backup(mdp, values[t - 1]).max(-1)
     return values
 
 
+def _in_parts(measure: Callable[..., T]) -> Callable[..., T]:
+    """Of so many policies on so large a lake that their chains would fill the memory, some at a time."""
+
+    @wraps(measure)
+    def of_all(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], *args: Any, **options: Any) -> T:
+        policy = _as_policy(mdp, policy)
+        batch, each = policy.shape[:-2], max(1, PART // mdp.probability.size)
+        flat = policy.reshape(-1, *policy.shape[-2:])
+        if len(flat) <= each:
+            return measure(mdp, policy, *args, **options)
+        parts = [measure(mdp, flat[i : i + each], *args, **options) for i in range(0, len(flat), each)]
+        if not isinstance(parts[0], tuple):
+            return np.concatenate(parts).reshape(*batch, *parts[0].shape[1:])  # type: ignore
+        return tuple(np.concatenate(p).reshape(*batch, *p[0].shape[1:]) for p in zip(*parts, strict=True))  # type: ignore
+
+    return of_all
+
+
+@_in_parts
 def evaluate_policy(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
     """V_pi, by solving V = r_pi + gamma P_pi V.
 
@@ -131,10 +184,10 @@ def evaluate_policy(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) ->
         ValueError: with discount 1, for a policy that can walk for ever where walking on is not free. (Where it is free,
             walking for ever is worth 0.)
     """
-    policy = _as_policy(mdp, policy)
     return _Chain(mdp, policy).values(np.einsum("...sa,sa->...s", policy, mdp.expected_reward), mdp.discount)
 
 
+@_in_parts
 def occupancy(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], *, discount: float | None = None, horizon: int | None = None
 ) -> Float[np.ndarray, "*batch S"]:
@@ -149,7 +202,6 @@ def occupancy(
     Raises:
         ValueError: if visits are infinite (discount 1, no horizon, a policy that can walk for ever).
     """
-    policy = _as_policy(mdp, policy)
     discount = mdp.discount if discount is None else discount
     chain = _Chain(mdp, policy)
     start = np.broadcast_to(mdp.start, policy.shape[:-1])
@@ -163,14 +215,18 @@ def occupancy(
 def _walked(
     chain: _Chain, start: Float[np.ndarray, "*batch S"], horizon: int, discount: float
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"]]:
-    """What is walked on from within so many steps, summed over them, and what then is left walking."""
-    now, walking = start, np.zeros_like(start)
-    for _ in range(horizon):
-        walking = walking + now
+    """What is walked on from within so many steps, summed over them, and what then is left walking. Where next to nothing is
+    left (`WALKED_OUT`), nothing is."""
+    now, walking = np.array(start), np.zeros_like(start)
+    for step in range(horizon):
+        walking += now
         now = discount * chain.forward(now)
+        if step % 8 == 7 and now.sum(-1).max() <= WALKED_OUT:
+            break
     return walking, now
 
 
+@_in_parts
 def walk_distribution(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], steps: int, start: Float[np.ndarray, " S"] | None = None
 ) -> Float[np.ndarray, "*batch {steps} S"]:
@@ -182,7 +238,6 @@ def walk_distribution(
         steps: number of rows.
         start: distribution of the first state (default: the MDP's).
     """
-    policy = _as_policy(mdp, policy)
     chain = _Chain(mdp, policy)
     now, rows = np.broadcast_to(mdp.start if start is None else start, policy.shape[:-1]), []
     for _ in range(steps):
@@ -191,31 +246,26 @@ def walk_distribution(
     return np.stack(rows, -2)
 
 
+@_in_parts
 def success_probability(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int | None = None
 ) -> Float[np.ndarray, "*batch"] | float:
     """Probability of reaching a goal (`TabularMDP.success`) from the start distribution, within `horizon` steps if given."""
-    policy = _as_policy(mdp, policy)
-    goal = np.einsum("...sa,sa->...s", policy, _goal(mdp))
     chain = _Chain(mdp, policy)
     if horizon is None:
-        reached = chain.values(goal, 1.0)
+        reached = chain.values(np.einsum("...sa,sa->...s", policy, _goal(mdp)), 1.0) @ mdp.start
     else:
-        reached = np.zeros_like(goal)
-        for _ in range(horizon):
-            new = goal + chain.backward(reached)
-            if np.array_equal(new, reached):
-                break
-            reached = new
-    return np.clip(reached @ mdp.start, 0.0, 1.0)
+        steps, _ = _walked(chain, np.broadcast_to(mdp.start, policy.shape[:-1]), horizon, 1.0)
+        reached = np.einsum("...s,...sa,sa->...", steps, policy, _goal(mdp))
+    return np.clip(reached, 0.0, 1.0)
 
 
+@_in_parts
 def episodes_within(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch"]]:
     """Of episodes that are cut off after `horizon` steps, all in one pass: how often a step is taken from each state, how often
     an episode is there (`occupancy`, undiscounted), and the probability of reaching a goal (`success_probability`)."""
-    policy = _as_policy(mdp, policy)
     chain = _Chain(mdp, policy)
     steps, now = _walked(chain, np.broadcast_to(mdp.start, policy.shape[:-1]), horizon, 1.0)
     reached = np.einsum("...s,...sa,sa->...", steps, policy, _goal(mdp))
@@ -227,9 +277,12 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
 
     With a horizon the best policy knows the time left; no stationary policy need attain the number.
     """
+    rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
+    if rate is not None:
+        return solvers.best_chances(mdp, rate, 10_000_000 if horizon is None else horizon)
     goal, reached = _goal(mdp), np.zeros(mdp.num_states)
     for _ in range(10_000_000 if horizon is None else horizon):
-        new = (goal + _ahead(mdp, reached)).max(-1)
+        new = (goal + ahead(mdp, reached)).max(-1)
         if np.abs(new - reached).max() <= 1e-16:
             break
         reached = new
@@ -248,11 +301,6 @@ def _as_policy(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Floa
     if not np.allclose(policy.sum(-1), 1.0, rtol=0, atol=1e-4) or policy.min() < 0:
         raise ValueError("policy has rows that are no distributions; each must be >= 0 and sum to 1")
     return policy
-
-
-def _ahead(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S A"]:
-    """sum_s' P(s'|s,a) value(s') over the outcomes that do not end the episode."""
-    return np.sum(mdp.probability * ~mdp.terminated * value[mdp.next_state], -1)
 
 
 def _goal(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
@@ -277,11 +325,15 @@ class _Chain:
             return np.einsum("msa,sat->mst", self.policy, mdp.scatter(mdp.probability * outcomes), optimize=True)
         from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
 
-        weight = self.policy[..., None] * (mdp.probability * outcomes)
-        block = states * np.arange(len(self.policy))[:, None, None, None]
-        rows = np.broadcast_to(block + np.arange(states)[:, None, None], weight.shape)
-        columns, used = block + mdp.next_state, weight > 0
-        return csr_array((weight[used], (rows[used], columns[used])), (len(self.policy) * states,) * 2)
+        weight = (self.policy[..., None] * (mdp.probability * outcomes)).ravel()
+        rows, each = len(self.policy) * states, mdp.probability.size // states
+        narrow = np.int32 if weight.size < 2**31 else np.int64  # half the memory to read
+        block = states * np.arange(len(self.policy), dtype=narrow)[:, None]
+        leads = (block + mdp.next_state.ravel().astype(narrow)).ravel()
+        matrix = csr_array((weight, leads, np.arange(0, weight.size + 1, each, dtype=narrow)), (rows, rows))
+        matrix.eliminate_zeros()
+        matrix.sum_duplicates()
+        return matrix
 
     def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"], transpose: bool) -> Float[np.ndarray, "*batch S"]:
         if isinstance(matrix, np.ndarray):
@@ -338,7 +390,9 @@ class _Chain:
             matrix = matrix.swapaxes(-1, -2) if transpose else matrix
             return np.linalg.solve(matrix, right.reshape(len(self.policy), -1, 1)).reshape(right.shape)
         from scipy.sparse import diags_array, eye_array
-        from scipy.sparse.linalg import spsolve
+        from scipy.sparse.linalg import splu
 
-        matrix = eye_array(len(free)) - diags_array(free) @ self.on
-        return spsolve((matrix.T if transpose else matrix).tocsc(), right.ravel()).reshape(right.shape)
+        matrix = (eye_array(len(free)) - diags_array(free) @ self.on).tocsc()
+        # Its diagonal dominates, so that nothing need be pivoted, and an order made for symmetric matrices fills it least.
+        factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+        return factors.solve(right.ravel(), "T" if transpose else "N").reshape(right.shape)

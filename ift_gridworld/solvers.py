@@ -1,0 +1,348 @@
+"""Optimal values, four ways: which is fastest depends on how large a problem is and how it is built.
+
+All solve V(s) = max_a Q(s,a), Q(s,a) = r(s,a) + gamma sum_s' P(s'|s,a) V(s'), nothing following termination, and agree.
+`planning.solve` picks one.
+
+- value iteration: sweeps over all states through the tables, for any problem, any discount;
+- policy iteration: each policy's values by sparse factorisation, so that a discount near 1 costs no more than another;
+- modified policy iteration: a few sweeps of the policy instead of its exact values (Puterman and Shin 1978);
+- neighbour sweeps: for lakes, where what follows stands beside a tile. No tables, and work only where values still change.
+
+Each takes the largest change of a sweep at which it stops: `tolerance`, absolute, or, where that is None, a share of each value
+so small that best actions are told apart wherever values are not 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from ift_gridworld.envs import GIFT, HOLE, as_board
+from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
+
+SHARE = 1e-13  # of a value: changes below are rounding's
+
+Solution = tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]
+
+
+def ahead(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S A"]:
+    """sum_s' P(s'|s,a) value(s') over the outcomes that do not end the episode."""
+    return np.sum(mdp.probability * ~mdp.terminated * value[mdp.next_state], -1)
+
+
+def backup(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S A"]:
+    """Q(s,a) = r(s,a) + gamma sum_s' P(s'|s,a) value(s')."""
+    return mdp.expected_reward + mdp.discount * ahead(mdp, value)
+
+
+def settled(mdp: TabularMDP, value: Float[np.ndarray, " S"], new: Float[np.ndarray, " S"], tolerance: float | None) -> bool:
+    """Whether a sweep changed nothing that counts."""
+    change = np.abs(new - value)
+    if tolerance is not None:
+        return bool(change.max() <= tolerance)
+    # Where rewards of both signs cancel, a value near 0 is known no better than the terms it is made of.
+    signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()
+    return bool(np.all(change <= SHARE * (np.abs(new).max() if signed else np.abs(new))))
+
+
+def value_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_sweeps: int = 1_000_000) -> Solution:
+    """V <- max_a Q(s,a) everywhere, from V = 0, so that an undiscounted problem with rewards >= 0 ends at its least solution.
+
+    Args:
+        mdp: the problem; its `discount` is used.
+        tolerance: the largest change of a sweep at which it stops (default: so small a share of each value that it is
+            rounding's).
+        max_sweeps: sweeps before giving up.
+
+    Returns:
+        V [S] and Q [S, A].
+
+    Raises:
+        ValueError: if the values do not converge (an undiscounted problem without a proper policy).
+    """
+    value = np.zeros(mdp.num_states)
+    for _ in range(max_sweeps):
+        new = backup(mdp, value).max(-1)
+        done = settled(mdp, value, new, tolerance)
+        change, value = np.abs(new - value).max(), new
+        if done:
+            return value, backup(mdp, value)
+    raise ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+
+
+class _Outcomes:
+    """An MDP's outcomes that do not end the episode, as a sparse matrix [S A, S]."""
+
+    def __init__(self, mdp: TabularMDP) -> None:
+        from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
+
+        states, actions, slots = mdp.next_state.shape
+        weight = (mdp.probability * ~mdp.terminated).ravel()
+        narrow = np.int32 if weight.size < 2**31 else np.int64  # half the memory to read
+        rows = np.arange(0, weight.size + 1, slots, dtype=narrow)
+        self.mdp = mdp
+        self.matrix = csr_array((weight, mdp.next_state.ravel().astype(narrow), rows), (states * actions, states))
+        self.first = np.arange(states) * actions  # each state's first row
+
+    def backup(self, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, "S A"]:
+        mdp = self.mdp
+        return mdp.expected_reward + mdp.discount * (self.matrix @ value).reshape(mdp.expected_reward.shape)
+
+    def best(
+        self, action_value: Float[np.ndarray, "S A"], before: Int[np.ndarray, " S"] | None = None
+    ) -> Int[np.ndarray, " S"]:
+        """A best action of each state; the one it had `before`, if that is as good to within rounding."""
+        best = action_value.argmax(-1)
+        if before is None:
+            return best
+        had, top = (np.take_along_axis(action_value, a[:, None], -1)[:, 0] for a in (before, best))
+        return np.where(had >= top - SHARE * np.abs(top), before, best)
+
+
+def policy_iteration(mdp: TabularMDP, tolerance: float | None = None) -> Solution:
+    """Values of a policy by factorising I - gamma P_pi; then the greedy policy of these values; until none is better."""
+    _discounted(mdp, "policy_iteration")
+    from scipy.sparse import eye_array
+    from scipy.sparse.linalg import spsolve
+
+    outcomes, identity = _Outcomes(mdp), eye_array(mdp.num_states, format="csr")
+    value = np.zeros(mdp.num_states)
+    for _ in range(int(2 * mdp.num_states**0.5)):  # else a far reward is found one step an iteration
+        value = outcomes.backup(value).max(-1)
+    policy = outcomes.best(outcomes.backup(value))
+    while True:
+        rows = outcomes.first + policy
+        value = spsolve((identity - mdp.discount * outcomes.matrix[rows]).tocsc(), mdp.expected_reward.ravel()[rows])
+        action_value = outcomes.backup(value)
+        better = outcomes.best(action_value, policy)
+        # Two policies that rounding cannot tell apart must not take turns.
+        if np.array_equal(better, policy) or settled(mdp, value, action_value.max(-1), tolerance):
+            return action_value.max(-1), action_value
+        policy = better
+
+
+def modified_policy_iteration(mdp: TabularMDP, tolerance: float | None = None, sweeps: int = 20) -> Solution:
+    """After each sweep over all actions, `sweeps` cheaper ones that follow the greedy policy."""
+    _discounted(mdp, "modified_policy_iteration")
+    outcomes = _Outcomes(mdp)
+    value = np.zeros(mdp.num_states)
+    while True:
+        action_value = outcomes.backup(value)
+        new = action_value.max(-1)
+        if settled(mdp, value, new, tolerance):
+            return new, outcomes.backup(new)
+        rows = outcomes.first + action_value.argmax(-1)
+        leads, reward = mdp.discount * outcomes.matrix[rows], mdp.expected_reward.ravel()[rows]
+        value = new
+        for _ in range(sweeps):
+            value = reward + leads @ value
+
+
+def _discounted(mdp: TabularMDP, name: str) -> None:
+    if mdp.discount == 1:
+        raise ValueError(f"solver {name!r} cannot take discount 1, where a policy may be worth nothing certain; "
+                         "allowed there: value_iteration, neighbour_sweeps")  # fmt: skip
+
+
+def success_rate(mdp: TabularMDP) -> float | None:
+    """The chance that a move goes as meant, if this is a lake as `TabularMDP.from_map` builds it; None if it is not."""
+    if mdp.layout is None or mdp.actions != LAKE_ACTIONS or any(set(row) - set("SFHG") for row in mdp.layout):
+        return None
+    rate, slots = 1.0, mdp.probability.shape[-1]
+    if slots > 1:
+        apart = np.flatnonzero((mdp.probability[:, 0] > 0).sum(-1) == 3)  # one side, ahead, the other side: three tiles
+        if not len(apart):
+            return None
+        rate = float(mdp.probability[apart[0], 0, 1])
+    same = TabularMDP.from_map(mdp.layout, is_slippery=slots > 1, success_rate=rate, discount=mdp.discount)
+    alike = (np.array_equal(getattr(mdp, name), getattr(same, name)) for name in ("next_state", "probability", "reward"))
+    return rate if all(alike) and np.array_equal(mdp.terminated, same.terminated) else None
+
+
+def neighbour_sweeps(mdp: TabularMDP, tolerance: float | None = None, rate: float | None = None) -> Solution:
+    """Sweeps over a lake's board, shifted against itself; block by block, those first whose values are highest, again only
+    where something beside a block has changed since.
+
+    Let w(s) be what entering s is worth: 1 on a gift, 0 in a hole, gamma V(s) on ice. The move to the left is worth
+    Q(s, left) = p w(left) + (1 - p) / 2 (w(up) + w(down)), and so on; at the edge the tile itself stands in.
+
+    Args:
+        mdp: a lake (`success_rate`).
+        tolerance: as above.
+        rate: its `success_rate`, where the caller knows it.
+    """
+    rate = success_rate(mdp) if rate is None else rate
+    if rate is None or mdp.layout is None:
+        raise ValueError("solver 'neighbour_sweeps' needs a lake of the letters S, F, H, G with rewards of 1 at the gifts")
+    lake = _Blocks(as_board(mdp.layout), rate, mdp.discount, tolerance)
+    while lake.waiting.any():
+        queue = np.argwhere(lake.waiting)
+        for block in queue[np.argsort(-lake.highest[tuple(queue.T)], kind="stable")]:
+            lake.visit(*block)
+    action_value = lake.action_values().reshape(mdp.num_states, 4)
+    return action_value.max(-1), action_value
+
+
+class Sweep:
+    """One step of w(s) <- gamma max_a Q(s,a) over a board, or a block of one.
+
+    Args:
+        worth: [h + 2, w + 2], w of each tile within a frame of its neighbours.
+        ice, gift: [h, w], 1 where an episode goes on, 1 where it is rewarded.
+        rate, discount: p and gamma.
+        outer: whether the left, lower, right and upper side is the map's edge.
+        spare: room for four arrays of at least [h, w].
+    """
+
+    def __init__(
+        self,
+        worth: Float[np.ndarray, "h+2 w+2"],
+        ice: Float[np.ndarray, "h w"],
+        gift: Float[np.ndarray, "h w"],
+        rate: float,
+        discount: float,
+        outer: tuple[bool, bool, bool, bool],
+        spare: Float[np.ndarray, "4 H W"],
+    ) -> None:
+        self.around, self.ice, self.gift = _around(worth), ice, gift
+        self.ahead, self.aside = discount * rate, discount * (1 - rate) / 2
+        self.edges = [edge for edge, is_outer in zip(_edges(worth), outer, strict=True) if is_outer]
+        self.spare = spare[:, : ice.shape[0], : ice.shape[1]]
+
+    def __call__(self) -> Float[np.ndarray, "h w"]:
+        """The next w, in memory that the next call overwrites."""
+        for frame, tiles in self.edges:  # the edge of the map holds one back
+            frame[:] = tiles
+        left, down, right, up = self.around
+        new, other, sides, ends = self.spare
+        # The best of left and right, where up and down are the sides; then the other way round.
+        np.multiply(np.maximum(left, right, out=new), self.ahead, out=new)
+        np.multiply(np.add(up, down, out=ends), self.aside, out=ends)
+        np.multiply(np.maximum(up, down, out=other), self.ahead, out=other)
+        np.multiply(np.add(left, right, out=sides), self.aside, out=sides)
+        np.maximum(np.add(new, ends, out=new), np.add(other, sides, out=other), out=new)
+        return np.add(np.multiply(new, self.ice, out=new), self.gift, out=new)
+
+
+def best_chances(mdp: TabularMDP, rate: float, horizon: int) -> float:
+    """The highest probability of reaching a gift of a lake within so many steps, from its start."""
+    assert mdp.layout is not None
+    board = as_board(mdp.layout)
+    gift, ice = _gifts(board), _ice(board)
+    worth = np.pad(gift, 1)
+    inner, start = worth[1:-1, 1:-1], mdp.start.reshape(board.shape)
+    sweep = Sweep(worth, ice, gift, rate, 1.0, (True,) * 4, np.empty((4, *board.shape)))
+    for _ in range(horizon):
+        new = sweep()
+        done = bool(np.all(new[start > 0] == 1.0)) or np.abs(new - inner).max() <= 1e-16
+        inner[:] = new
+        if done:
+            break
+    return float((inner * start).sum())
+
+
+def _gifts(board: Int[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    return (board == GIFT).astype(float)
+
+
+def _ice(board: Int[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    return ((board != GIFT) & (board != HOLE)).astype(float)
+
+
+class _Blocks:
+    """The board of a lake as blocks, each swept by itself until little changes, or for `SWEEPS` sweeps.
+
+    Attributes:
+        worth: [H + 2, W + 2], w of each tile, with a frame around.
+        waiting: [I, J], blocks that are to be visited.
+        highest: [I, J], the highest w of each block.
+        unseen: [I, J], how much has changed beside a block since it was visited, in tolerances.
+    """
+
+    SIDE, SWEEPS, LOOK = 64, 16, 8  # a block's arrays stay in the fast memory; every LOOK sweeps changes are looked at
+    LEAST = 1e-290  # what is worth less is worth nothing: arithmetic near the least number is slow
+
+    def __init__(self, board: Int[np.ndarray, "H W"], rate: float, discount: float, tolerance: float | None) -> None:
+        self.rate, self.discount, self.tolerance = rate, discount, tolerance
+        self.gift, self.ice = _gifts(board), _ice(board)
+        self.worth = np.pad(self.gift, 1)
+        shape = tuple(-(-side // self.SIDE) for side in board.shape)
+        self.highest, self.unseen, self.waiting = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
+        self._spare = np.empty((4, self.SIDE, self.SIDE))
+
+    def visit(self, i: int, j: int) -> None:
+        """Sweep one block, and tell those beside it."""
+        where = tuple(slice(k * self.SIDE, min((k + 1) * self.SIDE, n)) for k, n in zip((i, j), self.ice.shape, strict=True))
+        framed = tuple(slice(part.start, part.stop + 2) for part in where)
+        worth, ice, gift = self.worth[framed].copy(), self.ice[where], self.gift[where]
+        inner = worth[1:-1, 1:-1]
+        before = inner.copy()
+        sweep = Sweep(worth, ice, gift, self.rate, self.discount, self._outer(i, j), self._spare)
+        left_over = np.inf
+        for count in range(1, self.SWEEPS + 1):
+            new = sweep()
+            if count % self.LOOK == 0:
+                left_over = self._tolerances(inner, new)
+            inner[:] = new
+            if left_over <= 1:
+                break
+        inner[inner < self.LEAST] = 0.0
+        self.worth[1:-1, 1:-1][where] = inner
+        self.highest[i, j] = inner.max()
+        self.unseen[i, j], self.waiting[i, j] = 0.0, left_over > 1
+        for (x, y), line in (
+            ((i, j - 1), np.s_[:, 0]),
+            ((i + 1, j), np.s_[-1]),
+            ((i, j + 1), np.s_[:, -1]),
+            ((i - 1, j), np.s_[0]),
+        ):
+            if 0 <= x < len(self.unseen) and 0 <= y < self.unseen.shape[1]:
+                self.unseen[x, y] += self._tolerances(before[line], inner[line])
+                self.waiting[x, y] |= self.unseen[x, y] > 1
+
+    def _outer(self, i: int, j: int) -> tuple[bool, bool, bool, bool]:
+        """Whether the block's left, lower, right and upper edge is the map's."""
+        last_row, last_column = (n - 1 for n in self.unseen.shape)
+        return j == 0, i == last_row, j == last_column, i == 0
+
+    def _tolerances(self, old: Float[np.ndarray, "*block"], new: Float[np.ndarray, "*block"]) -> float:
+        """The largest change, in units of what is tolerated."""
+        change = np.abs(new - old)
+        if self.tolerance is not None:
+            return float(change.max()) / self.tolerance
+        return float((change / (SHARE * np.maximum(new, self.LEAST))).max())
+
+    def action_values(self) -> Float[np.ndarray, "H W 4"]:
+        """Q of left, down, right, up; 0 where an episode is over."""
+        for frame, tiles in _edges(self.worth):
+            frame[:] = tiles
+        near, result = _around(self.worth), np.empty((*self.ice.shape, 4))
+        for action in range(4):
+            sides = near[action - 1] + near[(action + 1) % 4]
+            result[..., action] = (self.rate * near[action] + (1 - self.rate) / 2 * sides) * self.ice
+        return result
+
+
+def _around(framed: Float[np.ndarray, "H+2 W+2"]) -> tuple[Float[np.ndarray, "H W"], ...]:
+    """Each tile's left, lower, right and upper neighbour."""
+    return framed[1:-1, :-2], framed[2:, 1:-1], framed[1:-1, 2:], framed[:-2, 1:-1]
+
+
+def _edges(framed: Float[np.ndarray, "H+2 W+2"]) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    """The frame's left, lower, right and upper side, each with the tiles that it stands beside."""
+    return (
+        (framed[:, 0], framed[:, 1]),
+        (framed[-1], framed[-2]),
+        (framed[:, -1], framed[:, -2]),
+        (framed[0], framed[1]),
+    )
+
+
+SOLVERS: dict[str, Callable[[TabularMDP, float | None], Solution]] = {
+    "value_iteration": value_iteration,
+    "policy_iteration": policy_iteration,
+    "modified_policy_iteration": modified_policy_iteration,
+    "neighbour_sweeps": neighbour_sweeps,
+}
