@@ -1,10 +1,12 @@
+import json
+
 import gymnasium
 import numpy as np
 import pytest
 
-from ift_gridworld.envs import LAKES
+from ift_gridworld.envs import LAKES, open_lake
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.records import Lake, Record, write_atomically
+from ift_gridworld.records import PLAIN, Lake, Record, write_atomically
 
 MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
 
@@ -71,6 +73,64 @@ def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
         before.seconds,
     )
     assert after.save(tmp_path / "again.json").read_bytes() == (tmp_path / "ift.json").read_bytes()
+
+
+def large_record(seeds=2, size=64, snapshots=20):
+    """A lake on which few rows change from one snapshot to the next, as where a table learns from what it visits."""
+    random = np.random.default_rng(1)
+    base = random.dirichlet(np.ones(4), (seeds, size * size))
+    final, taken = base.copy(), [base[0]]
+    for seed in range(seeds):
+        final[seed, :100] = random.dirichlet(np.ones(4), 100)
+    for count in np.linspace(0, 100, snapshots)[1:].astype(int):
+        taken.append(np.concatenate([final[0, :count], base[0, count:]]))
+    lake = Lake(f"open {size}", open_lake(size), None, False, 1 / 3, 0.99, 25 * size)
+    steps = np.arange(snapshots)
+    metrics = {name: random.random((snapshots, seeds)) for name in ("success", "distance", "regret")}
+    return record(lake, steps=steps, metrics=metrics, snapshots=np.stack(taken), base=base, final=final), base, final
+
+
+def test_tables_of_a_large_lake_are_packed_and_keep_24_bits(tmp_path):
+    before, base, final = large_record()
+    assert before.snapshots.size + base.size + final.size > PLAIN
+    path = before.save(tmp_path / "ift.json")
+    after = Record.load(path)
+    for name in ("snapshots", "base", "final"):
+        np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
+    for name, exact in (("base", base), ("final", final)):
+        np.testing.assert_allclose(getattr(after, name), exact, rtol=2**-24, atol=0)
+    assert after.save(tmp_path / "again.json").read_bytes() == path.read_bytes()
+    # One table of each seed has nothing that could be pressed out of it but its exponents; all else hardly differs from it.
+    assert path.stat().st_size < 1.1 * (4 / 3) * base.size * 4
+    saved = json.loads(path.read_text())
+    assert saved["tables"]["shape"] == [20 + 2 * 2, 64 * 64, 4] and saved["lake"]["rows"] == list(before.lake.rows)
+    assert not {"snapshots", "base", "final"} & set(saved)
+
+
+def test_packed_tables_are_told_from_broken_ones(tmp_path):
+    path = large_record(1)[0].save(tmp_path / "ift.json")
+    saved = json.loads(path.read_text())
+    whole = saved["tables"]["data"]
+    for data, shape in ((whole[: len(whole) // 2], None), ("eJw=", None), ("%", None), (whole, [22, 4096, 3])):
+        broken = {"shape": shape or saved["tables"]["shape"], "data": data}
+        path.write_text(json.dumps({**saved, "tables": broken}))
+        with pytest.raises(ValueError, match=r"ift\.json is not a saved run") as error:
+            Record.load(path)
+        assert "\n" not in str(error.value)
+
+
+def test_a_file_of_the_first_format_is_read(tmp_path):
+    path = record().save(tmp_path / "ift.json")
+    saved = json.loads(path.read_text())
+    assert isinstance(saved["snapshots"], list)
+    path.write_text(json.dumps({**saved, "format": 1}))
+    np.testing.assert_array_equal(Record.load(path).snapshots, record().snapshots)
+
+
+def test_runs_on_one_lake_share_what_is_computed_of_it(tmp_path):
+    paths = [record(method=name).save(tmp_path / f"{name}.json") for name in ("sft", "ift")]
+    one, two = map(Record.load, paths)
+    assert one.lake is not two.lake and one.lake.mdp is two.lake.mdp
 
 
 def test_rounding_keeps_nine_digits_of_any_size():

@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.metrics import even_change, expected_visits, mean_interval
+from ift_gridworld.metrics import even_change, mean_interval
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
@@ -167,7 +167,6 @@ class _Board:
     def __init__(self, film: ComparisonFilm, record: Record, left: float, top: float) -> None:
         theme, board, mdp = film.theme, film.board, film.mdp
         self.record = record
-        self.visits = expected_visits(mdp, record.snapshots)
         self.headline = record.headline
         self.reached = record.metrics[self.headline].mean(-1)
         short = record.title.partition(" · ")
@@ -207,7 +206,7 @@ class _Board:
     def update(self, index: int) -> None:
         policy = self.record.snapshots[index]
         self.number.update(f"{self.headline} {self.reached[index]:.3f}")
-        self.tiles.update(self.visits[index])
+        self.tiles.update(self.record.visits[index])
         self.arrows.update(policy)
         change = policy - self.record.snapshots[0]
         if self.changes is not None:

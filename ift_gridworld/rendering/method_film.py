@@ -14,8 +14,8 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.board import Board
-from ift_gridworld.metrics import expected_visits, mean_interval
-from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
+from ift_gridworld.metrics import mean_interval
+from ift_gridworld.planning import optimal_policy, value_iteration
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
@@ -38,8 +38,6 @@ class MethodFilm(Film):
         assert self.mdp.board is not None
         self.board = self.mdp.board
         self.walkable = maps.walkable(self.mdp)
-        self.visits = expected_visits(self.mdp, record.snapshots)
-        self.values = evaluate_policy(self.mdp, record.snapshots)
         self._compose()
 
     def __len__(self) -> int:
@@ -133,7 +131,9 @@ class MethodFilm(Film):
     def _compose_values(self, ax: Axes) -> None:
         theme = self.theme
         optimal = value_iteration(self.mdp)[0]
-        low = min(0.0, float(np.quantile(self.values[:, self.walkable], 0.2)))  # the worst of costly walks would hide the rest
+        low = min(
+            0.0, float(np.quantile(self.record.values[:, self.walkable], 0.2))
+        )  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
         maps.draw_lake(ax, self.board, theme)
@@ -224,10 +224,10 @@ class MethodFilm(Film):
         record = self.record
         policy = record.snapshots[index]
         self.step_text.update(f"update {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
-        self.tiles.update(self.visits[index])
+        self.tiles.update(record.visits[index])
         self.arrows.update(policy)
         self.strip.update(policy)
-        self.value_tiles.update(self.values[index])
+        self.value_tiles.update(record.values[index])
         if self.predictions is not None:
             self.predictions.update(record.shown[1:, 0], self.predicted(policy))
         for curve, score in zip(self.curves, self.scores, strict=True):

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import expected_visits, mean_interval
+from ift_gridworld.metrics import mean_interval
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.records import Record, check_one_lake, write_atomically
 from ift_gridworld.rendering import STILLS, check_format, maps
@@ -122,7 +122,6 @@ class _Paper:
     def _maps(self) -> float:
         theme, board, top = self.theme, self.board, 0.0
         for record in self.records:
-            visits = expected_visits(self.mdp, record.snapshots)
             if len(self.records) > 1:
                 short, _, long = record.title.partition(" · ")
                 self._words(MARGIN + 0.02, top + 0.13, long if short == "RLHF" else short, weight="bold")
@@ -132,7 +131,7 @@ class _Paper:
                 self._words(left + 0.02, top - 0.025, f"update {record.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
                 maps.draw_lake(ax, board, theme)
-                maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits[index])
+                maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])
                 for steps, colour, inset, dashed in (
                     (record.rejected, theme.rejected, 0.16, True),
                     (record.shown, theme.shown, 0.08, False),
