@@ -43,6 +43,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, walk_distribution
 from ift_gridworld.policies import Policy
 from ift_gridworld.residual import Outcome, Prediction, Windows, lake_successor
+from ift_gridworld.tiles import Tiles
 from ift_gridworld.trajectories import Trajectories
 
 
@@ -65,6 +66,10 @@ TABLE: dict[str, Row] = {
     "ift": Row("s*ₙ", "(1-λ)s*ₙ+λπ", "T̂(s*ₙ|ρ₀)"),
 }
 
+# A walk is followed over all tiles at once, [N, T, S]; beyond this much memory, not at all. Ten thousand tiles are within it
+# over three thousand steps.
+WALK_BYTES = 256 * 2**20
+
 Prior = Callable[[], Float[np.ndarray, "N B T S"]]
 
 
@@ -76,7 +81,8 @@ class Estimation:
     Attributes:
         preference: what the model would do in the supposed states, P̂_θ; NaN where none is supposed (a stale answer that is
             already over).
-        own_preference: what it would do where it really stands at that step of its own walk, P_θ; NaN where every walk is over.
+        own_preference: what it would do where it really stands at that step of its own walk, P_θ; NaN where every walk is over,
+            and all of it on lakes too large to follow the walk (`WALK_BYTES`).
         estimate: T̂_θ(s*_{t+1}, ρ0).
         truth: T_θ(s*_{t+1}, ρ0).
         mask: which steps the human's answers have.
@@ -131,7 +137,7 @@ def estimate(
     - "truth": the model stands where its own walk has led it.
     - "sft": it stands on the human's state, as if it had come there with certainty: T̂_n = T_θ(s*_n | s*_{n-1}).
     - "ppo": it stands where its own walk has led it, as if it had come there with certainty, and the human is asked there:
-      T̂_n = E_{s ~ walk} Σ_s' T*(s'|s) T_θ(s'|s), over the walks that have not ended.
+      T̂_n = E_{s ~ walk} Σ_s' T*(s'|s) T_θ(s'|s), over the walks that have not ended; NaN on lakes too large for that.
     - "dpo_online": its answers are drawn as they are needed: T̂_n = T_θ(s*_n, ρ0) in expectation.
     - "dpo": its answers are the rejected ones of the data, whoever gave them: T̂_n = 1 where that answer agrees with the human's
       up to state n, else 0. (The loss itself evaluates both answers exactly; stale is what it knows of the model's own.)
@@ -186,13 +192,17 @@ def estimate(
         with torch.no_grad():
             preference = torch.softmax(policy.logits(mixed).double(), -1).cpu().numpy()[:, place]
         supposed = np.where(mask, (preference * leads).sum(-1), 1.0).cumprod(-1)
-        embedded = mixed.double().cpu().numpy()
-        return Estimation(preference, own_preference, supposed, truth, mask, human, lambda: embedded[:, place])
+
+        def stood_mixed() -> Float[np.ndarray, "N B T S"]:
+            weights = mixed.dense(mdp.num_states) if isinstance(mixed, Tiles) else mixed
+            return weights.double().cpu().numpy()[:, place]
+
+        return Estimation(preference, own_preference, supposed, truth, mask, human, stood_mixed)
     return Estimation(own_preference, own_preference, truth, truth, mask, human, own)  # "truth" and "dpo_online"
 
 
 def _one_hot(states: Int[np.ndarray, "B T"], num_states: int) -> Float[np.ndarray, "B T S"]:
-    return np.eye(num_states)[states]
+    return (np.asarray(states)[..., None] == np.arange(num_states)).astype(float)
 
 
 def _leads(mdp: TabularMDP, states: Int[np.ndarray, "B T"], following: Int[np.ndarray, "B T"]) -> Float[np.ndarray, "B T A"]:
@@ -203,7 +213,7 @@ def _leads(mdp: TabularMDP, states: Int[np.ndarray, "B T"], following: Int[np.nd
 
 def _distribution(mdp: TabularMDP, table: Float[np.ndarray, "N S A"], steps: int, start: int) -> Float[np.ndarray, "N T S"]:
     """Where the model stands at each step of its own walk from a tile, given that the walk has not ended; NaN if all have."""
-    walk = walk_distribution(mdp, table, steps, np.eye(mdp.num_states)[start])
+    walk = walk_distribution(mdp, table, steps, (np.arange(mdp.num_states) == start).astype(float))
     going = walk.sum(-1, keepdims=True)
     return np.divide(walk, going, out=np.full(walk.shape, np.nan), where=going > 0)
 
@@ -212,7 +222,10 @@ def _own_walk(
     mdp: TabularMDP, table: Float[np.ndarray, "N S A"], states: Int[np.ndarray, "B T"]
 ) -> tuple[Float[np.ndarray, "N B T A"], Float[np.ndarray, "N B T"]]:
     """What the model does at each step of its own walk from each answer's start, and how likely it then goes where the human,
-    drawing among equals, would: E_s Σ_s' T*(s'|s) T_θ(s'|s)."""
+    drawing among equals, would: E_s Σ_s' T*(s'|s) T_θ(s'|s). All NaN where following the walk exceeds `WALK_BYTES`."""
+    if table[..., 0].size * states.shape[-1] * table.itemsize > WALK_BYTES:
+        unknown = np.full((len(table), *states.shape, mdp.num_actions), np.nan)
+        return unknown, unknown[..., 0]
     successor = mdp.next_state.reshape(mdp.num_states, -1)
     same = successor[:, :, None] == successor[:, None, :]
     ours, humans = ((p[..., None] * mdp.probability).reshape(*p.shape[:-1], -1) for p in (table, optimal_policy(mdp)))
@@ -228,7 +241,7 @@ def _own_walk(
 
 def _mixed(
     mdp: TabularMDP, policy: Policy, answers: Trajectories, mixing: float, prediction: Prediction, outcome: Outcome
-) -> tuple[Tensor, Int[np.ndarray, "B T"]]:
+) -> tuple[Tensor | Tiles, Int[np.ndarray, "B T"]]:
     """The residual connection's distinct states, [N, U, S], for tiles are one-hot, and which of them each step's is."""
     device = next(policy.parameters()).device
     successor = lake_successor(mdp, policy.embed, prediction=prediction, outcome=outcome, device=device)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.tiles import Tiles
 
 Prediction = Literal["greedy", "expected"]
 Outcome = Literal["expected", "likeliest"]
@@ -28,45 +29,45 @@ OUTCOMES: tuple[str, ...] = ("expected", "likeliest")
 # population sizes: it must not choose, for one early update on another tile is seen in the end.
 EQUAL = 1e-5
 
-# (states [..., T], logits [..., T, A]) -> embedding of the state that step t's prediction leads to, [..., T, D]
-Successor = Callable[[Tensor, Tensor], Tensor]
+# (states [..., T], logits [..., T, A]) -> embedding of the state that step t's prediction leads to, [..., T, D]: vectors as
+# the policy's own, or, where those are `Tiles`, such.
+Successor = Callable[[Tensor, Tensor], Any]
+
+
+# States as a policy takes them, [..., D].
+Embedding = TypeVar("Embedding", Tensor, Tiles)
 
 
 @runtime_checkable
 class Embedded(Protocol):
-    """The two halves of a policy."""
+    """The two halves of a policy; what goes between them are vectors, or `Tiles`."""
 
-    def embed(self, states: Tensor) -> Tensor: ...
+    def embed(self, states: Tensor) -> Any: ...
 
-    def logits(self, embeddings: Tensor) -> Tensor: ...
+    def logits(self, embeddings: Any) -> Tensor: ...
 
 
-def mix(
-    true: Float[Tensor, "*#batch T D"],
-    predicted: Float[Tensor, "*#batch T D"],
-    mask: Bool[Tensor, "*#batch T"],
-    mixing: float,
-) -> Float[Tensor, "*batch T D"]:
+def mix(true: Embedding, predicted: Embedding, mask: Bool[Tensor, "*#batch T"], mixing: float) -> Embedding:
     """(1 - λ) true_i + λ predicted_{i-1} where both step i and the step before it count; elsewhere `true_i`.
 
     So the first counted step (the prompt, rho0) and all that is no part of the response keep their true embedding: there
     is no prediction for them.
 
     Args:
-        true: E(s*_i).
-        predicted: row t is the embedding of where the prediction made AT step t leads, which is state t + 1.
+        true: E(s*_i), [..., T, D].
+        predicted: likewise; row t is the embedding of where the prediction made AT step t leads, which is state t + 1.
         mask: which steps count.
         mixing: λ in [0, 1].
     """
-    arrived = torch.cat([true[..., :1, :].expand_as(predicted[..., :1, :]), predicted[..., :-1, :]], -2)
-    return _mixed_where(_follows(mask), true, arrived, mixing)
+    before = (torch.arange(mask.shape[-1], device=mask.device) - 1).clamp(min=0)  # nothing arrives at the first
+    return _mixed_where(_follows(mask), true, predicted[..., before, :], mixing)
 
 
-def _mixed_where(
-    arrives: Bool[Tensor, "*#batch"], true: Float[Tensor, "*#batch D"], arrived: Float[Tensor, "*batch D"], mixing: float
-) -> Float[Tensor, "*batch D"]:
+def _mixed_where(arrives: Bool[Tensor, "*#batch"], true: Embedding, arrived: Embedding, mixing: float) -> Embedding:
     if not 0 <= mixing <= 1:
         raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
+    if isinstance(true, Tiles):
+        return true.blend(arrived, mixing * arrives[..., None].to(true.weight))
     return torch.where(arrives[..., None], torch.lerp(true, arrived, mixing), true)
 
 
@@ -83,7 +84,7 @@ def residual_embeddings(
     *,
     mixing: float = 0.2,
     live: bool = False,
-) -> Float[Tensor, "*batch T D"]:
+) -> Float[Tensor, "*batch T D"] | Tiles:
     """Algorithm 1, steps 1 and 2: a first pass without gradient over the true states, then the mixed embeddings.
 
     Running `policy.logits` on the result is the second pass.
@@ -138,7 +139,9 @@ class Windows:
         arrives, pair = pair[..., 0] >= 0, pair.clamp(min=0)
         return cls(pair, arrives, place, *_distinct(pair))
 
-    def mixed(self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False) -> Float[Tensor, "N U D"]:
+    def mixed(
+        self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False
+    ) -> Float[Tensor, "N U D"] | Tiles:
         """The mixed embedding of each window's second step, as `residual_embeddings` gives it."""
         true = policy.embed(self.states[..., 1])
         with torch.no_grad():
@@ -185,7 +188,7 @@ def greedy_action(logits: Float[Tensor, "*batch A"]) -> Int[Tensor, "*batch"]:
 
 def lake_successor(
     mdp: TabularMDP | Sequence[TabularMDP],
-    embed: Callable[[Tensor], Tensor],
+    embed: Callable[[Tensor], Tensor | Tiles],
     *,
     prediction: Prediction = "greedy",
     outcome: Outcome = "expected",
@@ -207,14 +210,21 @@ def lake_successor(
     with torch.no_grad():
         table = embed(torch.arange(lakes[0].num_states, device=device)[None])[0]
         # [L, S, A, D], the embedding of where each action leads.
-        arrival = torch.stack([_leads(lake, outcome).to(table) @ table for lake in lakes])
+        arrival: Any
+        if isinstance(table, Tiles):
+            arrival = _tiles_ahead(lakes, outcome, table.weight)
+        else:
+            arrival = torch.stack([_leads(lake, outcome).to(table) @ table for lake in lakes])
 
-    def successor(states: Tensor, logits: Tensor) -> Tensor:
+    def successor(states: Tensor, logits: Tensor) -> Any:
         lake = torch.arange(len(lakes), device=states.device).repeat_interleave(states.shape[0] // len(lakes))
         lake = lake.view(-1, *(1,) * (states.ndim - 1))
         if prediction == "greedy":  # the product below with a one-hot distribution, by looking up
             return arrival[lake, states, greedy_action(logits)]
-        return (predicted_distribution(logits, prediction).unsqueeze(-2) @ arrival[lake, states]).squeeze(-2)
+        chances = predicted_distribution(logits, prediction)
+        if isinstance(arrival, Tiles):
+            return arrival[lake, states].average(chances)
+        return (chances.unsqueeze(-2) @ arrival[lake, states]).squeeze(-2)
 
     return successor
 
@@ -224,3 +234,21 @@ def _leads(mdp: TabularMDP, outcome: Outcome) -> Float[Tensor, "S A S"]:
     if outcome == "likeliest":
         leads = torch.nn.functional.one_hot(leads.argmax(-1), mdp.num_states).to(leads.dtype)
     return leads
+
+
+def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) -> Tiles:
+    """Where each action leads, [L, S, A, K], from the tables of outcomes: K tiles an action, not S."""
+    indices, weights = [], []
+    for lake in lakes:
+        index, weight = torch.as_tensor(lake.next_state), torch.as_tensor(lake.probability)
+        if outcome == "likeliest":
+            same = index[..., :, None] == index[..., None, :]  # one tile can stand in two slots that differ in reward
+            total = (same * weight[..., None, :]).sum(-1)
+            likeliest = total == total.amax(-1, keepdim=True)
+            index = torch.where(likeliest, index, lake.num_states).amin(-1, keepdim=True)
+            weight = torch.ones_like(index)
+        indices.append(index.to(like.device))
+        weights.append(weight.to(like))
+    most = max(index.shape[-1] for index in indices)
+    padded = ([torch.nn.functional.pad(x, (0, most - x.shape[-1])) for x in each] for each in (indices, weights))
+    return Tiles(*(each[0][None] if len(each) == 1 else torch.stack(each) for each in padded))

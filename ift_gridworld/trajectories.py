@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal
@@ -14,11 +12,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import greedy, optimal_policy, value_iteration
+from ift_gridworld.planning import greedy, optimal_policy, optimal_values
 
 Quality = Literal["optimal", "suboptimal"]
 # On ice that slips, a sub-optimal demonstrator takes a uniformly random action this often, else an optimal one.
 SUBOPTIMAL_NOISE = 0.5
+# Numbers for so many steps are drawn at a time: long walks end early, or are too long to draw for at once.
+BLOCK = 10_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +81,7 @@ class Walkers:
         self._next = torch.as_tensor(mdp.next_state.ravel(), device=device)
         self._reward = torch.as_tensor(mdp.reward.ravel(), device=device)
         self._terminated = torch.as_tensor(mdp.terminated.ravel(), device=device)
-        self._outcome = _cumulative(torch.as_tensor(mdp.probability, device=device)).flatten(0, 1)
+        self._outcome = torch.as_tensor(mdp.probability, device=device).flatten(0, 1)
         self._start = _cumulative(torch.as_tensor(mdp.start, device=device))
         self.states = self._starts(self._draws(1)[0, ..., 0]) if starts is None else starts.to(device)
         self.clock = torch.zeros_like(self.states)
@@ -99,17 +99,19 @@ class Walkers:
             [N, B, T'] with T' <= steps.
         """
         seeds, count, actions = len(self.generators), self.count, self.mdp.num_actions
-        table = _cumulative(policy.to(self.device, torch.float64)).expand(seeds, -1, -1).reshape(-1, actions)
-        row = (torch.arange(seeds, device=self.device) * self.mdp.num_states)[:, None]
+        table = policy.to(self.device, torch.float64).flatten(0, 1)
+        row = (torch.arange(len(policy), device=self.device) * self.mdp.num_states)[:, None]
         slots = self._outcome.shape[-1]
-        draws = self._draws(steps)
+        act, lead = (_Chances(rows, draws=seeds * count * steps) for rows in (table, self._outcome))
         alive = torch.ones(seeds, count, dtype=torch.bool, device=self.device)
         record: list[tuple[Tensor, ...]] = []
         for t in range(steps):
-            draw = draws[t]
-            action = _pick(table[row + self.states], draw[..., 0])
+            if t % BLOCK == 0:
+                draws = self._draws(min(BLOCK, steps - t))
+            draw = draws[t % BLOCK]
+            action = act.pick(row + self.states, draw[..., 0])
             outcome = self.states * actions + action
-            slot = _pick(self._outcome[outcome], draw[..., 1]) if slots > 1 else 0
+            slot = lead.pick(outcome, draw[..., 1]) if slots > 1 else 0
             index = outcome * slots + slot
             following, terminated = self._next[index], self._terminated[index]
             self.clock = self.clock + 1
@@ -132,17 +134,32 @@ class Walkers:
         return torch.stack(draws, 1).to(self.device)
 
     def _starts(self, draw: Float[Tensor, "N B"]) -> Int[Tensor, "N B"]:
-        return _pick(self._start.expand(*draw.shape, -1), draw)
+        return torch.searchsorted(self._start, draw.contiguous(), right=True)
+
+
+class _Chances:
+    """Rows of chances to draw from. Where there are fewer rows than draws, all are summed up beforehand; else those drawn from.
+
+    Args:
+        rows: each sums to 1.
+        draws: how many will be made.
+    """
+
+    def __init__(self, rows: Float[Tensor, "R K"], draws: int) -> None:
+        self.beforehand = len(rows) <= draws
+        self.rows = _cumulative(rows) if self.beforehand else rows
+
+    def pick(self, index: Int[Tensor, "*batch"], draw: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
+        """The entry of row `index` that a number in [0, 1) falls on."""
+        row = self.rows[index]
+        cumulative = row if self.beforehand else _cumulative(row)
+        return (draw[..., None] >= cumulative).sum(-1)
 
 
 def _cumulative(probability: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch A"]:
     """Running sums, exactly 1 from the last possible entry on, so that no draw in [0, 1) falls beyond it."""
     total = probability.cumsum(-1)
     return total / total[..., -1:]
-
-
-def _pick(cumulative: Float[Tensor, "*batch A"], draw: Float[Tensor, "*batch"]) -> Int[Tensor, "*batch"]:
-    return (draw[..., None] >= cumulative).sum(-1)
 
 
 def generators(seed: int, count: int) -> list[torch.Generator]:
@@ -156,14 +173,17 @@ def sample_episodes(
     count: int,
     random: Sequence[torch.Generator],
     starts: Int[Tensor, "N B"] | None = None,
+    device: torch.device | str = "cpu",
 ) -> Trajectories:
     """Whole episodes by a policy, [N, count, T]: one row an episode, ended by a terminal state or the time limit.
 
-    `starts` says where each begins (default: drawn); two answers can be compared only if they answer the same prompt.
+    `starts` says where each begins (default: drawn); two answers can be compared only if they answer the same prompt. They
+    are walked on `device`.
     """
     table = torch.as_tensor(policy)
     table = table[None] if table.ndim == 2 else table
-    return Walkers(mdp, random, count, starts=starts).walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
+    walkers = Walkers(mdp, random, count, device, starts)
+    return walkers.walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
 
 
 def demonstrations(
@@ -296,20 +316,11 @@ def _recorded(fields: Float[np.ndarray, "6 M T"]) -> Trajectories:
 
 def best_path(mdp: TabularMDP) -> list[int]:
     """The actions of the shortest optimal path of a deterministic MDP from its (first) start, the first of equal ones."""
-    best = optimal_policy(mdp) > 0
     start = int(mdp.start.argmax())
-    ways: dict[int, list[int]] = {start: []}
-    queue = deque(ways)
-    while queue:
-        state = queue.popleft()
-        for action in map(int, np.flatnonzero(best[state])):
-            if mdp.success[state, action, 0]:
-                return [*ways[state], action]
-            following = int(mdp.next_state[state, action, 0])
-            if following not in ways and not mdp.terminated[state, action, 0]:
-                ways[following] = [*ways[state], action]
-                queue.append(following)
-    raise ValueError("the optimal policy never reaches a goal, so there is no path to demonstrate")
+    path = _shortest(mdp, start, np.arange(mdp.num_states) == start, optimal_policy(mdp) > 0)
+    if path is None:
+        raise ValueError("the optimal policy never reaches a goal, so there is no path to demonstrate")
+    return path
 
 
 def detour(mdp: TabularMDP) -> list[int]:
@@ -318,37 +329,41 @@ def detour(mdp: TabularMDP) -> list[int]:
     From each state that optimal actions reach, each worse action is tried, with the shortest way to a goal that avoids all
     states walked so far; the path of highest return is kept, among equals the one that turns off first. Where no such path
     exists (a corridor) the first step is wasted and the optimal path follows.
+
+    Those are tried first whose return would be highest if one could go on from the wrong turn as one likes; a path that
+    returns so much ends the search.
     """
-    action_value = value_iteration(mdp)[1]
+    action_value = optimal_values(mdp)[1]
     best = greedy(action_value) > 0
     start = int(mdp.start.argmax())
-    # The actions of an optimal way to each (state, state before it): a wrong turn may lead back along one way and not along
-    # another.
-    ways: dict[tuple[int, int], list[int]] = {(start, start): []}
-    queue, expanded = deque(ways), set()
-    turns: list[tuple[float, int, int, int, int]] = []  # a heap: minus the best return, steps before, edge, action
-    while queue:
-        before, state = edge = queue.popleft()
-        way = ways[edge]
-        for action in range(mdp.num_actions):
-            following = int(mdp.next_state[state, action, 0])
-            if not best[state, action]:
-                bound = _rounded(mdp.discount ** len(way) * action_value[state, action])
-                heapq.heappush(turns, (-bound, len(way), before, state, action))
-            elif not mdp.terminated[state, action, 0] and (state, following) not in ways and state not in expanded:
-                ways[state, following] = [*way, action]
-                queue.append((state, following))
-        expanded.add(state)
+    ways = _Ways.of(mdp, best, start)
+    edge, action = np.nonzero(~best[ways.state])
+    turn = ways.state[edge], action
+    # Ten digits: returns that are equal in truth differ in their last bits.
+    bound = _rounded(mdp.discount ** ways.steps[edge] * action_value[turn])
+    # A wrong turn into what may not be entered is none, whatever the rest of the way.
+    entered = mdp.next_state[..., 0][turn]
+    tried = mdp.success[..., 0][turn] | ~(mdp.terminated[..., 0][turn] | (entered == turn[0]) | (entered == ways.before[edge]))
+    edge, action, bound = edge[tried], action[tried], bound[tried]
+    order = np.lexsort((action, ways.state[edge], ways.before[edge], ways.steps[edge], -bound))
     found: tuple[float, int, list[int]] = (-np.inf, 0, [])  # return, minus the steps before the turn, actions
-    while turns and (-turns[0][0], -turns[0][1]) > found[:2]:
-        _, steps, before, state, action = heapq.heappop(turns)
-        way = ways[before, state]
-        walked = _visited(mdp, start, way)
-        rest = _shortest(mdp, state, action, walked)
-        if rest is not None:
-            actions = [*way, *rest]
-            score = _rounded(float(_follow(mdp, actions, 1).returns(mdp.discount)))
-            found = max(found, (score, -steps, actions), key=lambda path: path[:2])
+    seen = np.zeros(mdp.num_states, bool)
+    for i in order:
+        steps = int(ways.steps[edge[i]])
+        if (bound[i], -steps) <= found[:2]:
+            break
+        states, way = ways.path(int(edge[i]))
+        here = states[-1], int(action[i])
+        path: list[int] | None = None
+        if mdp.success[*here, 0]:
+            path = []
+        elif int(mdp.next_state[*here, 0]) not in states:
+            seen[:], seen[states] = False, True
+            path = _shortest(mdp, int(mdp.next_state[*here, 0]), seen)
+        if path is not None:
+            actions = [*way, here[1], *path]
+            score = float(_rounded(_follow(mdp, actions, 1).returns(mdp.discount).numpy())[0])
+            found = max(found, (score, -steps, actions), key=lambda candidate: candidate[:2])
     if found[2]:
         return found[2]
     wasted = np.flatnonzero(~best[start])
@@ -363,42 +378,97 @@ def detour(mdp: TabularMDP) -> list[int]:
     return [int(stays[0]), *best_path(mdp)]
 
 
-def _rounded(value: float) -> float:
-    """Ten digits: returns that are equal in truth differ in their last bits."""
-    return float(f"{value:.9e}")
+def _rounded(values: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
+    """To ten digits; each distinct number is rounded once."""
+    distinct, place = np.unique(values, return_inverse=True)
+    return np.array([float(f"{value:.9e}") for value in distinct])[place].reshape(values.shape)
 
 
-def _visited(mdp: TabularMDP, state: int, actions: list[int]) -> set[int]:
-    seen = {state}
-    for action in actions:
-        state = int(mdp.next_state[state, action, 0])
-        seen.add(state)
-    return seen
+@dataclass(frozen=True, eq=False)
+class _Ways:
+    """The optimal ways from the start of a deterministic MDP: each edge (state before, state) once, in the order in which a
+    search breadth first, first actions first, comes upon them. There are two ways to one state where a wrong turn may lead
+    back along one and not along the other; beyond it, the first is followed.
+
+    Attributes:
+        before, action, state: of each edge; the first is the start itself.
+        steps: from the start to `state`.
+        first: which edge a state was first entered by.
+    """
+
+    before: Int[np.ndarray, " E"]
+    action: Int[np.ndarray, " E"]
+    state: Int[np.ndarray, " E"]
+    steps: Int[np.ndarray, " E"]
+    first: Int[np.ndarray, " S"]
+
+    @classmethod
+    def of(cls, mdp: TabularMDP, best: Bool[np.ndarray, "S A"], start: int) -> _Ways:
+        first = np.full(mdp.num_states, -1)
+        goes_on = best & ~mdp.terminated[..., 0]
+        goes_on[start] &= mdp.next_state[start, :, 0] != start
+        level, found = (np.array([start]), np.array([-1]), np.array([start])), []
+        known = 0
+        while len(level[2]):
+            found.append(level)
+            entered = _first_of_each(level[2])
+            entered = entered[first[level[2][entered]] < 0]
+            first[level[2][entered]] = known + entered
+            known += len(level[2])
+            here = level[2][entered]
+            following = mdp.next_state[here, :, 0]
+            row, action = np.nonzero(goes_on[here])
+            there = following[row, action]
+            edges = _first_of_each(row * mdp.num_states + there)  # two actions may lead to one state
+            level = here[row[edges]], action[edges], there[edges]
+        steps = np.repeat(np.arange(len(found)), [len(state) for *_, state in found])
+        before, action, state = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        return cls(before, action, state, steps, first)
+
+    def path(self, edge: int) -> tuple[list[int], list[int]]:
+        """The states along the way, this edge last, and the actions between them."""
+        states, actions = [int(self.state[edge])], []
+        for _ in range(self.steps[edge]):
+            states.append(int(self.before[edge]))
+            actions.append(int(self.action[edge]))
+            edge = int(self.first[states[-1]])
+        return states[::-1], actions[::-1]
 
 
-def _shortest(mdp: TabularMDP, state: int, action: int, avoid: set[int]) -> list[int] | None:
-    """Shortest way to a goal that starts with `action` at `state` and touches no state of `avoid`."""
-    if mdp.success[state, action, 0]:
-        return [action]
-    first = int(mdp.next_state[state, action, 0])
-    if mdp.terminated[state, action, 0] or first in avoid:
-        return None
-    came: dict[int, tuple[int, int]] = {first: (state, action)}
-    queue = deque([first])
-    while queue:
-        here = queue.popleft()
-        for a in range(mdp.num_actions):
-            there = int(mdp.next_state[here, a, 0])
-            if mdp.success[here, a, 0]:
-                actions = [a]
-                while here != state:
-                    here, a = came[here]
-                    actions.append(a)
-                return actions[::-1]
-            if not mdp.terminated[here, a, 0] and there not in came and there not in avoid:
-                came[there] = (here, a)
-                queue.append(there)
+def _shortest(
+    mdp: TabularMDP, state: int, seen: Bool[np.ndarray, " S"], allowed: Bool[np.ndarray, "S A"] | None = None
+) -> list[int] | None:
+    """The actions of the shortest way from a state to a goal, by `allowed` actions, that enters no state seen; or None.
+
+    Breadth first, a level at a time, first come first served. What it sees is marked in `seen`.
+    """
+    seen[state] = True
+    level, came = np.array([state]), list[tuple[np.ndarray, np.ndarray]]()
+    while len(level):
+        here, action = np.divmod(np.arange(level.size * mdp.num_actions), mdp.num_actions)
+        if allowed is not None:
+            possible = allowed[level].ravel()
+            here, action = here[possible], action[possible]
+        reached = mdp.success[level[here], action, 0]
+        if reached.any():
+            last = int(reached.argmax())
+            place, actions = int(here[last]), [int(action[last])]
+            for before, taken in reversed(came):
+                actions.append(int(taken[place]))
+                place = int(before[place])
+            return actions[::-1]
+        there = mdp.next_state[level[here], action, 0]
+        new = np.flatnonzero(~(seen[there] | mdp.terminated[level[here], action, 0]))
+        new = new[_first_of_each(there[new])]
+        came.append((here[new], action[new]))
+        level = there[new]
+        seen[level] = True
     return None
+
+
+def _first_of_each(values: Int[np.ndarray, " X"]) -> Int[np.ndarray, " F"]:
+    """Where each distinct value stands first, in order."""
+    return np.sort(np.unique(values, return_index=True)[1])
 
 
 def _follow(mdp: TabularMDP, actions: Sequence[int], count: int) -> Trajectories:

@@ -281,13 +281,15 @@ def test_frequencies_of_starts():
 
 
 def test_no_slot_of_probability_zero_is_drawn_even_at_the_edges():
-    """Slots 0, 2 and 4 have no probability; draws lie in [0, 1). Chances that add up to less than 1 do not run over."""
-    cumulative = trajectories._cumulative(torch.tensor([0.0, 0.5, 0.0, 0.5, 0.0], dtype=torch.float64))
+    """Slots 0, 2 and 4 have no probability; draws lie in [0, 1). Chances that add up to less than 1 do not run over. However
+    many draws there are: sums are made of all rows, or of those drawn from."""
+    rows = torch.tensor([[0.0, 0.5, 0.0, 0.5, 0.0], [0.333, 0.333, 0.333, 0.0, 0.0]], dtype=torch.float64)
     below = np.nextafter
-    draws = torch.tensor([0.0, below(0.5, 0), 0.5, below(1, 0)], dtype=torch.float64)
-    assert trajectories._pick(cumulative, draws).tolist() == [1, 1, 3, 3]
-    rounded = torch.tensor([0.333, 0.333, 0.333, 0.0], dtype=torch.float64)
-    assert trajectories._pick(trajectories._cumulative(rounded), draws[-1]).item() == 2
+    draws = torch.tensor([0.0, below(0.5, 0), 0.5, below(1, 0), below(1, 0)], dtype=torch.float64)
+    for expected in (1, 1000):
+        chances = trajectories._Chances(rows, draws=expected)
+        assert chances.pick(torch.tensor([0, 0, 0, 0, 1]), draws).tolist() == [1, 1, 3, 3, 2]
+        assert torch.equal(chances.rows, rows) == (expected == 1)
 
 
 def test_a_walk_depends_on_its_own_seed_alone():
