@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -84,16 +85,12 @@ def measure(
     wanted = set(MEASURES if only is None else only)
     target, walkable = optimal_policy(mdp), ~mdp.terminal
     result: dict[str, Any] = {}
-    if mdp.horizon is None:
-        visits = steps = occupancy(mdp, policy)
-        result["success"] = success_probability(mdp, policy)
-    else:  # what is paid at each step is paid where one is taken: not in the state where the clock runs out
-        steps, visits, result["success"] = episodes_within(mdp, policy, mdp.horizon)
+    steps, visits, result["success"] = _episodes(mdp, policy)
     if wanted & {"return", "regret"}:
         result["return"] = evaluate_policy(mdp, policy) @ mdp.start
         result["regret"] = optimal_values(mdp)[0] @ mdp.start - result["return"]
     result["tiles"] = (visits[..., walkable] >= 0.1).sum(-1).astype(float)
-    weights = {"": walkable, "_shown": shown, "_optimal": expected_visits(mdp, target), "_visited": visits}
+    weights = {"": walkable, "_shown": shown, "_optimal": _episodes_of_the_best(mdp)[1], "_visited": visits}
     for what, squared_gap in (("", _gap), ("_next", _next_state_gap)):
         if not any(f"distance{what}{over}" in wanted for over in weights):
             continue
@@ -117,12 +114,32 @@ def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) ->
     return occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon)
 
 
+def _episodes(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]
+) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch"]]:
+    """Steps taken from each state, `expected_visits`, and success within the time limit, if there is one."""
+    if mdp.horizon is None:
+        visits = occupancy(mdp, policy)
+        return visits, visits, success_probability(mdp, policy)
+    # What is paid at each step is paid where one is taken: not in the state where the clock runs out.
+    return episodes_within(mdp, policy, mdp.horizon)
+
+
+def _episodes_of_the_best(mdp: TabularMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Those of `optimal_policy`; every measure asks for them, so they are computed once for an MDP."""
+    if mdp not in _walked_by_the_best:
+        _walked_by_the_best[mdp] = _episodes(mdp, optimal_policy(mdp))
+    return _walked_by_the_best[mdp]
+
+
+_walked_by_the_best: WeakKeyDictionary[TabularMDP, tuple[np.ndarray, np.ndarray, np.ndarray]] = WeakKeyDictionary()
+
+
 def reference_points(mdp: TabularMDP) -> dict[str, float]:
     """What the best policies reach: their return, and their success with and without the time limit."""
-    best = optimal_policy(mdp)
     return {
         "return": float(optimal_values(mdp)[0] @ mdp.start),
-        "success": float(success_probability(mdp, best, mdp.horizon)),
+        "success": float(_episodes_of_the_best(mdp)[2]),
         "success_best_within_horizon": optimal_success(mdp, mdp.horizon),
     }
 

@@ -10,6 +10,7 @@ from ift_gridworld import planning
 from ift_gridworld.envs import LAKES, make_env, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import (
+    episodes_within,
     evaluate_policy,
     greedy,
     occupancy,
@@ -424,3 +425,34 @@ def test_ties_are_told_apart_where_values_are_small():
     mdp = TabularMDP.from_map(random_map(10, seed=0, frozen=0.95), discount=0.1)
     near = TabularMDP.from_map(mdp.layout, discount=0.99)
     np.testing.assert_array_equal(optimal_policy(mdp) > 0, optimal_policy(near) > 0)
+
+
+# ---- many policies on a large lake ----
+
+
+def test_policies_measured_some_at_a_time_are_measured_alike(monkeypatch):
+    mdp = TabularMDP.from_map(random_map(12, seed=0), is_slippery=True)
+    policy = np.random.default_rng(0).dirichlet(np.ones(4), (3, 2, mdp.num_states))
+    measures = (
+        lambda: evaluate_policy(mdp, policy),
+        lambda: occupancy(mdp, policy),
+        lambda: success_probability(mdp, policy, 50),
+        lambda: walk_distribution(mdp, policy, 5),
+        lambda: np.concatenate([x.reshape(3, 2, -1) for x in episodes_within(mdp, policy, 30)], -1),
+    )
+    whole = [measure() for measure in measures]
+    monkeypatch.setattr(planning, "PART", 4 * mdp.probability.size)  # four of the six, then two
+    for together, measure in zip(whole, measures, strict=True):
+        apart = measure()
+        assert apart.shape == together.shape
+        np.testing.assert_allclose(apart, together, rtol=1e-12, atol=1e-300)
+
+
+def test_a_walk_that_is_over_is_not_walked_on():
+    """A clock of a million steps costs no more than the episodes' own length, and changes nothing."""
+    mdp = TabularMDP.from_map(random_map(8, seed=0), is_slippery=True)
+    policy = np.full((mdp.num_states, 4), 0.25)
+    assert success_probability(mdp, policy, 1_000_000) == pytest.approx(success_probability(mdp, policy), abs=1e-14)
+    steps, visits, _ = episodes_within(mdp, policy, 1_000_000)
+    np.testing.assert_allclose(visits, occupancy(mdp, policy, discount=1.0), rtol=1e-11, atol=1e-15)
+    assert steps[~mdp.terminal].sum() == pytest.approx(visits[~mdp.terminal].sum(), rel=1e-12)

@@ -1,0 +1,156 @@
+"""Four ways to the same values: they agree with one another, with closed forms, and keep what `tolerance` promises."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ift_gridworld import TabularMDP, envs, make_env
+from ift_gridworld.envs import open_lake, random_map, two_paths
+from ift_gridworld.planning import SOLVERS, _best_solver, greedy, optimal_success, solve, success_probability
+from ift_gridworld.solvers import _Blocks, best_chances, neighbour_sweeps, success_rate, value_iteration
+
+
+def garnet(states, actions, branches, seed, discount):
+    """A random problem without any structure, rewards of both signs."""
+    random = np.random.default_rng(seed)
+    shape = (states, actions, branches)
+    chance = random.dirichlet(np.ones(branches), shape[:2])
+    reward, over = random.normal(size=shape), random.random(shape) < 0.05
+    return TabularMDP(random.integers(0, states, shape), chance, reward, over, np.eye(1, states)[0], discount)
+
+
+LAKES = {
+    "4x4 slippery": TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=True),
+    "random": TabularMDP.from_map(random_map((21, 34), seed=2), is_slippery=True),
+    "firm": TabularMDP.from_map(random_map((40, 25), seed=3)),
+    "mostly as meant": TabularMDP.from_map(random_map(26, seed=4), is_slippery=True, success_rate=0.8, discount=0.9),
+    "open": TabularMDP.from_map(open_lake(24), is_slippery=True, discount=0.97),
+    "one row": TabularMDP.from_map(["SFFFFFFG"]),
+    "two gifts": TabularMDP.from_map(["GFFS", "FHFF", "SFFG"], is_slippery=True),
+    "ring": TabularMDP.from_map(two_paths(30)),
+}
+
+
+@pytest.mark.parametrize("name", LAKES)
+def test_on_lakes_all_agree_to_rounding(name):
+    mdp = LAKES[name]
+    _, expected = value_iteration(mdp)
+    for solver in SOLVERS:
+        if solver == "neighbour_sweeps" and success_rate(mdp) is None:
+            continue
+        value, action_value = solve(mdp, solver=solver)
+        # 1e-8 was asked for; that is far from rounding, and the best actions must be the same wherever one can arrive.
+        np.testing.assert_allclose(action_value, expected, rtol=1e-9, atol=1e-12, err_msg=solver)
+        np.testing.assert_allclose(value, action_value.max(-1), rtol=1e-12)
+        apart = expected.max(-1) > 1e-9
+        np.testing.assert_allclose(greedy(action_value)[apart], greedy(expected)[apart], err_msg=solver)
+
+
+@pytest.mark.parametrize("name", ["CliffWalking-v1", "Taxi-v4", "garnet"])
+def test_elsewhere_all_agree_to_rounding(name):
+    mdp = garnet(300, 3, 4, 0, 0.98) if name == "garnet" else TabularMDP.from_env(make_env(name, is_slippery=True))
+    _, expected = value_iteration(mdp)
+    for solver in set(SOLVERS) - {"neighbour_sweeps"}:
+        np.testing.assert_allclose(solve(mdp, solver=solver)[1], expected, rtol=0, atol=1e-9, err_msg=solver)
+    with pytest.raises(ValueError, match="needs a lake"):
+        solve(mdp, solver="neighbour_sweeps")
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
+def test_no_value_is_further_off_than_tolerated(solver, tolerance):
+    for mdp in (LAKES["random"], LAKES["open"], replace(LAKES["firm"], discount=0.999)):
+        exact = solve(mdp)[0]
+        assert np.abs(solve(mdp, solver=solver, tolerance=tolerance)[0] - exact).max() <= tolerance
+
+
+def test_on_firm_ice_values_are_powers_of_the_discount():
+    """An open lake: V(s) = gamma^(steps to the gift - 1), over several blocks, in one direction and in the other."""
+    rows = open_lake((70, 150))
+    steps = np.add.outer(np.arange(70)[::-1], np.arange(150)[::-1]).ravel()
+    expected = np.where(steps == 0, 0.0, 0.99 ** (steps - 1.0))
+    for board in (rows, tuple(row[::-1] for row in rows[::-1])):
+        value, _ = solve(TabularMDP.from_map(board), solver="neighbour_sweeps")
+        np.testing.assert_allclose(value if board is rows else value[::-1], expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("side", [7, 16, 64])
+def test_the_size_of_blocks_makes_no_difference(side, monkeypatch):
+    monkeypatch.setattr(_Blocks, "SIDE", side)
+    for name in ("random", "firm", "open"):
+        np.testing.assert_allclose(neighbour_sweeps(LAKES[name])[1], value_iteration(LAKES[name])[1], rtol=1e-9, atol=1e-14)
+
+
+def test_best_actions_are_known_where_values_are_tiny():
+    """Far from the gift on slippery ice values are below 1e-9; relative to themselves they are exact all the same."""
+    mdp = TabularMDP.from_map(random_map(40, frozen=0.7, seed=0), is_slippery=True)
+    value, action_value = neighbour_sweeps(mdp)
+    _, expected = value_iteration(mdp)
+    assert value[0] < 1e-9
+    np.testing.assert_allclose(action_value, expected, rtol=1e-8, atol=0)
+
+
+def test_undiscounted_sweeps_end_at_the_least_solution():
+    """With discount 1 the value is the chance of ever reaching the gift: 14 in 17 on the slippery 4x4 lake."""
+    mdp = replace(LAKES["4x4 slippery"], discount=1.0)
+    for solver in ("value_iteration", "neighbour_sweeps"):
+        assert solve(mdp, solver=solver)[0][0] == pytest.approx(14 / 17, abs=1e-11)
+    for solver in ("policy_iteration", "modified_policy_iteration"):
+        with pytest.raises(ValueError, match="discount 1"):
+            solve(mdp, solver=solver)
+
+
+def test_a_lake_is_known_by_its_arrays():
+    assert success_rate(LAKES["random"]) == 1 / 3
+    assert success_rate(LAKES["mostly as meant"]) == 0.8
+    assert success_rate(LAKES["firm"]) == 1.0
+    assert success_rate(TabularMDP.from_env(make_env("8x8", is_slippery=True, success_rate=0.6))) == 0.6
+    assert success_rate(replace(LAKES["firm"], reward=2 * LAKES["firm"].reward)) is None
+    wind = np.roll(LAKES["random"].probability, 1, -1)
+    assert success_rate(replace(LAKES["random"], probability=wind)) is None
+    assert success_rate(TabularMDP.from_env(make_env("CliffWalking-v1"))) is None
+    assert success_rate(TabularMDP.from_env(make_env("Taxi-v4"))) is None
+
+
+@pytest.mark.parametrize(
+    ("mdp", "solver"),
+    [
+        (LAKES["4x4 slippery"], "value_iteration"),
+        (LAKES["random"], "neighbour_sweeps"),
+        (replace(LAKES["random"], discount=1.0), "neighbour_sweeps"),
+        (garnet(600, 2, 2, 0, 0.9), "policy_iteration"),
+        (garnet(600, 2, 2, 0, 1.0), "value_iteration"),
+        (garnet(6000, 2, 2, 0, 0.9), "modified_policy_iteration"),
+    ],
+)
+def test_what_is_picked(mdp, solver):
+    assert _best_solver(mdp) == solver
+
+
+def test_the_best_chance_within_a_time_limit():
+    """As the tables have it, step by step; and on firm ice 1 as soon as there are steps enough."""
+    mdp = LAKES["mostly as meant"]
+    goal, reached = np.sum(mdp.probability * mdp.success, -1), np.zeros(mdp.num_states)
+    onward = mdp.probability * ~mdp.terminated
+    for _ in range(90):
+        reached = (goal + (onward * reached[mdp.next_state]).sum(-1)).max(-1)
+    assert best_chances(mdp, 0.8, 90) == pytest.approx(reached @ mdp.start, abs=1e-13)
+    assert optimal_success(mdp, 90) == pytest.approx(reached @ mdp.start, abs=1e-13)
+    firm = TabularMDP.from_map(open_lake(24))
+    assert optimal_success(firm, 45) == 0.0
+    assert optimal_success(firm, 46) == 1.0
+
+
+def test_an_optimal_policy_reaches_what_the_values_promise():
+    mdp = replace(LAKES["open"], discount=0.999)
+    policy = greedy(solve(mdp)[1])
+    assert success_probability(mdp, policy) == pytest.approx(1.0, abs=1e-9)  # an open lake is never left but by its gift
+
+
+@pytest.mark.parametrize(
+    ("options", "words"), [({"solver": "magic"}, "'magic'; allowed: value_iteration"), ({"tolerance": 0.0}, "tolerance is 0.0")]
+)
+def test_what_makes_no_sense_is_told(options, words):
+    with pytest.raises(ValueError, match=words):
+        solve(LAKES["ring"], **options)
