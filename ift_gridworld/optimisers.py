@@ -25,7 +25,7 @@ class Optimiser:
         self.parameters: list[Tensor] = list(parameters)
         self.learning_rate = learning_rate
         self._second = [torch.zeros_like(p) for p in self.parameters]  # running mean of squared gradients
-        self._count = [torch.zeros((), device="cpu") for _ in self.parameters]
+        self._count = [torch.zeros((), device=p.device) for p in self.parameters]  # where a fused update looks for it
 
     @torch.no_grad()
     def step(self, max_norm: float | None = None) -> None:

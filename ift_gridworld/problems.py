@@ -119,11 +119,11 @@ class LakeProblem(Problem):
         )
 
     def answers(self, policy: Policy, to: Batch) -> Trajectories:
-        return self._episodes(policy, to.states[..., 0].cpu().expand(len(self.generators), -1))
+        return self._episodes(policy, to.states[..., 0].expand(len(self.generators), -1))
 
     def walker(self, policy: Policy, settings: Settings) -> Callable[[], Trajectories]:
         walkers = Walkers(self.mdp, self.generators, settings.walkers, self.device)
-        return lambda: walkers.walk(torch.as_tensor(policy.probabilities()), settings.segment)
+        return lambda: walkers.walk(policy.distribution(), settings.segment)
 
     def groups(self, policy: Policy, settings: Settings) -> tuple[Trajectories, int]:
         group = settings.group or settings.walkers
@@ -131,8 +131,7 @@ class LakeProblem(Problem):
         return self._episodes(policy, starts), group
 
     def _episodes(self, policy: Policy, starts: Tensor) -> Trajectories:
-        table = torch.as_tensor(policy.probabilities())
-        return sample_episodes(self.mdp, table, starts.shape[-1], self.generators, starts).to(self.device)
+        return sample_episodes(self.mdp, policy.distribution(), starts.shape[-1], self.generators, starts, device=self.device)
 
     def critic(self, policy: Policy) -> Policy:
         return policy.like(num_actions=1).initialise(self.generators, uniform=True).to(self.device)
@@ -148,6 +147,10 @@ class LakeProblem(Problem):
         return learned.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
 
 
+# A reward model knows its episodes by how often each took each action on each tile; these counts may take so much memory.
+COUNTS_BYTES = 4 * 2**30
+
+
 def train_reward_model(
     problem: LakeProblem, base: Policy, settings: Settings, *, updates: int = 300, learning_rate: float = 0.05, l2: float = 1e-3
 ) -> Float[Tensor, "N S A"]:
@@ -158,9 +161,15 @@ def train_reward_model(
 
     Raises:
         ValueError: if fewer pairs say something than there are tiles to walk on: a preference is one bit, and then some
-            tile's reward would be a guess.
+            tile's reward would be a guess; or if counting what the pairs do would take more than `COUNTS_BYTES`.
     """
     mdp, pairs = problem.mdp, settings.pairs
+    taken = 4 * len(problem.generators) * pairs * mdp.num_states * mdp.num_actions
+    if taken > COUNTS_BYTES:
+        raise ValueError(
+            f"pairs is {pairs}, for each of {len(problem.generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
+            f"{taken / 2**30:.0f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB, on a smaller lake"
+        )
     needed = int((~mdp.terminal).sum())
     if mdp.layout is not None:
         needed = sum(letter in "SF" for row in mdp.layout for letter in row)
@@ -189,10 +198,9 @@ def train_reward_model(
 
 def compared_episodes(problem: LakeProblem, base: Policy, pairs: int) -> tuple[Trajectories, Trajectories]:
     """What a reward model learns from: pairs of the base policy's own episodes, each from the same start, [N, pairs, T]."""
-    table = torch.as_tensor(base.probabilities())
-    first = sample_episodes(problem.mdp, table, pairs, problem.generators)
-    second = sample_episodes(problem.mdp, table, pairs, problem.generators, starts=first.states[..., 0])
-    return first.to(problem.device), second.to(problem.device)
+    table, device = base.distribution(), problem.device
+    first = sample_episodes(problem.mdp, table, pairs, problem.generators, device=device)
+    return first, sample_episodes(problem.mdp, table, pairs, problem.generators, first.states[..., 0], device)
 
 
 def action_counts(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B SA"]:

@@ -24,7 +24,8 @@ class Settings:
     optimiser: Literal["adam", "rmsprop"] = "adam"
     """What makes updates of gradients."""
     snapshots: int = 60
-    """Policies kept along the way, so that about equally much changes from each to the next."""
+    """Policies kept along the way, so that about equally much changes from each to the next; fewer where those of a large lake
+    would not fit in memory (`training.snapshots`)."""
     mixing: float = 0.2
     """IFT: lambda, the share of the model's own prediction in each state."""
     decay: float = 0.95

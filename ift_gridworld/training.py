@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ift_gridworld.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Method
+from ift_gridworld.methods import METHODS, PPO, Method
 from ift_gridworld.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.optimisers import OPTIMISERS, Adam
 from ift_gridworld.policies import POLICIES, Policy
@@ -26,6 +26,8 @@ from ift_gridworld.trajectories import Trajectories, demonstrations, generators,
 Base = Literal["mixture", "random", "uniform"]
 BASES: tuple[str, ...] = ("mixture", "random", "uniform")
 CANDIDATES = 4  # snapshots are taken for each that is kept: those between which equally much changes
+# What snapshots may take while training: on a lake of a million tiles 33 of one seed, of which 8 are kept.
+SNAPSHOT_BYTES = 2**30
 # The mixture base has seen both demonstrators in equal parts, and in 30 % of its steps it saw noise: a pre-trained model.
 BASE_NOISE = 0.3
 
@@ -132,7 +134,8 @@ def train(
         return estimate(kind.supposes, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
 
     estimation = {"base": supposed()}
-    keep = snapshot_steps(settings.steps, CANDIDATES * settings.snapshots)
+    candidates, kept = snapshots(settings, policy.population * policy.num_states * policy.num_actions)
+    keep = snapshot_steps(settings.steps, candidates)
     began = time.perf_counter()
     learner = kind(problem, policy, settings)
     taken, policies, losses, diverged = _descend(learner, settings, keep, progress)
@@ -140,12 +143,12 @@ def train(
 
     if diverged is None:
         estimation["trained"] = supposed()
-    chosen_steps = even_change(np.array(taken), np.stack(policies), settings.snapshots)
-    taken, kept = [taken[i] for i in chosen_steps], np.stack([policies[i] for i in chosen_steps])
-    measured = measure(mdp, kept, base=kept[0], shown=tiles_of(mdp, shown), chosen=chosen, rejected=rejected)
+    chosen_steps = even_change(np.array(taken), policies, kept)
+    taken, policies = [taken[i] for i in chosen_steps], policies[chosen_steps]
+    measured = measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, shown), chosen=chosen, rejected=rejected)
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
-        name, asdict(settings), mdp, np.array(taken), kept, measured, curve, reference_points(mdp), estimation, shown,
+        name, asdict(settings), mdp, np.array(taken), policies, measured, curve, reference_points(mdp), estimation, shown,
         chosen, rejected, seconds, diverged,
     )  # fmt: skip
 
@@ -158,7 +161,7 @@ def _descend(
     *,
     rates: Float[Tensor, " N"] | None = None,
     tolerant: bool = False,
-) -> tuple[list[int], list[Float[np.ndarray, "N S A"]], list[Tensor], str | None]:
+) -> tuple[list[int], Float[np.ndarray, "M N S A"], list[Tensor], str | None]:
     """The loop: batches become losses, losses updates.
 
     Returns:
@@ -168,7 +171,10 @@ def _descend(
     policy, updates = learner.policy, settings.steps
     assert updates is not None
     assert settings.learning_rate is not None
-    taken, policies, losses = [0], [policy.probabilities()], []
+    taken, losses = [0], []
+    first = policy.probabilities()
+    policies = np.empty((len(keep | {0}), *first.shape))
+    policies[0] = first
     diverged = None
     _ = learner.reference  # frozen before the first update
     rate = settings.learning_rate if rates is None else rates
@@ -188,11 +194,11 @@ def _descend(
                 diverged = diverged or _blame("policy", step, torch.tensor(matrix).sum((1, 2)), settings)
                 if not tolerant:
                     break
+            policies[len(taken)] = matrix
             taken.append(step + 1)
-            policies.append(matrix)
         if progress is not None:
             progress(step + 1, updates)
-    return taken, policies, losses, diverged
+    return taken, policies[: len(taken)], losses, diverged
 
 
 @one_thread()
@@ -241,8 +247,8 @@ def train_lakes(
     problem = LakeProblem(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
     learner = kind(problem, policy, settings)
     taken, policies, _, _ = _descend(learner, settings, set(keep), progress, rates=rates, tolerant=True)
-    found = [policies[taken.index(step)] for step in keep]
-    return np.stack(found).reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
+    found = policies[[taken.index(step) for step in keep]]
+    return found.reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
 
 
 def _looked_up(method: str | type[Method]) -> tuple[type[Method], str]:
@@ -257,6 +263,59 @@ def _looked_up(method: str | type[Method]) -> tuple[type[Method], str]:
 def default_count(mdp: TabularMDP) -> int:
     """Demonstrations (and pairs) used by default: one path where it is the whole truth, else 16 episodes."""
     return 1 if mdp.is_path else 16
+
+
+def snapshots(settings: Settings, entries: int) -> tuple[int, int]:
+    """How many snapshots are taken of policies of so many entries, N S A, and how many of them are kept: what the settings
+    ask for, or as many as `SNAPSHOT_BYTES` hold; the first and the last in any case."""
+    room = max(2, SNAPSHOT_BYTES // (entries * np.dtype(float).itemsize))
+    candidates = min(CANDIDATES * settings.snapshots, room)
+    return candidates, min(settings.snapshots, max(2, candidates // CANDIDATES))
+
+
+def memory(
+    states: int,
+    actions: int,
+    population: int = 1,
+    *,
+    policy: str = "tabular",
+    hidden: int = 64,
+    method: str | type[Method] = "sft",
+    settings: Settings | None = None,
+) -> dict[str, int]:
+    """Bytes that a population of N takes while it is trained, linear in N S. Batches and what is computed of them come on top.
+
+    A table has P = N S A parameters, a network N (S H + H + H A + A); PPO's critic is another of the same kind with A = 1.
+
+    - "parameters": 4 P, with the critic's;
+    - "gradients": as much;
+    - "moments": twice as much for Adam, once for RMSprop;
+    - "reference": 4 P, the frozen base;
+    - "snapshots": 8 N S A for each that is taken (`snapshots`), on the host wherever the policy is.
+
+    Args:
+        states, actions: S and A of the lake.
+        population: N, seeds, or lakes times seeds.
+        policy, hidden: the kind, and H of a network.
+        method, settings: of the run.
+    """
+    kind, _ = _looked_up(method)
+    settings = settings or Settings()
+
+    def numbers(outputs: int) -> int:
+        if policy == "tabular":
+            return population * states * outputs
+        return population * (states * hidden + hidden + hidden * outputs + outputs)
+
+    own = 4 * numbers(actions)
+    moved = own + (4 * numbers(1) if issubclass(kind, PPO) else 0)
+    return {
+        "parameters": moved,
+        "gradients": moved,
+        "moments": (2 if settings.optimiser == "adam" else 1) * moved,
+        "reference": own,
+        "snapshots": 8 * population * states * actions * snapshots(settings, population * states * actions)[0],
+    }
 
 
 def snapshot_steps(updates: int, count: int) -> set[int]:
