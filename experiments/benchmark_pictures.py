@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from benchmark_rows import Row, compare, printed
+from benchmark_rows import Row, compare, peak_memory
 
 if TYPE_CHECKING:
     from ift_gridworld.records import Record
@@ -167,7 +167,7 @@ def pictures(pairs: int) -> list[Callable[[], Row]]:
 
     def memory() -> Row:
         """Peak memory of drawing and writing 8 times as many frames, in processes of their own."""
-        peaks = [peak_memory(record, times) for times in (1, 8)]
+        peaks = [film_memory(record, times) for times in (1, 8)]
         return Row("memory of 8 times the frames", "ours, once", peaks[1], peaks[0], peaks[0] / peaks[1], "MB")
 
     def panel() -> Film:
@@ -185,10 +185,10 @@ def pictures(pairs: int) -> list[Callable[[], Row]]:
     ]
 
 
-def peak_memory(record: Record, times: int) -> float:
+def film_memory(record: Record, times: int) -> float:
     """In MB, of writing a film whose snapshots are repeated."""
     program = (
-        "import resource, sys\n"
+        "import sys\n"
         "import numpy as np\n"
         "from ift_gridworld.records import Record\n"
         "from ift_gridworld.rendering.method_film import MethodFilm\n"
@@ -200,8 +200,7 @@ def peak_memory(record: Record, times: int) -> float:
         "move = type(film).update\n"
         "type(film).update = lambda self, index: move(self, index % count)\n"
         "film.save(sys.argv[3])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000)\n"
     )
     with tempfile.TemporaryDirectory() as folder:
         saved = record.save(Path(folder) / "run.json")
-        return printed(program, str(saved), str(times), str(Path(folder) / "film.gif"))
+        return peak_memory(program, str(saved), str(times), str(Path(folder) / "film.gif"))

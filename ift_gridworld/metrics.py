@@ -120,7 +120,7 @@ def _episodes(
     """Steps taken from each state, `expected_visits`, and success within the time limit, if there is one."""
     if mdp.horizon is None:
         visits = occupancy(mdp, policy)
-        return visits, visits, success_probability(mdp, policy)
+        return visits, visits, np.asarray(success_probability(mdp, policy))
     # What is paid at each step is paid where one is taken: not in the state where the clock runs out.
     return episodes_within(mdp, policy, mdp.horizon)
 
