@@ -168,7 +168,7 @@ def train_reward_model(
     if taken > COUNTS_BYTES:
         raise ValueError(
             f"pairs is {pairs}, for each of {len(problem.generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
-            f"{taken / 2**30:.0f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB, on a smaller lake"
+            f"{taken / 2**30:.1f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB, on a smaller lake"
         )
     needed = int((~mdp.terminal).sum())
     if mdp.layout is not None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld import estimation
 from ift_gridworld.envs import LAKES
 from ift_gridworld.estimation import TABLE, estimate
 from ift_gridworld.losses import ift_loss, sft_loss
@@ -195,6 +196,24 @@ def test_nothing_is_said_of_a_walk_that_is_surely_over():
     assert np.isnan(made.own_preference[:, :, 1:]).all() and np.isnan(made.estimate[:, :, 1:]).all()
     assert not np.isnan(made.own_preference[:, :, 0]).any() and not np.isnan(made.truth).any()
     assert np.isnan(estimate("sft", mdp, policy, answer_).per_step()["gap"][:, 1:]).all()
+
+
+def test_on_lakes_too_large_to_follow_a_walk_only_what_needs_it_is_missing(monkeypatch):
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+    policy, answers = TabularPolicy(16, 4, 2).initialise(generators(0, 2)), demonstrations(mdp, 3)
+    steps = answers.states.shape[-1]
+    for row in ("sft", "ift", "ppo", "dpo_online"):
+        whole = estimate(row, mdp, policy, answers)
+        monkeypatch.setattr(estimation, "WALK_BYTES", 8 * 2 * steps * 16 - 1)
+        part = estimate(row, mdp, policy, answers)
+        monkeypatch.setattr(estimation, "WALK_BYTES", 8 * 2 * steps * 16)
+        np.testing.assert_array_equal(estimate(row, mdp, policy, answers).gap, whole.gap)
+        np.testing.assert_array_equal(part.truth, whole.truth)
+        assert part.gap.shape == whole.gap.shape and np.isnan(part.gap).all()
+        if row == "ppo":
+            assert np.isnan(part.estimate[:, answers.mask]).all()
+        else:
+            np.testing.assert_array_equal(part.estimate, whole.estimate)
 
 
 def test_every_method_stands_in_the_table():

@@ -406,6 +406,14 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
         assert not reward[n][~tried].any() and reward[n][tried].all()
 
 
+def test_reward_model_is_refused_where_counts_would_fill_the_memory():
+    """Before anybody walks: two seeds, 2048 pairs, 90 000 tiles, four actions and four bytes are 5.5 GiB."""
+    mdp = TabularMDP.from_map(["S" + "F" * 299] + ["F" * 300] * 298 + ["F" * 299 + "G"])
+    problem = LakeProblem(mdp, None, None, None, generators(0, 2))
+    with pytest.raises(ValueError, match=r"pairs is 2048.* 2 seeds.* 90000 tiles .* 5.5 GiB; allowed: at most 4 GiB"):
+        train_reward_model(problem, None, Settings(pairs=2048))
+
+
 def test_reward_model_asks_for_enough_pairs():
     """One pair with different returns for each tile to walk on: eight, S and seven F. A walk at random reaches the goal."""
     mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))

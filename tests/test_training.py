@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld import METHODS
+from ift_gridworld import METHODS, training
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.metrics import MEASURES, measure, tiles_of
+from ift_gridworld.optimisers import OPTIMISERS
 from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
+from ift_gridworld.problems import LakeProblem
 from ift_gridworld.residual import mix
 from ift_gridworld.settings import Settings
-from ift_gridworld.training import BASES, make_base, snapshot_steps, train, train_lakes
+from ift_gridworld.training import BASES, make_base, memory, snapshot_steps, snapshots, train, train_lakes
 from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -181,6 +183,56 @@ def test_snapshots_are_close_together_early_and_far_apart_late(updates, count):
     assert (np.diff(gaps) >= -1).all()  # growing, but for rounding to whole steps
     if updates >= 50 and count > 2:
         assert gaps[0] < gaps[-1]
+
+
+def test_snapshots_are_as_many_as_memory_holds(monkeypatch):
+    """Four are taken for each that is kept, as far as they fit; the first and the last in any case."""
+    entries = 16 * 4
+    for fitting, expected in ((1000, (20, 5)), (20, (20, 5)), (19, (19, 4)), (9, (9, 2)), (1, (2, 2))):
+        monkeypatch.setattr(training, "SNAPSHOT_BYTES", 8 * entries * fitting)
+        assert snapshots(Settings(snapshots=5), entries) == expected
+    everything = run(steps=9, snapshots=100)
+    assert len(everything.steps) == 2
+    monkeypatch.undo()
+    everything, few = run(steps=9, snapshots=100), everything
+    assert np.array_equal(few.policies, everything.policies[[0, -1]])
+
+
+@KINDS
+@pytest.mark.parametrize(("method", "optimiser"), [("ift", "adam"), ("ppo", "adam"), ("dpo", "rmsprop")])
+def test_memory_is_what_is_allocated(kind, method, optimiser):
+    """Sizes of all that a learner, its optimiser and its snapshots hold after an update."""
+    policy = make_base("random", SLIPPERY, policy=kind, seeds=3, hidden=8)
+    settings = METHODS[method].resolved(Settings(optimiser=optimiser, steps=40, snapshots=2, **SMALL), policy)
+    shown, (chosen, rejected) = demonstrations(SLIPPERY, 4)[None], (x[None] for x in preference_pairs(SLIPPERY, 4))
+    learner = METHODS[method](LakeProblem(SLIPPERY, shown, chosen, rejected, generators(0, 3)), policy, settings)
+    _, policies, _, _ = training._descend(learner, settings, snapshot_steps(40, snapshots(settings, 3 * 64)[0]))
+    descent = OPTIMISERS[optimiser](learner.parameters(), 0.01)
+    learner.loss(learner.batch(0)).sum().backward()
+    held = {
+        "parameters": list(learner.parameters()),
+        "gradients": [p.grad for p in learner.parameters()],
+        "moments": [x for name in ("_first", "_second") for x in getattr(descent, name, ())],
+        "reference": list(learner.reference.parameters()),
+        "snapshots": [torch.as_tensor(policies)],
+    }
+    expected = memory(16, 4, 3, policy=kind, hidden=8, method=method, settings=settings)
+    assert expected == {name: sum(x.nbytes for x in tensors) for name, tensors in held.items()}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that runs CUDA")
+@EVERY
+@KINDS
+@pytest.mark.parametrize("mdp", [TWO_PATHS, SLIPPERY], ids=["firm", "slippery"])
+def test_a_gpu_trains_the_same_population(method, kind, mdp):
+    """Draws are made on the CPU, so that both devices walk the same ways; what is left is float32 rounding over five updates,
+    and, where an agent's draw falls between the two roundings of a chance, nothing that this many draws would meet."""
+    bases = [make_base("random", mdp, policy=kind, seeds=4, device=device) for device in ("cpu", "cuda")]
+    on_cpu, on_gpu = (train(method, mdp, base, steps=5, **SMALL) for base in bases)
+    np.testing.assert_allclose(on_gpu.policies, on_cpu.policies, rtol=0, atol=1e-4)
+    np.testing.assert_allclose(on_gpu.loss, on_cpu.loss, rtol=1e-3, atol=1e-4)
+    lake = make_base("mixture", mdp, policy=kind, seeds=2, device="cuda")
+    assert all(p.device.type == "cuda" for p in lake.parameters())
 
 
 @pytest.mark.filterwarnings("error")

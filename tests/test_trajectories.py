@@ -144,6 +144,15 @@ def test_best_path_is_as_long_as_the_shortest_way():
         assert value_iteration(mdp)[0][0] == pytest.approx(mdp.discount ** (len(path) - 1))
 
 
+def test_paths_on_a_large_lake():
+    """Forty thousand tiles. No way is shorter than from corner to corner, and on a board another is longer by an even number
+    of steps; where there is so much room, these bounds are reached."""
+    mdp = TabularMDP.from_map(random_map(200, seed=0))
+    for way, steps in ((best_path(mdp), 2 * 199), (detour(mdp), 2 * 199 + 2)):
+        tiles = walked(mdp, way)
+        assert len(way) == steps and tiles[-1] == mdp.num_states - 1 and len(set(tiles)) == len(tiles)
+
+
 def test_no_path_to_show_is_an_error():
     one = np.ones((2, 2, 1))  # in state 0, action 0 stays for a reward of 1, action 1 ends the episode for nothing
     ends = np.array([[[False], [True]], [[True], [True]]])
@@ -302,6 +311,15 @@ def test_a_walk_depends_on_its_own_seed_alone():
         assert alike(one[0], many[i, :, :steps])
         assert not many.mask[i, :, steps:].any()
     assert not torch.equal(many.states[0, :, :5], many.states[1, :, :5])
+
+
+def test_numbers_for_long_walks_are_drawn_block_by_block(monkeypatch):
+    policy, uniform = np.full((16, 4), 0.25), torch.full((1, 16, 4), 0.25)
+    at_once = Walkers(SLIPPERY, generators(3, 2), 4).walk(uniform, 60), sample_episodes(SLIPPERY, policy, 4, generators(3, 2))
+    monkeypatch.setattr(trajectories, "BLOCK", 7)
+    by_blocks = Walkers(SLIPPERY, generators(3, 2), 4).walk(uniform, 60), sample_episodes(SLIPPERY, policy, 4, generators(3, 2))
+    for one, two in zip(at_once, by_blocks, strict=True):
+        assert all(torch.equal(getattr(one, f), getattr(two, f)) for f in ("states", "actions", "next_states", "mask"))
 
 
 def test_one_policy_may_be_shared_by_all_seeds():
