@@ -120,10 +120,6 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("losses", "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
     ("losses", "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
     ("losses", "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
-    ("residual", "mix", "true[..., :1, :] → true.detach()[..., :1, :]"): FIRST,
-    ("residual", "mix", "true[..., :1, :] → true[..., -1:, :]"): FIRST,
-    ("residual", "mix", "predicted[..., :1, :] → predicted.detach()[..., :1, :]"): SAME_SHAPE,
-    ("residual", "mix", "predicted[..., :1, :] → predicted[..., -1:, :]"): SAME_SHAPE,
     ("residual", "_follows", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
     ("residual", "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",
     ("residual", "Windows.of", "states[..., :1] → states[..., -1:]"): FIRST,
@@ -149,7 +145,7 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "mask": {
         "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss "
         " orpo_loss simpo_loss tdpo_loss bradley_terry_loss generalized_advantage_estimate kl_estimate "
-        "Windows.log_probs predicted_distribution greedy_action lake_successor",
+        "Windows.log_probs predicted_distribution greedy_action",
     },
     "stop-gradient": {"what comes out is integers": "Windows.of greedy_action"},
     "shift": {
@@ -415,7 +411,7 @@ def scope_of(function: ast.FunctionDef) -> Scope:
         if isinstance(node, ast.arg) and node.annotation is not None and node is not function.args.kwarg:
             declared = text(node.annotation)
             masks |= {node.arg} if "Bool[" in declared else set()
-            carrying |= {node.arg} if "Float[" in declared or declared == "Tensor" else set()
+            carrying |= {node.arg} if "Float[" in declared or declared in ("Tensor", "Embedding") else set()
             models |= {node.arg} if declared in ("Embedded", "Successor") else set()  # gradient comes from them
     nodes = list(walk(function))
     counters = {n.target.id for n, *_ in nodes if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}

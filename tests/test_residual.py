@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld import policies
 from ift_gridworld.envs import LAKES, random_map
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.policies import POLICIES, TabularPolicy
 from ift_gridworld.residual import Windows, greedy_action, lake_successor, mix, predicted_distribution, residual_embeddings
+from ift_gridworld.tiles import Tiles
 from ift_gridworld.trajectories import demonstrations, generators, sample_episodes
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -222,6 +224,43 @@ def test_unknown_options_are_refused_in_one_line(attempt, named):
     with pytest.raises(ValueError) as error:
         attempt()
     assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
+
+
+# ---- tiles instead of vectors ----
+
+
+@pytest.mark.parametrize("mdp", [TWO_PATHS, SLIPPERY], ids=["firm", "slippery"])
+@pytest.mark.parametrize("prediction", ["greedy", "expected"])
+@pytest.mark.parametrize("outcome", ["expected", "likeliest"])
+def test_predictions_lead_to_the_same_tiles(mdp, prediction, outcome):
+    """From every tile; among several lakes whose actions have different numbers of outcomes, too."""
+    lakes = [mdp, SLIPPERY, TabularMDP.from_map(random_map(4, seed=1, frozen=0.6))]
+    states = torch.arange(16)[None, None].expand(6, 1, 16)
+    logits = torch.randn(6, 1, 16, 4, generator=torch.Generator().manual_seed(0)).double()
+    embeddings = (
+        lambda tiles: Tiles(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64)),
+        lambda tiles: torch.nn.functional.one_hot(tiles, 16).double(),
+    )
+    for asked in (mdp, lakes):
+        ours, theirs = (lake_successor(asked, e, prediction=prediction, outcome=outcome)(states, logits) for e in embeddings)
+        torch.testing.assert_close(ours.dense(16), theirs, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("mdp", [TWO_PATHS, SLIPPERY], ids=["firm", "slippery"])
+@pytest.mark.parametrize("kind", POLICIES.values(), ids=POLICIES)
+@pytest.mark.parametrize("prediction", ["greedy", "expected"])
+def test_mixed_states_are_the_same(mdp, kind, prediction, monkeypatch):
+    policy = random_policy(mdp, 2, kind, seed=3)
+    states, _, mask = shown(mdp, 3)
+    found = []
+    for on in (True, False):
+        monkeypatch.setattr(policies, "ONE_HOT_STATES", 0 if on else 16)
+        successor = lake_successor(mdp, policy.embed, prediction=prediction)
+        windows = Windows.of(states, mask)
+        found.append((residual_embeddings(policy, states, mask, successor), windows.mixed(policy, successor, mixing=0.2)))
+    for ours, theirs in zip(*found, strict=True):
+        assert isinstance(ours, Tiles)
+        torch.testing.assert_close(ours.dense(16), theirs, rtol=1e-12, atol=1e-14)
 
 
 # ---- gradient ----

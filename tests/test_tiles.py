@@ -13,7 +13,6 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisers import Adam
 from ift_gridworld.policies import ONE_HOT_STATES, POLICIES, TabularPolicy
 from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import Windows, lake_successor, residual_embeddings
 from ift_gridworld.settings import Settings
 from ift_gridworld.tiles import Tiles
 from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
@@ -82,44 +81,6 @@ def test_tiles_are_for_large_lakes():
     small, large = (TabularPolicy(states, 4).embed(torch.tensor([[3]])) for states in (ONE_HOT_STATES, ONE_HOT_STATES + 1))
     assert isinstance(small, torch.Tensor) and isinstance(large, Tiles)
     assert torch.equal(large.dense(ONE_HOT_STATES), small)
-
-
-# ---- where predictions lead ----
-
-
-@ICE
-@pytest.mark.parametrize("prediction", ["greedy", "expected"])
-@pytest.mark.parametrize("outcome", ["expected", "likeliest"])
-def test_predictions_lead_to_the_same_tiles(mdp, prediction, outcome):
-    """From every tile; among several lakes whose actions have different numbers of outcomes, too."""
-    lakes = [mdp, SLIPPERY, TabularMDP.from_map(random_map(4, seed=1, frozen=0.6))]
-    states = torch.arange(16)[None, None].expand(6, 1, 16)
-    logits = torch.randn(6, 1, 16, 4, generator=torch.Generator().manual_seed(0)).double()
-    embeddings = (
-        lambda tiles: Tiles(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64)),
-        lambda tiles: torch.nn.functional.one_hot(tiles, 16).double(),
-    )
-    for asked in (mdp, lakes):
-        ours, theirs = (lake_successor(asked, e, prediction=prediction, outcome=outcome)(states, logits) for e in embeddings)
-        close(ours.dense(16), theirs)
-
-
-@ICE
-@KINDS
-@pytest.mark.parametrize("prediction", ["greedy", "expected"])
-def test_mixed_states_are_the_same(mdp, kind, prediction, sparse):
-    policy = POLICIES[kind](16, 4, 2).initialise(generators(3, 2)).double()
-    shown = demonstrations(mdp, 3)
-    states, mask = shown.states[None], shown.mask[None]
-    found = []
-    for on in (True, False):
-        sparse(on)
-        successor = lake_successor(mdp, policy.embed, prediction=prediction)
-        windows = Windows.of(states, mask)
-        found.append((residual_embeddings(policy, states, mask, successor), windows.mixed(policy, successor, mixing=0.2)))
-    for ours, theirs in zip(*found, strict=True):
-        assert isinstance(ours, Tiles)
-        close(ours.dense(16), theirs)
 
 
 # ---- methods ----
