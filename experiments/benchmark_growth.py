@@ -12,6 +12,9 @@ import numpy as np
 from benchmark_rows import Row, seconds
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
     from ift_gridworld.records import Record
 
 PATIENCE = 10.0  # seconds: what takes longer is not asked for anything larger
@@ -94,6 +97,27 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
 
         return work
 
+    def drawing(side: int) -> Callable[[], object]:
+        from matplotlib.colors import Normalize
+
+        from ift_gridworld.rendering import maps
+        from ift_gridworld.rendering.theme import THEMES
+
+        mdp, theme = lake(side), THEMES["light"]
+        board, random = mdp.board, np.random.default_rng(0)
+        assert board is not None
+        values, policy = random.random(mdp.num_states), random.dirichlet(np.ones(4), mdp.num_states)
+
+        def work() -> None:
+            figure, axes = canvas()
+            where = maps.walkable(mdp)
+            maps.draw_lake(axes, board, theme)
+            maps.Tiles(axes, board, where, theme.visits, Normalize(0, 1)).update(values)
+            maps.Arrows(axes, board, mdp.moves, where, theme).update(policy)
+            figure.canvas.draw()
+
+        return work
+
     def along(what: str, make: Callable[[int], Callable[[], object]]) -> Callable[[], Growth]:
         return lambda: grow(what, "states", ((side**2, lambda side=side: make(side)) for side in sides))  # type: ignore[misc]
 
@@ -101,8 +125,19 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
         along("building the arrays", building),
         along("optimal values, to 1e-6", solving),
         along("visits of 100 steps", visiting),
+        along("a map, drawn", drawing),
         along("100 steps of 1,024 environments", stepping),
     ]
+
+
+def canvas() -> tuple[Figure, Axes]:
+    """A square figure in memory, and axes that fill it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4, 4.4), dpi=100)
+    FigureCanvasAgg(figure)
+    return figure, figure.add_axes((0.02, 0.02, 0.96, 0.96))
 
 
 def with_seeds(counts: Sequence[int]) -> Growth:
@@ -156,7 +191,13 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
 
     page = Page(2.9, theme)
     colours = page.theme
-    marks = (("o", colours.success), ("s", colours.distance), ("^", colours.shown), ("D", colours.predicted))
+    marks = (
+        ("o", colours.success),
+        ("s", colours.distance),
+        ("^", colours.shown),
+        ("D", colours.predicted),
+        ("v", colours.blue),
+    )
     taken = [one for growth in found for one in growth.seconds]
     left = 0.55
     for kind in dict.fromkeys(growth.along for growth in found):
