@@ -173,6 +173,8 @@ def sft(scene: Scene, theta: Tensor) -> Tensor:
 
 def ift(propagation: str = "released", detach: bool = False) -> Callable[[Scene, Tensor], Tensor]:
     def loss(scene: Scene, theta: Tensor) -> Tensor:
+        from torch import Tensor
+
         from ift_gridworld.log_probs import action_log_probs
         from ift_gridworld.losses import ift_loss
         from ift_gridworld.residual import lake_successor, residual_embeddings
@@ -180,6 +182,7 @@ def ift(propagation: str = "released", detach: bool = False) -> Callable[[Scene,
         successor = lake_successor(scene.mdp, scene.policy.embed)
         states, mask = scene.chosen.states[None], scene.chosen.mask[None]
         mixed = residual_embeddings(scene.policy, states, mask, successor, mixing=scene.mixing)[0]
+        assert isinstance(mixed, Tensor)  # a lake that fits a terminal has one-hot tiles
         logp = action_log_probs(mixed @ theta, scene.chosen.actions)
         return ift_loss(logp, scene.chosen.mask, decay=scene.decay, propagation=propagation, detach_weights=detach)  # type: ignore[arg-type]
 
