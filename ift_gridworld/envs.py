@@ -17,7 +17,6 @@ from typing import Any
 import gymnasium
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
-from jaxtyping import Int
 
 Rows = tuple[str, ...]
 START, FROZEN, HOLE, GIFT = b"SFHG"
@@ -269,8 +268,8 @@ def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
     return rows, columns
 
 
-def as_board(rows: Sequence[str]) -> Int[np.ndarray, "H W"]:
-    """The letters of a map as numbers, `START` and so on."""
+def as_board(rows: Sequence[str]) -> np.ndarray:
+    """The letters of a map as numbers (`START` and so on), [H, W]."""
     return np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), -1)
 
 
