@@ -10,7 +10,9 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 import json
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, pick_device, progress
 
 if TYPE_CHECKING:
+    from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import Settings
     from ift_gridworld.records import Lake, Record
     from ift_gridworld.rendering.studio import Studio
@@ -57,6 +60,8 @@ class Args:
     """The same for every method (mlp 0.01, tabular 0.03)."""
     optimiser: str = "adam"
     """adam or rmsprop."""
+    snapshots: int | None = None
+    """Policies kept along the way, the frames of a film (60; above 10,000 states fewer: 20 on 300x300, 6 on 1000x1000)."""
     seeds: int = 8
     """Independent policies trained at once."""
     seed: int = 0
@@ -178,6 +183,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         from ift_gridworld.rendering.paper import stages
 
         stages(mdp, args.figure)
+    if args.snapshots is None:
+        settings = replace(settings, snapshots=default_snapshots(mdp.num_states))
+    check_memory(args, mdp, names, settings)
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)
@@ -293,7 +301,29 @@ def method_settings(args: Args) -> Settings:
     from ift_gridworld.methods import Settings
 
     names = {field.name for field in fields(Settings)}
-    return Settings(**{name: value for name, value in asdict(args).items() if name in names})
+    return Settings(**{name: value for name, value in asdict(args).items() if name in names and value is not None})
+
+
+def default_snapshots(states: int) -> int:
+    """As many as make a film that flows; on a larger lake fewer, for every one is measured and drawn tile by tile."""
+    return max(6, min(60, round(60 * (10_000 / states) ** 0.5)))
+
+
+def check_memory(args: Args, mdp: TabularMDP, names: Sequence[str], settings: Settings) -> None:
+    """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
+    if not hasattr(os, "sysconf"):
+        return
+    from ift_gridworld.training import memory
+
+    size: dict[str, Any] = {"policy": args.policy, "hidden": args.hidden, "settings": settings}
+    need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > there:
+        less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
+        raise ValueError(
+            f"policy is {args.policy!r}, of which {args.seeds} seeds on {mdp.num_states} states need {need / 2**30:.1f} GiB, "
+            f"and this machine has {there / 2**30:.1f}; allowed: {less}"
+        )
 
 
 def make_lake(args: Args) -> Lake:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.board import Board
 from ift_gridworld.metrics import mean_interval
-from ift_gridworld.planning import optimal_policy, value_iteration
+from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.records import Record, check_one_lake
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
@@ -130,7 +130,7 @@ class MethodFilm(Film):
 
     def _compose_values(self, ax: Axes) -> None:
         theme = self.theme
-        optimal = value_iteration(self.mdp)[0]
+        optimal = optimal_values(self.mdp)[0]
         low = min(
             0.0, float(np.quantile(self.record.values[:, self.walkable], 0.2))
         )  # the worst of costly walks would hide the rest

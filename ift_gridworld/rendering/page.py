@@ -19,7 +19,7 @@ import numpy as np
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.metrics import expected_visits, mean_interval
-from ift_gridworld.planning import evaluate_policy, optimal_policy, value_iteration
+from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_values
 from ift_gridworld.records import Record, check_one_lake, write_atomically
 from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.theme import THEMES
@@ -77,7 +77,7 @@ def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
     mdp = records[0].lake.mdp
     board = mdp.board
     assert board is not None
-    optimal = value_iteration(mdp)[0]
+    optimal = optimal_values(mdp)[0]
     methods = [_method(record, most) for record in records]
     walkable = ~mdp.terminal & (board.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, record.final)[:, walkable].ravel() for record in records])

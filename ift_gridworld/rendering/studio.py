@@ -6,8 +6,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ift_gridworld.records import Record
 
 
 class Studio:
@@ -55,11 +60,17 @@ class Studio:
         self._process.communicate()
 
 
-def draw(records: Sequence[Path], picture: Path, theme: str) -> Path:
-    """Draw saved runs, here: one by itself, several side by side."""
+@lru_cache(maxsize=16)  # a run is drawn by itself and again beside others: what is computed for one picture serves both
+def _loaded(record: Path, written: int) -> Record:
+    """The saved run as it was written at that time."""
     from ift_gridworld.records import Record
 
-    loaded = [Record.load(record) for record in records]
+    return Record.load(record)
+
+
+def draw(records: Sequence[Path], picture: Path, theme: str) -> Path:
+    """Draw saved runs, here: one by itself, several side by side."""
+    loaded = [_loaded(record, record.exists() and record.stat().st_mtime_ns) for record in records]
     if picture.suffix == ".html":
         from ift_gridworld.rendering.page import save_page
 
