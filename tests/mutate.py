@@ -55,6 +55,7 @@ STILLBORN, TIMEOUT = -1, -2
 # Why no test can tell a mutant from the original: (module, function, change).
 NOT_TAKEN = "a constant where torch.where takes the other branch; its value and its slope go nowhere"
 SAME_SHAPE = "only the shape is looked at, and both slices have the same"
+ONLY_TYPE = "only the type is looked at, and it is the same without gradient"
 FIRST = "nothing arrives at the first step, whose entry torch.where never takes"
 RAISED = "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly"
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
@@ -120,6 +121,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("losses", "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
     ("losses", "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
     ("losses", "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
+    ("residual", "_mixed_where", "isinstance(true, Tiles) → isinstance(true.detach(), Tiles)"): ONLY_TYPE,
+    ("residual", "_mixed_where", "arrives[..., None].to(true.weight) → arrives[..., None].to(true.detach().weight)"): ONLY_TYPE,
     ("residual", "_follows", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
     ("residual", "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",
     ("residual", "Windows.of", "states[..., :1] → states[..., -1:]"): FIRST,
@@ -593,7 +596,7 @@ def outcomes(todo: list[Mutant | None]) -> Iterator[tuple[Mutant | None, int]]:
 def warm_up() -> None:
     """What torch and the tests import on first use, once for all children; the mutated modules must not be among it."""
     torch.set_num_threads(1)
-    for module in ("policies", "trajectories", "planning"):
+    for module in ("trajectories", "planning"):
         importlib.import_module(f"{PACKAGE}.{module}")
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1)[torch.tensor([0, 1, 1])], x)

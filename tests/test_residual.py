@@ -263,6 +263,29 @@ def test_mixed_states_are_the_same(mdp, kind, prediction, monkeypatch):
         torch.testing.assert_close(ours.dense(16), theirs, rtol=1e-12, atol=1e-14)
 
 
+def test_tiles_carry_gradient_as_vectors_do():
+    """Through the weights of what is mixed and of what is mixed in; and through a smooth prediction to its logits."""
+    index, mask = torch.tensor([[[0, 1], [4, 4], [2, 3]]]), every(1, 3)
+    parts = [torch.rand(1, 3, 2, generator=torch.Generator().manual_seed(i)).double().requires_grad_() for i in range(2)]
+    pull = torch.randn(1, 3, 16, generator=torch.Generator().manual_seed(2)).double()
+    true, predicted = (Tiles(index, weight) for weight in parts)
+    for mixed in (mix(true, predicted, mask, 0.3).dense(16), mix(true.dense(16), predicted.dense(16), mask, 0.3)):
+        found = torch.autograd.grad((pull * mixed).sum(), parts)
+        own = pull.gather(-1, index)  # d(pull · vector) / d weight, times the share that each has
+        torch.testing.assert_close(found[0], own * torch.tensor([1, 0.7, 0.7]).double()[:, None])
+        after = pull[:, 1:].gather(-1, index[:, :-1])
+        torch.testing.assert_close(found[1], torch.cat([0.3 * after, torch.zeros(1, 1, 2).double()], 1))
+
+    states, logits = torch.tensor([[0, 5, 9]]), torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)).double()
+    logits.requires_grad_()
+    vectors = lambda tiles: torch.eye(16).double()[tiles]  # noqa: E731
+    few = lambda tiles: Tiles(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64))  # noqa: E731
+    ours, theirs = (lake_successor(SLIPPERY, e, prediction="expected")(states, logits) for e in (few, vectors))
+    gradients = [torch.autograd.grad((pull * x).sum(), logits)[0] for x in (ours.dense(16), theirs)]
+    torch.testing.assert_close(*gradients)
+    assert gradients[0].any()
+
+
 # ---- gradient ----
 
 
