@@ -251,4 +251,4 @@ def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) ->
         weights.append(weight.to(like))
     most = max(index.shape[-1] for index in indices)
     padded = ([torch.nn.functional.pad(x, (0, most - x.shape[-1])) for x in each] for each in (indices, weights))
-    return Tiles(*(each[0][None] if len(each) == 1 else torch.stack(each) for each in padded))
+    return Tiles(*map(torch.stack, padded))

@@ -56,12 +56,14 @@ STILLBORN, TIMEOUT = -1, -2
 NOT_TAKEN = "a constant where torch.where takes the other branch; its value and its slope go nowhere"
 SAME_SHAPE = "only the shape is looked at, and both slices have the same"
 ONLY_TYPE = "only the type is looked at, and it is the same without gradient"
+UNUSED_SLOTS = "slots that no lake uses weigh nothing, wherever and however many they are"
 FIRST = "nothing arrives at the first step, whose entry torch.where never takes"
 RAISED = "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly"
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
 FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
 MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
 _WEIGHTS = "masked_fill_zero(_product(loss, _decay_matrix(loss, decay).T), mask)"
+_SAME = "(same * weight[..., None, :])"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "log1mexp", "x > -math.log(2.0) → x >= -math.log(2.0)"): "at -log 2 both forms are right to rounding",
     (
@@ -137,6 +139,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("residual", "_distinct", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
         "places beyond a member's own numbers are filled with any of them: none is looked up"
     ),
+    (
+        "residual",
+        "_tiles_ahead",
+        f"{_SAME}.sum(-1) → {_SAME}.sum(-1) / {_SAME}.shape[-1]",
+    ): "the largest is asked for, and a common factor does not change which it is",
+    ("residual", "_tiles_ahead", "weight.to(like) → weight.to(like.detach())"): ONLY_TYPE,
+    ("residual", "_tiles_ahead", "index.shape[-1] → index.shape[0]"): UNUSED_SLOTS,
+    (
+        "residual",
+        "_tiles_ahead",
+        "torch.nn.functional.pad(x, (0, most - x.shape[-1])) → torch.nn.functional.pad(x, (1, most - x.shape[-1]))",
+    ): UNUSED_SLOTS,
 }
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
