@@ -1,9 +1,11 @@
 """The script is judged by the numbers that it writes, evaluated again here without any of the package's own code."""
 
+import base64
 import importlib.util
 import json
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import gymnasium
@@ -307,6 +309,64 @@ def test_a_taxi_in_the_rain_is_trained_drawn_and_drawn_again(tmp_path, format):
     assert run(tmp_path / "again", "--redraw", tmp_path / "ift.json", "--format", format) == 0
     assert (tmp_path / "again" / f"ift.{format}").read_bytes() == (tmp_path / f"ift.{format}").read_bytes()
     assert (tmp_path / f"sft-ift.{format}").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(("size", "count"), [("100x100", 60), ("300x300", 20), ("1000x1000", 6), ("3000x3000", 6)])
+def test_on_larger_lakes_fewer_snapshots_are_kept(size, count):
+    rows, columns = map(int, size.split("x"))
+    assert frozen_lake.default_snapshots(rows * columns) == count
+
+
+def test_what_no_machine_can_hold_is_refused_with_its_size_before_training(tmp_path, capsys, monkeypatch):
+    """A network of 4 hidden units on 16 tiles has 16 · 4 + 4 + 4 · 4 + 4 = 88 parameters of 4 bytes, gradients, two moments
+    and a frozen copy; as a table it has 16 · 4 numbers of 8 bytes, before training and after."""
+    need = 2**20 * (5 * 4 * 88 + 2 * 8 * 16 * 4)
+    arguments = ("--map", "4x4", "--hidden", 4, "--seeds", 2**20, "--snapshots", 2, "--method", "sft")
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2**30}[name])
+    assert run(tmp_path / "out", *arguments) == 2
+    said = capsys.readouterr().err
+    assert f"need {need / 2**30:.1f} GiB" in said and "has 1.0;" in said and said.count("\n") == 1
+    assert "--hidden" in said and not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_lake_of_ten_thousand_tiles_is_trained_drawn_and_drawn_again(tmp_path):
+    """The saved policies are walked here, tile by tile, on the saved map: success is what was saved. All that training moved
+    are rows of the demonstrated path."""
+    shared = ("--policy", "tabular", "--seeds", 1)
+    assert run(tmp_path, "--map", "100x100", "--method", "sft,ift", "--steps", 300, "--render", *shared) == 0
+    for method in ("sft", "ift"):
+        saved = written(tmp_path, method)
+        rows, horizon, count = saved["lake"]["rows"], saved["lake"]["horizon"], len(saved["steps"])
+        letters = np.array([list(row) for row in rows])
+        planes = np.frombuffer(zlib.decompress(base64.b64decode(saved["tables"]["data"])), np.uint8).reshape(4, -1)
+        bits = np.ascontiguousarray(planes.T).view("<u4").reshape(saved["tables"]["shape"])
+        tables = np.bitwise_xor.accumulate(bits, 0).view("<f4").reshape(count + 2, 100, 100, 4)
+        np.testing.assert_array_equal(tables[0], tables[count])  # the base, twice
+        np.testing.assert_array_equal(tables[count - 1], tables[count + 1])
+        moved = np.unique(np.argwhere((tables[0] != tables[count - 1]).any(-1)) @ [100, 1])
+        shown = [state for state, _ in saved["shown"]]
+        assert set(moved) <= set(shown) and len(moved) > 0.9 * len(shown)
+        for index in (0, count - 1):
+            now, reached = np.zeros((100, 100)), 0.0
+            now[0, 0] = 1.0
+            for _ in range(horizon):
+                padded = np.zeros((102, 102))
+                going = now[..., None] * tables[index]
+                for action, (down, right) in enumerate(((0, -1), (1, 0), (0, 1), (-1, 0))):
+                    padded[1 + down : 101 + down, 1 + right : 101 + right] += going[..., action]
+                for inside, edge in ((np.s_[1], np.s_[0]), (np.s_[100], np.s_[101])):  # the edge holds one back
+                    padded[inside] += padded[edge]
+                    padded[:, inside] += padded[:, edge]
+                now = padded[1:101, 1:101].copy()
+                reached += now[letters == "G"].sum()
+                now[(letters == "G") | (letters == "H")] = 0.0
+            np.testing.assert_allclose(saved["metrics"]["success"][index][0], reached, rtol=0, atol=1e-5)
+        assert saved["metrics"]["success"][-1][0] > saved["metrics"]["success"][0][0] + 0.5
+        assert Image.open(tmp_path / f"{method}.gif").n_frames == count
+    assert run(tmp_path / "again", "--redraw", tmp_path / "sft.json") == 0
+    assert (tmp_path / "again" / "sft.gif").read_bytes() == (tmp_path / "sft.gif").read_bytes()
+    assert (tmp_path / "sft.json").stat().st_size < 1_000_000
 
 
 @pytest.mark.parametrize("kind", ["pdf", "svg", "png"])

@@ -114,12 +114,13 @@ def test_a_way_one_tile_wide_stays_in_sight_on_fine_tiles(side):
 
 @pytest.mark.parametrize("frozen", [0.3, 0.8])
 def test_a_block_of_fine_tiles_is_the_darker_the_more_holes_it_has(frozen):
-    """By the root of the share of ice: at 10 tiles a block all blocks are nearly alike."""
+    """By the root of the share of ice: at 10 tiles a block all blocks are nearly alike. Holes take a third of their colour from
+    what they have on tiles that can be seen, unless they are to have all of it."""
     letters = np.random.default_rng(0).choice(["F", "H"], (1000, 1000), p=[frozen, 1 - frozen])
-    pixels = fine(["".join(row) for row in letters], lambda ax, board: maps.draw_lake(ax, board, LIGHT))
-    ice, hole = np.array(to_rgb(LIGHT.ice)), np.array(to_rgb(LIGHT.hole))
-    expected = hole + np.sqrt(frozen) * (ice - hole)
-    np.testing.assert_allclose(pixels.mean((0, 1)), expected, atol=0.02)
+    rows, ice, hole = ["".join(row) for row in letters], np.array(to_rgb(LIGHT.ice)), np.array(to_rgb(LIGHT.hole))
+    for options, dark in (({}, hole / 3 + 2 * ice / 3), ({"hole": LIGHT.hole}, hole)):
+        pixels = fine(rows, lambda ax, board, options=options: maps.draw_lake(ax, board, LIGHT, **options))
+        np.testing.assert_allclose(pixels.mean((0, 1)), dark + np.sqrt(frozen) * (ice - dark), atol=0.02)
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
-from matplotlib.colors import Colormap, Normalize, to_rgba
+from matplotlib.colors import Colormap, Normalize, to_hex, to_rgb, to_rgba
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.image import AxesImage
@@ -69,6 +69,11 @@ def block_side(ax: Axes, board: Board) -> int:
     return ceil(BLOCK / tile_inches(ax, board)) if is_fine(ax, board) else 1
 
 
+def hole_colour(ax: Axes, board: Board, theme: Theme) -> str:
+    """Of a hole; paler where tiles are fine, or thousands of them would be all that is seen, and not the path between them."""
+    return to_hex(np.mean([to_rgb(theme.hole), to_rgb(theme.ice), to_rgb(theme.ice)], 0)) if is_fine(ax, board) else theme.hole
+
+
 def _tile(ax: Axes, board: Board) -> Float[np.ndarray, "4 2"]:
     """A tile within its unit square; where tiles are tiny, gaps would be all that is seen."""
     gap = GAP if tile_inches(ax, board) > TINY else 0.0
@@ -82,13 +87,15 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     return ax
 
 
-def draw_lake(ax: Axes, board: Board, theme: Theme) -> Axes:
-    """What never changes and lies below all else: ice, holes, the gift, and the headings of small maps."""
+def draw_lake(ax: Axes, board: Board, theme: Theme, hole: str | None = None) -> Axes:
+    """What never changes and lies below all else: ice, holes (in `hole_colour` unless told otherwise), the gift, and the
+    headings of small maps."""
+    hole = hole or hole_colour(ax, board, theme)
     prepare_axes(ax, board.height, board.width)
     dark, gifts = np.isin(board.tiles, ["H", "C"]), board.tiles == "G"
     ground = ~dark & (board.tiles != " ")
     if is_fine(ax, board):
-        ax.add_patch(PathPatch(closed(_box(0, 0, board.width, board.height)[None]), fc=theme.hole, lw=0))
+        ax.add_patch(PathPatch(closed(_box(0, 0, board.width, board.height)[None]), fc=hole, lw=0))
         ice = _Blocks(ax, board.height, board.width)
         ice.cover(np.argwhere(ground))
         ice.colour(np.tile(to_rgba(theme.ice), (*ice.share.shape, 1)))
@@ -96,7 +103,7 @@ def draw_lake(ax: Axes, board: Board, theme: Theme) -> Axes:
     tile = _tile(ax, board)
     for where, shape, colour in (
         (ground, tile, theme.ice),
-        (dark, tile, theme.hole),
+        (dark, tile, hole),
         (dark & (not is_small(ax, board)), _disc(0.5, 0.5, 0.3), theme.water),
         *((gifts, part, getattr(theme, colour)) for part, colour in GIFT),
     ):

@@ -77,7 +77,8 @@ class MethodFilm(Film):
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
         strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
         rows = ", ".join(self.mdp.actions)
-        title = f"T(a|s): a column a {'tile' if self.mdp.atlas is None else 'state'}; rows: {rows}"
+        state, shared = "tile" if self.mdp.atlas is None else "state", round(self.walkable.sum() / maps.MOST_COLUMNS)
+        title = f"T(a|s): a column {f'the mean of {shared} {state}s' if shared > 1 else f'a {state}'}; rows: {rows}"
         if text_width(title, 9) > 0.43 * WIDTH:
             title = f"T(a|s), rows: {rows}"
         strip.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
@@ -107,6 +108,7 @@ class MethodFilm(Film):
     def _compose_policy(self, ax: Axes) -> None:
         record, theme, board = self.record, self.theme, self.board
         maps.draw_lake(ax, board, theme)
+        self.hole = maps.hole_colour(ax, board, theme)
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
         self.tiles = maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
@@ -136,7 +138,7 @@ class MethodFilm(Film):
         )  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
-        maps.draw_lake(ax, self.board, theme)
+        maps.draw_lake(ax, self.board, theme, hole=theme.hole)  # which is nearer to the colours of small values
         ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
         self.value_tiles = maps.Tiles(ax, self.board, self.walkable, cmap, norm)
         self.moves(self.value_tiles.artist, *maps.landmarks(ax, self.board, theme))
@@ -207,7 +209,7 @@ class MethodFilm(Film):
                 diamond = 0.24 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]) + [0.4, y + 0.4]
                 ax.fill(diamond[:, 0], diamond[:, 1], fc=theme.predicted, lw=0)
             else:
-                ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=theme.hole, lw=0))
+                ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=self.hole, lw=0))
             ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
 
     def _shown(self) -> str:
