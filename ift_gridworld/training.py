@@ -26,8 +26,8 @@ from ift_gridworld.trajectories import Trajectories, demonstrations, generators,
 Base = Literal["mixture", "random", "uniform"]
 BASES: tuple[str, ...] = ("mixture", "random", "uniform")
 CANDIDATES = 4  # snapshots are taken for each that is kept: those between which equally much changes
-# What snapshots may take while training: on a lake of a million tiles 33 of one seed, of which 8 are kept.
-SNAPSHOT_BYTES = 2**30
+# What snapshots may take while training: on a lake of a million tiles those of one seed are 16, of which 4 are kept.
+SNAPSHOT_BYTES = 512 * 2**20
 # The mixture base has seen both demonstrators in equal parts, and in 30 % of its steps it saw noise: a pre-trained model.
 BASE_NOISE = 0.3
 
