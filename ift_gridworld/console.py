@@ -81,12 +81,21 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
         cells = [record.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
         for when in ("base", "trained"):
             if when in record.estimation:
-                truth, taken, gap = (np.nanmean(record.estimation[when][name]) for name in ("truth", "estimate", "gap"))
-                cells += [f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}"]
+                truth, taken, gap = (_known_mean(record.estimation[when][name]) for name in ("truth", "estimate", "gap"))
+                numbers = (f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}")
+                cells += ["?" if "nan" in number else number for number in numbers]
             else:
                 cells += [""] * 4
         table.add_row(*cells)
+        if "?" in cells and not str(table.caption).endswith("followed."):
+            table.caption = f"{table.caption} ?: the model's own walk on so large a lake is not followed."
     return table
+
+
+def _known_mean(values: np.ndarray) -> float:
+    """Of what is known; NaN where nothing is, as where a walk is too long to be followed."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
 
 
 def written(paths: Sequence[Path]) -> str:

@@ -12,9 +12,10 @@ import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
-from test_records import MAPLESS
+from test_records import MAPLESS, record
 
 from ift_gridworld.command import parse
+from ift_gridworld.console import estimations
 from ift_gridworld.estimation import TABLE
 from ift_gridworld.methods import METHODS
 
@@ -415,3 +416,14 @@ def test_one_update_explained(tmp_path, capsys):
     assert {"settings", "versions", "scenes", "before", "after", "loss", "lake"} <= set(saved)
     printed = capsys.readouterr().out.splitlines()
     assert printed == [f"wrote {tmp_path / f'explain_ift.{kind}'}" for kind in ("json", "png.txt", "png")]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_gap_that_is_not_known_is_a_question_mark_and_told(known):
+    numbers = {"truth": np.array([[0.5, np.nan]]), "estimate": np.array([[0.75, np.nan]]), "gap": np.full((1, 2), np.nan)}
+    if known:
+        numbers["gap"][0, 0] = 0.125
+    table = estimations([record(estimation={"base": numbers})], 100)
+    cells = [next(iter(column.cells)) for column in table.columns]
+    assert cells == ["ift", "0.500", "0.750", "+0.250", "0.125" if known else "?", *[""] * 4]
+    assert ("not followed" in str(table.caption)) == (not known)

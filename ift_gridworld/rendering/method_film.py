@@ -78,7 +78,8 @@ class MethodFilm(Film):
         strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
         rows = ", ".join(self.mdp.actions)
         state, shared = "tile" if self.mdp.atlas is None else "state", round(self.walkable.sum() / maps.MOST_COLUMNS)
-        title = f"T(a|s): a column {f'the mean of {shared} {state}s' if shared > 1 else f'a {state}'}; rows: {rows}"
+        column = f"means of {shared} {state}s" if shared > 1 else f"a column a {state}"
+        title = f"T(a|s): {column}; rows: {rows}"
         if text_width(title, 9) > 0.43 * WIDTH:
             title = f"T(a|s), rows: {rows}"
         strip.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
