@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ift_gridworld.board import Board, taxi_board
 from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, parse_map, time_limit
@@ -222,8 +222,8 @@ EDGE = 0  # where a map's letters end
 
 
 def _neighbourhoods(
-    board: Int[np.ndarray, "H W"],
-) -> tuple[Int[np.ndarray, " 4"], Int[np.ndarray, "X 5"], Int[np.ndarray, " S"]]:
+    board: UInt8[np.ndarray, "H W"],
+) -> tuple[Int[np.ndarray, " 4"], UInt8[np.ndarray, "X 5"], Int[np.ndarray, " S"]]:
     """How far each neighbour's index is (left, down, right, up), the distinct neighbourhoods as letters (a tile, then its
     neighbours), and which of them each tile has."""
     height, width = board.shape

@@ -7,6 +7,7 @@ squared differences over the entries of the rows counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
@@ -189,8 +190,8 @@ def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S
     """
     if len(steps) <= count:
         return list(range(len(steps)))
-    moved = np.abs(np.diff(policies, axis=0)).mean((1, 2, 3))
-    way = np.concatenate([[0.0], moved.cumsum()])
+    moved = [np.abs(after - before).mean() for before, after in pairwise(policies)]  # by pairs: they may be large
+    way = np.concatenate([[0.0], np.cumsum(moved)])
     clock = np.sqrt(steps / steps[-1])
     position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
     nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)

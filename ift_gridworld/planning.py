@@ -269,7 +269,7 @@ def episodes_within(
     chain = _Chain(mdp, policy)
     steps, now = _walked(chain, np.broadcast_to(mdp.start, policy.shape[:-1]), horizon, 1.0)
     reached = np.einsum("...s,...sa,sa->...", steps, policy, _goal(mdp))
-    return steps, steps + now + chain.end(steps), np.clip(reached, 0.0, 1.0)
+    return steps, steps + now + chain.end(steps), np.asarray(np.clip(reached, 0.0, 1.0))
 
 
 def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:

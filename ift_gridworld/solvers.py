@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 
 from ift_gridworld.envs import GIFT, HOLE, as_board
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
@@ -243,11 +243,11 @@ def best_chances(mdp: TabularMDP, rate: float, horizon: int) -> float:
     return float((inner * start).sum())
 
 
-def _gifts(board: Int[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+def _gifts(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     return (board == GIFT).astype(float)
 
 
-def _ice(board: Int[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+def _ice(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
     return ((board != GIFT) & (board != HOLE)).astype(float)
 
 
@@ -264,7 +264,7 @@ class _Blocks:
     SIDE, SWEEPS, LOOK = 64, 16, 8  # a block's arrays stay in the fast memory; every LOOK sweeps changes are looked at
     LEAST = 1e-290  # what is worth less is worth nothing: arithmetic near the least number is slow
 
-    def __init__(self, board: Int[np.ndarray, "H W"], rate: float, discount: float, tolerance: float | None) -> None:
+    def __init__(self, board: UInt8[np.ndarray, "H W"], rate: float, discount: float, tolerance: float | None) -> None:
         self.rate, self.discount, self.tolerance = rate, discount, tolerance
         self.gift, self.ice = _gifts(board), _ice(board)
         self.worth = np.pad(self.gift, 1)
