@@ -81,7 +81,7 @@ class TabularMDP:
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
         for name, chances in (("probability", self.probability), ("start", self.start)):
-            total = chances @ np.ones(chances.shape[-1])
+            total = chances.reshape(-1, chances.shape[-1]) @ np.ones(chances.shape[-1])  # one product, of two dimensions
             if not (total.min() >= 1 - 1e-9 and total.max() <= 1 + 1e-9):
                 raise ValueError(f"{name} sums to {total.min()}…{total.max()} over its last axis; it must be 1")
         if not self.actions:

@@ -9,12 +9,13 @@ Policies are arrays [..., S, A] with any leading dimensions (seeds, snapshots); 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from ift_gridworld import solvers
 from ift_gridworld.mdp import TabularMDP
@@ -38,6 +39,7 @@ __all__ = [
 # Up to so many states value iteration is as fast as anything; up to so many, factorising a policy's matrix is cheap.
 SMALL, FACTORISED = 500, 5_000
 PART = 2**24  # outcomes of policies that are measured at once
+LONG_SIGHT = 0.999  # a discount at which a value tells how many steps a gift is away, up to 700,000
 WALKED_OUT = 1e-16  # a chance that an episode still goes on, taken for none
 # Up to this many states a policy's state-state matrix is held densely, beyond as a sparse matrix.
 DENSE_STATES = 40
@@ -217,12 +219,21 @@ def _walked(
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"]]:
     """What is walked on from within so many steps, summed over them, and what then is left walking. Where next to nothing is
     left (`WALKED_OUT`), nothing is."""
-    now, walking = np.array(start), np.zeros_like(start)
+    reached = chain.reached(start)
+    forward, now = chain.forward, np.array(start)
+    if reached is not None:
+        onward = chain.on[reached][:, reached].T
+        forward, now = lambda x: onward @ x, start.ravel()[reached]
+    walking = np.zeros_like(now)
     for step in range(horizon):
         walking += now
-        now = discount * chain.forward(now)
+        now = discount * forward(now)
         if step % 8 == 7 and now.sum(-1).max() <= WALKED_OUT:
             break
+    if reached is not None:
+        everywhere = np.zeros((2, start.size))
+        everywhere[:, reached] = walking, now
+        walking, now = everywhere.reshape(2, *start.shape)
     return walking, now
 
 
@@ -278,6 +289,10 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
     With a horizon the best policy knows the time left; no stationary policy need attain the number.
     """
     rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
+    if rate == 1.0 and horizon is not None:  # without slip a gift is reached for certain, if steps suffice
+        value = solve(replace(mdp, discount=LONG_SIGHT))[0][mdp.start > 0]
+        steps = 1 + np.log(np.maximum(value, np.finfo(float).tiny)) / np.log(LONG_SIGHT)
+        return float(mdp.start[mdp.start > 0] @ (steps < horizon + 0.5))
     if rate is not None:
         return solvers.best_chances(mdp, rate, 10_000_000 if horizon is None else horizon)
     goal, reached = _goal(mdp), np.zeros(mdp.num_states)
@@ -348,6 +363,16 @@ class _Chain:
     def forward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """x P_pi: where the mass x walks on to."""
         return self._apply(self.on, x, transpose=True)
+
+    def reached(self, start: Float[np.ndarray, "*batch S"]) -> Int[np.ndarray, " R"] | None:
+        """The states that one policy can come to from one start, where they are few (an optimal policy's are, of a large
+        lake's); None where they are not, or all are looked at anyway."""
+        if isinstance(self.on, np.ndarray) or np.count_nonzero(start) != 1:
+            return None
+        from scipy.sparse.csgraph import breadth_first_order
+
+        found = breadth_first_order(self.on, int(start.argmax()), return_predecessors=False)
+        return np.sort(found) if 2 * len(found) < start.size else None
 
     def end(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """Where the mass x ends its episode in the next step (a terminal state's own row is no step)."""

@@ -456,3 +456,18 @@ def test_a_walk_that_is_over_is_not_walked_on():
     steps, visits, _ = episodes_within(mdp, policy, 1_000_000)
     np.testing.assert_allclose(visits, occupancy(mdp, policy, discount=1.0), rtol=1e-11, atol=1e-15)
     assert steps[~mdp.terminal].sum() == pytest.approx(visits[~mdp.terminal].sum(), rel=1e-12)
+
+
+def test_a_walk_over_few_of_many_states_is_the_same_walk(monkeypatch):
+    """The optimal policy of a firm lake comes to few tiles; walking over them alone changes nothing."""
+    mdp = TabularMDP.from_map(random_map(20, seed=2))
+    policy = optimal_policy(mdp)
+    few = planning._Chain(mdp, policy[None]).reached(mdp.start)
+    assert few is not None and len(few) < mdp.num_states / 2
+    here = episodes_within(mdp, policy, 30), episodes_within(mdp, policy, 60)
+    monkeypatch.setattr(planning._Chain, "reached", lambda self, start: None)
+    for some, all_of_them in zip(here, (episodes_within(mdp, policy, 30), episodes_within(mdp, policy, 60)), strict=True):
+        for one, other in zip(some, all_of_them, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-300)
+    assert here[0][2] == 0.0 and here[1][2] == pytest.approx(1.0)  # the gift is 38 steps away
+    assert planning._Chain(mdp, np.full((1, mdp.num_states, 4), 0.25)).reached(mdp.start) is None
