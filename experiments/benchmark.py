@@ -4,8 +4,8 @@
     python experiments/benchmark.py
 
 Each comparison is run in pairs, ours and the peer's in turn, and the median of the pairs' ratios is reported: a machine that is
-busy slows both. A peer that is not installed is a row that says so. Prints a table, writes benchmark.json and draws growth.png,
-how cost grows with states, seeds and frames.
+busy slows both. A peer that is not installed is a row that says so. Prints a table and writes it as a page, README.md, and as
+benchmark.json; draws growth.png, how cost grows with states, seeds and frames.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmark_rows import Row, Section, compare
 
-from ift_gridworld.command import fail, launch, make_folder, progress
+from ift_gridworld.command import cores, fail, launch, make_folder, progress
 
 if TYPE_CHECKING:
     from benchmark_growth import Growth
@@ -59,7 +60,7 @@ def seeds(pairs: int) -> list[Callable[[], Row]]:
 
     def of(name: str) -> Callable[[], Row]:
         setting = Setting.parse(name)
-        once = "64 runs of one"
+        once = "64 times one seed"
         return lambda: compare(
             f"64 seeds, {name}", once, lambda: taken(setting, 64), lambda: 64 * taken(setting, 1), "s", min(pairs, 3)
         )
@@ -115,25 +116,70 @@ def sections() -> dict[str, Section]:
     return {section.__name__: section for section in every}
 
 
-def table(rows: dict[str, list[Row]], title: str) -> Table:
+COLUMNS = ("what", "peer", "ours", "theirs", "times better", "unit", "pairs", "note")
+FIGURES = COLUMNS[2:5]
+
+
+def cells(row: Row) -> list[str]:
+    """What stands in `COLUMNS`."""
+    figures = map(short, (row.ours, row.theirs, row.ratio))
+    return [row.name, row.peer, *figures, row.unit, str(row.pairs or ""), row.note]
+
+
+def table(rows: dict[str, list[Row]]) -> Table:
     """All rows, section by section."""
     from rich.table import Table
 
-    found = Table("what", "peer", title=title, title_justify="left")
-    for heading in ("ours", "theirs", "times better"):
-        found.add_column(heading, justify="right")
-    found.add_column("unit")
-    found.add_column("note")
+    found = Table(title="medians of pairs", title_justify="left")
+    for heading in COLUMNS:
+        found.add_column(heading, justify="right" if heading in FIGURES else "left")
     for section in rows.values():
         for row in section:
-            found.add_row(row.name, row.peer, *map(short, (row.ours, row.theirs, row.ratio)), row.unit, row.note)
+            found.add_row(*cells(row))
         found.add_section()
     return found
+
+
+def page(rows: dict[str, list[Row]], every: dict[str, Section], where: dict[str, str], growth: str) -> str:
+    """The same as Markdown: a section each, under what its function says of it and `where` it was measured; the picture of
+    `growth`, in words."""
+    once = next(iter(where.values())) if len(set(where.values())) == 1 else ""
+    told = [
+        "# Measured side by side",
+        "Ours and the peer's are run in turn, so many pairs; figures and ratios are their medians. "
+        "`python experiments/benchmark.py` (extra `[bench]`) measures all of it again.",
+        *([f"Measured on {once}."] if once else []),
+    ]
+    for name, section in rows.items():
+        if section:
+            described = " ".join((every[name].__doc__ or "").split())
+            there = "" if once else f" Measured on {where[name]}."
+            told.append(f"## {name.capitalize()}\n\n{described}{there}")
+            rule = ["---:" if heading in FIGURES else "---" for heading in COLUMNS]
+            told.append("\n".join(f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *map(cells, section))))
+            if name == "growth":
+                told.append(f"![{growth}](growth.png)")
+    return "\n\n".join(told) + "\n"
 
 
 def short(x: float | None) -> str:
     """To three digits; nothing for what was not measured."""
     return "" if x is None else f"{x:,.0f}" if abs(x) >= 100 else f"{x:.3g}"
+
+
+PEERS = ("stable-baselines3", "quantecon", "mdpsolver", "pymdptoolbox", "imageio", "transformers", "trl")
+
+
+def machine() -> str:
+    """What is measured on: processor, cores, system, versions of what is installed."""
+    from ift_gridworld.records import versions
+
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError):  # where there is no such file, the little that Python knows has to do
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
+    there = ", ".join(f"{name} {number}" for name, number in versions(PEERS).items())
+    return f"{processor}, {cores()} cores, {platform.system()}; {there}"
 
 
 def measure(section: Section, pairs: int, name: str) -> tuple[list[Row], list[Growth]]:
@@ -156,10 +202,10 @@ def measure(section: Section, pairs: int, name: str) -> tuple[list[Row], list[Gr
 
 
 def main(args: Args) -> int:
-    from benchmark_growth import Growth, draw
+    from benchmark_growth import Growth, draw, in_words
 
     from ift_gridworld.console import console
-    from ift_gridworld.records import versions, write_atomically
+    from ift_gridworld.records import write_atomically
     from ift_gridworld.rendering import THEME_NAMES
 
     every, path = sections(), args.out / "benchmark.json"
@@ -173,18 +219,21 @@ def main(args: Args) -> int:
     if args.redraw and not path.is_file():
         fail(f"--redraw needs {path}, which is not there; run without it first")
     make_folder(args.out)
-    saved = {"sections": {}, "growth": []} | (json.loads(path.read_text()) if path.is_file() else {})
+    saved = {"sections": {}, "machines": {}, "growth": []} | (json.loads(path.read_text()) if path.is_file() else {})
     for name, section in chosen.items():
         rows, grown = measure(section, args.pairs, name)
         saved["sections"][name] = [asdict(row) for row in rows]
+        saved["machines"][name] = machine()
         saved["growth"] = [asdict(one) for one in grown] or saved["growth"]
-        saved |= {"pairs": args.pairs, "machine": platform.processor() or platform.machine(), "versions": versions()}
         write_atomically(path, json.dumps(saved, indent=1).encode())
     found = {name: [Row(**row) for row in saved["sections"].get(name, ())] for name in every}
-    console().print(table(found, f"medians of at most {saved['pairs']} pairs"))
+    console().print(table(found))
     print(f"wrote {path}")
-    if saved["growth"]:
-        for written in draw([Growth(**one) for one in saved["growth"]], args.out / "growth.png", args.theme):
+    grown = [Growth(**one) for one in saved["growth"]]
+    page_of_all = page(found, every, saved["machines"], in_words(grown))
+    print(f"wrote {write_atomically(args.out / 'README.md', page_of_all.encode())}")
+    if grown:
+        for written in draw(grown, args.out / "growth.png", args.theme):
             print(f"wrote {written}")
     return 0
 

@@ -173,7 +173,10 @@ def with_frames(record: Record, counts: Sequence[int]) -> Growth:
 
 
 def growth(pairs: int) -> list[Callable[[], Growth]]:
-    """All of them."""
+    """How seconds grow on open slippery lakes, with networks on 4x4, with a film: as size^slope, fitted over the three largest
+    sizes, each the best of three tries. Values so far from the gift that they are smaller than the error need no work; maps of
+    very many tiles are drawn in blocks; visits are a walk over a matrix that no longer fits the processor's own memory at a
+    million tiles."""
     from benchmark_pictures import saved_run
 
     return [
@@ -189,14 +192,14 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
 
     from ift_gridworld.rendering.study_figures import SMALL, TINY, Page
 
-    page = Page(2.9, theme)
+    page = Page(3.05, theme)
     colours = page.theme
     marks = (
         ("o", colours.success),
         ("s", colours.distance),
         ("^", colours.shown),
         ("D", colours.predicted),
-        ("v", colours.blue),
+        ("v", colours.muted),
     )
     taken = [one for growth in found for one in growth.seconds]
     left = 0.55
@@ -225,5 +228,10 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
             borderpad=0, handlelength=1.6,
         )  # fmt: skip
         left += width + 0.25
+    return page.save(path, in_words(found))
+
+
+def in_words(found: Sequence[Growth]) -> str:
+    """What the picture shows."""
     words = "; ".join(f"{growth.what}: as {growth.along} to the power {growth.slope:.2f}" for growth in found)
-    return page.save(path, f"How cost grows, seconds over size in log-log. {words}.")
+    return f"How cost grows, seconds over size in log-log. {words}."

@@ -22,6 +22,7 @@ class Row:
         ratio: median of the pairs' ratios, above 1 where we are better.
         unit: what is measured; more of it is better if it ends in "/s", else less.
         note: what else is to be known, such as that a peer is not installed.
+        pairs: how many were measured.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Row:
     ratio: float | None
     unit: str
     note: str = ""
+    pairs: int = 0
 
 
 Section = Callable[[int], Sequence[Callable[[], object]]]
@@ -54,12 +56,13 @@ def compare(
     measured = [(ours(), theirs()) for _ in range(pairs)]
     more = unit.endswith("/s")
     ratios = [a / b if more else b / a for a, b in measured]
-    return Row(name, peer, median(a for a, _ in measured), median(b for _, b in measured), median(ratios), unit, note)
+    ours_median, theirs_median = (median(side) for side in zip(*measured, strict=True))
+    return Row(name, peer, ours_median, theirs_median, median(ratios), unit, note, pairs)
 
 
 def alone(name: str, ours: Callable[[], float], unit: str, times: int, note: str = "") -> Row:
     """Ours, where there is nobody to compare it with."""
-    return Row(name, "", median(ours() for _ in range(times)), None, None, unit, note)
+    return Row(name, "", median(ours() for _ in range(times)), None, None, unit, note, times)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -189,7 +189,8 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     count = training.default_count(mdp) if args.demonstrations is None else args.demonstrations
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(mdp, count, generator=draw_from)
-    preferences = preference_pairs(mdp, count, generator=draw_from)
+    compared = any(METHODS[name].needs == "pairs" for name in names)
+    preferences = preference_pairs(mdp, count, generator=draw_from, needed=compared)
     check_folder(args.out)
 
     records: list[Record] = []
@@ -227,6 +228,7 @@ def explained(args: Args) -> str:
         from ift_gridworld import training
         from ift_gridworld.console import written
         from ift_gridworld.explain import EXPLAINED, explain
+        from ift_gridworld.methods import METHODS
         from ift_gridworld.records import versions, write_atomically
         from ift_gridworld.rendering import PICTURES
         from ift_gridworld.rendering.explain_film import ExplainFilm
@@ -238,7 +240,7 @@ def explained(args: Args) -> str:
     settings, lake = method_settings(args), make_lake(args)
     draw_from = generators(args.seed, 1)[0]
     shown = demonstrations(lake.mdp, 1, generator=draw_from)
-    pair = preference_pairs(lake.mdp, 1, generator=draw_from)
+    pair = preference_pairs(lake.mdp, 1, generator=draw_from, needed=METHODS[args.explain].needs == "pairs")
     base = training.make_base(args.base, lake.mdp, policy=args.policy, seed=args.seed, hidden=args.hidden)
     made = explain(args.explain, lake.mdp, base, shown, pair, settings=settings, seed=args.seed)
     check_folder(args.out)
@@ -364,7 +366,12 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         title=kind.title,
         needs=kind.needs,
         lake=lake,
-        settings={**asked, **run.settings, "demonstrations": len(run.demonstrations.states)},
+        settings={
+            **asked,
+            **run.settings,
+            "demonstrations": len(run.demonstrations.states),
+            "demonstrations_arrived": int(run.demonstrations.arrived(run.mdp).sum()),
+        },
         versions=versions(),
         steps=run.steps,
         metrics=run.metrics,

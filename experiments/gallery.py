@@ -95,6 +95,17 @@ ENTRIES = (
         ),
     ),
     Entry(
+        "--method sft,ift --map 100x100 --policy tabular --seeds 1 --render",
+        (
+            (
+                "sft-ift.gif",
+                "ten_thousand.gif",
+                "ten thousand tiles: blocks of them share an arrow; a table learns the way that it was shown, and nothing "
+                "beside it",
+            ),
+        ),
+    ),
+    Entry(
         "--method ift --map 8x8 --slippery --theme dark --render",
         (
             (
@@ -198,7 +209,8 @@ def readme() -> str:
         "",
         "The figures of `python experiments/reproduction.py` are in [reproduction](reproduction); what they say stands in",
         "[experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
-        "[language](language), with [experiments/language.md](../experiments/language.md).",
+        "[language](language), with [experiments/language.md](../experiments/language.md). What",
+        "`python experiments/benchmark.py` measures stands in [benchmark](benchmark/README.md).",
     ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 

@@ -62,7 +62,7 @@ MEMBERS = (
     Member(
         "two-paths",
         "Two ways to the gift, one shorter",
-        "The smallest place where a preference means something: both ways arrive, and only the discount says that 5 steps are "
+        "A small place where a preference means something: both ways arrive, and only the discount says that 5 steps are "
         "better than 7. Whatever a method does to the second way, it does for lack of data on it, not because it is wrong.",
     ),
     Member(
@@ -103,9 +103,9 @@ MEMBERS = (
     Member(
         "CliffWalking-v1",
         "A reward for every step, a price for every fall",
-        "Nearly every policy arrives some day, so success says nothing here and the return says all: compare what a policy "
-        "paid, not whether it got there. The firm optimum walks along the edge; where steps slip, its return is {cost}, "
-        "and {worth} could have been had.",
+        "Who falls starts again, and no clock runs: a policy that leaves no move out arrives some day, so success says little "
+        "here and the return says all. Compare what a policy paid, not whether it got there. The firm optimum walks along the "
+        "edge; where steps slip, its return is {cost}, and {worth} could have been had.",
     ),
     Member(
         "Taxi-v4",
@@ -122,13 +122,15 @@ class Optimum:
 
     Attributes:
         value: its expected discounted return from the start.
-        success: the highest probability of arriving in time, of any policy.
+        success: its probability of arriving in time.
+        best_success: the highest of any policy.
         steps: that it takes, on average and until the clock stops it.
         firm_value, firm_success: what the policy that is optimal on firm ice comes to here.
     """
 
     value: float
     success: float
+    best_success: float
     steps: float
     firm_value: float
     firm_success: float
@@ -144,7 +146,8 @@ def optimum(mdp: TabularMDP, firm: TabularMDP) -> Optimum:
     )
     return Optimum(
         value=float(evaluate_policy(mdp, best) @ mdp.start),
-        success=optimal_success(mdp, mdp.horizon),
+        success=float(success_probability(mdp, best, mdp.horizon)),
+        best_success=optimal_success(mdp, mdp.horizon),
         steps=float(walked.sum()),
         firm_value=float(evaluate_policy(mdp, other) @ mdp.start),
         firm_success=float(success_probability(mdp, other, mdp.horizon)),
@@ -178,7 +181,11 @@ def numbers() -> dict[str, dict[str, str]]:
             "tiles": str(int((~random.terminal).sum())),
         },
         "open": {"ways": str(comb(2 * side, side)), "gap": f"{np.mean((tie - choice) ** 2):g}"},
-        "bridge": {"flip": f"{bridge_flip():.4f}", "crossed": f"{bridge.firm_success:.4f}", "best": f"{bridge.success:.3f}"},
+        "bridge": {
+            "flip": f"{bridge_flip():.4f}",
+            "crossed": f"{bridge.firm_success:.4f}",
+            "best": f"{bridge.best_success:.3f}",
+        },
         "CliffWalking-v1": {"cost": f"{cliff.firm_value:.0f}", "worth": f"{cliff.value:.0f}"},
     }
 
@@ -194,27 +201,28 @@ def readme() -> str:
         "# The suite",
         "",
         "Places whose optimal policy is known, and what each is for. Every one is a value of `--map` and a name for",
-        "`make_env`; `--slippery` makes the ice slip, with a success rate of 1/3 unless `--success-rate` says otherwise (the",
-        "taxi's moves go as intended with 0.8 when it rains). two-paths, open, bridge and random lakes take any `--size`.",
-        "The pictures show the optimal policy for a discount of 0.99: arrows for its moves, blue for how often an episode",
-        "visits a tile. `python experiments/suite.py` draws and computes all of this page.",
+        "`make_env`; `--slippery` makes the ice slip, with a success rate of 1/3 unless `--success-rate` says otherwise",
+        "(CliffWalking's is always 1/3, and the taxi's moves go as intended with 0.8 when it rains). two-paths (from 3),",
+        "bridge (from 5), open and random lakes (from 2) take a `--size`. The pictures show the optimal policy for a discount",
+        "of 0.99: arrows for its moves, blue for how often an episode visits a tile; on small tiles one arrow, which is short",
+        "where other moves are as good. `python experiments/suite.py` draws and computes all of this page.",
         "",
-        "| place | ice | return | success | steps | the firm optimum there: return | success |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| place | ice | return | success | best success | steps | the firm optimum there: return | success |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for member in MEMBERS:
         for ice in ICES:
             made = optimum(member.mdp(ice), member.mdp("firm"))
             cells = [f"`{member.arguments}`" if ice == "firm" else "`--slippery`", member.ice(ice), f"{made.value:.3f}"]
-            cells += [f"{made.success:.3f}", f"{made.steps:.1f}"]
+            cells += [f"{made.success:.3f}", f"{made.best_success:.3f}", f"{made.steps:.1f}"]
             cells += [f"{made.firm_value:.3f}", f"{made.firm_success:.3f}"] if ice != "firm" else ["", ""]
             lines.append(f"| {' | '.join(cells)} |")
     lines += [
         "",
-        "Return is the expected discounted return from the start, success the highest probability of arriving in time by",
-        "any policy (without a clock for CliffWalking), steps what the optimal policy takes until it arrives, falls, or runs",
-        "out of time. The last two columns are the lesson of imitation: what the best policy of firm ice comes to where it",
-        "slips.",
+        "Return is the optimal policy's expected discounted return from the start, success its probability of arriving in",
+        "time (CliffWalking has no clock), steps what it takes until it arrives, falls, or runs out of time. Best success is",
+        "the highest of any policy, one that watches the clock. The last two columns are the lesson of imitation: what the",
+        "best policy of firm ice comes to where it slips.",
     ]
     for member in MEMBERS:
         words = member.teaches.format(**filled.get(member.map, {}))

@@ -36,20 +36,31 @@ def results(records: Sequence[Record], width: int = 120) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("updates", justify="right")
     table.add_column("sec.", justify="right")
-    base = {name: first.metrics[name][0] for name in ("success", "regret", "distance")}
-    table.add_row("(base)", *(_interval(base[name], gap) for name in base), "0", "")
+    rare = optimum < 0.01  # where hardly anybody arrives three decimals would say nothing
+
+    def measured(record: Record, index: int) -> list[str]:
+        names = ("success", "regret", "distance")
+        return [_interval(record.metrics[name][index], gap, rare and name != "distance") for name in names]
+
+    table.add_row("(base)", *measured(first, 0), "0", "")
     for record in records:
-        last = {name: record.metrics[name][-1] for name in base}
         ended = f"{record.steps[-1]}" + ("!" if record.diverged else "")
-        table.add_row(record.method, *(_interval(last[name], gap) for name in last), ended, f"{record.seconds:.2f}")
-    table.caption = f"the policy that is optimal for discount {first.lake.discount:g} reaches success {optimum:.3f}"
+        table.add_row(record.method, *measured(record, -1), ended, f"{record.seconds:.2f}")
+    table.caption = f"the policy that is optimal for discount {first.lake.discount:g} reaches success {_short(optimum, rare)}"
+    tried, arrived = (first.settings.get(name) for name in ("demonstrations", "demonstrations_arrived"))
+    if tried != arrived and arrived is not None:
+        table.caption += f"; of {tried} demonstrations {arrived or 'none'} arrived"
     table.caption_justify = "left"
     return table
 
 
-def _interval(values: np.ndarray, gap: str) -> str:
-    mean, low, high = mean_interval(values)
-    return f"{mean:.3f}{gap}[{low:.3f}, {high:.3f}]" if len(values) > 1 else f"{mean:.3f}"
+def _interval(values: np.ndarray, gap: str, rare: bool) -> str:
+    mean, low, high = (_short(float(x), rare) for x in mean_interval(values))
+    return f"{mean}{gap}[{low}, {high}]" if len(values) > 1 else mean
+
+
+def _short(x: float, rare: bool = False) -> str:
+    return f"{x:.1e}" if rare and x else f"{x:.3f}"
 
 
 def estimations(records: Sequence[Record], width: int = 120) -> Table:

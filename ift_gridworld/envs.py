@@ -1,4 +1,4 @@
-"""Named lakes as Gymnasium environments: with `vector`, the only module that imports gymnasium.
+"""Named lakes as Gymnasium environments. Only this module, `vector` and `sb3` import gymnasium.
 
 A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names some of them,
 `make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, `lake_rows` into its map, and
@@ -9,7 +9,9 @@ also as `vector` has it.
 from __future__ import annotations
 
 import importlib.util
+import operator
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,15 @@ class LakeEnv(FrozenLakeEnv):
     """Gymnasium's `FrozenLakeEnv`, offering its pixel modes only where pygame, which draws them, is installed.
 
     Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
+
+    Args:
+        map_name: a map of Gymnasium's where `options` have no ``desc``; None for a random one.
+        success_rate: probability of the intended move on slippery ice, in (0, 1].
+        max_episode_steps: ignored (`gymnasium.make` puts a clock around the environment; `register` says why it is here).
+        options: Gymnasium's other ones.
+
+    Raises:
+        ValueError: for a `map_name` or `success_rate` that there is not.
     """
 
     metadata = {  # noqa: RUF012 (Gymnasium declares it so)
@@ -50,9 +61,26 @@ class LakeEnv(FrozenLakeEnv):
         "render_fps": 4,
     }
 
+    def __init__(
+        self,
+        *,
+        map_name: str = "4x4",
+        success_rate: float = 1 / 3,
+        max_episode_steps: int | None = None,
+        **options: Any,
+    ) -> None:
+        if map_name not in (None, *MAPS):
+            raise ValueError(f"map_name is {map_name!r}; allowed: {', '.join(MAPS)}, None")
+        check_probability("success_rate", success_rate)
+        super().__init__(map_name=map_name, success_rate=success_rate, **options)
+
 
 def register() -> None:
-    """Register our lakes with Gymnasium; called once, when the package is imported."""
+    """Register our lakes with Gymnasium; called once, when the package is imported.
+
+    `gymnasium.make` knows one time limit an id, that of the map it is registered with, whatever map it is then given.
+    `gymnasium.make_vec` leaves that to `vector.make_vector`, where the map's own holds.
+    """
     for name, options, rows in (
         *((spec, {"desc": LAKES[lake], "is_slippery": False}, LAKES[lake]) for lake, spec in OWN.items()),
         ("ift_gridworld/FrozenLake-v0", {}, LAKES["4x4"]),
@@ -62,7 +90,8 @@ def register() -> None:
                 id=name,
                 entry_point="ift_gridworld.envs:LakeEnv",
                 vector_entry_point="ift_gridworld.vector:make_vector",
-                kwargs=options,
+                # Else `make_vec` would put the id's limit here, and nobody could tell it from one that was asked for.
+                kwargs={**options, "max_episode_steps": None},
                 max_episode_steps=time_limit(rows),
             )
 
@@ -74,6 +103,7 @@ def make_env(
     is_slippery: bool = False,
     seed: int | None = None,
     frozen: float = 0.8,
+    max_episode_steps: int | None = None,
     **kwargs: Any,
 ) -> gymnasium.Env:
     """Make a Gymnasium environment, time limit included, from a name, a file or a Gymnasium id.
@@ -86,24 +116,26 @@ def make_env(
             the two sides, with equal probability. For a taxi: whether it rains (0.8 by default, as Gymnasium has it).
         seed: of the random map. For a square it is the map that Gymnasium's `generate_random_map` draws from that seed.
         frozen: probability that a tile of a random map is frozen, in (0, 1].
+        max_episode_steps: steps after which an episode is cut off (default: the map's `time_limit`, a Gymnasium id's own; 0
+            for never).
         kwargs: passed on to the environment: `success_rate`, `reward_schedule`, `render_mode`, ….
 
     Raises:
         ValueError: in one line, for an unknown name, a map without a way from S to G, a value out of range.
     """
-    rate = kwargs.get("success_rate", 1 / 3)
-    if not 0 < rate <= 1:
-        raise ValueError(f"success_rate is {rate}; allowed: a probability in (0, 1]")
+    check_probability("success_rate", kwargs.get("success_rate", 1.0))
+    limit = max_episode_steps
+    if limit is not None:
+        limit = check_whole("max_episode_steps", limit, at_least=0) or -1  # as Gymnasium spells never
     rows = lake_rows(name, size=size, seed=seed, frozen=frozen)
     if rows is None:
         options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
         spelled = SLIP.get(gymnasium.spec(name).name, {})
-        return _make(name, **{spelled.get(option, option): value for option, value in options.items()})
+        return _make(name, limit, **{spelled.get(option, option): value for option, value in options.items()})
     if size is None and name in SPECS:
-        return _make(SPECS[name], is_slippery=is_slippery, **kwargs)
-    limit = kwargs.pop("max_episode_steps", None) or time_limit(rows)
+        return _make(SPECS[name], limit, is_slippery=is_slippery, **kwargs)
     desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
-    return _make("FrozenLake-v1", desc=desc, is_slippery=is_slippery, max_episode_steps=limit, **kwargs)
+    return _make("FrozenLake-v1", limit or time_limit(rows), desc=desc, is_slippery=is_slippery, **kwargs)
 
 
 def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
@@ -135,13 +167,28 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
 
 
-def _make(name: str, **options: Any) -> gymnasium.Env:
+def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
     try:
-        return gymnasium.make(name, **options)
+        return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
         raise ValueError(f"environment {name!r} does not take all of: {', '.join(options)}") from None
+    except KeyError as error:  # a FrozenLake's map_name
+        raise ValueError(f"environment {name!r} does not know {error}") from None
     except (gymnasium.error.Error, ImportError) as error:
         raise ValueError(f"environment {name!r} cannot be made here: {error}") from None
+
+
+def check_probability(name: str, value: float) -> None:
+    """Refuse, by its name, what is no probability above 0."""
+    if not 0 < value <= 1:
+        raise ValueError(f"{name} is {value}; allowed: a probability in (0, 1]")
+
+
+def check_whole(name: str, value: Any, at_least: int) -> int:
+    """`value` if it is a whole number that large, refused by its name if it is not."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
+        raise ValueError(f"{name} is {reprlib.repr(value)}; allowed: a whole number >= {at_least}")
+    return int(value)
 
 
 def time_limit(rows: Sequence[str]) -> int:
@@ -239,10 +286,9 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
         max_tries: maps drawn before giving up.
     """
     rows, columns = _as_shape(size, at_least=2)
-    if not 0 < frozen <= 1:
-        raise ValueError(f"frozen is {frozen}; allowed: a probability in (0, 1]")
-    if seed is not None and seed < 0:
-        raise ValueError(f"the map's seed is {seed}; allowed: a whole number >= 0")
+    check_probability("frozen", frozen)
+    if seed is not None:
+        check_whole("the map's seed", seed, at_least=0)
     random = np.random.default_rng(seed)
     for _ in range(max_tries):
         board = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])
@@ -262,7 +308,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
-    rows, columns = (size, size) if isinstance(size, int) else size
+    try:
+        rows, columns = map(operator.index, size if isinstance(size, Sequence) else (size, size))
+    except (TypeError, ValueError):
+        raise ValueError(f"size is {size!r}; allowed: n or (rows, columns), whole numbers") from None
     if min(rows, columns) < at_least:
         raise ValueError(f"size {rows}x{columns}; allowed: at least {at_least} tiles a side")
     return rows, columns

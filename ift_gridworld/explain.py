@@ -23,9 +23,11 @@ from ift_gridworld.policies import Policy
 from ift_gridworld.problems import LakeProblem
 from ift_gridworld.residual import residual_embeddings
 from ift_gridworld.settings import Settings
+from ift_gridworld.tiles import Tiles
 from ift_gridworld.trajectories import Trajectories, generators
 
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
+MOST_STATES = 2500  # on more, nobody would see a tile
 WALKS = 12  # of PPO's rollouts that are kept to be shown
 
 
@@ -90,6 +92,8 @@ def explain(
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
     if mdp.board is None:  # what happened is told by where it happened
         raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
+    if mdp.num_states > MOST_STATES:
+        raise ValueError(f"the lake has {mdp.num_states} tiles; one update is told tile by tile, on at most {MOST_STATES}")
     kind = METHODS[method]
     settings = kind.resolved(settings or Settings(), policy)
     chosen, rejected = (side[None] for side in preferences)
@@ -184,6 +188,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
     successor = problem.successor(policy, s)
     first_pass = policy.logits(policy.embed(states))
     arrives = successor(states, first_pass)[0, 0][mask[0, 0]][:-1]  # where the prediction at step i - 1 leads, i >= 1
+    arrives = arrives.dense(policy.num_states) if isinstance(arrives, Tiles) else arrives
     mixed = residual_embeddings(policy, states, mask, successor, mixing=s.mixing)
     logp = action_log_probs(policy.logits(mixed), batch.actions)
     nats, alone = _row(-logp, batch), _row(-policy.log_probs(states, batch.actions), batch)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ift_gridworld.board import Board, taxi_board
-from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, parse_map, time_limit
+from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, check_probability, parse_map, time_limit
 
 if TYPE_CHECKING:
     import gymnasium
@@ -74,16 +74,23 @@ class TabularMDP:
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount is {self.discount}; allowed: [0, 1]")
         shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
-        if len(shapes) != 1 or self.next_state.ndim != 3:
-            raise ValueError(
-                f"next_state, probability, reward and terminated have shapes {sorted(shapes)}; all must be [S, A, K]"
-            )
+        if len(shapes) != 1 or self.next_state.ndim != 3 or not self.next_state.size:
+            names = "next_state, probability, reward and terminated"
+            raise ValueError(f"{names} have shapes {sorted(shapes)}; all must be [S, A, K], none empty")
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
-        for name, chances in (("probability", self.probability), ("start", self.start)):
-            total = chances.reshape(-1, chances.shape[-1]) @ np.ones(chances.shape[-1])  # one product, of two dimensions
-            if not (total.min() >= 1 - 1e-9 and total.max() <= 1 + 1e-9):
-                raise ValueError(f"{name} sums to {total.min()}…{total.max()} over its last axis; it must be 1")
+        first, last = self.next_state.min(), self.next_state.max()
+        if first < 0 or last >= self.num_states:
+            raise ValueError(f"next_state holds {first if first < 0 else last}; allowed: 0…{self.num_states - 1}, the states")
+        # Slot by slot: numpy is slow at many sums of few terms.
+        totals = {"probability": sum(np.moveaxis(self.probability, -1, 0)), "start": self.start.sum()}
+        for name, total in totals.items():
+            least = getattr(self, name).min()
+            if not least >= 0:
+                raise ValueError(f"{name} holds {least}; allowed: >= 0")
+            low, high = np.min(total), np.max(total)
+            if not (low >= 1 - 1e-9 and high <= 1 + 1e-9):
+                raise ValueError(f"{name} sums to {low}…{high} over its last axis; it must be 1")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
 
@@ -113,9 +120,13 @@ class TabularMDP:
 
     @cached_property
     def success(self) -> Bool[np.ndarray, "S A K"]:
-        """Outcomes that reach a goal: they terminate with the highest reward of any outcome outside terminal states."""
+        """Outcomes that reach a goal: they terminate with the highest reward of any outcome outside terminal states.
+
+        It is the rewards that tell, not the map: where every end pays alike (a lake whose gift pays nothing, or whose holes
+        pay as much), every end is a goal; where a step that goes on pays most, or all states are terminal, nothing is.
+        """
         possible = (self.probability > 0) & ~self.terminal[:, None, None]
-        return possible & self.terminated & (self.reward == self.reward[possible].max())
+        return possible & self.terminated & (self.reward == self.reward.max(initial=-np.inf, where=possible))
 
     @cached_property
     def expected_reward(self) -> Float[np.ndarray, "S A"]:
@@ -192,8 +203,7 @@ class TabularMDP:
             discount: gamma of the return.
         """
         rows = parse_map(rows)
-        if not 0 < success_rate <= 1:
-            raise ValueError(f"success_rate is {success_rate}; allowed: a probability in (0, 1]")
+        check_probability("success_rate", success_rate)
         board = as_board(rows)
         # What can follow depends on a tile and its four neighbours: each neighbourhood that occurs is worked out once.
         around, kinds, kind = _neighbourhoods(board)

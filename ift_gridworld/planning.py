@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
+from functools import cached_property, wraps
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -36,8 +36,10 @@ __all__ = [
     "value_iteration",
 ]
 
-# Up to so many states value iteration is as fast as anything; up to so many, factorising a policy's matrix is cheap.
-SMALL, FACTORISED = 500, 5_000
+# Up to so many states value iteration is as fast as anything; up to so many, factorising a policy's matrix is cheap, and a
+# lake's, which is nearly a band, up to so many.
+SMALL, FACTORISED, FACTORISED_LAKE = 500, 5_000, 40_000
+NEAR_ONE = 0.999  # discounts above make sweeps slow, and their values less exact than a factorisation's
 PART = 2**24  # outcomes of policies that are measured at once
 LONG_SIGHT = 0.999  # a discount at which a value tells how many steps a gift is away, up to 700,000
 WALKED_OUT = 1e-16  # a chance that an episode still goes on, taken for none
@@ -54,17 +56,20 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
         mdp: the problem; its `discount` is used.
         solver: a name in `SOLVERS`; None picks by size and structure: value iteration for small problems, sweeps over the
             board for lakes, else policy iteration (up to some thousand states) or modified policy iteration, and value
-            iteration where nothing is discounted.
-        tolerance: how far any value may be from the true one. None: as near as rounding allows, as a share of each value, so
-            that a best action is known on every tile, however far from the gift; on large slippery lakes that takes many
-            times as long.
+            iteration where nothing is discounted. At discounts between 0.999 and 1, where sweeps are many and less exact,
+            policy iteration for all but firm lakes and very large problems.
+        tolerance: how far any value may be from the true one. None: sweeps go on until none changes a value by more than
+            1e-13 of it, which is as near as rounding allows up to discount 0.99 (1e-13 gamma / (1 - gamma) of the largest
+            value, a few times that on lakes), so that a best action is known on every tile, however far from the gift; on
+            large slippery lakes that takes many times as long. With discount 1, where the change of a sweep bounds no error,
+            a tolerance is taken for None.
 
     Returns:
         V [S] and Q [S, A].
 
     Raises:
-        ValueError: for an unknown solver, one that cannot take the problem, or values that do not converge (an undiscounted
-            problem without a proper policy).
+        ValueError: for an unknown solver, one that cannot take the problem, or values that do not converge within a million
+            sweeps (an undiscounted problem without a proper policy, or a very large one with a discount of almost 1).
     """
     if solver is not None and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; allowed: {', '.join(SOLVERS)}")
@@ -77,9 +82,13 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
 
 
 def _best_solver(mdp: TabularMDP) -> str:
+    rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
+    factorised = FACTORISED if rate is None else FACTORISED_LAKE
+    if NEAR_ONE < mdp.discount < 1 and mdp.num_states <= factorised and rate != 1.0:  # on firm lakes values travel once
+        return "policy_iteration"
     if mdp.num_states <= SMALL:
         return "value_iteration"
-    if solvers.success_rate(mdp) is not None:
+    if rate is not None:
         return "neighbour_sweeps"
     if mdp.discount == 1:
         return "value_iteration"
@@ -222,12 +231,12 @@ def _walked(
     reached = chain.reached(start)
     forward, now = chain.forward, np.array(start)
     if reached is not None:
-        onward = chain.on[reached][:, reached].T
+        onward = chain.on[reached][:, reached].T.tocsr()
         forward, now = lambda x: onward @ x, start.ravel()[reached]
     walking = np.zeros_like(now)
     for step in range(horizon):
         walking += now
-        now = discount * forward(now)
+        now = forward(now) if discount == 1 else discount * forward(now)
         if step % 8 == 7 and now.sum(-1).max() <= WALKED_OUT:
             break
     if reached is not None:
@@ -332,15 +341,16 @@ class _Chain:
     def __init__(self, mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> None:
         self.mdp, self.shape = mdp, policy.shape[:-1]
         self.policy = policy.reshape(-1, *policy.shape[-2:])
-        self.on = self._matrix(~mdp.terminated)
+        self.on = self._onward()
 
-    def _matrix(self, outcomes: Bool[np.ndarray, "S A K"]) -> Any:
+    def _onward(self) -> Any:
         mdp, states = self.mdp, self.mdp.num_states
+        goes_on = mdp.probability * ~mdp.terminated
         if states <= DENSE_STATES:
-            return np.einsum("msa,sat->mst", self.policy, mdp.scatter(mdp.probability * outcomes), optimize=True)
+            return np.einsum("msa,sat->mst", self.policy, mdp.scatter(goes_on), optimize=True)
         from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
 
-        weight = (self.policy[..., None] * (mdp.probability * outcomes)).ravel()
+        weight = (self.policy[..., None] * goes_on).ravel()
         rows, each = len(self.policy) * states, mdp.probability.size // states
         narrow = np.int32 if weight.size < 2**31 else np.int64  # half the memory to read
         block = states * np.arange(len(self.policy), dtype=narrow)[:, None]
@@ -350,19 +360,22 @@ class _Chain:
         matrix.sum_duplicates()
         return matrix
 
-    def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"], transpose: bool) -> Float[np.ndarray, "*batch S"]:
-        if isinstance(matrix, np.ndarray):
-            matrix = matrix.swapaxes(-1, -2) if transpose else matrix
-            return (matrix @ x.reshape(-1, self.mdp.num_states, 1)).reshape(x.shape)
-        return ((matrix.T if transpose else matrix) @ x.ravel()).reshape(x.shape)
+    def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
+        columns = x.reshape(-1, self.mdp.num_states, 1) if isinstance(matrix, np.ndarray) else x.ravel()
+        return (matrix @ columns).reshape(x.shape)
 
     def backward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """P_pi x: what x is worth one step earlier."""
-        return self._apply(self.on, x, transpose=False)
+        return self._apply(self.on, x)
 
     def forward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """x P_pi: where the mass x walks on to."""
-        return self._apply(self.on, x, transpose=True)
+        return self._apply(self._into, x)
+
+    @cached_property
+    def _into(self) -> Any:
+        """The transpose, a sparse one by rows: what comes together on a state is read in one go, not scattered."""
+        return self.on.swapaxes(-1, -2) if isinstance(self.on, np.ndarray) else self.on.T.tocsr()
 
     def reached(self, start: Float[np.ndarray, "*batch S"]) -> Int[np.ndarray, " R"] | None:
         """The states that one policy can come to from one start, where they are few (an optimal policy's are, of a large
@@ -376,9 +389,13 @@ class _Chain:
 
     def end(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """Where the mass x ends its episode in the next step (a terminal state's own row is no step)."""
-        if not hasattr(self, "_ending"):
-            self._ending = self._matrix(self.mdp.terminated & ~self.mdp.terminal[:, None, None])
-        return self._apply(self._ending, x, transpose=True)
+        mdp, mass = self.mdp, x.reshape(-1, self.mdp.num_states)
+        walking = mass.any(0) & ~mdp.terminal
+        outcome = np.flatnonzero(mdp.terminated & walking[:, None, None])
+        step = outcome // mdp.probability.shape[-1]  # a state and an action
+        mass = mass[:, step // mdp.num_actions] * self.policy.reshape(len(mass), -1)[:, step] * mdp.probability.ravel()[outcome]
+        entered = mdp.num_states * np.arange(len(mass))[:, None] + mdp.next_state.ravel()[outcome]
+        return np.bincount(entered.ravel(), mass.ravel(), x.size).reshape(x.shape)
 
     def values(self, reward: Float[np.ndarray, "*batch S"], discount: float) -> Float[np.ndarray, "*batch S"]:
         """Solve x = reward + discount P_pi x."""

@@ -231,10 +231,10 @@ def check_one_lake(records: Sequence[Record]) -> None:
         raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
 
 
-def versions() -> dict[str, str]:
-    """Of python and of the packages that numbers depend on, as installed."""
+def versions(more: Sequence[str] = ()) -> dict[str, str]:
+    """Of python and of the packages that numbers depend on, and of those named, as installed."""
     found = {"python": platform.python_version()}
-    for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow"):
+    for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -270,8 +270,8 @@ def _round(values: np.ndarray) -> np.ndarray:
     values = np.where(np.isfinite(values), values, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))
-    scale = 10.0 ** (DIGITS - 1 - magnitude)
     with np.errstate(invalid="ignore", over="ignore"):
+        scale = 10.0 ** (DIGITS - 1 - magnitude)
         return np.where(np.isfinite(values) & np.isfinite(scale), np.round(values * scale) / scale, values)
 
 

@@ -1,9 +1,13 @@
 """Lakes for stable-baselines3: `vector.TabularVectorEnv` as one of its vector environments. Needs stable-baselines3.
 
 from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import VecMonitor
 from ift_gridworld.sb3 import TabularVecEnv
 
-model = PPO("MlpPolicy", TabularVecEnv(mdp, 64)).learn(100_000)
+model = PPO("MlpPolicy", VecMonitor(TabularVecEnv(mdp, 64))).learn(100_000)
+
+`VecMonitor` keeps account of episodes; without it PPO logs neither their rewards nor their lengths. An MDP whose `horizon` is
+None (CliffWalking's) wants `max_episode_steps`, or the episodes of a policy that does not find the way never end.
 """
 
 from __future__ import annotations
@@ -66,13 +70,20 @@ class TabularVecEnv(VecEnv):
         return [getattr(self.env, attr_name)] * len(self._chosen(indices))
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise ValueError(f"{attr_name} of single environments is asked to be set; they are rows of one table and have none")
+        raise ValueError(
+            f"{attr_name} cannot be set for one environment: all are rows of one table and have nothing of their own"
+        )
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
-        raise ValueError(f"{method_name} of single environments is asked for; they are rows of one table and have none")
+        raise ValueError(
+            f"{method_name} cannot be called of one environment: all are rows of one table, which has no such method"
+        )
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         return [False] * len(self._chosen(indices))
 
     def _chosen(self, indices: Any) -> Sequence[int]:
-        return list(self._get_indices(indices))
+        chosen = list(self._get_indices(indices))
+        if not all(-self.num_envs <= i < self.num_envs for i in chosen):
+            raise IndexError(f"indices are {chosen}; allowed: {-self.num_envs} to {self.num_envs - 1}")
+        return chosen

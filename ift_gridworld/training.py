@@ -124,7 +124,9 @@ def train(
     assert settings.steps is not None
     device = next(policy.parameters()).device
     shown = demonstrations(mdp, default_count(mdp)) if shown is None else shown
-    chosen, rejected = preference_pairs(mdp, default_count(mdp)) if preferences is None else preferences
+    if preferences is None:
+        preferences = preference_pairs(mdp, default_count(mdp), needed=kind.needs == "pairs")
+    chosen, rejected = preferences
     data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
     problem = LakeProblem(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
 
@@ -145,7 +147,8 @@ def train(
         estimation["trained"] = supposed()
     chosen_steps = even_change(np.array(taken), policies, kept)
     taken, policies = [taken[i] for i in chosen_steps], policies[chosen_steps]
-    measured = measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, shown), chosen=chosen, rejected=rejected)
+    pair = {"chosen": chosen, "rejected": rejected} if len(chosen.states) else {}
+    measured = measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, shown), **pair)  # type: ignore[arg-type]
     curve = torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population))
     return Run(
         name, asdict(settings), mdp, np.array(taken), policies, measured, curve, reference_points(mdp), estimation, shown,

@@ -51,6 +51,11 @@ class Trajectories(Batch):
         powers = discount ** torch.arange(self.reward.shape[-1], dtype=self.reward.dtype, device=self.reward.device)
         return (self.reward * self.mask * powers).sum(-1)
 
+    def arrived(self, mdp: TabularMDP) -> Bool[Tensor, "*batch T"]:
+        """Whether a counted step reached a goal (`TabularMDP.success`)."""
+        best = mdp.reward[mdp.success].max(initial=-np.inf)
+        return self.mask & self.terminated & (self.reward >= best)
+
     def to(self, device: torch.device | str) -> Trajectories:
         return Trajectories(*(getattr(self, field.name).to(device) for field in fields(self)))
 
@@ -222,7 +227,7 @@ def demonstrations(
 
 
 def preference_pairs(
-    mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None
+    mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None, needed: bool = True
 ) -> tuple[Trajectories, Trajectories]:
     """Pairs (chosen, rejected), each [count, T], of an optimal and a sub-optimal demonstration from the same start,
     labelled by their return.
@@ -230,14 +235,26 @@ def preference_pairs(
     Where the sub-optimal one happens to return more it is the chosen one; pairs of equal return say nothing and are drawn
     again.
 
+    Args:
+        mdp: the problem.
+        count: how many.
+        generator: draws episodes (default: seeded with 0).
+        needed: whether there must be so many. If not, and they cannot be had, there are fewer, or none.
+
     Raises:
-        ValueError: if too few pairs with different returns can be drawn.
+        ValueError: if pairs are needed, and too few with different returns can be drawn.
     """
     if count < 1:
         raise ValueError(f"{count} preference pairs; allowed: at least 1")
     generator = generator or torch.Generator().manual_seed(0)
     if mdp.is_path:
-        return _follow(mdp, best_path(mdp), count), _follow(mdp, detour(mdp), count)
+        best = _follow(mdp, best_path(mdp), count)
+        try:
+            return best, _follow(mdp, detour(mdp), count)
+        except ValueError:
+            if needed:
+                raise
+            return best[:0], best[:0]
     kept: list[tuple[Trajectories, Trajectories]] = []
     found = 0
     for _ in range(20):
@@ -246,7 +263,9 @@ def preference_pairs(
         kept.append(label_pairs(first, second, mdp.discount))
         found += len(kept[-1][0].states)
         if found >= count:
-            return tuple(_concatenate(side)[:count] for side in zip(*kept, strict=True))  # type: ignore[return-value]
+            break
+    if found >= count or not needed:
+        return tuple(_concatenate(side)[:count] for side in zip(*kept, strict=True))  # type: ignore[return-value]
     raise ValueError(f"only {found} of {count} preference pairs could be drawn: the episodes return the same; ask for fewer")
 
 

@@ -20,8 +20,8 @@ sets IFT apart from SFT on a lake follows from which (experiments/README.md coun
 `AskingIFT` and `AverageIFT` have a loss of their own; the settings of the propagation, but for Average's decay, do not touch
 it. `estimation` knows no gates: it takes those variants that mix states for plain IFT.
 
-Each is a subclass of `methods.Method`: `train(AgreeingIFT, mdp, policy)`. Those that look at tiles need policies that embed a
-tile as its one-hot vector, as all of `policies` do.
+Each is a subclass of `methods.Method`: `train(AgreeingIFT, mdp, policy)`. Those that compare tiles with one another need
+policies that embed a tile as its one-hot vector, as all of `policies` do on lakes of up to `ONE_HOT_STATES` tiles.
 """
 
 from __future__ import annotations
@@ -36,16 +36,30 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.methods import DPO, IFT, METHODS, Method, Scored
 from ift_gridworld.planning import optimal_policy
+from ift_gridworld.policies import ONE_HOT_STATES, Policy
 from ift_gridworld.problems import LakeProblem
 from ift_gridworld.residual import Successor, Windows
+from ift_gridworld.settings import Settings
 from ift_gridworld.trajectories import Batch
 
 
-class AgreeingIFT(IFT):
+class _Comparing(IFT):
+    """What looks at every tile that may be predicted, not at states mixed of them."""
+
+    problem: LakeProblem
+
+    def __init__(self, problem: LakeProblem, policy: Policy, settings: Settings) -> None:
+        super().__init__(problem, policy, settings)
+        if policy.num_states > ONE_HOT_STATES:
+            raise ValueError(
+                f"the lake has {policy.num_states} states; variants that compare tiles take {ONE_HOT_STATES} at most"
+            )
+
+
+class AgreeingIFT(_Comparing):
     """IFT that mixes in a tile only where the demonstrations show there what they show on the true one."""
 
     title = "IFT, agreeing · mixes where the data shows the same action"
-    problem: LakeProblem
 
     @cached_property
     def successor(self) -> Successor:
@@ -81,11 +95,10 @@ class OracleIFT(AgreeingIFT):
         return (best_actions(self.problem, len(counts)) > 0).to(counts)
 
 
-class MixtureIFT(IFT):
+class MixtureIFT(_Comparing):
     """IFT on mixed predictions, eq. 18 as printed: log [(1-λ) π(a*|s*) + λ Σ_s' q(s') π(a*|s')], q the predicted tiles."""
 
     title = "IFT, mixture · mixes predictions, not states"
-    problem: LakeProblem
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows, s = self.policy, self._windows, self.settings

@@ -12,15 +12,17 @@ All that can follow an action is known, so that nothing has to be simulated. Wha
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
+from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.envs import LakeEnv
+from ift_gridworld.envs import LakeEnv, check_whole, time_limit
 from ift_gridworld.mdp import TabularMDP
 
 MOST_SLOTS = 32  # equally likely successors of an action, at most
@@ -43,6 +45,12 @@ class TabularVectorEnv(VectorEnv):
             way). SAME_STEP: the last step returns the next episode's start, and where the last one ended stands in
             ``info["final_obs"]`` where ``info["_final_obs"]`` is true (as stable-baselines3 has it). It is an array of states,
             where Gymnasium's is one of objects; wrappers that make something else of observations want NEXT_STEP.
+
+    Infos have no ``prob``, the chance of what came, which those of Gymnasium's single environments have; so ``final_info`` is
+    empty. Before the first `reset` all environments stand on starts, and may be stepped.
+
+    Raises:
+        ValueError: for a value that is not allowed, by its name.
     """
 
     def __init__(
@@ -54,15 +62,13 @@ class TabularVectorEnv(VectorEnv):
         seed: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs is {num_envs}; allowed: a whole number >= 1")
-        if max_episode_steps is not None and max_episode_steps < 0:
-            raise ValueError(f"max_episode_steps is {max_episode_steps}; allowed: a whole number >= 0, 0 for no limit")
-        mode = AutoresetMode(autoreset_mode)
-        if mode is AutoresetMode.DISABLED:
-            raise ValueError(f"autoreset_mode is {mode}; allowed: NEXT_STEP, SAME_STEP")
-        self.mdp, self.num_envs = mdp, num_envs
-        self.limit = (mdp.horizon or 0) if max_episode_steps is None else max_episode_steps
+        self.mdp, self.num_envs = mdp, check_whole("num_envs", num_envs, at_least=1)
+        limit = (mdp.horizon or 0) if max_episode_steps is None else max_episode_steps
+        self.limit = check_whole("max_episode_steps", limit, at_least=0)
+        allowed = AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP
+        mode = next((mode for mode in allowed if autoreset_mode in (mode, mode.name, mode.value)), None)
+        if mode is None:
+            raise ValueError(f"autoreset_mode is {autoreset_mode!r}; allowed: NEXT_STEP, SAME_STEP")
         self.metadata = {"render_modes": [], "autoreset_mode": mode}
         self.single_observation_space = Discrete(mdp.num_states)
         self.single_action_space = Discrete(mdp.num_actions)
@@ -72,12 +78,21 @@ class TabularVectorEnv(VectorEnv):
         self._starts = np.flatnonzero(mdp.start)
         self._start_chance = mdp.start[self._starts].cumsum()
         self._tabulate()
-        self._index = np.empty(num_envs, np.int64)
+        self._row, self._index = np.zeros(num_envs, np.int64), np.zeros(num_envs, np.int64)
+        # Which step of its episode each environment takes next; the step that begins an episode is number 0.
+        self._number = np.ones(num_envs, np.uint32)
         # Every step makes new arrays. Large ones would come fresh from the system each time, at more than the cost of the
         # step; having seen a larger one freed, glibc's allocator keeps that much at hand.
         np.empty(min(64 * num_envs, 2**24), np.uint8)
-        self._random = np.random.default_rng(seed)
-        self._begin()
+        self._seed(seed)
+        # These starts are not drawn from the generator, or `reset()` would not do what `reset(seed=seed)` does.
+        self._row += self._stride * self._draw_starts(num_envs, self.np_random.spawn(1)[0])
+
+    def _seed(self, seed: int | None) -> None:
+        seed = None if seed is None else check_whole("seed", seed, at_least=0)
+        self._np_random, self._np_random_seed = seeding.np_random(seed)
+        if self._draws:
+            self._draws.forget()
 
     def _tabulate(self) -> None:
         """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
@@ -104,28 +119,33 @@ class TabularVectorEnv(VectorEnv):
         self._until = bounds[0].ravel() if bounds else None
 
     def reset(
-        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Int[np.ndarray, " B"], dict[str, Any]]:
-        """All environments anew; one seed serves them all."""
-        if isinstance(seed, list):
-            raise ValueError(f"seed is a list of {len(seed)}; allowed: one number, from which all environments draw")
+        """All environments anew, or some of them.
+
+        Args:
+            seed: from which all environments draw from now on.
+            options: ``reset_mask``, bool [num_envs]: which environments begin anew; the others stay where they are. Other
+                options are ignored.
+
+        Raises:
+            ValueError: for a seed that is no whole number, a mask of another kind or shape.
+        """
+        which = np.asarray((options or {}).get("reset_mask", np.ones(self.num_envs, bool)))
+        if which.shape != (self.num_envs,) or which.dtype != bool:
+            raise ValueError(f"reset_mask is {which.dtype} {which.shape}; allowed: bool ({self.num_envs},)")
         if seed is not None:
-            self._random = np.random.default_rng(seed)
-            if self._draws:
-                self._draws.forget()
-        return self._begin(), {}
+            self._seed(seed)
+        between = self._row == self._between  # what is seen there is what the last step led to
+        seen = np.where(between, self._seen.take(self._index), self._row // self._stride)
+        self._number[which] = 1
+        self._start_anew(which, seen)
+        return seen, {}
 
-    def _begin(self) -> Int[np.ndarray, " B"]:
-        states = self._draw_starts(self.num_envs)
-        self._row = states * self._stride
-        # Which step of its episode each environment takes next; the step that begins an episode is number 0.
-        self._number = np.ones(self.num_envs, np.uint32)
-        return states
-
-    def _draw_starts(self, count: int) -> Int[np.ndarray, " count"]:
+    def _draw_starts(self, count: int, random: np.random.Generator) -> Int[np.ndarray, " count"]:
         if len(self._starts) == 1:
             return np.full(count, self._starts[0])
-        draw = self._random.random(count) * self._start_chance[-1]
+        draw = random.random(count) * self._start_chance[-1]
         return self._starts[np.searchsorted(self._start_chance, draw, side="right")]
 
     def step(self, actions: Int[np.ndarray, " B"]) -> Step:
@@ -148,7 +168,8 @@ class TabularVectorEnv(VectorEnv):
             self._start_anew(cut if len(self._starts) == 1 else over, seen)
             if not over.any():
                 return seen, reward, ended, cut, {}
-            return seen, reward, ended, cut, {"final_obs": self._landed.take(index, mode="clip"), "_final_obs": over}
+            landed = self._landed.take(index, mode="clip")
+            return seen, reward, ended, cut, {"final_obs": landed, "_final_obs": over, "final_info": {}, "_final_info": over}
         self._number += 1
         self._number *= ~over
         if len(self._starts) > 1:
@@ -165,9 +186,9 @@ class TabularVectorEnv(VectorEnv):
             raise ValueError(f"actions are from {actions.min()} to {actions.max()}; allowed: 0 to {count - 1}")
         index = np.add(self._row, actions, out=self._index, casting="unsafe")
         if self._draws:
-            index += self._draws.more(self._random)
+            index += self._draws.more(self.np_random)
         elif self._until is not None:
-            draw = self._random.random(self.num_envs)
+            draw = self.np_random.random(self.num_envs)
             for _ in range(self._slots - 1):
                 index += count * (draw >= self._until.take(index))
         return index
@@ -175,7 +196,7 @@ class TabularVectorEnv(VectorEnv):
     def _start_anew(self, which: Bool[np.ndarray, " B"], seen: Int[np.ndarray, " B"]) -> None:
         """Put these on starts, where they are seen."""
         places = np.flatnonzero(which)
-        starts = self._draw_starts(len(places))
+        starts = self._draw_starts(len(places), self.np_random)
         seen[places], self._row[places] = starts, starts * self._stride
 
 
@@ -235,13 +256,20 @@ def make_vector(
     max_episode_steps: int | None = None,
     seed: int | None = None,
     autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+    render_mode: None = None,
     **options: Any,
 ) -> TabularVectorEnv:
-    """What `gymnasium.make_vec` calls for a lake; `options` are those of its single environment."""
+    """What `gymnasium.make_vec` calls for a lake; `options` are those of its single environment.
+
+    Episodes are cut off after the map's own `time_limit` where nothing else is asked for.
+    """
+    if render_mode is not None:
+        raise ValueError(f"render_mode is {render_mode!r}; allowed: None, as many environments are not drawn")
     simple = set(options) <= {"desc", "is_slippery", "success_rate"} and options.get("desc") is not None
     if simple:  # without the single environment, whose own table takes seconds where a lake is large
         rows = ["".join(row) for row in options.pop("desc")]
         mdp = TabularMDP.from_map(rows, **{"is_slippery": True} | options)
     else:
-        mdp = TabularMDP.from_env(LakeEnv(**options))
+        env = LakeEnv(**options)
+        mdp = replace(TabularMDP.from_env(env), horizon=time_limit(env.desc))
     return TabularVectorEnv(mdp, num_envs, max_episode_steps=max_episode_steps, seed=seed, autoreset_mode=autoreset_mode)

@@ -79,9 +79,10 @@ def test_the_stopwatch_stops_when_all_are_there_and_does_not_count_looking():
 
 
 @pytest.mark.slow
-def test_our_ppo_is_timed_until_it_is_there():
+@pytest.mark.parametrize("kind", ["mlp", "tabular"])
+def test_our_ppo_is_timed_until_it_is_there(kind):
     """On the small slippery lake, some seeds at once; once there, it stops."""
-    watch = peers.ours_ppo(peers.CONTESTS[0], 4, 0, cap=60.0)
+    watch = peers.ours_ppo(peers.CONTESTS[0], kind, 4, 0, cap=60.0)
     assert watch.reached.all() and 0 < watch.elapsed < 60
 
 
@@ -114,19 +115,22 @@ def test_a_run_leaves_a_table_a_file_and_a_picture(tmp_path, monkeypatch, capsys
     """Sections that were run before stay; --redraw measures nothing; mistakes are one line."""
     line = growth.Growth("work", "seeds", [1, 10, 100], [0.1, 0.2, 0.9])
     row = Row("steps", "somebody", 1234.5, 2.0, 617.25, "M steps/s")
-    monkeypatch.setattr(benchmark, "sections", lambda: {"a": lambda pairs: [lambda: row], "b": lambda pairs: [lambda: line]})
-    assert benchmark.main(benchmark.Args(out=tmp_path, only="b")) == 0
+    sections = {"a": lambda pairs: [lambda: row], "growth": lambda pairs: [lambda: line]}
+    monkeypatch.setattr(benchmark, "sections", lambda: sections)
+    assert benchmark.main(benchmark.Args(out=tmp_path, only="growth")) == 0
     assert benchmark.main(benchmark.Args(out=tmp_path, only="a")) == 0
     said = capsys.readouterr().out
     assert "1,234" in said and "617" in said and f"{np.log10(9) / 2:.3g}" in said, "from 0.1 s to 0.9 s over two decades"
     saved = json.loads((tmp_path / "benchmark.json").read_text())
     assert saved["sections"]["a"] == [vars(row)] and saved["growth"][0]["seconds"] == [0.1, 0.2, 0.9]
+    page = (tmp_path / "README.md").read_text()
+    assert "| steps | somebody | 1,234 | 2 | 617 | M steps/s |" in page and "## A" in page and "(growth.png)" in page
     before = (tmp_path / "growth.png").read_bytes()
     assert before.startswith(b"\x89PNG")
     assert benchmark.main(benchmark.Args(out=tmp_path, redraw=True, theme="dark")) == 0
     assert (tmp_path / "growth.png").read_bytes() != before and capsys.readouterr().out.count("1,234") == 1
     for wrong, words in (
-        ({"only": "nothing"}, "allowed: a, b"),
+        ({"only": "nothing"}, "allowed: a, growth"),
         ({"pairs": 0}, "at least 1"),
         ({"theme": "green"}, "light, dark"),
         ({"redraw": True, "out": tmp_path / "new"}, "not there"),

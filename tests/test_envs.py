@@ -81,7 +81,13 @@ def test_time_limit_is_gymnasiums_own():
         assert LAKES[name] == tuple(MAPS[name])
         assert time_limit(LAKES[name]) == gymnasium.spec(spec).max_episode_steps
     assert time_limit(two_paths((6, 10))) == 25 * (6 + 10) / 2  # in between, 25 steps a tile of mean side length
-    assert make_env("random", size=4, seed=0, max_episode_steps=7).spec.max_episode_steps == 7
+
+
+@pytest.mark.parametrize("name", ["4x4", "two-paths", "random", "Taxi-v4"])
+def test_a_time_limit_that_is_asked_for(name):
+    """Any, or none: 0, as `vector` has it."""
+    assert make_env(name, max_episode_steps=7).spec.max_episode_steps == 7
+    assert make_env(name, max_episode_steps=0).spec.max_episode_steps is None
 
 
 def test_success_rate_reaches_the_ice():
@@ -226,6 +232,12 @@ def test_bad_maps_are_refused_in_one_line(rows, named, tmp_path):
         (lambda: make_env("CliffWalking-v1", size=5), ["size", "'CliffWalking-v1'"]),
         (lambda: make_env("random", seed=-1), ["seed", "-1"]),
         (lambda: make_env("random", size=1), ["1x1", "2"]),
+        *((lambda size=size: make_env("random", size=size), ["size", repr(size)]) for size in ("3x3", (3,), (2.5, 3), 2.5)),
+        *((lambda n=n: make_env("random", max_episode_steps=n), ["max_episode_steps", repr(n)]) for n in (-1, 2.5, True, "9")),
+        (lambda: make_env("4x4", max_episode_steps=-1), ["max_episode_steps", "-1"]),
+        (lambda: make_env("FrozenLake-v1", map_name="9x9"), ["FrozenLake-v1", "'9x9'"]),
+        (lambda: gymnasium.make("ift_gridworld/FrozenLake-v0", map_name="9x9"), ["map_name", "'9x9'", *MAPS]),
+        (lambda: gymnasium.make("ift_gridworld/Open-v0", success_rate=2.0), ["success_rate", "2.0"]),
         (lambda: make_env("0x3"), ["0x3"]),
         (lambda: make_env("two-paths", size=(2, 5)), ["2x5", "3"]),
         (lambda: make_env("open", size=1), ["1x1", "2"]),

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.envs import LAKES
+from ift_gridworld import policies
+from ift_gridworld.envs import LAKES, open_lake
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
@@ -55,6 +56,35 @@ def test_the_scenes_of_ift_hold_the_numbers_of_the_update():
     np.testing.assert_allclose(alone, -np.log(made.before[path["states"], path["actions"]]), rtol=1e-5)
     changed = ~np.isclose(values, alone, rtol=1e-6)
     assert changed.tolist() == [False, *(not right for right in mix.data["right"])]
+
+
+@METHOD
+def test_it_is_told_alike_where_tiles_are_too_many_for_vectors(method, monkeypatch):
+    told_of_vectors = told(method, ICE)
+    monkeypatch.setattr(policies, "ONE_HOT_STATES", 1)
+    for one, other in zip(told(method, ICE).scenes, told_of_vectors.scenes, strict=True):
+        assert one.caption == other.caption
+        if "weights" in one.data:
+            np.testing.assert_allclose(one.data["weights"], other.data["weights"], atol=1e-6)
+
+
+def test_what_nobody_could_see_is_not_told():
+    mdp = TabularMDP.from_map(open_lake(51))
+    with pytest.raises(ValueError, match="the lake has 2601 tiles; one update is told tile by tile, on at most 2500"):
+        told("ift", mdp, "tabular")
+
+
+def test_bars_of_many_steps_are_numbered_and_of_few_named():
+    """Bars of 26 moves have no room for an arrow and a number each; those of 6 have."""
+    for side, names in ((14, ["1", "5", "10", "15", "20", "25"]), (4, ["↓"] * 3 + ["→"] * 3)):
+        mdp = TabularMDP.from_map(open_lake(side))
+        made = told("ift", mdp, "tabular")
+        film = ExplainFilm(made, mdp, "")
+        *_, last = film._bars(scene(made, "bars"))
+        last()
+        shown = [text.get_text() for text in film.names if text.get_text()]
+        assert sorted(shown) == sorted(names) if side == 4 else shown == names
+        assert len([text for text in film.labels if text.get_text()]) == (6 if side == 4 else 0)
 
 
 def test_the_scenes_of_dpo_and_orpo_hold_their_gradients():

@@ -184,6 +184,7 @@ def test_success_from_each_tile_is_what_walkers_reach(made):
     assert abs(rate - expected) < 3 * np.sqrt(expected * (1 - expected) / 4000)
 
 
+@pytest.mark.slow
 def test_an_exploited_reward(made):
     failure = made("exploited")
     cheap, dear, model = failure.cases

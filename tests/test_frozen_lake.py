@@ -370,7 +370,19 @@ def test_a_lake_of_ten_thousand_tiles_is_trained_drawn_and_drawn_again(tmp_path)
     assert (tmp_path / "sft.json").stat().st_size < 1_000_000
 
 
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
+def test_where_hardly_anybody_arrives_small_numbers_and_failed_demonstrations_are_told(tmp_path, capsys):
+    short = ("--policy", "tabular", "--method", "sft", "--steps", 2, "--seeds", 1)
+    assert run(tmp_path, "--map", "30x30", "--slippery", *short) == 0
+    said, saved = " ".join(capsys.readouterr().out.split()), written(tmp_path, "sft")
+    for name in ("success", "regret"):
+        value = saved["metrics"][name][-1][0]
+        assert 0 < value < 5e-4 and f"{value:.1e}" in said
+    assert "of 16 demonstrations none arrived" in said and saved["settings"]["demonstrations_arrived"] == 0
+    assert run(tmp_path, *short) == 0
+    assert "arrived" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", ["pdf", "svg", pytest.param("png", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.3), ("page", 6.9)])
 def test_a_figure_for_a_paper_has_the_papers_width(tmp_path, kind, width, inches):
     """Of runs that are trained for it, and again of the saved ones, to the last byte; no text is smaller than 7 points."""

@@ -119,6 +119,7 @@ def test_a_compiled_model_is_the_same_model(tmp_path, monkeypatch):
     assert compiled[-2:] == [False, True], "it is the model in training that is compiled"
 
 
+@pytest.mark.slow
 def test_a_rate_that_breaks_a_run_is_left_out(tmp_path, monkeypatch, capsys):
     """The others go on; if none is left, it is told."""
     real = training.align

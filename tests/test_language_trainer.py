@@ -342,6 +342,7 @@ if __name__ == "__main__":
     in_one_of_two_processes(sys.argv[1])
 
 
+@pytest.mark.slow
 def test_the_package_itself_stays_light():
     """Only who asks for the trainer waits for transformers' own."""
     program = "import sys, ift_gridworld.language as x; assert 'transformers' not in sys.modules; x.IFTTrainer; x.nothing"

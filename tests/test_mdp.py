@@ -199,6 +199,21 @@ def test_success_is_reaching_the_goal(env):
     assert expected.any() and np.array_equal(mdp.success, expected)
 
 
+@pytest.mark.parametrize(("schedule", "letters"), [((1, 0, 0), "G"), ((0, 0, 0), "GH"), ((1, 1, 0), "GH"), ((1, 0, 2), "")])
+def test_rewards_tell_what_succeeds_and_not_the_map(schedule, letters):
+    """What a gift, a hole and ice pay: where every end pays alike every end is a goal, where going on pays most nothing is."""
+    mdp = TabularMDP.from_env(gymnasium.make("FrozenLake-v1", is_slippery=True, reward_schedule=schedule))
+    entered = np.isin(mdp.next_state, [s for s, letter in enumerate("".join(mdp.layout)) if letter in letters])
+    assert np.array_equal(mdp.success, entered & (mdp.probability > 0) & ~mdp.terminal[:, None, None])
+
+
+def test_nothing_succeeds_where_all_is_over():
+    over = TabularMDP(
+        np.arange(2)[:, None, None], np.ones((2, 1, 1)), np.zeros((2, 1, 1)), np.ones((2, 1, 1), bool), np.array([1.0, 0.0])
+    )
+    assert over.terminal.all() and not over.success.any()
+
+
 def test_layout_of_the_cliff():
     env = make_env("CliffWalking-v1")
     layout = TabularMDP.from_env(env).layout
@@ -227,11 +242,26 @@ def test_is_deterministic(slip, expected):
         ({"start": np.ones(3) / 3}, r"\(3,\)"),
         ({"start": np.full(16, 0.05)}, "start sums to 0.8"),
         ({"probability": np.full((16, 4, 1), 0.5)}, "probability sums to 0.5"),
+        ({"start": np.eye(16)[0] * 1.5 - np.eye(16)[3] * 0.5}, "start holds -0.5; allowed: >= 0"),
+        ({"next_state": np.full((16, 4, 1), 16)}, r"next_state holds 16; allowed: 0…15"),
+        ({"next_state": np.full((16, 4, 1), -1)}, "next_state holds -1"),
     ],
 )
 def test_bad_arrays_are_refused(change, named):
     with pytest.raises(ValueError, match=named):
         replace(TabularMDP.from_map(LAKES["4x4"]), **change)
+
+
+def test_chances_that_only_add_up_to_one_are_refused():
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+    with pytest.raises(ValueError, match="probability holds -0.5; allowed: >= 0"):
+        replace(mdp, probability=np.broadcast_to([1.5, 0.0, -0.5], mdp.probability.shape))
+
+
+def test_an_mdp_without_entries_is_refused():
+    nothing = np.zeros((0, 4, 1))
+    with pytest.raises(ValueError, match=r"\(0, 4, 1\).*none empty"):
+        TabularMDP(nothing.astype(int), nothing, nothing, nothing.astype(bool), np.zeros(0))
 
 
 @pytest.mark.parametrize("rate", [0, 1.5, float("nan")])

@@ -1,5 +1,7 @@
 """The page in a real headless Chromium: what it shows is what the saved run holds."""
 
+import base64
+import json
 import os
 import re
 import shutil
@@ -148,6 +150,58 @@ def test_nothing_sticks_out_at_any_width(visit, width):
     assert min(boxes) > 150
 
 
+def test_where_stages_are_left_out_the_curves_are_whole_and_the_page_says_so(tmp_path):
+    """Of 60 stages on 40x40, of 1600 tiles, with 6 numbers of 16 bits each in base64, there is room for fewer than 40."""
+    made = lake_record(rows=random_map((40, 40), seed=1), snapshots=60)
+    text = save_page([made], tmp_path / "page.html").read_text()
+    data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["methods"][0]
+    assert data["steps"] == made.steps.tolist()
+    assert data["kept"][0] == 0 and data["kept"][-1] == 59 and len(data["kept"]) < LIMIT / (1600 * 6 * 2 * 4 / 3)
+    assert len(base64.b64decode(data["policy"]["data"])) == len(data["kept"]) * 1600 * 4 * 2
+    for name, curve in data["curves"].items():
+        np.testing.assert_allclose(curve["mean"], made.metrics[name].mean(-1), rtol=1e-4)
+
+
+def test_the_cursor_moves_along_the_whole_curve_from_stage_to_stage(visit):
+    made = lake_record(rows=random_map((40, 40), seed=1), snapshots=60)
+    page = visit([made])
+    kept = page.evaluate("run.methods[0].kept")
+    assert f"maps of {len(kept)} of 60 stages" in page.locator("#about").inner_text()
+    points = page.locator("#success polyline").get_attribute("points").split()
+    assert len(points) == 60
+    page.keyboard.press(".")
+    assert page.locator("#when").inner_text() == f"update {made.steps[kept[1]]}"
+    dot = page.locator("#success circle")
+    place = [float(dot.get_attribute(name)) for name in ("cx", "cy")]
+    np.testing.assert_allclose(place, [float(x) for x in points[kept[1]].split(",")], atol=0.051)
+    assert f"success {made.metrics['success'][kept[1]].mean():.3f}" in page.locator(".score").inner_text()
+    np.testing.assert_allclose(numbers(page)[:4], made.snapshots[kept[1], 0], atol=0.00051)
+
+
+@pytest.mark.parametrize("side", [8, 50])
+def test_start_and_gift_and_path_are_found_on_tiles_of_any_size(visit, side):
+    """Where tiles are smaller than 13 pixels, as signs in their corners, and lines have a width of their own."""
+    made = lake_record(rows=random_map((side, side), seed=1), snapshots=2, steps=np.array([0, 9]))
+    page = visit([made], viewport={"width": 1280, "height": 860})
+    board = page.locator("svg[role=grid]").evaluate("x => [x.getBoundingClientRect().height, x.classList.contains('tiny')]")
+    tiny = board[0] / side < 13
+    assert tiny == board[1] == (side == 50)
+    signs = page.locator(".sign").evaluate_all("all => all.map(x => x.getBoundingClientRect().toJSON())")
+    assert len(signs) == 2
+    if not tiny:
+        assert all(sign["width"] == 0 for sign in signs) and page.locator(".letter").is_visible()
+        return
+    tiles = [page.locator(f'[data-tile="{tile}"]').bounding_box() for tile in (0, side * side - 1)]
+    for sign, tile in zip(signs, tiles, strict=True):
+        assert 18 <= sign["width"] < 21  # a little more with its frame
+        assert sign["left"] < tile["x"] + tile["width"] / 2 < sign["right"]
+        assert sign["top"] < tile["y"] + tile["height"] / 2 < sign["bottom"]
+    style = page.locator("svg[role=grid] .shown").first.evaluate(
+        "x => [getComputedStyle(x).strokeWidth, getComputedStyle(x).vectorEffect]"
+    )
+    assert style == ["1.6px", "non-scaling-stroke"]
+
+
 def taxi_record():
     lake = Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)
     random = np.random.default_rng(0)
@@ -158,6 +212,7 @@ def taxi_record():
     return record(lake, **made, shown=np.array([[21, 1], [1, 4]]))
 
 
+@pytest.mark.slow
 def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
     """By the last policy, which is optimal: one step north to the passenger, pick up, and so on to the end."""
     made = taxi_record()

@@ -54,23 +54,37 @@ def words(figure):
     return [(text, text.get_window_extent(canvas.get_renderer())) for text in dict.fromkeys(drawn)]
 
 
-def check(figure, least):
-    box = figure.bbox
+def check(figure, least, margin=-0.01):
+    """Words of at least so many points, inches from the picture's edges, and none over another."""
+    box, edge = figure.bbox, margin * figure.dpi
     found = words(figure)
     assert found
     for text, where in found:
         assert text.get_fontsize() >= least, text
-        assert where.x0 >= -1 and where.y0 >= -1 and where.x1 <= box.width + 1 and where.y1 <= box.height + 1, text
+        assert where.x0 >= edge and where.y0 >= edge, text
+        assert where.x1 <= box.width - edge and where.y1 <= box.height - edge, text
     for (one, first), (other, second) in combinations(found, 2):
         apart = min(first.x1, second.x1) - max(first.x0, second.x0), min(first.y1, second.y1) - max(first.y0, second.y0)
-        assert min(apart) <= 2, (one, other)  # pixels; boxes leave room for letters that are not there
+        assert min(apart) <= 0.02 * figure.dpi, (one, other)  # boxes leave room for letters that are not there
 
 
 @LAKE
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_words_in_a_papers_figure(rows, width, count):
-    check(_Paper(records(rows, count), width, "light").figure, least=7.0)
+    check(_Paper(records(rows, count), width, "light").figure, least=7.0, margin=0.02)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_papers_curves_lie_within_their_axes_and_the_last_tick_within_the_picture(width):
+    """Also one that stays where it begins, near a round number, over hundreds of updates."""
+    made = lake_record(steps=np.array([0, 10, 50, 100, 1000]))
+    made.metrics["distance"][:] = 0.149
+    figure = _Paper([made], width, "light").figure
+    check(figure, least=7.0, margin=0.02)
+    curves = figure.axes[-1]
+    low, high = curves.get_ylim()
+    assert low == 0 and 0.85 < 0.149 / high < 0.95
 
 
 @LAKE
@@ -79,11 +93,12 @@ def test_words_in_a_methods_film(rows):
 
 
 @LAKE
-@pytest.mark.parametrize("count", [2, 5, 10])
+@pytest.mark.parametrize("count", [2, pytest.param(5, marks=pytest.mark.slow), 10])
 def test_words_side_by_side(rows, count):
     check(ComparisonFilm(records(rows, count)).figure, least=8.0)
 
 
+@pytest.mark.slow
 def test_words_about_a_taxi():
     """Small maps, six actions, more to explain; in a column there is no room for them."""
     lake, random = Lake("Taxi-v4", None, "Taxi-v4", True, None, 0.99, 200, {"is_slippery": True}), np.random.default_rng(0)

@@ -16,7 +16,7 @@ from ift_gridworld.envs import LAKES, make_env, open_lake, random_map
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.records import Lake, Record
-from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, maps
+from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
 from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
@@ -43,7 +43,7 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
     """The likeliest move's alone, as long to either side; so it is the same arrow for 0.6 whatever the others are."""
     moves, where, board = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), Board.of(["F"])
     figure = Figure((3, 3))
-    for size, small in ((0.7, False), (0.02, True)):
+    for size, small in ((0.7, False), (0.025, True)):
         ax = maps.prepare_axes(figure.add_axes((0.1, 0.1, size, size)), 1, 1)
         assert maps.is_small(ax, board) is small
         drawn = maps.Arrows(ax, board, moves, where, LIGHT)
@@ -114,13 +114,19 @@ def test_a_way_one_tile_wide_stays_in_sight_on_fine_tiles(side):
 
 @pytest.mark.parametrize("frozen", [0.3, 0.8])
 def test_a_block_of_fine_tiles_is_the_darker_the_more_holes_it_has(frozen):
-    """By the root of the share of ice: at 10 tiles a block all blocks are nearly alike. Holes take a third of their colour from
-    what they have on tiles that can be seen, unless they are to have all of it."""
-    letters = np.random.default_rng(0).choice(["F", "H"], (1000, 1000), p=[frozen, 1 - frozen])
-    rows, ice, hole = ["".join(row) for row in letters], np.array(to_rgb(LIGHT.ice)), np.array(to_rgb(LIGHT.hole))
-    for options, dark in (({}, hole / 3 + 2 * ice / 3), ({"hole": LIGHT.hole}, hole)):
+    """By the root of the share of ice: at 10 tiles a block all blocks are nearly alike. Where each tile is a block of its own
+    holes take a third of their colour from what they have on tiles that can be seen, unless they are to have all of it."""
+    ice, hole = np.array(to_rgb(LIGHT.ice)), np.array(to_rgb(LIGHT.hole))
+    pale = hole / 3 + 2 * ice / 3
+    for side, bright, options, dark in (
+        (1000, np.sqrt(frozen), {}, hole),
+        (100, frozen, {}, pale),
+        (100, frozen, {"hole": LIGHT.hole}, hole),
+    ):
+        letters = np.random.default_rng(0).permutation(np.arange(side**2) >= frozen * side**2).reshape(side, side)
+        rows = ["".join(row) for row in np.where(letters, "H", "F")]
         pixels = fine(rows, lambda ax, board, options=options: maps.draw_lake(ax, board, LIGHT, **options))
-        np.testing.assert_allclose(pixels.mean((0, 1)), dark + np.sqrt(frozen) * (ice - dark), atol=0.02)
+        np.testing.assert_allclose(pixels.mean((0, 1)), dark + bright * (ice - dark), atol=0.02)
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
@@ -140,8 +146,72 @@ def test_start_and_gift_are_found_among_a_million_tiles(theme):
     assert near(pixels, theme.visited)[sign + 3 : -sign - 3].all()
 
 
+@pytest.mark.parametrize("side", [20, 30, 40, 50, 60, 100])
+def test_on_small_tiles_no_arrow_lies_under_start_and_gift(side):
+    """Signs stand in their corners wherever a tile is smaller than SIGNED; larger tiles have none. All other tiles keep their
+    arrows, or their blocks theirs."""
+    board, moves = Board.of(open_lake(side)), TabularMDP.from_map(LAKES["4x4"]).moves
+    ax = maps.prepare_axes(Figure((3, 3), dpi=100).add_axes((0, 0, 1, 1)), side, side)
+    signs, tile = maps.landmarks(ax, board, LIGHT), 3 / side
+    assert bool(signs) == maps.has_signs(ax, board) == (tile < maps.SIGNED)
+    arrows = maps.Arrows(ax, board, moves, np.ones(side * side, bool), LIGHT)
+    arrows.update(np.tile([0.0, 0.0, 1.0, 0.0], (side * side, 1)))
+    sign = maps.sign_side(ax, board) if signs else 0.0
+    assert not signs or sign * tile == pytest.approx(maps.SIGN)
+    x, y = np.asarray(arrows.artist.get_path().vertices).T
+    assert not ((x < sign) & (y < sign) | (x > side - sign) & (y > side - sign)).any()
+    count = int(side // arrows.side)
+    under = np.ceil(sign / (side / count) - 1e-9) ** 2
+    assert len(x) == 8 * (count**2 - 2 * under)
+
+
+def test_a_taxis_small_maps_have_no_signs_over_their_headings():
+    board = TAXI.board
+    ax = maps.prepare_axes(Figure((2.7, 2.7)).add_axes((0, 0, 1, 1)), board.height, board.width)
+    assert maps.tile_inches(ax, board) < maps.SIGNED and not maps.is_fine(ax, board)
+    assert not maps.has_signs(ax, board)
+
+
+@pytest.mark.parametrize(("inches", "beside"), [(1.0, True), (0.3, True), (0.2, False)])
+def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
+    """However likely each move is; on a smaller tile the letter stands alone, and is the larger."""
+    board = Board.of(["S"])
+    ax = maps.prepare_axes(Figure((inches, inches)).add_axes((0, 0, 1, 1)), 1, 1)
+    letters, taken = maps.starts(ax, board, LIGHT)
+    letter = letters[0].get_path().get_extents()
+    assert bool(taken[0]) is not beside
+    assert 72 * inches * letter.height > 3.5  # points
+    if beside:
+        for action in range(4):
+            arrows = maps.Arrows(ax, board, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
+            arrows.update(np.eye(4)[[action]])
+            assert not letter.overlaps(arrows.artist.get_path().get_extents())
+
+
+@pytest.mark.parametrize("side", [4, 20])
+def test_diamonds_of_predictions_can_be_seen_and_stay_in_their_tile(side):
+    board = Board.of(open_lake(side))
+    ax = maps.prepare_axes(Figure((3.6, 3.6)).add_axes((0, 0, 1, 1)), side, side)
+    drawn = maps.Predictions(ax, board, LIGHT)
+    drawn.update(np.array([1]), np.eye(side * side)[[1]])
+    box = drawn.marks.get_path().get_extents()
+    assert box.width * 3.6 / side >= 2 * maps.DIAMOND - 1e-9
+    assert box.x0 >= 1 and box.x1 <= 2 and box.y0 >= 0 and box.y1 <= 1
+
+
+def test_maps_of_few_methods_fill_their_columns_or_a_square_picture():
+    films = [
+        ComparisonFilm([lake_record(random_map((60, 60), seed=1), method=name) for name in names])
+        for names in (("sft", "ift"), ("sft", "ift", "grpo"))
+    ]
+    (square, columns), (width, height) = films, films[0].figure.get_size_inches()
+    assert height == pytest.approx(width, abs=0.1) and square.map_width > columns.map_width
+    assert 3 * columns.map_width + 2 * comparison.GAP == pytest.approx(comparison.BOARDS)
+
+
 def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
-    """Half right, half down: one arrow down to the right, 1/sqrt 2 long. Where moves cancel there is none."""
+    """Half right, half down: one arrow down to the right, 1/sqrt 2 long. Where moves cancel there is none. All blocks are
+    alike, the last of a row, too, so that no arrow reaches beyond the board: of at least 7 tiles there is room for 14."""
     board, moves = Board.of(open_lake(100)), TabularMDP.from_map(LAKES["4x4"]).moves
     figure = Figure((3, 3))
     ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), 100, 100)
@@ -150,14 +220,14 @@ def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
     policy[board.place[:, 0] >= 50] = [0.5, 0.0, 0.5, 0.0]
     centre, along, length = arrows._flow(policy)
     assert arrows.side == np.ceil(maps.BLOCK / 0.03) == 7
-    above = centre[:, 1] < 49
+    above = centre[:, 1] < 50
     np.testing.assert_allclose(along[above], np.sqrt([[0.5, 0.5]] * above.sum()))
     np.testing.assert_allclose(length[above], np.sqrt(0.5))
-    assert (centre[:, 1] < 53).all()  # the row of blocks that has tiles of both halves is the last
+    assert above.all()
     arrows.update(policy)
     drawn = np.asarray(arrows.artist.get_path().vertices)
-    assert drawn.min() >= 0 and len(drawn) == 8 * len(length)
-    assert len(centre) == 8 * 15 - 1  # without the block under S
+    assert drawn.min() >= 0 and drawn.max() <= 100 and len(drawn) == 8 * len(length)
+    assert len(centre) == 7 * 14 - 1  # without the block under S
 
 
 def test_beads_of_two_paths_that_are_one_alternate():

@@ -100,6 +100,7 @@ def test_a_saved_part_counts_if_it_is_of_the_same_settings_and_whole(tmp_path):
     assert unit().path(tmp_path) != replace(unit(), name="One").path(tmp_path)  # names that differ in case alone
 
 
+@pytest.mark.slow
 def test_the_ablation_without_mixing_and_propagation_is_sft():
     """To the last bit; and decay 0 is the authors' special case, all weights 1, while 0.01 is near its limit, l / sum(l)."""
     setting = Setting("two-paths-4", "firm", "good-0.5", "mlp-8", "adam", 1)

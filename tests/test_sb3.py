@@ -53,6 +53,30 @@ def test_a_seed_says_it_all():
     np.testing.assert_array_equal(*runs)
 
 
+def test_what_single_environments_do_not_have():
+    env = TabularVecEnv(TabularMDP.from_map(LAKES["4x4"]), 3, max_episode_steps=9)
+    assert env.get_attr("limit") == [9] * 3 and env.get_attr("limit", [0, -1]) == [9] * 2
+    for wrong in (7, [0, 3], -4):
+        with pytest.raises(IndexError, match="^indices are .*; allowed: -3 to 2$"):
+            env.get_attr("limit", wrong)
+    with pytest.raises(ValueError, match="^limit cannot be set"):
+        env.set_attr("limit", 5)
+    with pytest.raises(ValueError, match="^reset cannot be called"):
+        env.env_method("reset")
+
+
+def test_its_monitor_counts_episodes():
+    """Every one is cut where nobody moves."""
+    from stable_baselines3.common.vec_env import VecMonitor
+
+    env = VecMonitor(TabularVecEnv(TabularMDP.from_map(LAKES["4x4"]), 2, max_episode_steps=3))
+    env.reset()
+    infos = [env.step(np.zeros(2, int))[3] for _ in range(7)]
+    assert [[info.get("episode", {}).get("l") for info in step] for step in infos] == [
+        [3, 3] if t % 3 == 0 else [None, None] for t in range(1, 8)
+    ]
+
+
 def test_its_ppo_learns_the_two_paths():
     """To an exact probability of success of at least 0.99, from 0.3 or less."""
     mdp = TabularMDP.from_map(LAKES["two-paths"])

@@ -8,7 +8,17 @@ import pytest
 from ift_gridworld import TabularMDP, envs, make_env
 from ift_gridworld.envs import open_lake, random_map, two_paths
 from ift_gridworld.planning import SOLVERS, _best_solver, greedy, optimal_success, solve, success_probability
-from ift_gridworld.solvers import _Blocks, best_chances, neighbour_sweeps, success_rate, value_iteration
+from ift_gridworld.solvers import (
+    SHARE,
+    _Blocks,
+    backup,
+    best_chances,
+    modified_policy_iteration,
+    neighbour_sweeps,
+    policy_iteration,
+    success_rate,
+    value_iteration,
+)
 
 
 def garnet(states, actions, branches, seed, discount):
@@ -101,14 +111,85 @@ def test_undiscounted_sweeps_end_at_the_least_solution():
             solve(mdp, solver=solver)
 
 
+def loop(discount):
+    """One state that leads to itself and pays 1 a step: V = 1 / (1 - gamma)."""
+    one = np.ones((1, 1, 1))
+    return TabularMDP(np.zeros((1, 1, 1), int), one, one, np.zeros((1, 1, 1), bool), np.ones(1), discount)
+
+
+@pytest.mark.parametrize("discount", [0.9, 0.999, 0.99999, 1 - 1e-9])
+def test_walking_on_for_ever_is_worth_its_geometric_series(discount):
+    expected = 1 / (1 - discount)
+    assert solve(loop(discount), solver="policy_iteration")[0][0] == pytest.approx(expected, rel=1e-14)
+    # Sweeps are as near as their last change allows.
+    share = 1e-14 if discount > 0.999 else 1e-14 + 1e-13 * discount * expected
+    assert solve(loop(discount))[0][0] == pytest.approx(expected, rel=share)
+
+
+def test_near_discount_one_a_corridors_values_are_products():
+    """A move along a slippery corridor succeeds with p, else one stays: V = p + (1 - p) gamma V beside the gift, and each tile
+    further off is worth gamma p / (1 - gamma (1 - p)) times as much; the gift is further than a solver first looks."""
+    gamma, p, rows = 0.99999, 1 / 3, ["S" + "F" * 1498 + "G"]
+    steps = np.arange(1499, 0, -1)
+    expected = (gamma * p / (1 - gamma * (1 - p))) ** steps / gamma
+    value, action_value = solve(TabularMDP.from_map(rows, is_slippery=True, discount=gamma))
+    np.testing.assert_allclose(value[:-1], expected, rtol=1e-11)
+    assert (action_value[1:-1].argmax(-1) == 2).all()  # at the very start up and down lead right as often
+
+
+@pytest.mark.parametrize("discount", [0.999, 0.9999])
+def test_sweeps_are_as_exact_as_is_said(discount):
+    """Policy iteration's values satisfy their equations to rounding; sweeps end within a few 1e-13 gamma / (1 - gamma)."""
+    mdp = replace(LAKES["open"], discount=discount)
+    exact = policy_iteration(mdp)[0]
+    np.testing.assert_allclose(backup(mdp, exact).max(-1), exact, rtol=1e-13)
+    for solver in ("value_iteration", "modified_policy_iteration", "neighbour_sweeps"):
+        off = np.abs(solve(mdp, solver=solver)[0] - exact).max() / exact.max()
+        assert off <= 4 * SHARE * discount / (1 - discount), solver
+
+
+def test_with_discount_one_a_tolerance_changes_nothing():
+    mdp = replace(LAKES["4x4 slippery"], discount=1.0)
+    for solver in ("value_iteration", "neighbour_sweeps"):
+        np.testing.assert_array_equal(solve(mdp, solver=solver, tolerance=0.1)[1], solve(mdp, solver=solver)[1])
+
+
+def test_undiscounted_values_without_end_are_told_from_values_that_come_late():
+    """Infinite: pay or cost at every step where no end is, or where it is better not to end. Not infinite: a walk that ends
+    once in 200 steps, worth 200 steps' pay or cost, though that takes more sweeps than the others' proof."""
+    stay_or_end = np.zeros((1, 2, 1), bool)
+    stay_or_end[0, 1] = True
+    earning = TabularMDP(np.zeros((1, 2, 1), int), np.ones((1, 2, 1)), np.ones((1, 2, 1)), stay_or_end, np.ones(1), 1.0)
+    for endless in (loop(1.0), replace(loop(1.0), reward=-np.ones((1, 1, 1))), earning):
+        with pytest.raises(ValueError, match="values are infinite: with discount 1"):
+            solve(endless)
+    for pay in (1.0, -1.0):
+        next_state, ends = np.zeros((1, 1, 2), int), np.array([[[False, True]]])
+        late = TabularMDP(next_state, np.array([[[0.995, 0.005]]]), np.full((1, 1, 2), pay), ends, np.ones(1), 1.0)
+        assert solve(late)[0][0] == pytest.approx(200 * pay, rel=1e-10)
+    assert solve(replace(earning, reward=-earning.reward))[0][0] == -1.0  # walking on costs, so one ends
+
+
+@pytest.mark.parametrize("solver", [value_iteration, modified_policy_iteration])
+def test_sweeps_have_a_limit(solver):
+    """n sweeps that end too soon change the value by gamma^(n - 1), and the error names the way out."""
+    with pytest.raises(ValueError, match="after 100 sweeps with discount 0.999; solver 'policy_iteration'"):
+        solver(loop(0.999), max_sweeps=100)
+
+
 def test_a_lake_is_known_by_its_arrays():
     assert success_rate(LAKES["random"]) == 1 / 3
     assert success_rate(LAKES["mostly as meant"]) == 0.8
     assert success_rate(LAKES["firm"]) == 1.0
     assert success_rate(TabularMDP.from_env(make_env("8x8", is_slippery=True, success_rate=0.6))) == 0.6
     assert success_rate(replace(LAKES["firm"], reward=2 * LAKES["firm"].reward)) is None
+    for rows in (("SG",), ("GS",), ("S", "G"), ("G", "F", "S"), ("HGFS",)):  # none has a tile that a move leaves three ways
+        lake = TabularMDP.from_map(rows, is_slippery=True, success_rate=0.7)
+        assert success_rate(lake) == 0.7
+        np.testing.assert_allclose(neighbour_sweeps(lake)[1], value_iteration(lake)[1], rtol=1e-12)
     wind = np.roll(LAKES["random"].probability, 1, -1)
     assert success_rate(replace(LAKES["random"], probability=wind)) is None
+    assert success_rate(replace(LAKES["random"], layout=("SF", "FG"))) is None  # a map of fewer tiles than there are states
     assert success_rate(TabularMDP.from_env(make_env("CliffWalking-v1"))) is None
     assert success_rate(TabularMDP.from_env(make_env("Taxi-v4"))) is None
 
@@ -120,8 +201,14 @@ def test_a_lake_is_known_by_its_arrays():
         (LAKES["random"], "neighbour_sweeps"),
         (replace(LAKES["random"], discount=1.0), "neighbour_sweeps"),
         (garnet(600, 2, 2, 0, 0.9), "policy_iteration"),
-        (garnet(600, 2, 2, 0, 1.0), "value_iteration"),
         (garnet(6000, 2, 2, 0, 0.9), "modified_policy_iteration"),
+        # Near discount 1 sweeps are many, but on firm lakes.
+        (replace(LAKES["4x4 slippery"], discount=0.9999), "policy_iteration"),
+        (replace(LAKES["random"], discount=0.9999), "policy_iteration"),
+        (TabularMDP.from_map(open_lake(80), is_slippery=True, discount=0.9999), "policy_iteration"),
+        (replace(LAKES["firm"], discount=0.9999), "neighbour_sweeps"),
+        (garnet(6000, 2, 2, 0, 0.9999), "modified_policy_iteration"),
+        (garnet(600, 2, 2, 0, 1.0), "value_iteration"),
     ],
 )
 def test_what_is_picked(mdp, solver):

@@ -439,3 +439,14 @@ def test_many_lakes_refuse_what_walks_and_what_does_not_divide():
         train_lakes("ppo", lakes, make_base("uniform", lakes), keep=(1,), shown=shown, preferences=pairs)
     with pytest.raises(ValueError, match="a multiple of the 2 lakes"):
         train_lakes("sft", lakes, make_base("uniform", lakes[0], seeds=3), keep=(1,), shown=shown, preferences=pairs)
+
+
+def test_who_needs_no_pairs_trains_where_none_can_be_had():
+    """On a slippery plank between holes nobody arrives, so that all episodes return the same."""
+    mdp = TabularMDP.from_map(("H" * 60, "S" + "F" * 58 + "G", "H" * 60), is_slippery=True)
+    run = train("sft", mdp, make_base("uniform", mdp, policy="tabular"), steps=5, snapshots=2)
+    assert not len(run.chosen.states)
+    assert "chosen_logp" not in run.metrics
+    assert run.policies[-1].max() > 0.25
+    with pytest.raises(ValueError, match="only 0 of"):
+        train("dpo", mdp, make_base("uniform", mdp, policy="tabular"), steps=5)

@@ -182,6 +182,14 @@ def test_demonstrations_on_slippery_ice_come_from_the_optimal_policy():
     assert plausible(counts[seen], counts[seen].sum(-1, keepdims=True) * expected, 3 * seen.sum())
 
 
+def test_who_arrives_steps_onto_a_gift():
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+    shown = demonstrations(mdp, 50)
+    arrived = shown.arrived(mdp)
+    assert arrived.shape == shown.mask.shape and 0 < arrived.sum() < 50
+    assert torch.equal(arrived, (shown.next_states == 15) & shown.mask)
+
+
 def test_several_starts_are_sampled_too():
     mdp = TabularMDP.from_map(("SFFS", "HGFF", "FFSG"))
     shown = demonstrations(mdp, 60)

@@ -668,6 +668,17 @@ def test_all_is_done_where_the_policy_is(variant, windows):
     assert all(grad.is_meta for grad in torch.autograd.grad(loss.sum(), list(policy.parameters())))
 
 
+@pytest.mark.parametrize("name", VARIANTS)
+def test_on_a_large_lake_it_trains_or_says_that_it_cannot(name):
+    mdp = TabularMDP.from_map(random_map(33, seed=0))
+    base = make_base("mixture", mdp, policy="tabular")
+    if name in ("ift_average", "ift_expected", "dpo_sft"):
+        assert np.isfinite(train(find(name), mdp, base, steps=2, snapshots=2).loss).all()
+    else:
+        with pytest.raises(ValueError, match="the lake has 1089 states; variants that compare tiles take 1024 at most"):
+            train(find(name), mdp, base, steps=2)
+
+
 def test_every_name_finds_its_method():
     """The published ones keep theirs; a variant's is that of its class."""
     assert all(find(name) is method for name, method in METHODS.items())

@@ -7,6 +7,7 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from ift_gridworld import TabularMDP, make_env
+from ift_gridworld.envs import bridge, time_limit
 from ift_gridworld.optimisers import Adam
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.training import one_thread
@@ -22,7 +23,7 @@ def of(name, **options):
 @pytest.mark.parametrize("mode", ["NEXT_STEP", "SAME_STEP"])
 @pytest.mark.parametrize(("name", "options"), FIRM)
 def test_without_chance_it_is_gymnasiums_own(name, options, mode):
-    """Every observation, reward, ending, time limit and new beginning, step for step."""
+    """Every observation, reward, ending, time limit and new beginning, of all or of those asked for, step for step."""
     mode = AutoresetMode[mode]
     peer = gymnasium.make_vec(
         name, num_envs=7, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, max_episode_steps=30, **options
@@ -30,15 +31,22 @@ def test_without_chance_it_is_gymnasiums_own(name, options, mode):
     ours = TabularVectorEnv(TabularMDP.from_env(gymnasium.make(name, **options)), 7, max_episode_steps=30, autoreset_mode=mode)
     np.testing.assert_array_equal(ours.reset(seed=0)[0], peer.reset(seed=0)[0])
     random, over, cut = np.random.default_rng(0), 0, 0
-    for _ in range(600):
+    for t in range(600):
+        if t % 25 == 24:
+            which = random.random(7) < 0.5
+            which[t % 2] = True  # Gymnasium refuses to reset none
+            mine, theirs = (env.reset(options={"reset_mask": which.copy()})[0] for env in (ours, peer))
+            np.testing.assert_array_equal(mine, theirs)
+            assert mine.dtype == theirs.dtype
         actions = random.integers(0, ours.single_action_space.n, 7)
         mine, theirs = ours.step(actions), peer.step(actions)
         for one, other in zip(mine[:4], theirs[:4], strict=True):
             np.testing.assert_array_equal(one, other)
             assert one.dtype == other.dtype
         over, cut = over + mine[2].sum(), cut + mine[3].sum()
-        assert ("final_obs" in mine[4]) == ("final_obs" in theirs[4])
+        assert set(mine[4]) == set(theirs[4]) - {"prob", "_prob"}
         if "final_obs" in mine[4]:
+            np.testing.assert_array_equal(mine[4]["_final_info"], theirs[4]["_final_info"])
             shown = mine[4]["_final_obs"]
             np.testing.assert_array_equal(shown, theirs[4]["_final_obs"])
             np.testing.assert_array_equal(mine[4]["final_obs"][shown], theirs[4]["final_obs"][shown].astype(int))
@@ -137,19 +145,33 @@ def test_several_starts_are_drawn_as_often_as_they_should():
     assert len(set(TabularVectorEnv(taxi, 5000, seed=0).reset()[0])) == 300
 
 
-def test_a_seed_says_it_all():
-    mdp = of("4x4", is_slippery=True)
-    runs = []
-    for again in (False, True):
-        env = TabularVectorEnv(mdp, 50, seed=None if again else 4)
+@pytest.mark.parametrize(
+    ("name", "options"), [("4x4", {"is_slippery": True}), ("Taxi-v4", {}), ("Taxi-v4", {"is_slippery": True})]
+)
+def test_a_seed_says_it_all(name, options):
+    """Whether it is given to the constructor or to `reset`, and whatever has gone before; a mask changes nothing of that."""
+    mdp, mask = of(name, **options), {"reset_mask": np.ones(50, bool)}
+
+    def run(seed, again, options=None):
+        env = TabularVectorEnv(mdp, 50, seed=None if again else seed, max_episode_steps=30)
         if again:
             env.step(np.zeros(50, int))
-        env.reset(seed=4 if again else None)
-        runs.append(np.stack([env.step(np.full(50, t % 4))[0] for t in range(100)]))
-    np.testing.assert_array_equal(*runs)
-    other = TabularVectorEnv(mdp, 50, seed=5)
-    other.reset()
-    assert (np.stack([other.step(np.full(50, t % 4))[0] for t in range(100)]) != runs[0]).any()
+        states, _ = env.reset(seed=np.int64(seed) if again else None, options=options)
+        assert env.np_random_seed == seed
+        return np.stack([states, *(env.step(np.full(50, t % 4))[0] for t in range(100))])
+
+    first = run(4, again=False)
+    np.testing.assert_array_equal(first, run(4, again=True))
+    np.testing.assert_array_equal(first, run(4, again=True, options=mask))
+    assert (first != run(5, again=False)).any()
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode)[:2])
+def test_before_the_first_reset_all_stand_on_starts(mode):
+    """Here both hold one back on the left, so that a step shows them."""
+    env = TabularVectorEnv(TabularMDP.from_map(("SFG", "SFH")), 2000, seed=0, autoreset_mode=mode)
+    states = env.step(np.zeros(2000, int))[0]
+    assert set(states) == {0, 3} and abs((states == 0).mean() - 0.5) < 4 * 0.5 / np.sqrt(2000)
 
 
 def test_what_was_returned_is_not_used_again():
@@ -184,6 +206,30 @@ def test_gymnasium_makes_it_by_name():
     assert wrapped.single_observation_space.n == 64
 
 
+@pytest.mark.parametrize(
+    ("lake", "options"),
+    [
+        ("FrozenLake", {}),
+        ("FrozenLake", {"map_name": "8x8"}),
+        ("FrozenLake", {"map_name": "8x8", "reward_schedule": (2, -1, 0)}),
+        ("FrozenLake", {"desc": bridge(40)}),
+        ("TwoPaths", {}),
+        ("TwoPaths", {"desc": bridge((6, 30))}),
+    ],
+)
+def test_by_name_a_lake_has_its_maps_own_time_limit(lake, options):
+    def limit(**asked):
+        env = gymnasium.make_vec(f"ift_gridworld/{lake}-v0", num_envs=2, **options, **asked)
+        assert isinstance(env.unwrapped, TabularVectorEnv)
+        env.reset()
+        return next(t for t in range(1, 2000) if env.step(np.zeros(2, int))[3].any())  # left, where all have an edge
+
+    single = gymnasium.make(f"ift_gridworld/{lake}-v0", **options)
+    assert limit(is_slippery=False) == time_limit(single.unwrapped.desc)
+    assert limit(is_slippery=False, max_episode_steps=7) == 7
+    assert limit(is_slippery=False, max_episode_steps=100) == 100  # the id's own, asked for
+
+
 @pytest.mark.parametrize("mode", list(AutoresetMode)[:2])
 def test_wrappers_wrap_it(mode):
     """Statistics of episodes and scaled rewards under either reset; states one-hot."""
@@ -215,15 +261,54 @@ def test_wrappers_wrap_it(mode):
     ("options", "words"),
     [
         ({"num_envs": 0}, "num_envs is 0; allowed: a whole number >= 1"),
-        ({"num_envs": 2, "max_episode_steps": -1}, "max_episode_steps is -1"),
-        ({"num_envs": 2, "autoreset_mode": AutoresetMode.DISABLED}, "allowed: NEXT_STEP, SAME_STEP"),
+        *(({"num_envs": n}, "num_envs is .*; allowed: a whole number >= 1") for n in (2.5, "3", None, True)),
+        *(
+            ({"num_envs": 2, "max_episode_steps": limit}, "max_episode_steps is .*; allowed: a whole number >= 0")
+            for limit in (-1, 2.5, True)
+        ),
+        *(
+            ({"num_envs": 2, "autoreset_mode": mode}, "autoreset_mode is .*; allowed: NEXT_STEP, SAME_STEP")
+            for mode in (AutoresetMode.DISABLED, "DISABLED", "next", None)
+        ),
+        ({"num_envs": 2, "seed": [1, 2]}, r"seed is \[1, 2\]; allowed: a whole number >= 0"),
     ],
 )
 def test_mistakes(options, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=f"^{words}$"):
         TabularVectorEnv(of("4x4"), **options)
-    with pytest.raises(ValueError, match="seed is a list of 2"):
-        TabularVectorEnv(of("4x4"), 2).reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("seed", [[1, 2], (1, 2), np.arange(2), 1.5, -1, True], ids=repr)
+def test_seeds_that_are_none(seed):
+    with pytest.raises(ValueError, match="^seed is .*; allowed: a whole number >= 0$"):
+        TabularVectorEnv(of("4x4"), 2).reset(seed=seed)
+
+
+@pytest.mark.parametrize("mask", [np.ones(3, bool), np.ones(2, int), np.ones((1, 2), bool), True, None], ids=repr)
+def test_masks_that_are_none(mask):
+    with pytest.raises(ValueError, match=r"^reset_mask is .*; allowed: bool \(2,\)$"):
+        TabularVectorEnv(of("4x4"), 2).reset(options={"reset_mask": mask})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"render_mode": "rgb_array"}, "render_mode is 'rgb_array'; allowed: None"),
+        ({"success_rate": 2.0}, r"success_rate is 2.0; allowed: a probability in \(0, 1\]"),
+        ({"success_rate": 2.0, "is_slippery": True}, "success_rate is 2.0"),
+        ({"map_name": "9x9"}, "map_name is '9x9'; allowed: 4x4, 8x8"),
+    ],
+)
+@pytest.mark.parametrize("lake", ["FrozenLake", "TwoPaths"])
+def test_options_that_no_lake_has(lake, options, words):
+    with pytest.raises(ValueError, match=f"^{words}"):
+        gymnasium.make_vec(f"ift_gridworld/{lake}-v0", num_envs=2, **options)
+
+
+@pytest.mark.parametrize("mode", list(AutoresetMode)[:2])
+def test_a_mode_goes_by_name_or_value(mode):
+    for spelled in (mode, mode.name, mode.value):
+        assert TabularVectorEnv(of("4x4"), 2, autoreset_mode=spelled).metadata["autoreset_mode"] is mode
 
 
 @pytest.mark.parametrize(("n", "scale"), [(2, 4), (3, 4), (5, 6), (10, 4), (32, 100)])

@@ -26,9 +26,9 @@ from ift_gridworld.rendering.film import Film, style, text_width
 MOST = 5  # methods in a row, if they do not all fit into one
 FRAMES = 72
 GAP, MARGIN, HEAD = 0.22, 0.3, 0.95  # inches: between columns, at the edges, above
-TITLE, BETWEEN, LEGEND = 0.5, 0.3, 0.42  # above each method; between its two maps; below all
+TITLE, BETWEEN, LEGEND, BELOW = 0.5, 0.3, 0.42, 0.25  # above each method; between its two maps; below all; below charts
 ROW = 0.215  # of a method in a chart
-BOARDS = 10.0  # all columns together, where one row is enough
+BOARDS = 10.0  # all columns together, where one row is enough; the picture is then no taller than wide
 LIKELIHOODS = ("chosen_logp", "rejected_logp")
 
 
@@ -48,17 +48,21 @@ class ComparisonFilm(Film):
         self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
         self.rows = ceil(count / self.columns)
         tall, wide = self.board.height, self.board.width
+        charts = 3 * (ROW * count + 0.62)
         # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
-        room = (BOARDS + GAP) / self.columns - GAP if self.rows == 1 else 1.6
         self.beside = tall > 2 * wide  # a tall lake's two maps stand beside each other
-        self.map_width = min(room, (2.5 if self.rows == 1 else 1.6) * (1.6 if self.beside else 1.0) * wide / tall)
+        room, tallest = 1.6, 2.56 if self.beside else 1.6
+        if self.rows == 1:
+            room = (BOARDS + GAP) / self.columns - GAP
+            around = HEAD + TITLE + BETWEEN + LEGEND + charts / 3 + BELOW
+            tallest = 4.0 if self.beside else (BOARDS + 2 * MARGIN - around) / 2
+        self.map_width = min(room, tallest * wide / tall)
         self.map_height = self.map_width * tall / wide
         self.block = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
         self.column = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
         boards = self.columns * (self.column + GAP) - GAP
-        charts = 3 * (ROW * count + 0.62)
         if self.rows == 1:  # charts side by side below
-            size = (max(boards, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + 0.25)
+            size = (max(boards, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + BELOW)
         else:  # one over the other at the right
             size = (boards + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
         super().__init__(theme, (round(size[0], 1), round(size[1], 1)))
@@ -146,8 +150,10 @@ class ComparisonFilm(Film):
             (theme.more, None, "likelier than in the base"),
             (theme.less, None, "less likely"),
         ):
-            box = {"fc": colour, "lw": 0} if dashed is None else {"fc": "none", "ec": colour, "lw": 1.6}
-            ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, ls=(0, (2.2, 1.6)) if dashed else "-", **box))
+            if dashed is None:
+                ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, fc=colour, lw=0))
+            else:
+                maps.path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.boards[0].beads, width=1.6)
             ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
             x += 2.6 + text_width(words, 9) / 0.2
 
@@ -183,8 +189,10 @@ class _Board:
             (record.shown, theme.shown, 0.08, False),
         ):
             film.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
-        film.moves(*maps.landmarks(ax, board, theme))
-        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable, theme)
+        self.beads = maps.is_fine(ax, board)
+        letters, taken = maps.starts(ax, board, theme)
+        film.moves(*maps.landmarks(ax, board, theme), *letters)
+        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable & ~taken, theme)
         film.moves(self.arrows.artist)
         top += TITLE
         aside = left + film.map_width + GAP if film.beside else left

@@ -27,6 +27,7 @@ WIDTH, HEIGHT = 9.6, 5.4
 STEP, READ, HOLD = 0.45, 2.6, 1.2  # seconds: a thing that happens, a scene's first and last frame
 MOST = 14  # frames of one scene in which things happen one by one
 BARS = (0.555, 0.10, 0.40, 0.235)
+NAMED, LABELLED = 24, 16  # bars, at most, that have room each for the name of its move, and for its number
 ARROWS = {"left": "←", "down": "↓", "right": "→", "up": "↑"}
 Draw = Callable[[], None]
 
@@ -96,18 +97,20 @@ class ExplainFilm(Film):
         self.arrows.artist.set_alpha(0.9)
         self.changes = maps.Changes(ax, board, self.mdp.moves, walkable, theme)
         self.predictions = maps.Predictions(ax, board, theme)
+        tile = 72 * maps.tile_inches(ax, board)  # on small tiles ways and walkers are smaller, too
         self.ways = [
             LineCollection([], colors=colour, lw=width, ls=style, capstyle="round", joinstyle="round")
             for colour, width, style in (
-                (theme.shown, 9.0, "-"),
-                (theme.rejected, 6.0, (0, (1.2, 1.0))),
-                (theme.visited, 2.2, "-"),
+                (theme.shown, min(9.0, max(2.5, 0.6 * tile)), "-"),
+                (theme.rejected, min(6.0, max(1.8, 0.4 * tile)), (0, (1.2, 1.0))),
+                (theme.visited, min(2.2, max(1.2, 0.15 * tile)), "-"),
             )
         ]
         for way in self.ways:
             way.set_alpha(0.6)
             ax.add_collection(way)
-        self.walkers = ax.plot([], [], "o", ms=13, color=theme.predicted, mec=theme.background, mew=2)[0]
+        size, edge = min(13.0, max(7.0, tile)), 2 if tile > 13 else 1
+        self.walkers = ax.plot([], [], "o", ms=size, color=theme.predicted, mec=theme.background, mew=edge, clip_on=False)[0]
         for row, column in board.place[board.letters == "S"]:
             maps.Letter(ax, column, row, "S", theme.ink)
         maps.landmarks(ax, board, theme)
@@ -123,8 +126,8 @@ class ExplainFilm(Film):
         ]
         for column in self.columns:
             self.bars.add_patch(column)
-        self.names = [self.bars.text(0, 0, "", size=11, color=theme.muted, ha="center", va="top") for _ in range(40)]
-        self.labels = [self.bars.text(0, 0, "", size=9, color=theme.ink, ha="center", va="bottom") for _ in range(40)]
+        self.names = [self.bars.text(0, 0, "", size=11, color=theme.muted, ha="center", va="top") for _ in range(NAMED)]
+        self.labels = [self.bars.text(0, 0, "", size=9, color=theme.ink, ha="center", va="bottom") for _ in range(LABELLED)]
         self.heading = figure.text(0.535, BARS[1] + BARS[3] + 0.025, "", size=9.5, color=theme.muted, va="bottom")
         self.moves(
             *self.ways, *self.changes.artists, self.arrows.artist, self.predictions.ties, self.predictions.marks, self.walkers,
@@ -324,7 +327,8 @@ class ExplainFilm(Film):
         labels: Sequence[str],
         outline: Float[np.ndarray, " n"] | None = None,
     ) -> None:
-        """Bars, a step each, others standing on them, and outlined ones in front."""
+        """Bars, a step each, others standing on them, and outlined ones in front. Few are named by their moves, many are
+        numbered here and there."""
         count = len(values)
         self.bars.set(xlim=(-0.6, count - 0.4), ylim=(0, top))
         left = np.arange(count) - 0.36
@@ -339,15 +343,22 @@ class ExplainFilm(Film):
                 )
                 column.set_path(maps.closed(corners))
         path = self.explanation.scenes[0].data["paths"][0]
-        if count == len(path["actions"]):  # a bar a step: named by its move
-            names = [ARROWS.get(self.mdp.actions[a], self.mdp.actions[a][:2]) for a in path["actions"]]
-            for text, x, name in zip(self.names, range(count), names, strict=False):
+        if count == len(path["actions"]):  # a bar a step
+            for text, (x, name) in zip(self.names, self._names(path["actions"]), strict=False):
                 text.set_position((x, -0.03 * top))
                 text.set_text(name)
-        heights = values if above is None else values + above
-        for text, x, y, words in zip(self.labels, range(count), heights, labels, strict=False):
-            text.set_position((x, y + 0.02 * top))
-            text.set_text(words)
+        if count <= LABELLED:
+            heights = values if above is None else values + above
+            for text, x, y, words in zip(self.labels, range(count), heights, labels, strict=False):
+                text.set_position((x, y + 0.02 * top))
+                text.set_text(words)
+
+    def _names(self, actions: Sequence[int]) -> list[tuple[int, str]]:
+        """What stands below which bar."""
+        if len(actions) <= NAMED:
+            return [(i, ARROWS.get(self.mdp.actions[a], self.mdp.actions[a][:2])) for i, a in enumerate(actions)]
+        stride = next(k * 10**n for n in range(9) for k in (1, 2, 5) if len(actions) <= 8 * k * 10**n)
+        return [(i - 1, f"{i:,}") for i in (1, *range(stride, len(actions) + 1, stride))]
 
 
 def _paced(count: int) -> list[int]:

@@ -35,10 +35,12 @@ GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 TINY = 0.08  # inches: smaller tiles lie close together
 SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
-LETTERED = 0.35  # inches: on a smaller tile an S leaves no room for arrows
-FINE = 0.045  # inches: smaller tiles are drawn as an image, and arrows for blocks of them
-# What is drawn there has a least size, in inches: a block's colour, a bead of a path, a block's arrow, S and the gift.
-PIXEL, BEAD, BLOCK, SIGN = 0.02, 0.028, 0.2, 0.17
+LETTERED = 0.28  # inches: on a smaller tile an S leaves no room for arrows
+SIGNED = 0.12  # inches: on a smaller tile S and the gift would be lost, so they are signs larger than it
+FINE, FINE_DOTS = 0.045, 6.2  # inches, dots: smaller tiles are drawn as an image, and arrows for blocks of them
+# What is drawn there has a least size, in inches: a block's colour, a bead of a path, a block's arrow, S and the gift. So has
+# a diamond, from its middle to a corner.
+PIXEL, BEAD, BLOCK, SIGN, DIAMOND = 0.02, 0.028, 0.2, 0.17, 0.03
 MOST_COLUMNS = 1000  # of the strip; more are averaged
 
 
@@ -61,17 +63,36 @@ def is_small(ax: Axes, board: Board) -> bool:
 
 def is_fine(ax: Axes, board: Board) -> bool:
     """Whether tiles are too small to be told apart."""
-    return bool(tile_inches(ax, board) < FINE)
+    inches = tile_inches(ax, board)
+    return bool(inches < FINE or inches * ax.get_figure(root=True).dpi < FINE_DOTS)  # type: ignore[union-attr]
+
+
+def has_signs(ax: Axes, board: Board) -> bool:
+    """Whether tiles are too small for what is to be found on them; small maps with headings have no room for signs."""
+    return is_fine(ax, board) or bool(tile_inches(ax, board) < SIGNED and not board.headings)
+
+
+def sign_side(ax: Axes, board: Board) -> float:
+    """Of S and the gift where they are signs, in tiles; few of them where each has its own arrow, which the sign hides."""
+    return SIGN / tile_inches(ax, board) if is_fine(ax, board) else min(2.4, SIGN / tile_inches(ax, board))
 
 
 def block_side(ax: Axes, board: Board) -> int:
-    """Tiles along a side of the blocks that get one arrow; 1 where every tile has its own."""
+    """Tiles along a side of the blocks that get one arrow, about; 1 where every tile has its own."""
     return ceil(BLOCK / tile_inches(ax, board)) if is_fine(ax, board) else 1
 
 
 def hole_colour(ax: Axes, board: Board, theme: Theme) -> str:
-    """Of a hole; paler where tiles are fine, or thousands of them would be all that is seen, and not the path between them."""
-    return to_hex(np.mean([to_rgb(theme.hole), to_rgb(theme.ice), to_rgb(theme.ice)], 0)) if is_fine(ax, board) else theme.hole
+    """Of a hole; paler where tiles are fine, or thousands of them would be all that is seen, and not the path between them.
+    Where several share a pixel it is the ice beside them that makes them pale."""
+    if not is_fine(ax, board) or _tiles_of_a_pixel(tile_inches(ax, board)) > 1:
+        return theme.hole
+    return to_hex(np.mean([to_rgb(theme.hole), to_rgb(theme.ice), to_rgb(theme.ice)], 0))
+
+
+def _tiles_of_a_pixel(inches: float) -> int:
+    """Along its side, of tiles that are so large."""
+    return max(1, round(PIXEL / inches))
 
 
 def _tile(ax: Axes, board: Board) -> Float[np.ndarray, "4 2"]:
@@ -95,10 +116,10 @@ def draw_lake(ax: Axes, board: Board, theme: Theme, hole: str | None = None) -> 
     dark, gifts = np.isin(board.tiles, ["H", "C"]), board.tiles == "G"
     ground = ~dark & (board.tiles != " ")
     if is_fine(ax, board):
-        ax.add_patch(PathPatch(closed(_box(0, 0, board.width, board.height)[None]), fc=hole, lw=0))
-        ice = _Blocks(ax, board.height, board.width)
+        under, ice = (_Blocks(ax, board.height, board.width) for _ in range(2))
         ice.cover(np.argwhere(ground))
-        ice.colour(np.tile(to_rgba(theme.ice), (*ice.share.shape, 1)))
+        for blocks, colour in ((under, hole), (ice, theme.ice)):
+            blocks.colour(np.tile(to_rgba(colour), (*blocks.share.shape, 1)))
         return ax
     tile = _tile(ax, board)
     for where, shape, colour in (
@@ -116,16 +137,16 @@ def draw_lake(ax: Axes, board: Board, theme: Theme, hole: str | None = None) -> 
 
 
 def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
-    """What has to be found on a map whatever colours its tiles take: S and the gift where tiles are fine; walls, coloured
-    places, who waits there and who wants to go there. None on a lake whose tiles can be seen."""
+    """What has to be found on a map whatever colours its tiles take: S and the gift where tiles are too small for them; walls,
+    coloured places, who waits there and who wants to go there. None on a lake of larger tiles."""
     drawn: list[Artist] = []
 
     def add(polygons: Float[np.ndarray, "n k 2"], colour: str, **edge: Any) -> None:
         if len(polygons):
             drawn.append(ax.add_patch(PathPatch(closed(polygons), fc=colour, **{"lw": 0, **edge})))
 
-    if is_fine(ax, board):
-        side = SIGN / tile_inches(ax, board)  # in tiles
+    if has_signs(ax, board):
+        side = sign_side(ax, board)
         for letter in "SG":
             at = _inside(board, np.argwhere(board.tiles == letter), side)[:, None]
             add(at + side * _box(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8)
@@ -158,10 +179,10 @@ def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "
 
 def starts(ax: Axes, board: Board, theme: Theme) -> tuple[list[Artist], Bool[np.ndarray, " S"]]:
     """An S on each start tile, and the states that get no arrow for it: on a small tile the S would be lost, so there it takes
-    the whole tile. (Fine tiles have theirs from `landmarks`.)"""
+    the whole tile. (Still smaller tiles have theirs from `landmarks`.)"""
     inches = tile_inches(ax, board)
-    lettered = (board.letters == "S") & (inches >= FINE)
-    size = 0.62 if inches < LETTERED else 0.2
+    lettered = (board.letters == "S") & (not has_signs(ax, board))
+    size = 0.62 if inches < LETTERED else min(0.26, max(0.2, 0.1 / inches))
     drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, size).artist for y, x in board.place[lettered]]
     return drawn, lettered & (inches < LETTERED)
 
@@ -206,12 +227,13 @@ class _Blocks:
     def __init__(self, ax: Axes, height: int, width: int) -> None:
         inches = min(ax.get_window_extent().width / width, ax.get_window_extent().height / height)
         inches /= float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
-        self.side = max(1, round(PIXEL / inches))
+        self.side = _tiles_of_a_pixel(inches)
         rows, columns = ceil(height / self.side), ceil(width / self.side)
         self.grid = np.zeros((rows * self.side, columns * self.side))
         self.grid[:height, :width] = 1.0
         self.tiles_in = self._parts.sum((1, 3))  # those at the edges have fewer
         self.grid[:] = 0.0
+        self.share = np.ones((rows, columns))  # all is drawn, until `cover` says otherwise
         extent = (0, columns * self.side, rows * self.side, 0)
         self.artist = AxesImage(ax, extent=extent, origin="upper", interpolation="nearest", zorder=1)  # as all else
         ax.add_image(self.artist)
@@ -287,15 +309,19 @@ class Arrows:
         self.centre = board.place[self.states, ::-1] + 0.5
         self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
         self.small, self.side = is_small(ax, board), block_side(ax, board)
+        size = np.array([board.width, board.height])
+        block = size / np.maximum(1, size // self.side)  # as many as there is room for, all alike
+        place = np.floor(self.centre / block)
+        centre = (place + 0.5) * block
+        if has_signs(ax, board):  # none under S and the gift
+            sign = sign_side(ax, board)
+            seen = np.ones(len(self.states), bool)
+            for corner in _inside(board, np.argwhere(np.isin(board.tiles, ["S", "G"])), sign):
+                seen &= (np.abs(centre - corner - sign / 2) >= (block + sign) / 2).any(1)
+            self.states, self.centre, place, centre = self.states[seen], self.centre[seen], place[seen], centre[seen]
         if self.side > 1:
-            number = board.place // self.side @ [board.width, 1]  # of the block that a state lies in
-            sign, corners = SIGN / tile_inches(ax, board), np.argwhere(np.isin(board.tiles, ["S", "G"]))
-            over = _inside(board, corners, sign)[:, None] + sign * np.stack(np.meshgrid(*[[0, 0.5, 1]] * 2), -1).reshape(-1, 2)
-            hidden = (over // self.side).astype(int) @ [1, board.width]  # under S and the gift
-            self.states = self.states[~np.isin(number[self.states], hidden)]
-            blocks, self.block = np.unique(number[self.states], return_inverse=True)
-            corner = np.stack([blocks % board.width, blocks // board.width], -1) * self.side
-            self.centre = (corner + np.minimum(corner + self.side, [board.width, board.height])) / 2
+            _, first, self.block = np.unique(place @ [1, board.width], return_index=True, return_inverse=True)
+            self.centre = centre[first]
         self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
         if self.side > 1:  # a rim, for blocks that are mostly holes
             self.artist.set_path_effects([withStroke(linewidth=1.8, foreground=theme.ice)])
@@ -444,14 +470,29 @@ class Outlines:
         ax.add_patch(self.artist)
 
 
+def path_sample(
+    ax: Axes, x: float, y: float, side: float, colour: str, *, dashed: bool, beads: bool, width: float = 1.8
+) -> None:
+    """What `Outlines` draws, for a legend: a square outline, or beads."""
+    if beads:
+        bead = side / 3
+        middles = (0.5,) if dashed else (0.0, 1.0)
+        at = np.array([[x + (side - bead) * share, y + (side - bead) / 2] for share in middles])
+        ax.add_patch(PathPatch(closed(at[:, None] + bead * _box(0, 0, 1, 1)), fc=colour, lw=0))
+    else:
+        style = (0, (2.2, 1.6)) if dashed else "-"
+        ax.add_patch(PathPatch(closed(_box(x, y, side, side)[None]), fc="none", ec=colour, lw=width, ls=style))
+
+
 class Predictions:
     """IFT's mixed-in tiles: a diamond on each, its area growing with the tile's weight.
 
-    A prediction that is one tile, and not the human's, is tied to the human's by a dotted line.
+    A prediction that is one tile, and not the human's, is tied to the human's by a dotted line. On small tiles diamonds take a
+    larger part of them; where S and the gift are larger than tiles there is no room for any.
     """
 
     def __init__(self, ax: Axes, board: Board, theme: Theme) -> None:
-        self.place = board.place
+        self.place, self.half = board.place, min(0.2, max(0.105, DIAMOND / tile_inches(ax, board)))
         self.ties = PathPatch(Path(np.zeros((1, 2))), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
         edge = 0.0 if is_small(ax, board) else 0.8  # wider than a small diamond
         self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=edge)
@@ -462,7 +503,7 @@ class Predictions:
         """`true[i]` is the human's state at a step, `weight[i]` how much of each state is mixed in beside it."""
         most = weight.max(0, initial=0.0)
         states = np.flatnonzero(most > 0.01)
-        diamond = 0.105 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
+        diamond = self.half * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)])
         self.marks.set_path(closed(self._spot(states)[:, None] + np.sqrt(most[states])[:, None, None] * diamond))
         predicted = weight.argmax(-1)
         apart = (weight.max(-1) > 0.99) & (predicted != true)

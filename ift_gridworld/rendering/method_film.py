@@ -60,7 +60,7 @@ class MethodFilm(Film):
     @property
     def _arrows(self) -> str:
         if self.arrows.side > 1:
-            return f"the mean move in each {self.arrows.side} by {self.arrows.side} of them"
+            return f"the mean move in each {self.arrows.side} by {self.arrows.side} of them, about"
         return "the likeliest move" if self.arrows.small else "each move"
 
     # ---- composition ----
@@ -124,9 +124,8 @@ class MethodFilm(Film):
         self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable & ~taken, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
-        if (
-            record.method == "ift" and record.settings.get("mixing") and not maps.is_fine(ax, board)
-        ):  # there diamonds could not be seen
+        self.beads = maps.is_fine(ax, board)
+        if record.method == "ift" and record.settings.get("mixing") and not maps.has_signs(ax, board):
             self.predictions = maps.Predictions(ax, board, theme)
             self.moves(self.predictions.ties)
             self.moves(self.predictions.marks)
@@ -169,7 +168,7 @@ class MethodFilm(Film):
         mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
             "arrow": (
-                f"mean move of\n{self.arrows.side}×{self.arrows.side} tiles"
+                f"mean move of\nabout {self.arrows.side}×{self.arrows.side} tiles"
                 if self.arrows.side > 1
                 else "likeliest move"
                 if self.arrows.small
@@ -196,9 +195,7 @@ class MethodFilm(Film):
                     ax.add_patch(Rectangle((0.27 * i, y + 0.15), 0.27, 0.5, fc=theme.visits(level), lw=0))
             elif entry in ("shown", "rejected"):
                 colour, dashed = (theme.shown, False) if entry == "shown" else (theme.rejected, True)
-                ax.add_patch(
-                    Rectangle((0.1, y + 0.12), 0.6, 0.55, fc="none", ec=colour, lw=1.8, ls=(0, (2.2, 1.6)) if dashed else "-")
-                )
+                maps.path_sample(ax, 0.1, y + 0.12, 0.58, colour, dashed=dashed, beads=self.beads)
             elif entry == "standing":
                 for i, shape in enumerate(maps.STANDING[: len(standing)]):
                     ax.fill(*(0.65 * shape + [0.2 + 0.55 * i, y + 0.4]).T, fc=theme.arrow, lw=0)

@@ -1,7 +1,7 @@
 """A page to play with: one self-contained HTML file of one or more saved runs, for any browser, from disk, without a network.
 
 The runs' snapshots travel as 16-bit integers, so that a run stays well under a megabyte; where a page would grow beyond that,
-snapshots are left out evenly. What the page shows and does is in `page.html`.
+snapshots are left out evenly, and it says so; the curves are whole. What the page shows and does is in `page.html`.
 """
 
 from __future__ import annotations
@@ -116,13 +116,14 @@ def _method(record: Record, most: int) -> dict[str, Any]:
     policy, mdp = record.snapshots[kept], record.lake.mdp
     curves = {}
     for name in ("success", "distance"):
-        mean, low, high = mean_interval(record.metrics[name][kept])
+        mean, low, high = mean_interval(record.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
     return {
         "name": record.method,
         "title": record.title,
         "needs": record.needs,
-        "steps": record.steps[kept].tolist(),
+        "steps": record.steps.tolist(),  # of the curves
+        "kept": kept.tolist(),  # which of them have a policy
         "shown": record.shown.tolist(),
         "rejected": record.rejected.tolist(),
         "policy": _packed(policy, 0, 1),

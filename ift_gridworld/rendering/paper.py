@@ -29,6 +29,7 @@ from ift_gridworld.rendering.theme import THEMES
 
 WIDTHS = {"column": 3.3, "page": 6.9}  # inches
 STAGES = {"column": 3, "page": 5}  # maps in a row
+DPI = 200  # at which small tiles must be told apart, of print
 SMALL, TEXT = 7.0, 8.0  # points
 GAP, MARGIN, LABEL, NAME, MATRIX, CURVE = 0.08, 0.04, 0.16, 0.15, 0.52, 0.92  # inches
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)))
@@ -89,7 +90,7 @@ class _Paper:
         self.head = LABEL + (0 if alone else NAME)  # above each row of maps
         rows = len(records) * (self.head + self.map_height + GAP)
         below = (MATRIX + 0.26) * alone + CURVE + 0.52
-        self.figure = Figure(figsize=(inches, rows + below), facecolor=self.theme.background)
+        self.figure = Figure(figsize=(inches, rows + below), dpi=DPI, facecolor=self.theme.background)
         FigureCanvasAgg(self.figure)
         top = self._maps()
         if alone:
@@ -128,7 +129,7 @@ class _Paper:
             top += self.head
             for i, index in enumerate(self._stages(record)):
                 left = MARGIN + i * (self.map_width + GAP)
-                self._words(left + 0.02, top - 0.025, f"update {record.steps[index]}", SMALL)
+                self._words(left + 0.02, top - 0.035, f"update {record.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
                 maps.draw_lake(ax, board, theme)
                 maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])
@@ -163,7 +164,7 @@ class _Paper:
     def _curves(self, top: float) -> None:
         theme, records = self.theme, self.records
         inches = float(self.figure.get_size_inches()[0])
-        wide = (inches - 2 * MARGIN - 0.36 - 0.42) / 2
+        wide = (inches - 2 * MARGIN - 0.42 - 0.42) / 2  # the last tick's number is wider than its tick
         colours = [theme.success, theme.distance, theme.shown, theme.predicted, theme.muted]
         last, told = max(int(record.steps[-1]) for record in records), records[0].headline
         for i, (name, title) in enumerate(((told, told), ("distance", "distance to optimal"))):
@@ -181,7 +182,8 @@ class _Paper:
                 colour, dash = colours[k % len(colours)], DASHES[(k + k // len(colours)) % len(DASHES)]
                 ax.fill_between(record.steps, low, high, color=colour, alpha=0.18, lw=0)
                 ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=record.method)
-            ax.set_ylim(*((-0.03, 1.05) if name == "success" else (0, None)))
+            most = max(float(record.metrics[name].max()) for record in records)
+            ax.set_ylim(*((-0.03, 1.05) if name == "success" else (0, 1.12 * max(most, 1e-6))))
             ax.yaxis.set_major_locator(MaxNLocator(3))
             if len(records) > 1 and i == 0:
                 legend = ax.legend(
