@@ -220,11 +220,12 @@ def parse_map(rows: Sequence[str]) -> Rows:
     for number, row in enumerate(rows, 1):
         if len(row) != len(rows[0]):
             raise ValueError(f"row {number} ({row!r}) has {len(row)} tiles, row 1 has {len(rows[0])}; all must be equal")
-        wrong = row.strip("SFHG")  # begins with the first letter that is none of these
-        if wrong:
-            raise ValueError(f"row {number} has the letter {wrong[0]!r}; allowed: S, F, H, G")
+    text = "".join(rows)
+    if text.encode(errors="replace").translate(None, b"SFHG"):
+        wrong = next(i for i, letter in enumerate(text) if letter not in "SFHG")
+        raise ValueError(f"row {wrong // len(rows[0]) + 1} has the letter {text[wrong]!r}; allowed: S, F, H, G")
     for letter, meaning in (("S", "start"), ("G", "goal")):
-        if not any(letter in row for row in rows):
+        if letter not in text:
             raise ValueError(f"the map has no {letter} ({meaning}); it needs at least one")
     if not _has_way(rows):
         raise ValueError("the map has no way from S to G; every way is cut by holes (H)")

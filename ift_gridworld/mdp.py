@@ -7,8 +7,8 @@ Gymnasium to the last entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import InitVar, dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,8 @@ STEPS = {
     "east": (0, 1),
     "north": (-1, 0),
 }
+NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +59,7 @@ class TabularMDP:
         layout: the rows of the map for a grid whose tiles are the states, else None.
         actions: a name for each action, in the environment's order.
         atlas: where states are drawn that are no tiles of one map, or None.
+        check: whether to look at every entry; False where they are known to be right, as those of `from_map` are.
     """
 
     next_state: Int[np.ndarray, "S A K"]
@@ -69,8 +72,9 @@ class TabularMDP:
     layout: tuple[str, ...] | None = None
     actions: tuple[str, ...] = ()
     atlas: Board | None = None
+    check: InitVar[bool] = True
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, check: bool) -> None:
         if not 0 <= self.discount <= 1:
             raise ValueError(f"discount is {self.discount}; allowed: [0, 1]")
         shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
@@ -79,11 +83,17 @@ class TabularMDP:
             raise ValueError(f"{names} have shapes {sorted(shapes)}; all must be [S, A, K], none empty")
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
+        if not self.actions:
+            object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
+        if check:
+            self._check_entries()
+
+    def _check_entries(self) -> None:
         first, last = self.next_state.min(), self.next_state.max()
         if first < 0 or last >= self.num_states:
             raise ValueError(f"next_state holds {first if first < 0 else last}; allowed: 0…{self.num_states - 1}, the states")
-        # Slot by slot: numpy is slow at many sums of few terms.
-        totals = {"probability": sum(np.moveaxis(self.probability, -1, 0)), "start": self.start.sum()}
+        slots = self.probability.shape[-1]  # summed by a product: numpy is slow at many sums of few terms
+        totals = {"probability": self.probability.reshape(-1, slots) @ np.ones(slots), "start": self.start.sum()}
         for name, total in totals.items():
             least = getattr(self, name).min()
             if not least >= 0:
@@ -91,8 +101,6 @@ class TabularMDP:
             low, high = np.min(total), np.max(total)
             if not (low >= 1 - 1e-9 and high <= 1 + 1e-9):
                 raise ValueError(f"{name} sums to {low}…{high} over its last axis; it must be 1")
-        if not self.actions:
-            object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
 
     @property
     def num_states(self) -> int:
@@ -187,7 +195,7 @@ class TabularMDP:
         kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")
         names, atlas = ACTIONS.get(kind, ()), taxi_board(inner) if kind == "TaxiEnv" else None
         horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
-        itself = np.arange(states)[:, None, None]
+        itself = np.arange(states, dtype=NARROW)[:, None, None]
         return cls(*_merge(next_state, probability, reward, terminated, itself), start, discount, horizon, layout, names, atlas)
 
     @classmethod
@@ -205,60 +213,61 @@ class TabularMDP:
         rows = parse_map(rows)
         check_probability("success_rate", success_rate)
         board = as_board(rows)
-        # What can follow depends on a tile and its four neighbours: each neighbourhood that occurs is worked out once.
-        around, kinds, kind = _neighbourhoods(board)
-        if is_slippery:
-            directions = (np.arange(4)[:, None] + np.array([-1, 0, 1])) % 4  # one side, ahead, the other side
-            weights = np.array([(1 - success_rate) / 2, success_rate, (1 - success_rate) / 2])
-        else:
-            directions, weights = np.arange(4)[:, None], np.ones(1)
-        tile, reached = kinds[:, 0], kinds[:, 1:][:, directions]  # [X], [X, A, K]
-        step = np.where(reached == EDGE, 0, around[directions])  # the edge of the map holds one back
-        reached = np.where(reached == EDGE, tile[:, None, None], reached)
-        probability = np.broadcast_to(weights, reached.shape).copy()
-        reward, terminated = (reached == GIFT).astype(float), (reached == GIFT) | (reached == HOLE)
-        over = (tile == GIFT) | (tile == HOLE)
-        step[over], probability[over] = 0, np.eye(1, len(weights))[0]
-        reward[over], terminated[over] = 0.0, True
-        merged = _merge(step, probability, reward, terminated, itself=np.zeros((1, 1, 1), int))
-        next_state, probability, reward, terminated = (each.take(kind, 0) for each in merged)
-        next_state += np.arange(board.size)[:, None, None]
-        start = (board.ravel() == START).astype(float)
-        start /= start.sum()
-        return cls(next_state, probability, reward, terminated, start, discount, time_limit(rows), rows, LAKE_ACTIONS)
+        # What can follow depends on a tile and its four neighbours: the whole lake is looked up among what is worked out once.
+        (way, *others), used = _lake_outcomes(success_rate if is_slippery else 1.0)
+        kind = _neighbourhoods(board)
+        slots = int(used.take(kind).max())
+        offset = np.array([0, -1, board.shape[1], 1, -board.shape[1]], NARROW)[way]
+        next_state, probability, reward, terminated = (each[..., :slots].take(kind, 0) for each in (offset, *others))
+        next_state += np.arange(board.size, dtype=NARROW)[:, None, None]
+        starts = np.flatnonzero(board == START)
+        start = np.zeros(board.size)
+        start[starts] = 1 / len(starts)
+        arrays = next_state, probability, reward, terminated, start
+        return cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
 
 
-EDGE = 0  # where a map's letters end
+EDGE, ICE, WATER, GOAL = range(4)  # where a map's letters end, and what they stand for
 
 
-def _neighbourhoods(
-    board: UInt8[np.ndarray, "H W"],
-) -> tuple[Int[np.ndarray, " 4"], UInt8[np.ndarray, "X 5"], Int[np.ndarray, " S"]]:
-    """How far each neighbour's index is (left, down, right, up), the distinct neighbourhoods as letters (a tile, then its
-    neighbours), and which of them each tile has."""
-    height, width = board.shape
-    letters = np.array([EDGE, FROZEN, HOLE, GIFT], np.uint8)
-    code = np.zeros(256, np.uint16)
-    code[letters] = np.arange(4)
-    code[START] = 1  # ice
-    padded = np.zeros((height + 2, width + 2), np.uint16)
-    padded[1:-1, 1:-1] = code[board]
-    tile = padded[1:-1, 1:-1]
-    near = tile, padded[1:-1, :-2], padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1]
-    number = near[0] * 256 + near[1] * 64 + near[2] * 16 + near[3] * 4 + near[4]
-    known = np.flatnonzero(np.bincount(number.ravel(), minlength=1024))
-    place = np.zeros(1024, np.intp)
-    place[known] = np.arange(len(known))
-    kinds = letters[known[:, None] // [256, 64, 16, 4, 1] % 4]
-    return np.array([-1, width, 1, -width]), kinds, place[number.ravel()]
+def _neighbourhoods(board: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, " S"]:
+    """Each tile and its neighbours as one number: five digits to base 4, the tile's, then those left, down, right and up."""
+    digit = np.zeros(256, np.uint16)
+    digit[[START, FROZEN, HOLE, GIFT]] = ICE, ICE, WATER, GOAL
+    padded = np.pad(digit.take(board), 1, constant_values=EDGE)
+    number = padded[1:-1, 1:-1].copy()
+    for neighbour in (padded[1:-1, :-2], padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1]):
+        number *= 4
+        number += neighbour
+    return number.ravel().astype(np.intp)
 
 
-Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+@lru_cache
+def _lake_outcomes(success_rate: float) -> tuple[Arrays, UInt8[np.ndarray, " X"]]:
+    """What follows each action in each of the X = 4^5 neighbourhoods, and how many slots it takes up.
+
+    Arrays as an MDP's, [X, 4, K], but in place of a successor the way there: 0 where one stays, 1 to 4 as `LAKE_ACTIONS` go.
+    """
+    tile, *neighbours = np.indices((4,) * 5).reshape(5, -1)
+    directions = (np.arange(4)[:, None] + np.array([-1, 0, 1])) % 4  # one side, ahead, the other side
+    reached = np.stack(neighbours, -1)[:, directions]
+    way = np.where(reached == EDGE, 0, directions + 1)  # the edge of the map holds one back
+    reached = np.where(reached == EDGE, tile[:, None, None], reached)
+    aside = (1 - success_rate) / 2
+    probability = np.broadcast_to([aside, success_rate, aside], reached.shape).copy()
+    reward, terminated = (reached == GOAL).astype(float), (reached == GOAL) | (reached == WATER)
+    over = (tile == GOAL) | (tile == WATER)
+    way[over], probability[over], reward[over], terminated[over] = 0, [1.0, 0.0, 0.0], 0.0, True
+    merged = _merge(way, probability, reward, terminated, itself=np.zeros(1, int))
+    used = np.count_nonzero(merged[1], -1).max(-1).astype(np.uint8)
+    for array in (*merged, used):
+        array.flags.writeable = False  # it is remembered
+    return merged, used
 
 
 def _empty(states: int, actions: int, slots: int) -> Arrays:
     shape = (states, actions, slots)
-    return np.zeros(shape, int), np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+    return np.zeros(shape, NARROW), np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
 
 
 def _absorb(

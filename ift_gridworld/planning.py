@@ -228,21 +228,21 @@ def _walked(
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"]]:
     """What is walked on from within so many steps, summed over them, and what then is left walking. Where next to nothing is
     left (`WALKED_OUT`), nothing is."""
-    reached = chain.reached(start)
+    window = chain.within(start, horizon)
     forward, now = chain.forward, np.array(start)
-    if reached is not None:
-        onward = chain.on[reached][:, reached].T.tocsr()
-        forward, now = lambda x: onward @ x, start.ravel()[reached]
+    if window is not None:
+        onward = chain.matrix(window).T.tocsr()
+        forward, now = lambda x: (onward @ x.ravel()).reshape(x.shape), start[..., window]
     walking = np.zeros_like(now)
     for step in range(horizon):
         walking += now
         now = forward(now) if discount == 1 else discount * forward(now)
         if step % 8 == 7 and now.sum(-1).max() <= WALKED_OUT:
             break
-    if reached is not None:
-        everywhere = np.zeros((2, start.size))
-        everywhere[:, reached] = walking, now
-        walking, now = everywhere.reshape(2, *start.shape)
+    if window is not None:
+        everywhere = np.zeros((2, *start.shape))
+        everywhere[..., window] = walking, now
+        walking, now = everywhere
     return walking, now
 
 
@@ -341,24 +341,53 @@ class _Chain:
     def __init__(self, mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> None:
         self.mdp, self.shape = mdp, policy.shape[:-1]
         self.policy = policy.reshape(-1, *policy.shape[-2:])
-        self.on = self._onward()
 
-    def _onward(self) -> Any:
-        mdp, states = self.mdp, self.mdp.num_states
-        goes_on = mdp.probability * ~mdp.terminated
-        if states <= DENSE_STATES:
-            return np.einsum("msa,sat->mst", self.policy, mdp.scatter(goes_on), optimize=True)
+    @cached_property
+    def on(self) -> Any:
+        """P_pi, a dense batch or sparse."""
+        if self.mdp.num_states > DENSE_STATES:
+            return self.matrix(np.arange(self.mdp.num_states))
+        goes_on = self.mdp.probability * ~self.mdp.terminated
+        return np.einsum("msa,sat->mst", self.policy, self.mdp.scatter(goes_on), optimize=True)
+
+    def matrix(self, states: Int[np.ndarray, " R"]) -> Any:
+        """P_pi among these states, sparse [M R, M R]; what leaves them must have no mass and goes anywhere."""
         from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
 
-        weight = (self.policy[..., None] * goes_on).ravel()
-        rows, each = len(self.policy) * states, mdp.probability.size // states
+        mdp, all_of_them = self.mdp, len(states) == self.mdp.num_states
+        part = slice(None) if all_of_them else states
+        weight = (self.policy[:, part, :, None] * (mdp.probability[part] * ~mdp.terminated[part])).ravel()
         narrow = np.int32 if weight.size < 2**31 else np.int64  # half the memory to read
-        block = states * np.arange(len(self.policy), dtype=narrow)[:, None]
-        leads = (block + mdp.next_state.ravel().astype(narrow)).ravel()
+        leads: Any = mdp.next_state[part].ravel().astype(narrow, copy=False)
+        if not all_of_them:
+            number = np.zeros(mdp.num_states, narrow)
+            number[states] = np.arange(len(states))
+            leads = number[leads]
+        rows, each = len(self.policy) * len(states), mdp.probability.size // mdp.num_states
+        leads = (len(states) * np.arange(len(self.policy), dtype=narrow)[:, None] + leads).ravel()
         matrix = csr_array((weight, leads, np.arange(0, weight.size + 1, each, dtype=narrow)), (rows, rows))
         matrix.eliminate_zeros()
         matrix.sum_duplicates()
         return matrix
+
+    def within(self, start: Float[np.ndarray, "*batch S"], steps: int) -> Int[np.ndarray, " R"] | None:
+        """The states that an episode from `start` can come to in so many steps, where they are few (an optimal policy's are, of
+        a large lake's, and those of a short walk); None where they are not, or all are looked at anyway."""
+        mdp = self.mdp
+        if mdp.num_states <= DENSE_STATES:
+            return None
+        new = np.flatnonzero(start.reshape(-1, mdp.num_states).any(0))
+        found = np.zeros(mdp.num_states, bool)
+        found[new], count = True, len(new)
+        for _ in range(steps):
+            if not len(new) or 2 * count > mdp.num_states:
+                break
+            goes_on = (mdp.probability[new] > 0) & ~mdp.terminated[new]
+            leads = mdp.next_state[new][goes_on & np.any(self.policy[:, new] > 0, 0)[..., None]]
+            new = np.unique(leads[~found[leads]])
+            found[new] = True
+            count += len(new)
+        return np.flatnonzero(found) if 2 * count <= mdp.num_states else None
 
     def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         columns = x.reshape(-1, self.mdp.num_states, 1) if isinstance(matrix, np.ndarray) else x.ravel()
@@ -377,24 +406,14 @@ class _Chain:
         """The transpose, a sparse one by rows: what comes together on a state is read in one go, not scattered."""
         return self.on.swapaxes(-1, -2) if isinstance(self.on, np.ndarray) else self.on.T.tocsr()
 
-    def reached(self, start: Float[np.ndarray, "*batch S"]) -> Int[np.ndarray, " R"] | None:
-        """The states that one policy can come to from one start, where they are few (an optimal policy's are, of a large
-        lake's); None where they are not, or all are looked at anyway."""
-        if isinstance(self.on, np.ndarray) or np.count_nonzero(start) != 1:
-            return None
-        from scipy.sparse.csgraph import breadth_first_order
-
-        found = breadth_first_order(self.on, int(start.argmax()), return_predecessors=False)
-        return np.sort(found) if 2 * len(found) < start.size else None
-
     def end(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """Where the mass x ends its episode in the next step (a terminal state's own row is no step)."""
         mdp, mass = self.mdp, x.reshape(-1, self.mdp.num_states)
-        walking = mass.any(0) & ~mdp.terminal
-        outcome = np.flatnonzero(mdp.terminated & walking[:, None, None])
-        step = outcome // mdp.probability.shape[-1]  # a state and an action
-        mass = mass[:, step // mdp.num_actions] * self.policy.reshape(len(mass), -1)[:, step] * mdp.probability.ravel()[outcome]
-        entered = mdp.num_states * np.arange(len(mass))[:, None] + mdp.next_state.ravel()[outcome]
+        walking = np.flatnonzero(mass.any(0) & ~mdp.terminal)
+        place, action, slot = np.nonzero(mdp.terminated[walking])
+        state = walking[place]
+        mass = mass[:, state] * self.policy[:, state, action] * mdp.probability[state, action, slot]
+        entered = mdp.num_states * np.arange(len(mass))[:, None] + mdp.next_state[state, action, slot]
         return np.bincount(entered.ravel(), mass.ravel(), x.size).reshape(x.shape)
 
     def values(self, reward: Float[np.ndarray, "*batch S"], discount: float) -> Float[np.ndarray, "*batch S"]:

@@ -72,7 +72,7 @@ class Policy(nn.Module):
         dtype = next(self.parameters()).dtype
         if self.num_states > ONE_HOT_STATES:
             return Tiles(states[..., None], torch.ones_like(states[..., None], dtype=dtype))
-        return torch.nn.functional.one_hot(states, self.num_states).to(dtype)
+        return torch.nn.functional.one_hot(states.long(), self.num_states).to(dtype)
 
     def forward(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch A"]:
         """`logits(embed(states))`, of every step."""

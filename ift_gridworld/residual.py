@@ -240,7 +240,7 @@ def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) ->
     """Where each action leads, [L, S, A, K], from the tables of outcomes: K tiles an action, not S."""
     indices, weights = [], []
     for lake in lakes:
-        index, weight = torch.as_tensor(lake.next_state), torch.as_tensor(lake.probability)
+        index, weight = torch.as_tensor(lake.next_state).long(), torch.as_tensor(lake.probability)
         if outcome == "likeliest":
             same = index[..., :, None] == index[..., None, :]  # one tile can stand in two slots that differ in reward
             total = (same * weight[..., None, :]).sum(-1)

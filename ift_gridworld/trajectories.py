@@ -83,7 +83,7 @@ class Walkers:
         starts: Int[Tensor, "N B"] | None = None,
     ) -> None:
         self.mdp, self.generators, self.count, self.device = mdp, list(generators), count, device
-        self._next = torch.as_tensor(mdp.next_state.ravel(), device=device)
+        self._next = torch.as_tensor(mdp.next_state.ravel(), device=device).long()
         self._reward = torch.as_tensor(mdp.reward.ravel(), device=device)
         self._terminated = torch.as_tensor(mdp.terminated.ravel(), device=device)
         self._outcome = torch.as_tensor(mdp.probability, device=device).flatten(0, 1)

@@ -97,7 +97,7 @@ class TabularVectorEnv(VectorEnv):
     def _tabulate(self) -> None:
         """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
         mdp, start = self.mdp, self._starts[0]
-        outcomes = [mdp.next_state, mdp.reward, mdp.terminated]
+        outcomes = [mdp.next_state.astype(np.int64), mdp.reward, mdp.terminated]  # observations are of 64 bits
         equal = equal_slots(mdp.probability)
         self._draws = _EqualDraws(equal, mdp.num_actions, self.num_envs) if equal > 1 else None
         if equal:

@@ -459,15 +459,31 @@ def test_a_walk_that_is_over_is_not_walked_on():
 
 
 def test_a_walk_over_few_of_many_states_is_the_same_walk(monkeypatch):
-    """The optimal policy of a firm lake comes to few tiles; walking over them alone changes nothing."""
-    mdp = TabularMDP.from_map(random_map(20, seed=2))
-    policy = optimal_policy(mdp)
-    few = planning._Chain(mdp, policy[None]).reached(mdp.start)
-    assert few is not None and len(few) < mdp.num_states / 2
-    here = episodes_within(mdp, policy, 30), episodes_within(mdp, policy, 60)
-    monkeypatch.setattr(planning._Chain, "reached", lambda self, start: None)
-    for some, all_of_them in zip(here, (episodes_within(mdp, policy, 30), episodes_within(mdp, policy, 60)), strict=True):
-        for one, other in zip(some, all_of_them, strict=True):
+    """The optimal policy of a firm lake comes to few tiles, as a short walk does; walking over them alone changes nothing."""
+    firm, ice = TabularMDP.from_map(random_map(20, seed=2)), TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
+    two_starts = replace(ice, start=np.where(np.isin(np.arange(400), (0, 399 - 45)), 0.5, 0.0))
+    best, some = optimal_policy(firm), np.random.default_rng(0).dirichlet(np.ones(4), (3, 400))
+    some[0, :, :2] = 0.0  # this one goes right and up only, the others everywhere
+    some[0] += 1e-3 * np.eye(4)[2]
+    some[0] /= some[0].sum(-1, keepdims=True)
+    cases = [(firm, best, 30), (firm, best, 60), (ice, some, 1), (ice, some, 9), (two_starts, some, 8)]
+    walk = lambda: [episodes_within(*case) for case in cases]  # noqa: E731
+    for mdp, policy, steps in cases:
+        chain = planning._Chain(mdp, policy)
+        window = chain.within(np.broadcast_to(mdp.start, policy.shape[:-1]), steps)
+        assert 0 < len(window) < 200
+        visited = walk_distribution(mdp, policy, steps + 1).reshape(-1, 400).any(0)
+        np.testing.assert_array_equal(window, np.flatnonzero(visited))
+    here = walk()
+    monkeypatch.setattr(planning._Chain, "within", lambda self, start, steps: None)
+    for few, all_of_them in zip(here, walk(), strict=True):
+        for one, other in zip(few, all_of_them, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-300)
     assert here[0][2] == 0.0 and here[1][2] == pytest.approx(1.0)  # the gift is 38 steps away
-    assert planning._Chain(mdp, np.full((1, mdp.num_states, 4), 0.25)).reached(mdp.start) is None
+
+
+def test_a_walk_that_may_come_to_many_states_is_over_all():
+    mdp = TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
+    assert planning._Chain(mdp, np.full((1, 400, 4), 0.25)).within(mdp.start, 100) is None
+    small = TabularMDP.from_map(random_map(4, seed=2))
+    assert planning._Chain(small, np.full((1, 16, 4), 0.25)).within(small.start, 1) is None
