@@ -80,7 +80,7 @@ def stepping(pairs: int) -> list[Callable[[], Row]]:
 
 
 def building(pairs: int) -> list[Callable[[], Row]]:
-    """From the letters of a map to arrays."""
+    """From the letters of a map to arrays; in the first pairs, of which there are more than elsewhere, memory is new to us."""
 
     def gymnasiums(rows: tuple[str, ...]) -> None:
         from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
@@ -96,7 +96,7 @@ def building(pairs: int) -> list[Callable[[], Row]]:
     return [
         lambda: compare(
             "arrays of 300x300, slippery", "FrozenLakeEnv, its table read",
-            lambda: ours(small), lambda: seconds(lambda: gymnasiums(small)), "s", min(pairs, 3),
+            lambda: ours(small), lambda: seconds(lambda: gymnasiums(small)), "s", 3 * pairs,
         ),
         lambda: alone("arrays of 1000x1000, slippery", lambda: ours(large), "s", min(pairs, 3)),
     ]  # fmt: skip
