@@ -42,7 +42,9 @@ SMALL, FACTORISED, FACTORISED_LAKE = 500, 5_000, 40_000
 NEAR_ONE = 0.999  # discounts above make sweeps slow, and their values less exact than a factorisation's
 PART = 2**24  # outcomes of policies that are measured at once
 LONG_SIGHT = 0.999  # a discount at which a value tells how many steps a gift is away, up to 700,000
-WALKED_OUT = 1e-16  # a chance that an episode still goes on, taken for none
+# Chances taken for none: that an episode still goes on; that it stands in a state, of which many add up.
+WALKED_OUT, FAINT = 1e-16, 1e-24
+REACH, LOOK, STAY = 32, 8, 1024  # steps: how far around an episode one looks, how often at the rim, how often anew
 # Up to this many states a policy's state-state matrix is held densely, beyond as a sparse matrix.
 DENSE_STATES = 40
 TOLERANCE = 1e-13
@@ -226,24 +228,28 @@ def occupancy(
 def _walked(
     chain: _Chain, start: Float[np.ndarray, "*batch S"], horizon: int, discount: float
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"]]:
-    """What is walked on from within so many steps, summed over them, and what then is left walking. Where next to nothing is
-    left (`WALKED_OUT`), nothing is."""
-    window = chain.within(start, horizon)
-    forward, now = chain.forward, np.array(start)
-    if window is not None:
-        onward = chain.matrix(window).T.tocsr()
-        forward, now = lambda x: (onward @ x.ravel()).reshape(x.shape), start[..., window]
-    walking = np.zeros_like(now)
-    for step in range(horizon):
-        walking += now
-        now = forward(now) if discount == 1 else discount * forward(now)
-        if step % 8 == 7 and now.sum(-1).max() <= WALKED_OUT:
-            break
-    if window is not None:
-        everywhere = np.zeros((2, *start.shape))
-        everywhere[..., window] = walking, now
-        walking, now = everywhere
-    return walking, now
+    """What is walked on from within so many steps, summed over them, and what then is left walking.
+
+    On a large lake an episode is nearly always near its path: it is walked over a window of the states around it, which moves
+    with it. Chances below `FAINT` of standing on the window's rim are let go; the error is far below rounding. Where next to
+    nothing is left (`WALKED_OUT`), nothing is.
+    """
+    walking, now, taken = np.zeros(start.size), np.array(start).ravel(), 0
+    while taken < horizon and now.sum() > WALKED_OUT:
+        window, rim = chain.around(now)
+        into = chain.into(window)
+        here, passed, on_rim = now[window], np.zeros(len(window)), 0.0
+        until = min(horizon, taken + STAY)
+        while taken < until and on_rim <= FAINT and here.sum() > WALKED_OUT:
+            for _ in range(min(LOOK, until - taken)):
+                passed += here
+                here = into(here) if discount == 1 else discount * into(here)
+                taken += 1
+            on_rim = here[rim].max(initial=0.0)
+        walking[window] += passed
+        now[:] = 0.0
+        now[window] = here
+    return walking.reshape(start.shape), now.reshape(start.shape)
 
 
 @_in_parts
@@ -346,48 +352,61 @@ class _Chain:
     def on(self) -> Any:
         """P_pi, a dense batch or sparse."""
         if self.mdp.num_states > DENSE_STATES:
-            return self.matrix(np.arange(self.mdp.num_states))
+            return self.among(np.arange(len(self.policy) * self.mdp.num_states))
         goes_on = self.mdp.probability * ~self.mdp.terminated
         return np.einsum("msa,sat->mst", self.policy, self.mdp.scatter(goes_on), optimize=True)
 
-    def matrix(self, states: Int[np.ndarray, " R"]) -> Any:
-        """P_pi among these states, sparse [M R, M R]; what leaves them must have no mass and goes anywhere."""
+    def among(self, places: Int[np.ndarray, " R"]) -> Any:
+        """P_pi among these places of [M S], sparse [R, R]; what leads out of them is left out."""
         from scipy.sparse import csr_array  # loaded where it is needed: it costs a tenth of a second
 
-        mdp, all_of_them = self.mdp, len(states) == self.mdp.num_states
-        part = slice(None) if all_of_them else states
-        weight = (self.policy[:, part, :, None] * (mdp.probability[part] * ~mdp.terminated[part])).ravel()
-        narrow = np.int32 if weight.size < 2**31 else np.int64  # half the memory to read
-        leads: Any = mdp.next_state[part].ravel().astype(narrow, copy=False)
-        if not all_of_them:
-            number = np.zeros(mdp.num_states, narrow)
-            number[states] = np.arange(len(states))
+        mdp, everywhere = self.mdp, len(self.policy) * self.mdp.num_states
+        member, state = np.divmod(places, mdp.num_states)
+        narrow = np.int32 if mdp.probability[0].size * len(places) < 2**31 else np.int64  # half the memory to read
+        weight = self.policy[member, state, :, None] * (mdp.probability[state] * ~mdp.terminated[state])
+        leads = mdp.next_state[state] + (mdp.num_states * member.astype(narrow))[:, None, None]
+        if len(places) < everywhere:
+            number = np.full(everywhere, -1, narrow)
+            number[places] = np.arange(len(places), dtype=narrow)
             leads = number[leads]
-        rows, each = len(self.policy) * len(states), mdp.probability.size // mdp.num_states
-        leads = (len(states) * np.arange(len(self.policy), dtype=narrow)[:, None] + leads).ravel()
-        matrix = csr_array((weight, leads, np.arange(0, weight.size + 1, each, dtype=narrow)), (rows, rows))
+            weight[leads < 0] = 0.0
+            leads[leads < 0] = 0
+        rows = np.arange(0, weight.size + 1, mdp.probability[0].size, dtype=narrow)
+        matrix = csr_array((weight.ravel(), leads.ravel(), rows), (len(places), len(places)))
         matrix.eliminate_zeros()
         matrix.sum_duplicates()
         return matrix
 
-    def within(self, start: Float[np.ndarray, "*batch S"], steps: int) -> Int[np.ndarray, " R"] | None:
-        """The states that an episode from `start` can come to in so many steps, where they are few (an optimal policy's are, of
-        a large lake's, and those of a short walk); None where they are not, or all are looked at anyway."""
-        mdp = self.mdp
-        if mdp.num_states <= DENSE_STATES:
-            return None
-        new = np.flatnonzero(start.reshape(-1, mdp.num_states).any(0))
-        found = np.zeros(mdp.num_states, bool)
-        found[new], count = True, len(new)
-        for _ in range(steps):
-            if not len(new) or 2 * count > mdp.num_states:
+    def around(self, mass: Float[np.ndarray, " MS"]) -> tuple[Int[np.ndarray, " R"], Int[np.ndarray, " O"]]:
+        """The places of [M S] that can be come to within `REACH` steps from where there is mass, and which of them are its rim:
+        only from there do `LOOK` steps lead out. All places, and no rim, where the window would hold most of them."""
+        mdp, everywhere = self.mdp, np.arange(mass.size)
+        no_rim = everywhere[:0]
+        if mdp.num_states <= REACH**2 // 2:  # all that a corner of a board reaches
+            return everywhere, no_rim
+        new = np.flatnonzero(mass > FAINT)
+        steps_to, count = np.full(mass.size, -1, np.int16), len(new)
+        steps_to[new] = 0
+        for step in range(1, REACH + 1):
+            if not len(new) or 2 * count > mass.size:
                 break
-            goes_on = (mdp.probability[new] > 0) & ~mdp.terminated[new]
-            leads = mdp.next_state[new][goes_on & np.any(self.policy[:, new] > 0, 0)[..., None]]
-            new = np.unique(leads[~found[leads]])
-            found[new] = True
+            member, state = np.divmod(new, mdp.num_states)
+            goes_on = (mdp.probability[state] > 0) & ~mdp.terminated[state] & (self.policy[member, state] > 0)[..., None]
+            leads = (mdp.next_state[state] + mdp.num_states * member[:, None, None])[goes_on]
+            new = np.unique(leads[steps_to[leads] < 0])
+            steps_to[new] = step
             count += len(new)
-        return np.flatnonzero(found) if 2 * count <= mdp.num_states else None
+        if 2 * count > mass.size:
+            return everywhere, no_rim
+        window = np.flatnonzero(steps_to >= 0)
+        return window, np.flatnonzero(steps_to[window] > REACH - LOOK)
+
+    def into(self, places: Int[np.ndarray, " R"]) -> Callable[[Float[np.ndarray, " R"]], Float[np.ndarray, " R"]]:
+        """x P_pi among these places: where the mass x walks on to."""
+        if self.mdp.num_states <= DENSE_STATES or len(places) == len(self.policy) * self.mdp.num_states:
+            return self.forward
+        matrix = self.among(places).T.tocsr()
+        return lambda mass: matrix @ mass
 
     def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         columns = x.reshape(-1, self.mdp.num_states, 1) if isinstance(matrix, np.ndarray) else x.ravel()

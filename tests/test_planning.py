@@ -458,32 +458,77 @@ def test_a_walk_that_is_over_is_not_walked_on():
     assert steps[~mdp.terminal].sum() == pytest.approx(visits[~mdp.terminal].sum(), rel=1e-12)
 
 
-def test_a_walk_over_few_of_many_states_is_the_same_walk(monkeypatch):
-    """The optimal policy of a firm lake comes to few tiles, as a short walk does; walking over them alone changes nothing."""
+@pytest.fixture
+def small_windows(monkeypatch):
+    """Windows of a few steps, so that a lake of 20 x 20 is large."""
+    monkeypatch.setattr(planning, "REACH", 6)
+    monkeypatch.setattr(planning, "LOOK", 2)
+    monkeypatch.setattr(planning, "STAY", 20)
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_walk_over_a_window_that_moves_is_the_same_walk():
+    """Held to the sum of `walk_distribution`, which looks at all tiles, step by step."""
     firm, ice = TabularMDP.from_map(random_map(20, seed=2)), TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
     two_starts = replace(ice, start=np.where(np.isin(np.arange(400), (0, 399 - 45)), 0.5, 0.0))
     best, some = optimal_policy(firm), np.random.default_rng(0).dirichlet(np.ones(4), (3, 400))
-    some[0, :, :2] = 0.0  # this one goes right and up only, the others everywhere
-    some[0] += 1e-3 * np.eye(4)[2]
-    some[0] /= some[0].sum(-1, keepdims=True)
-    cases = [(firm, best, 30), (firm, best, 60), (ice, some, 1), (ice, some, 9), (two_starts, some, 8)]
-    walk = lambda: [episodes_within(*case) for case in cases]  # noqa: E731
-    for mdp, policy, steps in cases:
-        chain = planning._Chain(mdp, policy)
-        window = chain.within(np.broadcast_to(mdp.start, policy.shape[:-1]), steps)
-        assert 0 < len(window) < 200
-        visited = walk_distribution(mdp, policy, steps + 1).reshape(-1, 400).any(0)
-        np.testing.assert_array_equal(window, np.flatnonzero(visited))
-    here = walk()
-    monkeypatch.setattr(planning._Chain, "within", lambda self, start, steps: None)
-    for few, all_of_them in zip(here, walk(), strict=True):
-        for one, other in zip(few, all_of_them, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-13, atol=1e-300)
-    assert here[0][2] == 0.0 and here[1][2] == pytest.approx(1.0)  # the gift is 38 steps away
+    some[0] = 0.999 * np.eye(4)[2] + 0.001 * np.eye(4)[3]  # this one goes right and up only, the others everywhere
+    for mdp, policy, steps in [
+        (firm, best, 30),
+        (firm, best, 60),
+        (ice, some, 1),
+        (ice, some, 9),
+        (ice, some, 300),
+        (two_starts, some, 80),
+    ]:
+        rows = walk_distribution(mdp, policy, steps + 1)
+        taken, visits, reached = episodes_within(mdp, policy, steps)
+        np.testing.assert_allclose(taken, rows[..., :-1, :].sum(-2), rtol=1e-12, atol=1e-17)
+        ended = np.einsum("...s,...sa,sak->...k", taken, policy, mdp.probability * mdp.terminated).sum(-1)
+        np.testing.assert_allclose(ended + rows[..., -1, :].sum(-1), 1.0, rtol=1e-12)
+        np.testing.assert_allclose(visits.sum(-1), taken.sum(-1) + 1.0, rtol=1e-12)
+        goal = (mdp.probability * mdp.success).sum(-1)
+        np.testing.assert_allclose(reached, np.einsum("...s,...sa,sa->...", taken, policy, goal), rtol=1e-12, atol=1e-17)
+    assert episodes_within(firm, best, 30)[2] == 0.0  # the gift is 38 steps away
+    assert episodes_within(firm, best, 60)[2] == pytest.approx(1.0)
 
 
-def test_a_walk_that_may_come_to_many_states_is_over_all():
+@pytest.mark.usefixtures("small_windows")
+def test_a_window_is_what_can_be_reached_and_its_rim_what_leads_out():
     mdp = TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
-    assert planning._Chain(mdp, np.full((1, 400, 4), 0.25)).within(mdp.start, 100) is None
-    small = TabularMDP.from_map(random_map(4, seed=2))
-    assert planning._Chain(small, np.full((1, 16, 4), 0.25)).within(small.start, 1) is None
+    policy = np.random.default_rng(0).dirichlet(np.ones(4), (2, 400))
+    policy[0] = np.eye(4)[2]  # the first member walks right
+    mass = np.zeros((2, 400))
+    mass[0, 0], mass[1, 399 - 45], mass[1, 5] = 1.0, 0.5, 1e-30  # the last is next to nothing
+    window, rim = planning._Chain(mdp, policy).around(mass.ravel())
+    reached = np.zeros((2, planning.REACH + 1, 400), bool)
+    for member, start in enumerate((0, 399 - 45)):
+        rows = walk_distribution(mdp, policy[member], planning.REACH + 1, np.eye(400)[start])
+        reached[member] = np.logical_or.accumulate(rows > 0)
+    np.testing.assert_array_equal(window, np.flatnonzero(reached[:, -1]))
+    soon = reached[:, planning.REACH - planning.LOOK]
+    np.testing.assert_array_equal(window[rim], np.flatnonzero(reached[:, -1] & ~soon))
+
+
+def test_along_a_corridor_the_window_moves_with_the_walker():
+    """3,000 tiles in a row: every one is stood on once, and the window never holds more than a few of them."""
+    mdp = replace(TabularMDP.from_map(["S" + "F" * 2998 + "G"]), horizon=4000)
+    policy = np.broadcast_to(np.eye(4)[2], (3000, 4))
+    window, rim = planning._Chain(mdp, policy[None]).around(mdp.start)
+    np.testing.assert_array_equal(window, np.arange(planning.REACH + 1))
+    np.testing.assert_array_equal(rim, np.arange(planning.REACH - planning.LOOK + 1, planning.REACH + 1))
+    np.testing.assert_array_equal(occupancy(mdp, policy, discount=1.0, horizon=4000), 1.0)
+    np.testing.assert_allclose(
+        occupancy(mdp, policy, discount=0.99, horizon=4000), 0.99 ** np.arange(3000.0), rtol=1e-11, atol=0
+    )
+    assert success_probability(mdp, policy, 2998) == 0.0
+    assert success_probability(mdp, policy, 2999) == 1.0
+
+
+@pytest.mark.usefixtures("small_windows")
+def test_a_window_of_most_tiles_is_all_of_them():
+    mdp = TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
+    chain = planning._Chain(mdp, np.full((1, 400, 4), 0.25))
+    window, rim = chain.around(~mdp.terminal / 400)
+    np.testing.assert_array_equal(window, np.arange(400))
+    assert not len(rim)
