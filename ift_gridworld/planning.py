@@ -58,20 +58,21 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
         mdp: the problem; its `discount` is used.
         solver: a name in `SOLVERS`; None picks by size and structure: value iteration for small problems, sweeps over the
             board for lakes, else policy iteration (up to some thousand states) or modified policy iteration, and value
-            iteration where nothing is discounted. At discounts between 0.999 and 1, where sweeps are many and less exact,
-            policy iteration for all but firm lakes and very large problems.
+            iteration where nothing is discounted. At discounts above 0.999, where sweeps are many and less exact, policy
+            iteration for all but firm lakes, very large problems, and undiscounted ones with rewards below 0.
         tolerance: how far any value may be from the true one. None: sweeps go on until none changes a value by more than
             1e-13 of it, which is as near as rounding allows up to discount 0.99 (1e-13 gamma / (1 - gamma) of the largest
             value, a few times that on lakes), so that a best action is known on every tile, however far from the gift; on
             large slippery lakes that takes many times as long. With discount 1, where the change of a sweep bounds no error,
-            a tolerance is taken for None.
+            a tolerance is taken for None; what is computed there is as exact as the steps of an optimal episode allow, each
+            of which may cost a rounding.
 
     Returns:
         V [S] and Q [S, A].
 
     Raises:
         ValueError: for an unknown solver, one that cannot take the problem, or values that do not converge within a million
-            sweeps (an undiscounted problem without a proper policy, or a very large one with a discount of almost 1).
+            sweeps (an undiscounted problem without a proper policy, or one with a discount of almost 1 and another solver).
     """
     if solver is not None and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; allowed: {', '.join(SOLVERS)}")
@@ -86,7 +87,8 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
 def _best_solver(mdp: TabularMDP) -> str:
     rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
     factorised = FACTORISED if rate is None else FACTORISED_LAKE
-    if NEAR_ONE < mdp.discount < 1 and mdp.num_states <= factorised and rate != 1.0:  # on firm lakes values travel once
+    near_one = mdp.discount > NEAR_ONE and (mdp.discount < 1 or mdp.expected_reward.min() >= 0)
+    if near_one and mdp.num_states <= factorised and rate != 1.0:  # on firm lakes values travel once
         return "policy_iteration"
     if mdp.num_states <= SMALL:
         return "value_iteration"
@@ -303,6 +305,9 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
 
     With a horizon the best policy knows the time left; no stationary policy need attain the number.
     """
+    sought = replace(mdp, reward=mdp.success.astype(float), discount=1.0)
+    if horizon is None and _best_solver(sought) == "policy_iteration":
+        return min(1.0, float(solve(sought)[0] @ mdp.start))
     rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
     if rate == 1.0 and horizon is not None:  # without slip a gift is reached for certain, if steps suffice
         value = solve(replace(mdp, discount=LONG_SIGHT))[0][mdp.start > 0]
@@ -454,11 +459,13 @@ class _Chain:
         """States from which, undiscounted, an episode never ends: they would make the matrix singular."""
         if discount < 1:
             return np.zeros(self.shape, bool)
-        ends = np.einsum("msa,sak->ms", self.policy, self.mdp.probability * self.mdp.terminated).reshape(self.shape) > 0
+        ends = np.einsum("msa,sak->ms", self.policy, self.mdp.probability * self.mdp.terminated) > 0
+        if not isinstance(self.on, np.ndarray):
+            return ~solvers.ending(self.on, ends.ravel()).reshape(self.shape)
         while True:
-            more = ends | (self.backward(ends.astype(float)) > 0)
+            more = ends | ((self.on @ ends[..., None]) > 0)[..., 0]
             if np.array_equal(more, ends):
-                return ~ends
+                return ~ends.reshape(self.shape)
             ends = more
 
     def _solve(
@@ -469,10 +476,4 @@ class _Chain:
             matrix = np.eye(self.mdp.num_states) - free.reshape(len(self.policy), -1, 1) * self.on
             matrix = matrix.swapaxes(-1, -2) if transpose else matrix
             return np.linalg.solve(matrix, right.reshape(len(self.policy), -1, 1)).reshape(right.shape)
-        from scipy.sparse import diags_array, eye_array
-        from scipy.sparse.linalg import splu
-
-        matrix = (eye_array(len(free)) - diags_array(free) @ self.on).tocsc()
-        # Its diagonal dominates, so that nothing need be pivoted, and an order made for symmetric matrices fills it least.
-        factors = splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
-        return factors.solve(right.ravel(), "T" if transpose else "N").reshape(right.shape)
+        return solvers.factorised(self.on, free).solve(right.ravel(), "T" if transpose else "N").reshape(right.shape)

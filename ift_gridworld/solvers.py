@@ -17,10 +17,11 @@ changes by no more than c is within c gamma / (1 - gamma) of the truth: 1e-11 of
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 
 from ift_gridworld.envs import GIFT, HOLE, as_board
 from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SHARE = 1e-13  # of a value: changes below are rounding's
+HASTE = 0.999  # a discount near 1
+ENDLESS = "values are infinite: with discount 1 some states' best policies never end, which is not free"
 
 Solution = tuple[Float[np.ndarray, " S"], Float[np.ndarray, "S A"]]
 
@@ -76,7 +79,7 @@ def value_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_swee
         new = backup(mdp, value).max(-1)
         done = settled(mdp, value, new, tolerance)
         if mdp.discount == 1 and sweep > 1_000 and sweep.bit_count() == 1 and _endless(mdp, value, new):
-            raise ValueError("values are infinite: with discount 1 some states' best policies never end, which is not free")
+            raise ValueError(ENDLESS)
         change, value = np.abs(new - value).max(), new
         if done:
             return value, backup(mdp, value)
@@ -109,28 +112,56 @@ def _onward(mdp: TabularMDP) -> csr_array:
     return csr_array((weight, mdp.next_state.ravel().astype(narrow), rows), (states * actions, states))
 
 
+def factorised(leads: csr_array, discount: Float[np.ndarray, " S"]) -> Any:
+    """The sparse factors of I - diag(discount) P, whose `solve(right)` gives values and `solve(right, "T")` visits."""
+    from scipy.sparse import diags_array, eye_array
+    from scipy.sparse.linalg import splu
+
+    matrix = (eye_array(len(discount)) - diags_array(discount) @ leads).tocsc()
+    # Its diagonal dominates, so that nothing need be pivoted, and an order made for symmetric matrices fills it least.
+    return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
+
+
+def ending(leads: csr_array, ends: Bool[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
+    """States from which an episode may come to its end, of those that it `ends` in at once and of P."""
+    from scipy.sparse import block_array, csr_array
+    from scipy.sparse.csgraph import breadth_first_order
+
+    # Backwards, from a place added last that stands before all ends.
+    before = block_array([[leads.T, csr_array((len(ends), 1))], [csr_array(ends[None].astype(float)), None]], format="csr")
+    found = np.zeros(len(ends) + 1, bool)
+    found[breadth_first_order(before, len(ends), return_predecessors=False)] = True
+    return found[:-1]
+
+
 def policy_iteration(mdp: TabularMDP, tolerance: float | None = None) -> Solution:
-    """Values of a policy by factorising I - gamma P_pi; then the greedy policy of these values; until none is better."""
-    _discounted(mdp, "policy_iteration")
-    from scipy.sparse import eye_array
-    from scipy.sparse.linalg import spsolve
+    """Values of a policy by factorising I - gamma P_pi; then the greedy policy of these values; until none is better.
 
-    onward, identity, states = _onward(mdp), eye_array(mdp.num_states, format="csr"), np.arange(mdp.num_states)
+    With discount 1 only where no reward is below 0: there a policy that no other improves on is optimal (Puterman 1994, 7.2),
+    though a policy may walk for ever, which is worth 0.
+    """
+    if mdp.discount == 1 and mdp.expected_reward.min() < 0:
+        raise ValueError(
+            "solver 'policy_iteration' cannot take discount 1 with rewards below 0; allowed there: value_iteration"
+        )
+    onward, states = _onward(mdp), np.arange(mdp.num_states)
+    ends = np.any((mdp.probability > 0) & mdp.terminated, -1).ravel()
 
-    def worth(leads: csr_array, reward: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
-        return spsolve((identity - mdp.discount * leads).tocsc(), reward)
-
-    value = np.zeros(mdp.num_states)
-    for _ in range(int(mdp.num_states**0.5)):
-        value = backup(mdp, value, onward).max(-1)
-    if np.any((value == 0) & ~mdp.terminal):
-        # A far reward would be found one step an iteration, but the policy that does anything has heard of it.
-        anything = sum(onward[action :: mdp.num_actions] for action in range(mdp.num_actions)) / mdp.num_actions
-        value = worth(anything, mdp.expected_reward.mean(-1))
-    policy = backup(mdp, value, onward).argmax(-1)
-    while True:
+    def worth(policy: Int[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
         rows = states * mdp.num_actions + policy
-        value = worth(onward[rows], mdp.expected_reward.ravel()[rows])
+        leads, reward, discount = onward[rows], mdp.expected_reward.ravel()[rows], np.full(mdp.num_states, mdp.discount)
+        if mdp.discount == 1:
+            discount = ending(leads, ends[rows]).astype(float)
+            if np.any(reward[discount == 0] > 0):
+                raise ValueError(ENDLESS)
+        return factorised(leads, discount).solve(reward)
+
+    if mdp.discount == 1:  # the policy of one in a little haste does arrive, and is nearly the best
+        policy = policy_iteration(replace(mdp, discount=HASTE))[1].argmax(-1)
+    else:
+        policy = backup(mdp, _hearsay(mdp, onward), onward).argmax(-1)
+    while True:
+        value = worth(policy)
         action_value = backup(mdp, value, onward)
         best, top = action_value.argmax(-1), action_value.max(-1)
         # Two policies that rounding cannot tell apart must not take turns.
@@ -140,11 +171,27 @@ def policy_iteration(mdp: TabularMDP, tolerance: float | None = None) -> Solutio
         policy = better
 
 
+def _hearsay(mdp: TabularMDP, onward: csr_array) -> Float[np.ndarray, " S"]:
+    """Values that know of every reward, to begin with."""
+    value = np.zeros(mdp.num_states)
+    for _ in range(int(mdp.num_states**0.5)):
+        value = backup(mdp, value, onward).max(-1)
+    if np.any((value == 0) & ~mdp.terminal):
+        # A far reward would be found one step an iteration, but the policy that does anything has heard of it.
+        anything = sum(onward[action :: mdp.num_actions] for action in range(mdp.num_actions)) / mdp.num_actions
+        value = factorised(anything, np.full(mdp.num_states, mdp.discount)).solve(mdp.expected_reward.mean(-1))
+    return value
+
+
 def modified_policy_iteration(
     mdp: TabularMDP, tolerance: float | None = None, sweeps: int = 20, *, max_sweeps: int = 1_000_000
 ) -> Solution:
     """After each sweep over all actions, `sweeps` cheaper ones that follow the greedy policy; `max_sweeps` counts both."""
-    _discounted(mdp, "modified_policy_iteration")
+    if mdp.discount == 1:
+        raise ValueError(
+            "solver 'modified_policy_iteration' cannot take discount 1, where a policy may be worth nothing certain; "
+            "allowed there: value_iteration, neighbour_sweeps, policy_iteration if no reward is below 0"
+        )
     onward, first = _onward(mdp), np.arange(mdp.num_states) * mdp.num_actions
     value = np.zeros(mdp.num_states)
     for _ in range(0, max_sweeps, 1 + sweeps):
@@ -164,12 +211,6 @@ def modified_policy_iteration(
 def _unsettled(mdp: TabularMDP, change: float, max_sweeps: int) -> ValueError:
     way_out = "" if mdp.discount == 1 else "; solver 'policy_iteration' does without sweeps"
     return ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}{way_out}")
-
-
-def _discounted(mdp: TabularMDP, name: str) -> None:
-    if mdp.discount == 1:
-        raise ValueError(f"solver {name!r} cannot take discount 1, where a policy may be worth nothing certain; "
-                         "allowed there: value_iteration, neighbour_sweeps")  # fmt: skip
 
 
 def success_rate(mdp: TabularMDP) -> float | None:

@@ -1,9 +1,11 @@
 """Four ways to the same values: they agree with one another, with closed forms, and keep what `tolerance` promises."""
 
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from ift_gridworld import TabularMDP, envs, make_env
 from ift_gridworld.envs import open_lake, random_map, two_paths
@@ -13,6 +15,7 @@ from ift_gridworld.solvers import (
     _Blocks,
     backup,
     best_chances,
+    ending,
     modified_policy_iteration,
     neighbour_sweeps,
     policy_iteration,
@@ -104,11 +107,70 @@ def test_best_actions_are_known_where_values_are_tiny():
 def test_undiscounted_sweeps_end_at_the_least_solution():
     """With discount 1 the value is the chance of ever reaching the gift: 14 in 17 on the slippery 4x4 lake."""
     mdp = replace(LAKES["4x4 slippery"], discount=1.0)
-    for solver in ("value_iteration", "neighbour_sweeps"):
+    for solver in ("value_iteration", "neighbour_sweeps", "policy_iteration"):
         assert solve(mdp, solver=solver)[0][0] == pytest.approx(14 / 17, abs=1e-11)
-    for solver in ("policy_iteration", "modified_policy_iteration"):
-        with pytest.raises(ValueError, match="discount 1"):
-            solve(mdp, solver=solver)
+    assert optimal_success(mdp) == pytest.approx(14 / 17, abs=1e-14)
+    with pytest.raises(ValueError, match="discount 1"):
+        solve(mdp, solver="modified_policy_iteration")
+    with pytest.raises(ValueError, match="discount 1 with rewards below 0; allowed there: value_iteration"):
+        solve(garnet(20, 2, 2, 0, 1.0), solver="policy_iteration")
+
+
+def exactly(mdp, policy):
+    """A deterministic policy's undiscounted values and action values, in rationals, of the probabilities as they are held."""
+    states = range(mdp.num_states)
+    rows = [[Fraction(int(s == t)) for t in states] + [Fraction(0)] for s in states]
+    outcomes = {
+        (s, a): [
+            (Fraction(mdp.probability[s, a, k]), int(mdp.next_state[s, a, k]), Fraction(mdp.reward[s, a, k]), over)
+            for k, over in enumerate(mdp.terminated[s, a])
+        ]
+        for s, a in np.ndindex(mdp.num_states, mdp.num_actions)
+    }
+    for s in states:
+        for chance, t, reward, over in outcomes[s, int(policy[s])]:
+            rows[s][-1] += chance * reward
+            if not over:
+                rows[s][t] -= chance
+    for column in states:  # Gauss and Jordan
+        pivot = next(i for i in range(column, mdp.num_states) if rows[i][column])
+        rows[column], rows[pivot] = rows[pivot], rows[column]
+        rows[column] = [x / rows[column][column] for x in rows[column]]
+        for i in states:
+            if i != column and rows[i][column]:
+                rows[i] = [x - rows[i][column] * y for x, y in zip(rows[i], rows[column], strict=True)]
+    value = [row[-1] for row in rows]
+    action_value = [
+        [float(sum(p * (r + (0 if over else value[t])) for p, t, r, over in outcomes[s, a])) for a in range(mdp.num_actions)]
+        for s in states
+    ]
+    return np.array([float(x) for x in value]), np.array(action_value)
+
+
+def test_undiscounted_values_are_right_where_sweeps_take_for_ever():
+    """Ice that slips once in a hundred steps: the best policies push against walls for ten thousand steps until it does. A
+    policy is optimal where, in exact arithmetic, no action is better than its own."""
+    mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=True, success_rate=0.99, discount=1.0)
+    value, action_value = solve(mdp)
+    exact, better = exactly(mdp, action_value.argmax(-1))
+    np.testing.assert_allclose(value, exact, rtol=1e-9)
+    np.testing.assert_allclose(better.max(-1), exact, rtol=1e-9)
+    assert optimal_success(mdp) == pytest.approx(exact @ mdp.start, rel=1e-9)
+
+
+def test_undiscounted_ice_from_which_no_gift_is_reached_is_worth_nothing():
+    """Two ponds: from the second one comes nowhere, for ever; a walk there is worth 0, and no matrix is singular for it."""
+    mdp = TabularMDP.from_map(["SFFHF", "FGFHF"], is_slippery=True, discount=1.0)
+    value, _ = solve(mdp, solver="policy_iteration")
+    np.testing.assert_array_equal(value.reshape(2, 5)[:, 4], 0.0)
+    np.testing.assert_allclose(value, value_iteration(mdp)[0], atol=1e-12)
+    assert value[0] == pytest.approx(1.0)  # by the first column and up against the edge no slip need lead into the water
+
+
+def test_what_may_come_to_an_end():
+    """0 -> 1 -> 2, which ends; 3 and 4 lead to one another."""
+    leads = csr_array(np.array([[0, 1, 0, 0, 0], [0, 0, 0.5, 0.5, 0], [0, 0, 0.1, 0, 0], [0, 0, 0, 0, 1.0], [0, 0, 0, 1.0, 0]]))
+    assert ending(leads, np.array([False, False, True, False, False])).tolist() == [True, True, True, False, False]
 
 
 def loop(discount):
@@ -199,7 +261,10 @@ def test_a_lake_is_known_by_its_arrays():
     [
         (LAKES["4x4 slippery"], "value_iteration"),
         (LAKES["random"], "neighbour_sweeps"),
-        (replace(LAKES["random"], discount=1.0), "neighbour_sweeps"),
+        (replace(LAKES["4x4 slippery"], discount=1.0), "policy_iteration"),
+        (replace(LAKES["random"], discount=1.0), "policy_iteration"),
+        (replace(LAKES["firm"], discount=1.0), "neighbour_sweeps"),
+        (TabularMDP.from_map(open_lake(250), is_slippery=True, discount=1.0), "neighbour_sweeps"),
         (garnet(600, 2, 2, 0, 0.9), "policy_iteration"),
         (garnet(6000, 2, 2, 0, 0.9), "modified_policy_iteration"),
         # Near discount 1 sweeps are many, but on firm lakes.
@@ -209,6 +274,7 @@ def test_a_lake_is_known_by_its_arrays():
         (replace(LAKES["firm"], discount=0.9999), "neighbour_sweeps"),
         (garnet(6000, 2, 2, 0, 0.9999), "modified_policy_iteration"),
         (garnet(600, 2, 2, 0, 1.0), "value_iteration"),
+        (TabularMDP.from_env(make_env("CliffWalking-v1"), discount=1.0), "value_iteration"),
     ],
 )
 def test_what_is_picked(mdp, solver):
