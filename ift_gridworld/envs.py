@@ -13,6 +13,7 @@ import operator
 import re
 import reprlib
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ class LakeEnv(FrozenLakeEnv):
         options: Gymnasium's other ones.
 
     Raises:
-        ValueError: for a `map_name` or `success_rate` that there is not.
+        ValueError: for a `map_name`, ``desc`` or `success_rate` that there is not.
     """
 
     metadata = {  # noqa: RUF012 (Gymnasium declares it so)
@@ -72,6 +73,8 @@ class LakeEnv(FrozenLakeEnv):
         if map_name not in (None, *MAPS):
             raise ValueError(f"map_name is {map_name!r}; allowed: {', '.join(MAPS)}, None")
         check_probability("success_rate", success_rate)
+        if options.get("desc") is not None:  # letter by letter, or a map of one column would lose its second dimension
+            options["desc"] = [list(row) for row in parse_map(options["desc"])]
         super().__init__(map_name=map_name, success_rate=success_rate, **options)
 
 
@@ -180,7 +183,7 @@ def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
 
 def check_probability(name: str, value: float) -> None:
     """Refuse, by its name, what is no probability above 0."""
-    if not 0 < value <= 1:
+    if not isinstance(value, Real) or not 0 < value <= 1:
         raise ValueError(f"{name} is {value}; allowed: a probability in (0, 1]")
 
 
@@ -208,13 +211,19 @@ def read_map(path: str | Path) -> Rows:
         raise ValueError(f"map file {path}: {error}") from error
 
 
-def parse_map(rows: Sequence[str]) -> Rows:
+def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:
     """Check a map and return it as a tuple of rows.
+
+    Args:
+        rows: strings, or letter by letter, as Gymnasium's ``env.unwrapped.desc`` has them.
 
     Raises:
         ValueError: naming the first thing wrong: no rows, ragged rows, unknown letters, no S, no G, no way from S to G.
     """
-    rows = tuple(rows)
+    try:
+        rows = tuple(row if isinstance(row, str) else "".join(np.asarray(row).astype(str).ravel()) for row in rows)
+    except TypeError:
+        raise ValueError(f"the map is {rows!r}; allowed: rows of the letters S, F, H, G") from None
     if not rows or not rows[0]:
         raise ValueError("the map is empty; allowed: rows of the letters S, F, H, G")
     for number, row in enumerate(rows, 1):

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass
 from functools import cached_property, lru_cache
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from ift_gridworld.board import Board, taxi_board
-from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, check_probability, parse_map, time_limit
+from ift_gridworld.envs import FROZEN, GIFT, HOLE, START, as_board, check_probability, check_whole, parse_map, time_limit
 
 if TYPE_CHECKING:
     import gymnasium
@@ -37,6 +38,13 @@ STEPS = {
     "north": (-1, 0),
 }
 NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
+KINDS = (  # of arrays' entries, as numpy's letters and in words
+    ("next_state", "iu", "whole numbers"),
+    ("probability", "f", "floating-point numbers"),
+    ("reward", "fiu", "numbers"),
+    ("terminated", "b", "bool"),
+    ("start", "f", "floating-point numbers"),
+)
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -75,14 +83,23 @@ class TabularMDP:
     check: InitVar[bool] = True
 
     def __post_init__(self, check: bool) -> None:
-        if not 0 <= self.discount <= 1:
-            raise ValueError(f"discount is {self.discount}; allowed: [0, 1]")
+        if not isinstance(self.discount, Real) or not 0 <= self.discount <= 1:
+            raise ValueError(f"discount is {self.discount!r}; allowed: [0, 1]")
+        if self.horizon is not None:
+            check_whole("horizon", self.horizon, at_least=1)
+        for name, kinds, allowed in KINDS:
+            array = np.asarray(getattr(self, name))
+            if array.dtype.kind not in kinds:
+                raise ValueError(f"{name} is an array of {array.dtype}; allowed: {allowed}")
+            object.__setattr__(self, name, array)
         shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
         if len(shapes) != 1 or self.next_state.ndim != 3 or not self.next_state.size:
             names = "next_state, probability, reward and terminated"
             raise ValueError(f"{names} have shapes {sorted(shapes)}; all must be [S, A, K], none empty")
         if self.start.shape != (self.num_states,):
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
+        if len(self.actions) not in (0, self.num_actions):
+            raise ValueError(f"actions names {len(self.actions)}; there are {self.num_actions}")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
         if check:
@@ -92,6 +109,8 @@ class TabularMDP:
         first, last = self.next_state.min(), self.next_state.max()
         if first < 0 or last >= self.num_states:
             raise ValueError(f"next_state holds {first if first < 0 else last}; allowed: 0…{self.num_states - 1}, the states")
+        if not np.isfinite(self.reward).all():
+            raise ValueError(f"reward holds {self.reward[~np.isfinite(self.reward)][0]}; allowed: finite numbers")
         slots = self.probability.shape[-1]  # summed by a product: numpy is slow at many sums of few terms
         totals = {"probability": self.probability.reshape(-1, slots) @ np.ones(slots), "start": self.start.sum()}
         for name, total in totals.items():
@@ -177,10 +196,12 @@ class TabularMDP:
                 and ``initial_state_distrib``.
             discount: gamma of the return.
         """
-        inner = env.unwrapped
+        inner = getattr(env, "unwrapped", env)
         table = getattr(inner, "P", None)
         if table is None or not hasattr(inner, "initial_state_distrib"):
             raise ValueError(f"{inner} has no transition table P; allowed: toy-text environments such as FrozenLake, Taxi")
+        if getattr(inner, "fickle_passenger", False):
+            raise ValueError("fickle_passenger is True; allowed: False, for what such a passenger does is not in the table P")
         states, actions = len(table), len(table[0])
         slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
         next_state, probability, reward, terminated = _empty(states, actions, slots)
@@ -189,7 +210,6 @@ class TabularMDP:
                 for k, (p, successor, r, ends) in enumerate(table[s][a]):
                     next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
         start = np.asarray(inner.initial_state_distrib, float)
-        start = start / start.sum()
         _absorb(next_state, probability, reward, terminated, start)
         layout = _layout(inner)
         kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")

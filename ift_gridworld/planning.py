@@ -77,8 +77,8 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
     if solver is not None and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; allowed: {', '.join(SOLVERS)}")
     if tolerance is not None:
-        if not tolerance > 0:
-            raise ValueError(f"tolerance is {tolerance}; allowed: a number > 0")
+        if not 0 < tolerance < np.inf:
+            raise ValueError(f"tolerance is {tolerance}; allowed: a finite number > 0")
         # Where no sweep changes more than c, values are within c gamma / (1 - gamma). Undiscounted, changes bound nothing.
         tolerance = tolerance * (1 - mdp.discount) / 4 if mdp.discount < 1 else None
     return SOLVERS[solver or _best_solver(mdp)](mdp, tolerance)

@@ -12,6 +12,7 @@ All that can follow an action is known, so that nothing has to be simulated. Wha
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +47,8 @@ class TabularVectorEnv(VectorEnv):
             ``info["final_obs"]`` where ``info["_final_obs"]`` is true (as stable-baselines3 has it). It is an array of states,
             where Gymnasium's is one of objects; wrappers that make something else of observations want NEXT_STEP.
 
+    Made by `gymnasium.make_vec`, its ``spec`` names the limit of the id's own map; `limit` is the one in force.
+
     Infos have no ``prob``, the chance of what came, which those of Gymnasium's single environments have; so ``final_info`` is
     empty. Before the first `reset` all environments stand on starts, and may be stepped.
 
@@ -62,6 +65,8 @@ class TabularVectorEnv(VectorEnv):
         seed: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
+        if not isinstance(mdp, TabularMDP):
+            raise ValueError(f"mdp is {reprlib.repr(mdp)}; allowed: a TabularMDP, such as TabularMDP.from_env(env) makes")
         self.mdp, self.num_envs = mdp, check_whole("num_envs", num_envs, at_least=1)
         limit = (mdp.horizon or 0) if max_episode_steps is None else max_episode_steps
         self.limit = check_whole("max_episode_steps", limit, at_least=0)
@@ -91,6 +96,17 @@ class TabularVectorEnv(VectorEnv):
     def _seed(self, seed: int | None) -> None:
         seed = None if seed is None else check_whole("seed", seed, at_least=0)
         self._np_random, self._np_random_seed = seeding.np_random(seed)
+        if self._draws:
+            self._draws.forget()
+
+    @property
+    def np_random(self) -> np.random.Generator:
+        """What all is drawn from; may be set."""
+        return super().np_random
+
+    @np_random.setter
+    def np_random(self, generator: np.random.Generator) -> None:
+        self._np_random, self._np_random_seed = generator, -1  # as Gymnasium has it: from no seed that is known
         if self._draws:
             self._draws.forget()
 
@@ -229,7 +245,7 @@ class _EqualDraws:
     def _block(self, random: np.random.Generator) -> Int[np.ndarray, " made"]:
         made: list[np.ndarray] = []
         while sum(map(len, made)) < self._count:
-            words = random.bit_generator.random_raw(self._words // 4 + 1).view(np.uint16)
+            words = random.integers(2**64 - 1, size=self._words // 4 + 1, dtype=np.uint64, endpoint=True).view(np.uint16)
             words = words[words < self._multiple] % np.uint32(len(self._digits))
             made.append(self._digits.take(words, axis=0).ravel())
         return np.concatenate(made)
@@ -267,8 +283,7 @@ def make_vector(
         raise ValueError(f"render_mode is {render_mode!r}; allowed: None, as many environments are not drawn")
     simple = set(options) <= {"desc", "is_slippery", "success_rate"} and options.get("desc") is not None
     if simple:  # without the single environment, whose own table takes seconds where a lake is large
-        rows = ["".join(row) for row in options.pop("desc")]
-        mdp = TabularMDP.from_map(rows, **{"is_slippery": True} | options)
+        mdp = TabularMDP.from_map(options.pop("desc"), **{"is_slippery": True} | options)
     else:
         env = LakeEnv(**options)
         mdp = replace(TabularMDP.from_env(env), horizon=time_limit(env.desc))

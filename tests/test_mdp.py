@@ -10,6 +10,7 @@ import pytest
 
 from ift_gridworld.envs import LAKES, make_env, random_map, time_limit, two_paths
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import value_iteration
 
 SLIP = [{"is_slippery": False}, *({"is_slippery": True, "success_rate": p} for p in (1 / 3, 0.8, 0.05, 1.0))]
 TABLES = {
@@ -244,6 +245,14 @@ def test_is_deterministic(slip, expected):
         ({"probability": np.full((16, 4, 1), 0.5)}, "probability sums to 0.5"),
         ({"start": np.eye(16)[0] * 1.5 - np.eye(16)[3] * 0.5}, "start holds -0.5; allowed: >= 0"),
         ({"next_state": np.full((16, 4, 1), 16)}, r"next_state holds 16; allowed: 0…15"),
+        ({"next_state": np.zeros((16, 4, 1))}, "next_state is an array of float64; allowed: whole numbers"),
+        ({"terminated": np.zeros((16, 4, 1), np.int8)}, "terminated is an array of int8; allowed: bool"),
+        ({"reward": np.full((16, 4, 1), np.nan)}, "reward holds nan; allowed: finite numbers"),
+        ({"reward": np.full((16, 4, 1), -np.inf)}, "reward holds -inf; allowed: finite numbers"),
+        ({"discount": "0.9"}, "discount is '0.9'"),
+        ({"horizon": -5}, "horizon is -5; allowed: a whole number >= 1"),
+        ({"horizon": 2.5}, "horizon is 2.5; allowed: a whole number >= 1"),
+        ({"actions": ("left", "right")}, "actions names 2; there are 4"),
         ({"next_state": np.full((16, 4, 1), -1)}, "next_state holds -1"),
     ],
 )
@@ -273,3 +282,14 @@ def test_bad_success_rate_is_refused(rate):
 def test_environment_without_a_table_is_refused():
     with pytest.raises(ValueError, match="CartPole"):
         TabularMDP.from_env(gymnasium.make("CartPole-v1"))
+
+
+def test_a_passenger_whose_mind_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="fickle_passenger is True; allowed: False"):
+        TabularMDP.from_env(gymnasium.make("Taxi-v4", fickle_passenger=True))
+
+
+def test_arrays_may_be_lists():
+    """One state that pays 1 and ends."""
+    mdp = TabularMDP([[[0]]], [[[1.0]]], [[[1]]], [[[True]]], [1.0], 0.9)  # type: ignore[arg-type]
+    assert value_iteration(mdp)[0] == [1.0]

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from scipy.stats import chisquare
 
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs import bridge, time_limit
@@ -278,6 +279,38 @@ def test_mistakes(options, words):
         TabularVectorEnv(of("4x4"), **options)
 
 
+@pytest.mark.parametrize("mdp", ["4x4", gymnasium.make("FrozenLake-v1")], ids=["name", "environment"])
+def test_what_is_no_mdp(mdp):
+    with pytest.raises(ValueError, match="^mdp is .*; allowed: a TabularMDP, such as TabularMDP.from_env"):
+        TabularVectorEnv(mdp, 2)
+
+
+@pytest.mark.parametrize("desc", [["S", "F", "G"], np.array([list("SFG")], "c"), [[b"S", b"F", b"G"]]], ids=repr)
+@pytest.mark.parametrize("options", [{}, {"reward_schedule": (1, 0, 0)}])
+def test_maps_come_as_rows_or_letter_by_letter(desc, options):
+    envs = gymnasium.make_vec("ift_gridworld/FrozenLake-v0", num_envs=2, desc=desc, is_slippery=False, **options)
+    envs.reset(seed=0)
+    for seen in (1, 2):
+        states, rewards, ended, _, _ = envs.step(np.full(2, 1 if len(desc) == 3 else 2))
+        assert (states == seen).all() and (ended == (seen == 2)).all() and (rewards == (seen == 2)).all()
+
+
+@pytest.mark.parametrize("bits", [np.random.PCG64, np.random.MT19937])
+def test_a_generator_may_be_given(bits):
+    """Of 32 bits as of 64; what was drawn ahead from another one is not used."""
+    mdp, steps = of("4x4", is_slippery=True), []
+    for used in (0, 3):
+        envs = TabularVectorEnv(mdp, 6000, seed=0)
+        for _ in range(used):
+            envs.step(np.zeros(6000, int))
+        envs.np_random = np.random.Generator(bits(7))
+        envs.reset()
+        steps.append(envs.step(np.full(6000, 2))[0])
+    np.testing.assert_array_equal(*steps)
+    counts = np.bincount(steps[0], minlength=5)[[0, 1, 4]]  # up, where the edge holds one back; right; down
+    assert counts.sum() == 6000 and chisquare(counts).pvalue > 1e-3
+
+
 @pytest.mark.parametrize("seed", [[1, 2], (1, 2), np.arange(2), 1.5, -1, True], ids=repr)
 def test_seeds_that_are_none(seed):
     with pytest.raises(ValueError, match="^seed is .*; allowed: a whole number >= 0$"):
@@ -297,6 +330,10 @@ def test_masks_that_are_none(mask):
         ({"success_rate": 2.0}, r"success_rate is 2.0; allowed: a probability in \(0, 1\]"),
         ({"success_rate": 2.0, "is_slippery": True}, "success_rate is 2.0"),
         ({"map_name": "9x9"}, "map_name is '9x9'; allowed: 4x4, 8x8"),
+        ({"desc": ["SXG"]}, "row 1 has the letter 'X'"),
+        ({"desc": ["SXG"], "reward_schedule": (2, -1, 0)}, "row 1 has the letter 'X'"),
+        ({"desc": ["FFG"], "reward_schedule": (2, -1, 0)}, "the map has no S"),
+        ({"desc": 5}, "the map is 5; allowed: rows of the letters S, F, H, G"),
     ],
 )
 @pytest.mark.parametrize("lake", ["FrozenLake", "TwoPaths"])
