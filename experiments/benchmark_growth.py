@@ -196,7 +196,8 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
 
     from ift_gridworld.rendering.study_figures import SMALL, TINY, Page
 
-    page = Page(3.05, theme)
+    panels = {kind: [growth for growth in found if growth.along == kind] for kind in (growth.along for growth in found)}
+    page = Page(2.5 + 0.14 * max(map(len, panels.values())), theme)
     colours = page.theme
     marks = (
         ("o", colours.success),
@@ -208,16 +209,20 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
     )
     taken = [one for growth in found for one in growth.seconds]
     left = 0.55
-    for kind in dict.fromkeys(growth.along for growth in found):
+    for kind, lines in panels.items():
         width = 2.5 if kind == "states" else 1.6
         axes = page.axes(left, 0.15, width, 1.75)
         page.plain(axes)
-        lines = [growth for growth in found if growth.along == kind]
         for (mark, colour), growth in zip(marks, lines, strict=False):
             label = f"{growth.what}: slope {growth.slope:.2f}"
             axes.plot(growth.sizes, growth.seconds, mark, ls="-", color=colour, markersize=4, linewidth=1.3, label=label)
+        # What grows no faster than this runs no steeper.
+        longest = max((growth.sizes for growth in lines), key=len)
+        ends = np.array([longest[0], longest[-1]])
+        top = 1.5 * max(growth.seconds[-1] for growth in lines)
+        axes.plot(ends, top * ends / ends[-1], color=colours.muted, ls=(0, (1, 2)), linewidth=1, label="in proportion: slope 1")
         axes.set(xscale="log", yscale="log", ylim=(min(taken) / 2, max(taken) * 2))
-        axes.xaxis.set_major_locator(FixedLocator(max((growth.sizes for growth in lines), key=len)))
+        axes.xaxis.set_major_locator(FixedLocator(longest))
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_minor_locator(NullLocator())

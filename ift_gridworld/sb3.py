@@ -75,9 +75,7 @@ class TabularVecEnv(VecEnv):
         )
 
     def env_method(self, method_name: str, *arguments: Any, indices: Any = None, **options: Any) -> list[Any]:
-        raise ValueError(
-            f"{method_name} cannot be called of one environment: all are rows of one table and do nothing alone"
-        )
+        raise ValueError(f"{method_name} cannot be called of one environment: all are rows of one table and do nothing alone")
 
     def env_is_wrapped(self, wrapper_class: type, indices: Any = None) -> list[bool]:
         return [False] * len(self._chosen(indices))
