@@ -159,7 +159,9 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     names = list(METHODS) if args.method == "all" else args.method.split(",")
     for name in names:
         if name not in METHODS:
-            raise ValueError(f"--method is {name!r}; allowed: {', '.join(METHODS)}, all")
+            raise ValueError(
+                f"--method is {name!r}; allowed: {', '.join(METHODS)}, several with commas between, or all by itself"
+            )
     if len(set(names)) < len(names):
         raise ValueError(f"--method is {args.method!r}, which names a method twice; allowed: each once")
     for name, allowed in (("policy", POLICIES), ("base", training.BASES)):

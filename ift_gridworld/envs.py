@@ -9,6 +9,7 @@ also as `vector` has it.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import operator
 import re
 import reprlib
@@ -115,8 +116,9 @@ def make_env(
         name: a name in `LAKES`; ``"random"`` or a size such as ``"6x9"`` for a random lake; the path of a text file with one
             row of the map a line; or any id that `gymnasium.make` knows (``"CliffWalking-v1"``, ``"Taxi-v4"``).
         size: n or (rows, columns), for ``"two-paths"`` (default 4), ``"open"``, ``"bridge"`` and ``"random"`` (default 8).
-        is_slippery: whether the ice is; then a move goes as intended with `success_rate` (default 1/3), else to one of
-            the two sides, with equal probability. For a taxi: whether it rains (0.8 by default, as Gymnasium has it).
+        is_slippery: whether the ice is, FrozenLake-v1's as well, which Gymnasium's is unless told otherwise. Then a move goes
+            as intended with `success_rate` (default 1/3), else to one of the two sides, with equal probability. For a taxi:
+            whether it rains (0.8 by default, as Gymnasium has it).
         seed: of the random map. For a square it is the map that Gymnasium's `generate_random_map` draws from that seed.
         frozen: probability that a tile of a random map is frozen, in (0, 1].
         max_episode_steps: steps after which an episode is cut off (default: the map's `time_limit`, a Gymnasium id's own; 0
@@ -132,8 +134,11 @@ def make_env(
         limit = check_whole("max_episode_steps", limit, at_least=0) or -1  # as Gymnasium spells never
     rows = lake_rows(name, size=size, seed=seed, frozen=frozen)
     if rows is None:
-        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
-        spelled = SLIP.get(gymnasium.spec(name).name, {})
+        spec = gymnasium.spec(name)
+        # Gymnasium's own lakes slip unless they are told not to.
+        said = is_slippery or ("Lake" in spec.name and "is_slippery" not in spec.kwargs)
+        options = {**kwargs, **({"is_slippery": is_slippery} if said else {})}
+        spelled = SLIP.get(spec.name, {})
         return _make(name, limit, **{spelled.get(option, option): value for option, value in options.items()})
     if size is None and name in SPECS:
         return _make(SPECS[name], limit, is_slippery=is_slippery, **kwargs)
@@ -174,7 +179,11 @@ def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
-        raise ValueError(f"environment {name!r} does not take all of: {', '.join(options)}") from None
+        taken = inspect.signature(
+            gymnasium.envs.registration.load_env_creator(str(gymnasium.spec(name).entry_point))
+        ).parameters
+        unknown = [option for option in options if option not in taken] or options
+        raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(taken)}") from None
     except KeyError as error:  # a FrozenLake's map_name
         raise ValueError(f"environment {name!r} does not know {error}") from None
     except (gymnasium.error.Error, ImportError) as error:

@@ -328,13 +328,14 @@ def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
     np.add.at(table, (states, actions), batch.advantage[0].numpy())
     np.add.at(counts, (states, actions), 1.0)
     mean = table / np.maximum(counts, 1)
-    reached = float((steps.terminated[0] & (steps.reward[0] == steps.reward[0].max()) & (steps.reward[0] > 0)).sum())
+    led_there = mdp.next_state[states, actions] == steps.next_states[0].numpy()[..., None]
+    reached = int((steps.terminated[0].numpy()[..., None] & led_there & mdp.success[states, actions]).any(-1).sum())
     total = int(ends.sum())
     return [
         Scene(
             "walk",
             "The model walks by itself",
-            f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached:.0f} of them "
+            f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached} of them "
             "with the gift. No human is asked; the reward says how it went.",
             data={"paths": walks},
         ),

@@ -266,7 +266,12 @@ def preference_pairs(
             break
     if found >= count or not needed:
         return tuple(_concatenate(side)[:count] for side in zip(*kept, strict=True))  # type: ignore[return-value]
-    raise ValueError(f"only {found} of {count} preference pairs could be drawn: the episodes return the same; ask for fewer")
+    way_out = (
+        f"ask for at most {found}" if found else "allowed: ice on which episodes do arrive, so less slip or a smaller lake"
+    )
+    raise ValueError(
+        f"only {found} of {count} preference pairs could be drawn: the others' episodes return the same; {way_out}"
+    )
 
 
 def label_pairs(first: Trajectories, second: Trajectories, discount: float) -> tuple[Trajectories, Trajectories]:

@@ -281,14 +281,15 @@ def test_a_learned_reward_takes_the_policy_to_the_goal_too(tmp_path):
     assert max(success[0]) < 0.75 and min(success[-1]) > 0.95
 
 
-def test_a_gymnasium_id_keeps_its_own_ice(tmp_path, capsys):
-    """FrozenLake-v1 is slippery unless told otherwise: what is saved and drawn must be the environment that was named."""
-    assert run(tmp_path, "--map", "FrozenLake-v1", "--method", "sft", "--steps", 3, "--seeds", 1) == 0
+@pytest.mark.parametrize(("slip", "best"), [((), 1.0), (("--slippery",), 0.74419)])
+def test_a_gymnasium_id_has_the_ice_that_is_asked_for(tmp_path, slip, best):
+    """Gymnasium's own FrozenLake-v1 slips unless told otherwise; here no ice does, and what is saved is what is drawn again."""
+    assert run(tmp_path, "--map", "FrozenLake-v1", *slip, "--method", "sft", "--steps", 3, "--seeds", 1) == 0
     saved = written(tmp_path, "sft")
-    assert saved["lake"]["is_slippery"] and saved["lake"]["horizon"] == 100
-    np.testing.assert_allclose(saved["optimum"]["success_best_within_horizon"], 0.74419, atol=5e-6)
-    assert "slippery" in capsys.readouterr().out
+    assert saved["lake"]["is_slippery"] == bool(slip) and saved["lake"]["horizon"] == 100
+    np.testing.assert_allclose(saved["optimum"]["success_best_within_horizon"], best, atol=5e-6)
     assert run(tmp_path / "again", "--redraw", tmp_path / "sft.json", "--format", "png") == 0
+    assert written(tmp_path, "sft")["lake"] == saved["lake"]
 
 
 def test_options_of_a_gymnasium_id_are_kept_with_the_run(tmp_path):

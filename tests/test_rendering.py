@@ -174,12 +174,14 @@ def test_a_taxis_small_maps_have_no_signs_over_their_headings():
 
 @pytest.mark.parametrize(("inches", "beside"), [(1.0, True), (0.3, True), (0.2, False)])
 def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
-    """However likely each move is; on a smaller tile the letter stands alone, and is the larger."""
+    """However likely each move is; on a smaller tile it is larger, in the middle, and paler than the arrow on it."""
     board = Board.of(["S"])
     ax = maps.prepare_axes(Figure((inches, inches)).add_axes((0, 0, 1, 1)), 1, 1)
-    letters, taken = maps.starts(ax, board, LIGHT)
-    letter = letters[0].get_path().get_extents()
-    assert bool(taken[0]) is not beside
+    (artist,) = maps.starts(ax, board, LIGHT)
+    letter = artist.get_path().get_extents()
+    if not beside:
+        assert letter.x0 + letter.x1 == pytest.approx(1.0) and letter.y0 + letter.y1 == pytest.approx(1.0)
+        assert np.mean(to_rgb(artist.get_facecolor())) > np.mean(to_rgb(LIGHT.arrow)) + 0.3
     assert 72 * inches * letter.height > 3.5  # points
     if beside:
         for action in range(4):

@@ -190,9 +190,8 @@ class _Board:
         ):
             film.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
         self.beads = maps.is_fine(ax, board)
-        letters, taken = maps.starts(ax, board, theme)
-        film.moves(*maps.landmarks(ax, board, theme), *letters)
-        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable & ~taken, theme)
+        film.moves(*maps.landmarks(ax, board, theme), *maps.starts(ax, board, theme))
+        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
         top += TITLE
         aside = left + film.map_width + GAP if film.beside else left

@@ -35,7 +35,7 @@ GAP = 0.04  # between tiles, on each side
 HIDDEN = 0.02  # arrows of a smaller probability are not drawn
 TINY = 0.08  # inches: smaller tiles lie close together
 SMALL = 0.22  # inches: on a smaller tile there is room for one arrow, the likeliest move's
-LETTERED = 0.28  # inches: on a smaller tile an S leaves no room for arrows
+LETTERED = 0.28  # inches: on a smaller tile an S in the corner could not be read
 SIGNED = 0.12  # inches: on a smaller tile S and the gift would be lost, so they are signs larger than it
 FINE, FINE_DOTS = 0.045, 6.2  # inches, dots: smaller tiles are drawn as an image, and arrows for blocks of them
 # What is drawn there has a least size, in inches: a block's colour, a bead of a path, a block's arrow, S and the gift. So has
@@ -177,14 +177,19 @@ def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "
     return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
 
 
-def starts(ax: Axes, board: Board, theme: Theme) -> tuple[list[Artist], Bool[np.ndarray, " S"]]:
-    """An S on each start tile, and the states that get no arrow for it: on a small tile the S would be lost, so there it takes
-    the whole tile. (Still smaller tiles have theirs from `landmarks`.)"""
-    inches = tile_inches(ax, board)
-    lettered = (board.letters == "S") & (not has_signs(ax, board))
-    size = 0.62 if inches < LETTERED else min(0.26, max(0.2, 0.1 / inches))
-    drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, size).artist for y, x in board.place[lettered]]
-    return drawn, lettered & (inches < LETTERED)
+def starts(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
+    """An S on each start tile, to be drawn before its arrows: in a corner, or on a small tile, where it would be lost, as large
+    as the tile and as if cut out of the blue of its visits, for the arrow lies upon it. (Still smaller tiles have theirs from
+    `landmarks`.)"""
+    if has_signs(ax, board):
+        return []
+    inches, places = tile_inches(ax, board), board.place[board.letters == "S"]
+    if inches < LETTERED:
+        return [Letter(ax, x, y, "S", theme.background, 0.9, centred=True).artist for y, x in places]
+    drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, min(0.26, max(0.2, 0.1 / inches))).artist for y, x in places]
+    for letter in drawn:  # a dashed outline may pass below it, on a tile that is visited in every episode
+        letter.set_path_effects([withStroke(linewidth=3, foreground=theme.visited)])
+    return drawn
 
 
 def _inside(board: Board, tiles: Int[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:
@@ -515,11 +520,17 @@ class Predictions:
 
 
 class Letter:
-    """A letter in a tile's upper left corner, as a path: text would be laid out anew in every frame."""
+    """A letter in a tile's upper left corner, or its middle, as a path: text would be laid out anew in every frame."""
 
-    def __init__(self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.2) -> None:
+    def __init__(
+        self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.2, *, centred: bool = False
+    ) -> None:
         glyph = TextPath((0, 0), text, size=size)
         placed = Affine2D().scale(1, -1).translate(column + 0.17, row + 0.17 + 0.75 * size)
+        if centred:
+            box = glyph.get_extents()
+            placed = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).scale(1, -1)
+            placed.translate(column + 0.5, row + 0.5)
         self.artist = PathPatch(placed.transform_path(glyph), fc=colour, lw=0)
         ax.add_patch(self.artist)
 

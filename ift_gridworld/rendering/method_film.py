@@ -119,9 +119,8 @@ class MethodFilm(Film):
         ):
             self.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         self.moves(*maps.landmarks(ax, board, theme))
-        letters, taken = maps.starts(ax, board, theme)
-        self.moves(*letters)
-        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable & ~taken, theme)
+        self.moves(*maps.starts(ax, board, theme))
+        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
         self.beads = maps.is_fine(ax, board)

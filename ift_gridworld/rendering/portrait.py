@@ -53,8 +53,8 @@ class Portrait(Film):
             visits = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
             visits.update(expected_visits(mdp, best))
             maps.landmarks(ax, board, self.theme)
-            taken = maps.starts(ax, board, self.theme)[1]
-            maps.Arrows(ax, board, mdp.moves, walkable & ~taken, self.theme).update(best)
+            maps.starts(ax, board, self.theme)
+            maps.Arrows(ax, board, mdp.moves, walkable, self.theme).update(best)
 
     def __len__(self) -> int:
         return 1
