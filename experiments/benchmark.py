@@ -5,7 +5,7 @@
 
 Each comparison is run in pairs, ours and the peer's in turn, and the median of the pairs' ratios is reported: a machine that is
 busy slows both. A peer that is not installed is a row that says so. Prints a table and writes it as a page, README.md, and as
-benchmark.json; draws growth.png, how cost grows with states, seeds and frames.
+benchmark.json; draws growth.png and growth.pdf, how cost grows with states, seeds and frames.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def sections() -> dict[str, Section]:
 
 COLUMNS = ("what", "peer", "ours", "theirs", "times better", "unit", "pairs", "note")
 FIGURES = COLUMNS[2:5]
+HEADINGS = {"ppo": "PPO", "startup": "Start-up"}
 
 
 def cells(row: Row) -> list[str]:
@@ -154,7 +155,7 @@ def page(rows: dict[str, list[Row]], every: dict[str, Section], where: dict[str,
         if section:
             described = " ".join((every[name].__doc__ or "").split())
             there = "" if once else f" Measured on {where[name]}."
-            told.append(f"## {name.capitalize()}\n\n{described}{there}")
+            told.append(f"## {HEADINGS.get(name, name.capitalize())}\n\n{described}{there}")
             rule = ["---:" if heading in FIGURES else "---" for heading in COLUMNS]
             told.append("\n".join(f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *map(cells, section))))
             if name == "growth":

@@ -203,7 +203,7 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         base = training.make_base(
             args.base, mdp, policy=args.policy, seeds=args.seeds, seed=args.seed, hidden=args.hidden, device=device
         )
-        with progress(f"training {method}") as report:
+        with progress(f"training {method}", "measuring what it kept") as report:
             run = training.train(
                 method, mdp, base, settings=settings, seed=args.seed, shown=shown, preferences=preferences, progress=report
             )

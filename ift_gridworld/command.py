@@ -66,9 +66,9 @@ def fail(message: object, status: int = 2) -> NoReturn:
 
 
 @contextmanager
-def progress(description: str) -> Iterator[Callable[[int, int], None]]:
+def progress(description: str, afterwards: str = "") -> Iterator[Callable[[int, int], None]]:
     """A bar on a terminal, nothing in a pipe or in a process of `processes`. Yields a function of (done, total), to be called
-    as work goes on."""
+    as work goes on; when all is done, what comes `afterwards` takes a while of which nothing is known."""
     if not sys.stderr.isatty() or parent_process() is not None:
         yield lambda done, total: None
         return
@@ -78,7 +78,14 @@ def progress(description: str) -> Iterator[Callable[[int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(description, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+            if afterwards and done == total:
+                bar.update(task, visible=False)
+                bar.add_task(afterwards, total=None)
+
+        yield report
 
 
 @contextmanager
