@@ -185,7 +185,7 @@ def starts(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
         return []
     inches, places = tile_inches(ax, board), board.place[board.letters == "S"]
     if inches < LETTERED:
-        return [Letter(ax, x, y, "S", theme.background, 0.9, centred=True).artist for y, x in places]
+        return [Letter(ax, x, y, "S", theme.background, 0.75, centred=True).artist for y, x in places]
     drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, min(0.26, max(0.2, 0.1 / inches))).artist for y, x in places]
     for letter in drawn:  # a dashed outline may pass below it, on a tile that is visited in every episode
         letter.set_path_effects([withStroke(linewidth=3, foreground=theme.visited)])

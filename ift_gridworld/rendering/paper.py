@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,10 @@ DPI = 200  # at which small tiles must be told apart, of print
 SMALL, TEXT = 7.0, 8.0  # points
 GAP, MARGIN, LABEL, NAME, MATRIX, CURVE = 0.08, 0.04, 0.16, 0.15, 0.52, 0.92  # inches
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)))
+ENTRY, LINE = 0.8, 0.13  # inches: of the key to the curves
 READABLE = 0.1  # inches: a tile of a small map, at least
+# Inches: of a page; maps are drawn smaller to stay within, but no tile smaller than this, if the map is no tall one.
+TALLEST, LEAST = 9.0, 0.2
 LARGEST = 70  # tiles up to which the matrix of states by states is drawn
 
 
@@ -85,11 +89,13 @@ class _Paper:
         tall, wide = self.board.height, self.board.width
         inches = WIDTHS[width]
         self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * GAP) / self.stages
-        self.map_height = self.map_width * tall / wide
         alone = len(records) == 1
         self.head = LABEL + (0 if alone else NAME)  # above each row of maps
+        self.entries = int((inches - 2 * MARGIN) / ENTRY)  # in a line of the key
+        below = (MATRIX + 0.26) * alone + CURVE + 0.52 + LINE * ceil(len(records) / self.entries) * (not alone)
+        room = (TALLEST - below) / len(records) - self.head - GAP
+        self.map_height = min(self.map_width * tall / wide, max(room, min(LEAST * tall, TALLEST / 3)))
         rows = len(records) * (self.head + self.map_height + GAP)
-        below = (MATRIX + 0.26) * alone + CURVE + 0.52
         self.figure = Figure(figsize=(inches, rows + below), dpi=DPI, facecolor=self.theme.background)
         FigureCanvasAgg(self.figure)
         top = self._maps()
@@ -100,9 +106,12 @@ class _Paper:
     @property
     def alt(self) -> str:
         courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
+        rejected = ", dashed what was rejected" if any(len(record.rejected) for record in self.records) else ""
         return (
             f"Small multiples on {self.records[0].place} ({self.records[0].about.replace(' · ', ', ')}): maps of the policy at "
-            f"{self.stages} stages from the base to the end, and curves over the updates. {courses}"
+            f"{self.stages} stages from the base to the end, and curves over the updates. Arrows are the policy, blue is how "
+            f"often an episode is on a tile, green what the human showed or preferred{rejected} "
+            f"({self.records[0].about_seeds}). {courses}"
         )
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -139,6 +148,7 @@ class _Paper:
                 ):
                     maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
                 maps.landmarks(ax, board, theme)
+                maps.starts(ax, board, theme)
                 maps.Arrows(ax, board, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
             top += self.map_height + GAP
         return top
@@ -186,15 +196,18 @@ class _Paper:
             ax.set_ylim(*((-0.03, 1.05) if name == "success" else (0, 1.12 * max(most, 1e-6))))
             ax.yaxis.set_major_locator(MaxNLocator(3))
             if len(records) > 1 and i == 0:
-                legend = ax.legend(
+                self.figure.legend(
                     fontsize=SMALL,
                     frameon=False,
                     labelcolor=theme.ink,
                     handlelength=2.2,
                     labelspacing=0.2,
-                    ncols=1 + len(records) // 4,
+                    columnspacing=1.0,
+                    borderpad=0.2,
+                    borderaxespad=0,
+                    loc="lower center",
+                    ncols=min(self.entries, len(records)),
                 )
-                legend.set_zorder(5)
 
 
 def latex_table(records: Sequence[Record]) -> str:
