@@ -17,7 +17,7 @@ from ift_gridworld.records import Lake
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
-from ift_gridworld.rendering.paper import WIDTHS, _Paper, latex_table, save_figure
+from ift_gridworld.rendering.paper import LEAST, TALLEST, WIDTHS, _Paper, latex_table, save_figure
 from ift_gridworld.training import make_base
 from ift_gridworld.trajectories import demonstrations, preference_pairs
 
@@ -73,6 +73,26 @@ def check(figure, least, margin=-0.01):
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_words_in_a_papers_figure(rows, width, count):
     check(_Paper(records(rows, count), width, "light").figure, least=7.0, margin=0.02)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "width"),
+    [(LAKES["4x4"], 5, "page"), (random_map((40, 3), seed=1), 2, "page"), (LAKES["8x8"], 3, "column")],
+)
+def test_a_papers_figure_stays_within_a_page(rows, count, width):
+    assert _Paper(records(rows, count), width, "light").figure.get_size_inches()[1] <= TALLEST + 1e-9
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_figure_of_all_methods_names_them_all_below_its_curves(width):
+    """Maps can then not be so small that it stays within a page."""
+    made = _Paper(records(LAKES["4x4"], 10), width, "light")
+    check(made.figure, least=7.0, margin=0.02)
+    (key,) = made.figure.legends
+    assert [text.get_text() for text in key.get_texts()] == [record.method for record in made.records]
+    curves = made.figure.axes[-2:]
+    assert key.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in curves)
+    assert made.map_height == pytest.approx(4 * LEAST)
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -92,7 +92,7 @@ class _Paper:
         alone = len(records) == 1
         self.head = LABEL + (0 if alone else NAME)  # above each row of maps
         self.entries = int((inches - 2 * MARGIN) / ENTRY)  # in a line of the key
-        below = (MATRIX + 0.26) * alone + CURVE + 0.52 + LINE * ceil(len(records) / self.entries) * (not alone)
+        below = (MATRIX + 0.26) * alone + CURVE + 0.52 + (0.04 + LINE * ceil(len(records) / self.entries)) * (not alone)
         room = (TALLEST - below) / len(records) - self.head - GAP
         self.map_height = min(self.map_width * tall / wide, max(room, min(LEAST * tall, TALLEST / 3)))
         rows = len(records) * (self.head + self.map_height + GAP)
@@ -203,7 +203,7 @@ class _Paper:
                     handlelength=2.2,
                     labelspacing=0.2,
                     columnspacing=1.0,
-                    borderpad=0.2,
+                    borderpad=0.4,
                     borderaxespad=0,
                     loc="lower center",
                     ncols=min(self.entries, len(records)),
