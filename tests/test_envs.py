@@ -10,7 +10,7 @@ from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv, generate_random_map
 from gymnasium.utils.env_checker import check_env
 
-from ift_gridworld import envs
+from ift_gridworld import TabularMDP, envs
 from ift_gridworld.envs import (
     LAKES,
     bridge,
@@ -265,11 +265,23 @@ def test_unreadable_map_file_is_refused_in_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("Blackjack-v1", {"is_slippery": True}), ("CliffWalking-v1", {"success_rate": 0.5})]
+    ("name", "options", "words"),
+    [
+        ("Blackjack-v1", {"is_slippery": True}, "does not take is_slippery; allowed: render_mode, natural, sab$"),
+        ("CliffWalking-v1", {"success_rate": 0.5, "is_slippery": True}, "does not take success_rate; allowed: .*is_slippery$"),
+    ],
 )
-def test_an_option_that_the_environment_lacks_is_named(name, options):
-    with pytest.raises(ValueError, match=f"{name}.*{next(iter(options))}"):
+def test_an_option_that_the_environment_lacks_is_named(name, options, words):
+    with pytest.raises(ValueError, match=f"{name}.*{words}"):
         make_env(name, **options)
+
+
+@pytest.mark.parametrize("name", ["FrozenLake-v1", "FrozenLake8x8-v1", "ift_gridworld/FrozenLake-v0", "CliffWalking-v1"])
+def test_ice_is_firm_unless_it_is_asked_for(name):
+    """Whatever Gymnasium takes for granted; an id that says so itself is slippery."""
+    assert TabularMDP.from_env(make_env(name)).is_deterministic
+    assert not TabularMDP.from_env(make_env(name, is_slippery=True)).is_deterministic
+    assert not TabularMDP.from_env(make_env("CliffWalkingSlippery-v1")).is_deterministic
 
 
 def test_a_lake_may_be_one_tile_wide_and_begin_with_a_byte_order_mark(tmp_path):

@@ -1,10 +1,12 @@
 """What is told of an update is the update that training makes, and the numbers in it are the loss core's."""
 
+import re
+
 import numpy as np
 import pytest
 
 from ift_gridworld import policies
-from ift_gridworld.envs import LAKES, open_lake
+from ift_gridworld.envs import LAKES, make_env, open_lake
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
@@ -117,3 +119,11 @@ def test_what_cannot_be_explained_is_refused():
     with pytest.raises(ValueError, match="population of 2"):
         base = make_base("mixture", TWO_PATHS, seeds=2)
         explain("sft", TWO_PATHS, base, demonstrations(TWO_PATHS, 1), preference_pairs(TWO_PATHS, 1))
+
+
+def test_on_the_cliff_every_episode_that_ends_ends_on_the_goal():
+    """Where no reward is above 0; who falls starts again, and no clock runs."""
+    cliff = TabularMDP.from_env(make_env("CliffWalking-v1"))
+    words = scene(told("ppo", cliff, walkers=64), "walk").caption
+    ended, reached = map(int, re.search(r"(\d+) episodes end in that time, (\d+) of them", words).groups())
+    assert 0 < ended == reached
