@@ -40,7 +40,7 @@ __all__ = [
 # lake's, which is nearly a band, up to so many.
 SMALL, FACTORISED, FACTORISED_LAKE = 500, 5_000, 40_000
 NEAR_ONE = 0.999  # discounts above make sweeps slow, and their values less exact than a factorisation's
-PART = 2**24  # outcomes of policies that are measured at once
+PART = 2**20  # outcomes of policies that are measured at once: more do not fit in the processor's own memory
 LONG_SIGHT = 0.999  # a discount at which a value tells how many steps a gift is away, up to 700,000
 # Chances taken for none: that an episode still goes on; that it stands in a state, of which many add up.
 WALKED_OUT, FAINT = 1e-16, 1e-24
@@ -174,7 +174,7 @@ def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "{ho
 
 
 def _in_parts(measure: Callable[..., T]) -> Callable[..., T]:
-    """Of so many policies on so large a lake that their chains would fill the memory, some at a time."""
+    """Of many policies some at a time (`PART`), each as if it were alone."""
 
     @wraps(measure)
     def of_all(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], *args: Any, **options: Any) -> T:
@@ -305,9 +305,10 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
 
     With a horizon the best policy knows the time left; no stationary policy need attain the number.
     """
-    sought = replace(mdp, reward=mdp.success.astype(float), discount=1.0)
-    if horizon is None and _best_solver(sought) == "policy_iteration":
-        return min(1.0, float(solve(sought)[0] @ mdp.start))
+    if horizon is None:
+        sought = replace(mdp, reward=mdp.success.astype(float), discount=1.0)
+        if _best_solver(sought) == "policy_iteration":
+            return min(1.0, float(solve(sought)[0] @ mdp.start))
     rate = solvers.success_rate(mdp) if mdp.num_states > SMALL else None
     if rate == 1.0 and horizon is not None:  # without slip a gift is reached for certain, if steps suffice
         value = solve(replace(mdp, discount=LONG_SIGHT))[0][mdp.start > 0]
