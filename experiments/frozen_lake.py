@@ -294,6 +294,8 @@ def redraw(args: Args) -> tuple[list[Record], list[Path]]:
     from ift_gridworld.records import Record
     from ift_gridworld.rendering.studio import draw
 
+    if len({path.resolve() for path in args.redraw}) < len(args.redraw):
+        raise ValueError(f"--redraw is {' '.join(map(str, args.redraw))}, which names a run twice; allowed: each once")
     records = [Record.load(path) for path in args.redraw]
     make_folder(args.out)
     together = "-".join(record.method for record in records)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     import torch
 
 T = TypeVar("T")
+NUMBERS = (  # what a parser says of a number that is none, and what is to be said
+    (r"no type matching \{None\}\|INT could be instantiated from \[(.*?)\]\.?", r"\1 is no whole number"),
+    (r"no type matching \{None\}\|FLOAT could be instantiated from \[(.*?)\]\.?", r"\1 is no number"),
+    (r"invalid literal for int\(\) with base 10: ('.*?')", r"\1 is no whole number"),
+    (r"could not convert string to float: ('.*?')", r"\1 is no number"),
+)
 
 
 def launch(main: Callable[[T], int], settings: type[T], description: str | None) -> NoReturn:
@@ -44,6 +51,8 @@ def parse(settings: type[T], description: str | None, arguments: list[str] | Non
         # The first paragraph of the box that was meant for a terminal, without its frame and title.
         lines = [line.strip("│|╭╮╰╯+─- ") for line in complaint.getvalue().splitlines()[1:]]
         words = " ".join(takewhile(bool, dropwhile(lambda line: not line, lines))).removeprefix("Error parsing ")
+        for complaint_of_python, words_of_ours in NUMBERS:
+            words = re.sub(complaint_of_python, words_of_ours, words)
         fail(f"{words or 'the command line was not understood'}; --help lists what is allowed")
 
 

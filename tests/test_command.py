@@ -37,6 +37,23 @@ def test_a_mistake_is_one_line_that_names_it(arguments, capsys):
     assert "─" not in said.err and "│" not in said.err
 
 
+@pytest.mark.parametrize("option", ["steps", "seeds", "beta", "rate"])
+def test_what_is_no_number_is_told_as_such(option, capsys):
+    @dataclass(frozen=True)
+    class Numbers:
+        """Of either kind, given or not."""
+
+        steps: int | None = None
+        seeds: int = 1
+        beta: float | None = None
+        rate: float = 0.1
+
+    with pytest.raises(SystemExit):
+        parse(Numbers, None, [f"--{option}", "1.5x"])
+    kind = "whole number" if option in ("steps", "seeds") else "number"
+    assert capsys.readouterr().err == f"error: --{option}: '1.5x' is no {kind}; --help lists what is allowed\n"
+
+
 def test_help_is_no_mistake(capsys):
     with pytest.raises(SystemExit) as end:
         parse(Settings, "About.", ["--help"])

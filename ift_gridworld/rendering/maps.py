@@ -73,8 +73,10 @@ def has_signs(ax: Axes, board: Board) -> bool:
 
 
 def sign_side(ax: Axes, board: Board) -> float:
-    """Of S and the gift where they are signs, in tiles; few of them where each has its own arrow, which the sign hides."""
-    return SIGN / tile_inches(ax, board) if is_fine(ax, board) else min(2.4, SIGN / tile_inches(ax, board))
+    """Of S and the gift where they are signs, in tiles; few of them where each has its own arrow, which the sign hides, and no
+    more than the board has."""
+    most = min(board.width, board.height)
+    return min(SIGN / tile_inches(ax, board), most if is_fine(ax, board) else min(2.4, most))
 
 
 def block_side(ax: Axes, board: Board) -> int:

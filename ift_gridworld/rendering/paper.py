@@ -88,9 +88,11 @@ class _Paper:
         self.stages = stages(self.mdp, width)
         tall, wide = self.board.height, self.board.width
         inches = WIDTHS[width]
-        self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * GAP) / self.stages
+        self.gap = 4 * GAP if self.board.headings else GAP  # what is made of small maps must not run together
+        self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * self.gap) / self.stages
         alone = len(records) == 1
-        self.head = LABEL + (0 if alone else NAME)  # above each row of maps
+        self.lift = 0.03 + 0.1 * bool(self.board.headings)  # of what stands above a map
+        self.head = LABEL + self.lift - 0.03 + (0 if alone else NAME)  # above each row of maps
         self.entries = int((inches - 2 * MARGIN) / ENTRY)  # in a line of the key
         below = (MATRIX + 0.26) * alone + CURVE + 0.52 + (0.04 + LINE * ceil(len(records) / self.entries)) * (not alone)
         room = (TALLEST - below) / len(records) - self.head - GAP
@@ -137,8 +139,8 @@ class _Paper:
                 self._words(MARGIN + 0.02, top + 0.13, long if short == "RLHF" else short, weight="bold")
             top += self.head
             for i, index in enumerate(self._stages(record)):
-                left = MARGIN + i * (self.map_width + GAP)
-                self._words(left + 0.02, top - 0.035, f"update {record.steps[index]}", SMALL)
+                left = MARGIN + i * (self.map_width + self.gap)
+                self._words(left + 0.02, top - self.lift - 0.005, f"update {record.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
                 maps.draw_lake(ax, board, theme)
                 maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])

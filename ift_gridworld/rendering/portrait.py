@@ -20,7 +20,7 @@ from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Film
 
 WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
-GAP, MARGIN, HEAD = 0.25, 0.12, 0.52
+GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36
 
 
 class Portrait(Film):
@@ -38,7 +38,11 @@ class Portrait(Film):
         assert board is not None
         width = min(WIDTH, TALLEST * board.width / board.height)
         tall = width * board.height / board.width
-        super().__init__(theme, (len(places) * (width + GAP) - GAP + 2 * MARGIN, tall + HEAD + MARGIN))
+        foot = FOOT if board.headings else MARGIN
+        super().__init__(theme, (len(places) * (width + GAP) - GAP + 2 * MARGIN, tall + HEAD + foot))
+        if board.headings:
+            key = "G → R: from G to R · disc: pick up · square: drop off · flag: where to · heavy line: wall"
+            self.words(MARGIN, HEAD + tall + 0.24, key, size=9, color=self.theme.muted)
         self.told: list[str] = []
         for column, (name, mdp) in enumerate(places.items()):
             left, best = MARGIN + column * (width + GAP), optimal_policy(mdp)
