@@ -80,7 +80,7 @@ def stepping(pairs: int) -> list[Callable[[], Row]]:
 
 
 def building(pairs: int) -> list[Callable[[], Row]]:
-    """From the letters of a map to arrays; in the first pairs, of which there are more than elsewhere, memory is new to us."""
+    """From the letters of a map to arrays. A process's first time takes us some three times as long, for memory is then new."""
 
     def gymnasiums(rows: tuple[str, ...]) -> None:
         from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv

@@ -237,6 +237,7 @@ class TabularMDP:
         (way, *others), used = _lake_outcomes(success_rate if is_slippery else 1.0)
         kind = _neighbourhoods(board)
         slots = int(used.take(kind).max())
+        keep_at_hand(2 * kind.size * len(LAKE_ACTIONS) * slots * np.dtype(float).itemsize)
         offset = np.array([0, -1, board.shape[1], 1, -board.shape[1]], NARROW)[way]
         next_state, probability, reward, terminated = (each[..., :slots].take(kind, 0) for each in (offset, *others))
         next_state += np.arange(board.size, dtype=NARROW)[:, None, None]
@@ -245,6 +246,13 @@ class TabularMDP:
         start[starts] = 1 / len(starts)
         arrays = next_state, probability, reward, terminated, start
         return cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
+
+
+def keep_at_hand(size: int) -> None:
+    """Have so many bytes kept when they are freed, 16 MiB at most. Large arrays would else come fresh from the system each
+    time, at more than the cost of filling them; having seen a larger one freed, glibc's allocator keeps that much, and twice.
+    """
+    np.empty(min(size, 2**24), np.uint8)
 
 
 EDGE, ICE, WATER, GOAL = range(4)  # where a map's letters end, and what they stand for

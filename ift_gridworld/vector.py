@@ -24,7 +24,7 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.envs import LakeEnv, check_whole, time_limit
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import TabularMDP, keep_at_hand
 
 MOST_SLOTS = 32  # equally likely successors of an action, at most
 
@@ -86,9 +86,7 @@ class TabularVectorEnv(VectorEnv):
         self._row, self._index = np.zeros(num_envs, np.int64), np.zeros(num_envs, np.int64)
         # Which step of its episode each environment takes next; the step that begins an episode is number 0.
         self._number = np.ones(num_envs, np.uint32)
-        # Every step makes new arrays. Large ones would come fresh from the system each time, at more than the cost of the
-        # step; having seen a larger one freed, glibc's allocator keeps that much at hand.
-        np.empty(min(64 * num_envs, 2**24), np.uint8)
+        keep_at_hand(64 * num_envs)  # every step makes new arrays
         self._seed(seed)
         # These starts are not drawn from the generator, or `reset()` would not do what `reset(seed=seed)` does.
         self._row += self._stride * self._draw_starts(num_envs, self.np_random.spawn(1)[0])
