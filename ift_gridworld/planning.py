@@ -414,17 +414,10 @@ class _Chain:
         matrix = self.among(places).T.tocsr()
         return lambda mass: matrix @ mass
 
-    def _apply(self, matrix: Any, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
-        columns = x.reshape(-1, self.mdp.num_states, 1) if isinstance(matrix, np.ndarray) else x.ravel()
-        return (matrix @ columns).reshape(x.shape)
-
-    def backward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
-        """P_pi x: what x is worth one step earlier."""
-        return self._apply(self.on, x)
-
     def forward(self, x: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
         """x P_pi: where the mass x walks on to."""
-        return self._apply(self._into, x)
+        columns = x.reshape(-1, self.mdp.num_states, 1) if isinstance(self._into, np.ndarray) else x.ravel()
+        return (self._into @ columns).reshape(x.shape)
 
     @cached_property
     def _into(self) -> Any:
