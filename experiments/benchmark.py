@@ -23,7 +23,9 @@ from typing import TYPE_CHECKING
 
 from benchmark_rows import Row, Section, compare
 
-from ift_gridworld.command import cores, fail, launch, make_folder, progress
+from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.runtime import cores, progress
+from ift_gridworld.storage import make_folder
 
 if TYPE_CHECKING:
     from benchmark_growth import Growth
@@ -51,7 +53,7 @@ class Args:
 
 def seeds(pairs: int) -> list[Callable[[], Row]]:
     """Settings of the reproduction at one learning rate: 64 seeds as one run, against 64 runs of one."""
-    from ift_gridworld.study import Setting, run_setting
+    from ift_gridworld.studies.settings import Setting, run_setting
 
     def taken(setting: Setting, count: int) -> float:
         began = time.perf_counter()
@@ -173,7 +175,7 @@ PEERS = ("stable-baselines3", "quantecon", "mdpsolver", "pymdptoolbox", "imageio
 
 def machine() -> str:
     """What is measured on: processor, cores, system, versions of what is installed."""
-    from ift_gridworld.records import versions
+    from ift_gridworld.storage import versions
 
     processor = platform.processor() or platform.machine()
     with suppress(OSError):  # where there is no such file, the little that Python knows has to do
@@ -205,9 +207,9 @@ def measure(section: Section, pairs: int, name: str) -> tuple[list[Row], list[Gr
 def main(args: Args) -> int:
     from benchmark_growth import Growth, draw, in_words
 
-    from ift_gridworld.console import console
-    from ift_gridworld.records import write_atomically
     from ift_gridworld.rendering import THEME_NAMES
+    from ift_gridworld.rendering.tables import console
+    from ift_gridworld.storage import write_atomically
 
     every, path = sections(), args.out / "benchmark.json"
     chosen = {name: section for name, section in every.items() if args.only in name and not args.redraw}

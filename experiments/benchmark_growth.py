@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ift_gridworld.records import Record
+    from ift_gridworld.training.run import Record
 
 PATIENCE = 10.0  # seconds: what takes longer is not asked for anything larger
 FITTED = 3  # the largest sizes, over which a slope is fitted; at the smallest what is constant hides it
@@ -66,10 +66,10 @@ def grow(what: str, along: str, makes: Iterable[tuple[int, Callable[[], Callable
 
 def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
     """Open slippery lakes."""
-    from ift_gridworld.envs import open_lake
+    from ift_gridworld.envs.maps import open_lake
+    from ift_gridworld.envs.vector import TabularVectorEnv
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.planning import occupancy, solve
-    from ift_gridworld.vector import TabularVectorEnv
+    from ift_gridworld.planning.exact import occupancy, solve
 
     def lake(side: int) -> TabularMDP:
         return TabularMDP.from_map(open_lake(side), is_slippery=True)
@@ -146,9 +146,9 @@ def canvas() -> tuple[Figure, Axes]:
 
 def with_seeds(counts: Sequence[int]) -> Growth:
     """Independent networks, aligned at once."""
-    from ift_gridworld.envs import LAKES
+    from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.training import make_base, train
+    from ift_gridworld.training.loop import make_base, train
 
     mdp = TabularMDP.from_map(LAKES["4x4"])
 

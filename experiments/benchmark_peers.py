@@ -16,9 +16,9 @@ import numpy as np
 from benchmark_rows import Row, alone, compare, peak_memory, seconds
 from jaxtyping import Bool, Float
 
-from ift_gridworld.envs import LAKES, open_lake, random_map
+from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_success, success_probability
+from ift_gridworld.planning.exact import optimal_success, success_probability
 
 # ---- stepping ----
 
@@ -35,7 +35,7 @@ def stepped(step: Callable[[np.ndarray], object], count: int, least: float = 0.3
 
 
 def ours_stepping(is_slippery: bool, count: int) -> float:
-    from ift_gridworld.vector import TabularVectorEnv
+    from ift_gridworld.envs.vector import TabularVectorEnv
 
     env = TabularVectorEnv(TabularMDP.from_map(LAKES["4x4"], is_slippery=is_slippery), count, seed=0)
     env.reset()
@@ -111,7 +111,7 @@ Solver = Callable[[], Values]
 
 
 def ours_solver(mdp: TabularMDP, tolerance: float = ERROR) -> Solver:
-    from ift_gridworld.planning import solve
+    from ift_gridworld.planning.exact import solve
 
     return lambda: solve(replace(mdp), tolerance=tolerance)[0]  # a new object, of which nothing is remembered
 
@@ -309,8 +309,8 @@ class _Enough(Exception):
 
 def ours_ppo(contest: Contest, kind: str, seeds: int, seed: int, cap: float = CAP, every: int = 20) -> Stopwatch:
     """A population of policies of that kind from the uniform policy, no demonstrations."""
-    from ift_gridworld.settings import Settings
-    from ift_gridworld.training import make_base, train
+    from ift_gridworld.methods.settings import Settings
+    from ift_gridworld.training.loop import make_base, train
 
     policy = make_base("uniform", contest.mdp, policy=kind, seeds=seeds, seed=seed)
     watch = Stopwatch(contest.mdp, seeds, cap)

@@ -15,13 +15,13 @@ import numpy as np
 from benchmark_rows import Row, compare, peak_memory
 
 if TYPE_CHECKING:
-    from ift_gridworld.records import Record
     from ift_gridworld.rendering.film import Film
+    from ift_gridworld.training.run import Record
 
 
 def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Record:
     """A run to draw, made by the script itself."""
-    from ift_gridworld.records import Record
+    from ift_gridworld.training.run import Record
 
     script = Path(__file__).with_name("frozen_lake.py")
     with tempfile.TemporaryDirectory() as folder:
@@ -35,7 +35,7 @@ def lake_panel(record: Record) -> Film:
     from jaxtyping import Float
     from matplotlib.colors import Normalize
 
-    from ift_gridworld.metrics import expected_visits
+    from ift_gridworld.evaluation.metrics import expected_visits
     from ift_gridworld.rendering import maps
     from ift_gridworld.rendering.film import Film
 
@@ -114,7 +114,7 @@ def usual(record: Record) -> float:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from ift_gridworld.metrics import expected_visits
+    from ift_gridworld.evaluation.metrics import expected_visits
 
     class Nowhere(PillowWriter):
         def finish(self) -> None: ...
@@ -196,7 +196,7 @@ def film_memory(record: Record, times: int) -> float:
     program = (
         "import sys\n"
         "import numpy as np\n"
-        "from ift_gridworld.records import Record\n"
+        "from ift_gridworld.training.run import Record\n"
         "from ift_gridworld.rendering.method_film import MethodFilm\n"
         "record, times = Record.load(sys.argv[1]), int(sys.argv[2])\n"
         "film = MethodFilm(record)\n"

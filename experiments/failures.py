@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ift_gridworld.command import check_seed, fail, launch, loading, make_folder, parse, progress
+from ift_gridworld.cli.command import check_seed, fail, launch, parse
+from ift_gridworld.runtime import loading, progress
+from ift_gridworld.storage import make_folder
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,21 @@ with loading():
     from torch import Tensor
     from torch.nn.functional import logsigmoid, pad
 
-    from ift_gridworld.envs import LAKES
+    from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
+    from ift_gridworld.envs.maps import LAKES
+    from ift_gridworld.evaluation.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods import DPO, ORPO, Answers, Method, Scored
-    from ift_gridworld.metrics import even_change, expected_visits, log_likelihood
-    from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
-    from ift_gridworld.policies import Policy
-    from ift_gridworld.problems import LakeProblem, action_counts, compared_episodes
-    from ift_gridworld.problems import train_reward_model as learned_reward
-    from ift_gridworld.records import Lake, versions, write_atomically
+    from ift_gridworld.methods.families import DPO, ORPO, Answers, Method, Scored
+    from ift_gridworld.methods.settings import Settings
+    from ift_gridworld.methods.source import LakeProblem, action_counts, compared_episodes
+    from ift_gridworld.methods.source import train_reward_model as learned_reward
+    from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
+    from ift_gridworld.policies.lake import Policy
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
-    from ift_gridworld.settings import Settings
-    from ift_gridworld.training import Run, make_base, train
-    from ift_gridworld.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
+    from ift_gridworld.storage import versions, write_atomically
+    from ift_gridworld.training.loop import Run, make_base, train
+    from ift_gridworld.training.run import Lake
 
 if TYPE_CHECKING:
     from jaxtyping import Float

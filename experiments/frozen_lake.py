@@ -17,14 +17,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import check_folder, check_seed, fail, launch, loading, make_folder, pick_device, progress
+from ift_gridworld.cli.command import check_seed, fail, launch
+from ift_gridworld.runtime import loading, pick_device, progress
+from ift_gridworld.storage import check_folder, make_folder
 
 if TYPE_CHECKING:
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods import Settings
-    from ift_gridworld.records import Lake, Record
+    from ift_gridworld.methods.settings import Settings
     from ift_gridworld.rendering.studio import Studio
-    from ift_gridworld.training import Run
+    from ift_gridworld.training.loop import Run
+    from ift_gridworld.training.run import Lake, Record
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def main(args: Args) -> int:
             raise
         fail(f"out of memory: lower --seeds (now {args.seeds}), --hidden (now {args.hidden}) or the size of the lake")
 
-    from ift_gridworld.console import console, estimations, results, written
+    from ift_gridworld.rendering.tables import console, estimations, results, written
 
     screen = console()
     screen.print(results(records, screen.width))
@@ -151,10 +153,10 @@ def _as_flag(start: re.Match[str]) -> str:
 def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
     with loading():
-        from ift_gridworld import training
-        from ift_gridworld.methods import METHODS
-        from ift_gridworld.policies import POLICIES
-        from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+        from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+        from ift_gridworld.methods.families import METHODS
+        from ift_gridworld.policies.lake import POLICIES
+        from ift_gridworld.training import loop as training
 
     names = list(METHODS) if args.method == "all" else args.method.split(",")
     for name in names:
@@ -227,14 +229,14 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
 def explained(args: Args) -> str:
     """Make one update and film it; returns what was written, to be printed."""
     with loading():
-        from ift_gridworld import training
-        from ift_gridworld.console import written
+        from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
         from ift_gridworld.explain import EXPLAINED, explain
-        from ift_gridworld.methods import METHODS
-        from ift_gridworld.records import versions, write_atomically
+        from ift_gridworld.methods.families import METHODS
         from ift_gridworld.rendering import PICTURES
         from ift_gridworld.rendering.explain_film import ExplainFilm
-        from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+        from ift_gridworld.rendering.tables import written
+        from ift_gridworld.storage import versions, write_atomically
+        from ift_gridworld.training import loop as training
     if args.explain not in EXPLAINED:
         raise ValueError(f"--explain is {args.explain!r}; allowed: {', '.join(EXPLAINED)}")
     if args.format == "html":
@@ -267,9 +269,10 @@ def explained(args: Args) -> str:
 
 def figure(args: Args) -> tuple[list[Record], list[Path]]:
     """Train, or read saved runs, and draw one figure for a paper of them all, with a table for LaTeX."""
-    from ift_gridworld.records import Record, write_atomically
     from ift_gridworld.rendering import STILLS
     from ift_gridworld.rendering.paper import WIDTHS, latex_table, save_figure
+    from ift_gridworld.storage import write_atomically
+    from ift_gridworld.training.run import Record
 
     assert args.figure is not None
     kind = args.format
@@ -291,8 +294,8 @@ def figure(args: Args) -> tuple[list[Record], list[Path]]:
 
 def redraw(args: Args) -> tuple[list[Record], list[Path]]:
     """Draw saved runs again, without training."""
-    from ift_gridworld.records import Record
     from ift_gridworld.rendering.studio import draw
+    from ift_gridworld.training.run import Record
 
     if len({path.resolve() for path in args.redraw}) < len(args.redraw):
         raise ValueError(f"--redraw is {' '.join(map(str, args.redraw))}, which names a run twice; allowed: each once")
@@ -304,7 +307,7 @@ def redraw(args: Args) -> tuple[list[Record], list[Path]]:
 
 def method_settings(args: Args) -> Settings:
     """The settings of the methods that the command line names."""
-    from ift_gridworld.methods import Settings
+    from ift_gridworld.methods.settings import Settings
 
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in asdict(args).items() if name in names and value is not None})
@@ -319,7 +322,7 @@ def check_memory(args: Args, mdp: TabularMDP, names: Sequence[str], settings: Se
     """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
     if not hasattr(os, "sysconf"):
         return
-    from ift_gridworld.training import memory
+    from ift_gridworld.training.loop import memory
 
     size: dict[str, Any] = {"policy": args.policy, "hidden": args.hidden, "settings": settings}
     need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
@@ -333,9 +336,10 @@ def check_memory(args: Args, mdp: TabularMDP, names: Sequence[str], settings: Se
 
 
 def make_lake(args: Args) -> Lake:
-    from ift_gridworld.envs import lake_rows, make_env, parse_size, time_limit
+    from ift_gridworld.envs.maps import parse_size, time_limit
+    from ift_gridworld.envs.registry import lake_rows, make_env
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.records import Lake
+    from ift_gridworld.training.run import Lake
 
     if args.success_rate is not None and not args.slippery:
         raise ValueError(f"--success-rate is {args.success_rate}, which needs --slippery")
@@ -358,9 +362,10 @@ def make_lake(args: Args) -> Lake:
 def make_record(run: Run, lake: Lake, args: Args) -> Record:
     import numpy as np
 
-    from ift_gridworld.methods import METHODS
-    from ift_gridworld.records import Record, versions
-    from ift_gridworld.trajectories import path_of
+    from ift_gridworld.data.trajectories import path_of
+    from ift_gridworld.methods.families import METHODS
+    from ift_gridworld.storage import versions
+    from ift_gridworld.training.run import Record
 
     kind = METHODS[run.method]
     asked = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(args).items()}

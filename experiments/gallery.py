@@ -14,8 +14,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ift_gridworld.command import fail, launch, progress
-from ift_gridworld.records import write_atomically
+from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.runtime import progress
+from ift_gridworld.storage import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 

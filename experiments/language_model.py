@@ -25,19 +25,10 @@ from typing import TYPE_CHECKING, Any
 
 from language_report import draw_figures, draw_films, report, saved
 
-from ift_gridworld.command import (
-    check_folder,
-    check_seed,
-    cores,
-    fail,
-    launch,
-    loading,
-    make_folder,
-    pick_device,
-    processes,
-    progress,
-)
+from ift_gridworld.cli.command import check_seed, fail, launch
 from ift_gridworld.rendering import THEME_NAMES, check_format
+from ift_gridworld.runtime import cores, loading, pick_device, processes, progress
+from ift_gridworld.storage import check_folder, make_folder
 
 if TYPE_CHECKING:
     import torch
@@ -45,8 +36,8 @@ if TYPE_CHECKING:
     from ift_gridworld.language.models import LanguagePolicy
     from ift_gridworld.language.problems import TextProblem
     from ift_gridworld.language.tasks import Task
-    from ift_gridworld.methods import Method
-    from ift_gridworld.settings import Settings
+    from ift_gridworld.methods.families import Method
+    from ift_gridworld.methods.settings import Settings
 
 
 FRAMES = 40  # of a film
@@ -150,9 +141,9 @@ def main(args: Args) -> int:
         with loading():
             import torch
 
-            from ift_gridworld.console import written
             from ift_gridworld.language.controls import CONTROLS
-            from ift_gridworld.methods import METHODS
+            from ift_gridworld.methods.families import METHODS
+            from ift_gridworld.rendering.tables import written
         if args.redraw:
             films, runs = sorted(args.out.glob("*.film.json")), saved(args.out)
             paths = draw_films(films, args.out, args.format, args.theme) + draw_figures(runs, args.out, args.theme)
@@ -277,7 +268,7 @@ def run_all(args: Args, names: Sequence[str]) -> list[dict[str, Any]]:
 def kind_of(name: str) -> tuple[type[Method], Mapping[str, Any]]:
     """A method, and what is laid over its settings."""
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods import METHODS
+    from ift_gridworld.methods.families import METHODS
 
     return CONTROLS[name] if name in CONTROLS else (METHODS[name], {})
 
@@ -310,7 +301,7 @@ def seed_of(args: Args, seed: int, workers: int = 1) -> Seed:
 
 
 def save(args: Args, name: str, runs: Sequence[dict[str, Any]]) -> Path:
-    from ift_gridworld.records import versions, write_atomically
+    from ift_gridworld.storage import versions, write_atomically
 
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(args).items() if key != "out"}
     content: dict[str, Any] = {"method": name, "settings": settings, "device": device_name(args.device), "versions": versions()}
@@ -330,7 +321,7 @@ def device_name(device: str) -> str:
 
 def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
     """A method's knobs: those of the command line, and what makes a control one."""
-    from ift_gridworld.settings import Settings
+    from ift_gridworld.methods.settings import Settings
 
     names = ("steps", "mixing", "decay", "beta", "propagation", "detach_weights", "prediction")
     asked: dict[str, Any] = {name: getattr(args, name) for name in names}
@@ -434,7 +425,7 @@ class Seed:
         from ift_gridworld.language.measure import entropy_of
         from ift_gridworld.language.models import looking
         from ift_gridworld.language.training import Diverged
-        from ift_gridworld.methods import IFT
+        from ift_gridworld.methods.families import IFT
 
         best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
         tried: dict[str, float | None] = {}
@@ -471,8 +462,8 @@ class Seed:
         from ift_gridworld.language.models import looking
         from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
         from ift_gridworld.language.training import align
-        from ift_gridworld.methods import SFT
-        from ift_gridworld.training import snapshot_steps
+        from ift_gridworld.methods.families import SFT
+        from ift_gridworld.training.loop import snapshot_steps
 
         args, team = self.args, self.team
         kind, changes = kind_of(name)

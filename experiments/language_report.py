@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ift_gridworld.console import console
-from ift_gridworld.records import write_atomically
-from ift_gridworld.statistics import student_interval
+from ift_gridworld.evaluation.statistics import student_interval
+from ift_gridworld.rendering.tables import console
+from ift_gridworld.storage import write_atomically
 
 Run = dict[str, Any]
 FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")  # what may differ
@@ -22,7 +22,7 @@ PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose toke
 def saved(folder: Path) -> list[Run]:
     """All runs of a folder, methods in their usual order."""
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods import METHODS
+    from ift_gridworld.methods.families import METHODS
 
     order = [*METHODS, "sft_tempered", *CONTROLS]
     found: dict[str, list[Run]] = {}
@@ -152,7 +152,7 @@ def _costs(methods: dict[str, list[Run]]) -> Table:
 
 def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[Path]:
     """A film of each run that was watched, and one of all methods (controls left out) side by side, if there are several."""
-    from ift_gridworld.methods import METHODS
+    from ift_gridworld.methods.families import METHODS
     from ift_gridworld.rendering.studio import draw
 
     named = {film.name.removesuffix(".film.json"): film for film in films}

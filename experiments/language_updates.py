@@ -17,7 +17,8 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.command import fail, launch, loading, pick_device
+from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.runtime import loading, pick_device
 
 if TYPE_CHECKING:
     from ift_gridworld.language.data import Answers
@@ -83,7 +84,7 @@ def measured(args: Args) -> dict[str, Any]:
 
     from ift_gridworld.language.costs import PeakMemory, flops, peak_rate
     from ift_gridworld.language.models import load
-    from ift_gridworld.records import versions
+    from ift_gridworld.storage import versions
 
     device, dtype = pick_device(args.device), getattr(torch, args.dtype)
     run = trainer_of(args.trainer)
@@ -160,7 +161,7 @@ def _ours(args: Args, policy: LanguagePolicy, tokenizer: Any, rows: Answers, tic
 
     from ift_gridworld.language.problems import TextProblem
     from ift_gridworld.language.training import align
-    from ift_gridworld.settings import Settings
+    from ift_gridworld.methods.settings import Settings
 
     device = next(policy.parameters()).device
     problem = TextProblem(rows, end=tokenizer.eos_token_id, rows=args.batch, device=device)

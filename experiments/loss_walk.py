@@ -21,14 +21,15 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ift_gridworld.command import fail, launch, loading
+from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.runtime import loading
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from ift_gridworld.data.trajectories import Trajectories
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.policies import TabularPolicy
-    from ift_gridworld.trajectories import Trajectories
+    from ift_gridworld.policies.lake import TabularPolicy
 
 WIDEST = 8  # tiles of a map that a terminal has room for
 
@@ -177,7 +178,7 @@ def ift(propagation: str = "released", detach: bool = False) -> Callable[[Scene,
 
         from ift_gridworld.log_probs import action_log_probs
         from ift_gridworld.losses import ift_loss
-        from ift_gridworld.residual import lake_successor, residual_embeddings
+        from ift_gridworld.policies.residual import lake_successor, residual_embeddings
 
         successor = lake_successor(scene.mdp, scene.policy.embed)
         states, mask = scene.chosen.states[None], scene.chosen.mask[None]
@@ -261,7 +262,7 @@ def grpo(scene: Scene, theta: Tensor) -> Tensor:
 
 def _advantage(scene: Scene) -> np.ndarray:
     """A(s, a) = Q(s, a) - V(s) of the policy itself, exact."""
-    from ift_gridworld.planning import evaluate_policy
+    from ift_gridworld.planning.exact import evaluate_policy
 
     mdp, policy = scene.mdp, scene.policy.probabilities()[0]
     value = evaluate_policy(mdp, policy)
@@ -504,11 +505,11 @@ def make_scene(args: Args) -> Scene:
     """The base, the pair, and the policy after some updates of SFT."""
     import copy
 
-    from ift_gridworld.envs import make_env
+    from ift_gridworld.data.trajectories import generators, preference_pairs
+    from ift_gridworld.envs.registry import make_env
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.policies import TabularPolicy
-    from ift_gridworld.training import make_base, train
-    from ift_gridworld.trajectories import generators, preference_pairs
+    from ift_gridworld.policies.lake import TabularPolicy
+    from ift_gridworld.training.loop import make_base, train
 
     if args.loss != "all" and args.loss not in LESSONS:
         raise ValueError(f"--loss is {args.loss!r}; allowed: {', '.join(LESSONS)}, all")
@@ -600,7 +601,7 @@ def main(args: Args) -> int:
             scene = make_scene(args)
     except (ValueError, OSError) as error:
         fail(error)
-    from ift_gridworld.console import console
+    from ift_gridworld.rendering.tables import console
 
     screen = console()
     lake = f"{args.map}{', slippery' if args.slippery else ''}"

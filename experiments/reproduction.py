@@ -25,18 +25,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ift_gridworld.command import (
-    check_folder,
-    check_seed,
-    cores,
-    fail,
-    launch,
-    loading,
-    make_folder,
-    parse,
-    processes,
-    progress,
-)
+from ift_gridworld.cli.command import check_seed, fail, launch, parse
+from ift_gridworld.runtime import cores, loading, processes, progress
+from ift_gridworld.storage import check_folder, make_folder
 
 
 @dataclass(frozen=True)
@@ -79,11 +70,11 @@ with loading():
     import reproduction_figures as figures
     import reproduction_report as report
 
-    from ift_gridworld.claims import CLAIMS
-    from ift_gridworld.console import console, written
-    from ift_gridworld.records import versions, write_atomically
     from ift_gridworld.rendering import THEME_NAMES
-    from ift_gridworld.study import (
+    from ift_gridworld.rendering.tables import console, written
+    from ift_gridworld.storage import versions, write_atomically
+    from ift_gridworld.studies.claims import CLAIMS
+    from ift_gridworld.studies.settings import (
         BLOCK,
         ICE,
         KEEP,
@@ -97,7 +88,7 @@ with loading():
         run_setting,
         write_table,
     )
-    from ift_gridworld.training import train_lakes
+    from ift_gridworld.training.loop import train_lakes
 
 SINGLE = ("two-paths-3", "two-paths-4", "two-paths-6", "two-paths-8", "4x4", "8x8")
 DENSITIES = ("0.6", "0.7", "0.8", "0.9")  # shares of frozen tiles of the random lakes

@@ -15,12 +15,12 @@ from jaxtyping import Float
 from matplotlib.ticker import MaxNLocator
 from reproduction_report import LAST, Cubes, ablation_effects, correlations, cubes_of, held_out, row_of
 
-from ift_gridworld.claims import CLAIMS, COMPARED, NOTHING, PAIRS, VIEWS, Claim, View
-from ift_gridworld.metrics import mean_interval
+from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.evaluation.statistics import Effect, pooled_effect
+from ift_gridworld.methods.variants import NEEDS_THE_ORACLE
 from ift_gridworld.rendering.study_figures import SMALL, WIDTH, Aligned, Grid, Page, Point, draw_policy
-from ift_gridworld.statistics import Effect, pooled_effect
-from ift_gridworld.study import ICE, Columns, Setting, select
-from ift_gridworld.variants import NEEDS_THE_ORACLE
+from ift_gridworld.studies.claims import CLAIMS, COMPARED, NOTHING, PAIRS, VIEWS, Claim, View
+from ift_gridworld.studies.settings import ICE, Columns, Setting, select
 
 NAMES = {
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "orpo": "ORPO", "dpo_online": "DPO online", "ipo": "IPO", "simpo": "SimPO",

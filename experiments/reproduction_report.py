@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float
 from rich.table import Table
 
-from ift_gridworld.claims import (
+from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
+from ift_gridworld.studies.claims import (
     VIEWS,
     Claim,
     Cube,
@@ -24,8 +25,7 @@ from ift_gridworld.claims import (
     verdict,
     whole_order,
 )
-from ift_gridworld.statistics import Effect, paired_effect, pooled_effect
-from ift_gridworld.study import Columns, Setting, select
+from ift_gridworld.studies.settings import Columns, Setting, select
 
 SCRIPT = "python experiments/reproduction.py"
 Cubes = Mapping[str, tuple[Setting, Cube]]

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ift_gridworld.command import fail, launch, make_folder, progress
-from ift_gridworld.envs import LAKES, Rows, make_env
-from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
-from ift_gridworld.planning import (
+from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.envs.maps import LAKES, Rows
+from ift_gridworld.envs.registry import make_env
+from ift_gridworld.envs.tables import LAKE_ACTIONS
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning.exact import (
     episodes_within,
     evaluate_policy,
     occupancy,
@@ -24,8 +26,9 @@ from ift_gridworld.planning import (
     optimal_success,
     success_probability,
 )
-from ift_gridworld.records import write_atomically
 from ift_gridworld.rendering import THEME_NAMES
+from ift_gridworld.runtime import progress
+from ift_gridworld.storage import make_folder, write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 ICES = ("firm", "slippery")

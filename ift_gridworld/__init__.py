@@ -3,27 +3,29 @@
 Importing the package registers its environments with Gymnasium and loads nothing heavier; modules are loaded on first use.
 """
 
-from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 
-from ift_gridworld.envs import register as _register
+from ift_gridworld._lazy import lazy_names
+from ift_gridworld.envs.registry import register
 from ift_gridworld.version import __version__
+
+if TYPE_CHECKING:
+    from ift_gridworld.envs import make_env
+    from ift_gridworld.mdp import TabularMDP
+    from ift_gridworld.methods import METHODS
+    from ift_gridworld.training import train
 
 __all__ = ["METHODS", "TabularMDP", "__version__", "make_env", "train"]
 
-_HOME = {"METHODS": "methods", "TabularMDP": "mdp", "make_env": "envs", "train": "training"}
+register()
 
-_register()
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    if name.startswith("_"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        return import_module(f"{__name__}.{name}")
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{name}":
-            raise
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "METHODS": "ift_gridworld.methods",
+        "TabularMDP": "ift_gridworld.mdp",
+        "__version__": "ift_gridworld.version",
+        "make_env": "ift_gridworld.envs",
+        "train": "ift_gridworld.training",
+    },
+)

@@ -15,16 +15,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.data.trajectories import Trajectories, generators
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, Answers, Method, Rollouts
-from ift_gridworld.optimisers import OPTIMISERS
-from ift_gridworld.policies import Policy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import residual_embeddings
-from ift_gridworld.settings import Settings
-from ift_gridworld.tiles import Tiles
-from ift_gridworld.trajectories import Trajectories, generators
+from ift_gridworld.methods.families import METHODS, Answers, Method, Rollouts
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.policies.lake import Policy
+from ift_gridworld.policies.residual import residual_embeddings
+from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.training.optimisers import OPTIMISERS
 
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 MOST_STATES = 2500  # on more, nobody would see a tile

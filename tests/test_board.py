@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.board import NOWHERE, Board
-from ift_gridworld.envs import LAKES, make_env
+from ift_gridworld.envs.grid import NOWHERE, Board
+from ift_gridworld.envs.maps import LAKES
+from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
 
 ENV = make_env("Taxi-v4").unwrapped

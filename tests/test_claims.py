@@ -3,9 +3,21 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.claims import CLAIMS, DISTANCES, NOTHING, VIEWS, Claim, Cube, View, asked, summarise, verdict, whole_order
-from ift_gridworld.metrics import MEASURES
-from ift_gridworld.study import OWN_MEASURES
+from ift_gridworld.evaluation.metrics import MEASURES
+from ift_gridworld.studies.claims import (
+    CLAIMS,
+    DISTANCES,
+    NOTHING,
+    VIEWS,
+    Claim,
+    Cube,
+    View,
+    asked,
+    summarise,
+    verdict,
+    whole_order,
+)
+from ift_gridworld.studies.settings import OWN_MEASURES
 
 LAST, BEST_RATE = View("common", "last"), View("best", "last")
 

@@ -8,7 +8,8 @@ import torch
 from scipy.optimize import brentq, minimize, root
 from scipy.special import expit, logit
 
-from ift_gridworld.envs import LAKES
+from ift_gridworld.data.trajectories import Batch, demonstrations, enumerate_trajectories, generators
+from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.losses import (
     bradley_terry_loss,
@@ -24,14 +25,13 @@ from ift_gridworld.losses import (
     tdpo_loss,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS
-from ift_gridworld.optimisers import Adam
-from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
-from ift_gridworld.policies import TabularPolicy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import lake_successor, residual_embeddings
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch, demonstrations, enumerate_trajectories, generators
+from ift_gridworld.methods.families import METHODS
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration, value_iteration
+from ift_gridworld.policies.lake import TabularPolicy
+from ift_gridworld.policies.residual import lake_successor, residual_embeddings
+from ift_gridworld.training.optimisers import Adam
 
 LAKE = TabularMDP.from_map(("SFG", "HFF"), discount=1.0)
 # `train` may leave a Newton step of 1e-9 undone, and log-probs differ by at most twice as much as logits. `descend` leaves a

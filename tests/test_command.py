@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 from test_records import record
 
-from ift_gridworld.command import fail, parse, progress
-from ift_gridworld.console import results
+from ift_gridworld.cli.command import fail, parse
+from ift_gridworld.rendering.tables import results
+from ift_gridworld.runtime import progress
 
 ROOT = Path(__file__).parents[1]
 
@@ -90,13 +91,17 @@ def loaded(program, *arguments):
 
 
 def test_importing_the_package_loads_gymnasium_and_no_more():
-    """Where a lake lives, two modules of our own, and from the standard library little: what costs time comes on first use."""
+    """Gymnasium's lake, the environments' own modules, and little of the standard library: the rest loads on first use."""
     before = loaded("import json, sys, gymnasium.envs.toy_text.frozen_lake; print(json.dumps(list(sys.modules)))")
     after = loaded("import json, sys, ift_gridworld; print(json.dumps(list(sys.modules)))")
     more = set(after) - set(before)
     assert {name for name in more if name.startswith("ift_gridworld")} == {
         "ift_gridworld",
+        "ift_gridworld._lazy",
+        "ift_gridworld.checks",
         "ift_gridworld.envs",
+        "ift_gridworld.envs.maps",
+        "ift_gridworld.envs.registry",
         "ift_gridworld.version",
     }
     assert {name.split(".")[0] for name in more} <= {"ift_gridworld", *sys.stdlib_module_names}

@@ -10,20 +10,10 @@ from gymnasium.envs.toy_text.cliffwalking import CliffWalkingEnv
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv, generate_random_map
 from gymnasium.utils.env_checker import check_env
 
-from ift_gridworld import TabularMDP, envs
-from ift_gridworld.envs import (
-    LAKES,
-    bridge,
-    lake_rows,
-    make_env,
-    open_lake,
-    parse_map,
-    parse_size,
-    random_map,
-    read_map,
-    time_limit,
-    two_paths,
-)
+from ift_gridworld import TabularMDP
+from ift_gridworld.envs import registry as envs
+from ift_gridworld.envs.maps import LAKES, bridge, open_lake, parse_map, parse_size, random_map, read_map, time_limit, two_paths
+from ift_gridworld.envs.registry import lake_rows, make_env
 
 
 def rows_of(env):

@@ -5,14 +5,15 @@ import re
 import numpy as np
 import pytest
 
-from ift_gridworld import policies
-from ift_gridworld.envs import LAKES, make_env, open_lake
+from ift_gridworld.data.trajectories import demonstrations, preference_pairs
+from ift_gridworld.envs.maps import LAKES, open_lake
+from ift_gridworld.envs.registry import make_env
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.policies import lake as policies
 from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
-from ift_gridworld.settings import Settings
-from ift_gridworld.training import make_base, train
-from ift_gridworld.trajectories import demonstrations, preference_pairs
+from ift_gridworld.training.loop import make_base, train
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 ICE = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.8)

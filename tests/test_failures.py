@@ -9,15 +9,15 @@ import torch
 from test_experiments import script
 from test_paper import check
 
+from ift_gridworld.data.trajectories import Walkers, generators
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods import METHODS
-from ift_gridworld.optimisers import Adam
-from ift_gridworld.planning import evaluate_policy
-from ift_gridworld.problems import LakeProblem
+from ift_gridworld.methods.families import METHODS
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.planning.exact import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
-from ift_gridworld.settings import Settings
-from ift_gridworld.training import train
-from ift_gridworld.trajectories import Walkers, generators
+from ift_gridworld.training.loop import train
+from ift_gridworld.training.optimisers import Adam
 
 failures = script("failures")
 FEW = {"seeds": 2}

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 from test_records import MAPLESS, record
 
-from ift_gridworld.command import parse
-from ift_gridworld.console import estimations
-from ift_gridworld.estimation import TABLE
-from ift_gridworld.methods import METHODS
+from ift_gridworld.cli.command import parse
+from ift_gridworld.evaluation.estimation import TABLE
+from ift_gridworld.methods.families import METHODS
+from ift_gridworld.rendering.tables import estimations
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
 spec = importlib.util.spec_from_file_location("frozen_lake", SCRIPT)

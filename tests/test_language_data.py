@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.language.data import KINDS, Answers, prompt_ids, read_rows, tokenised, write_rows
-from ift_gridworld.language.lakes import GIFT, HOLE, NO_MOVE, draw_lakes, tiles_along, walk
+from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, draw_lakes, tiles_along, walk
 from ift_gridworld.language.measure import Spoken
 from ift_gridworld.language.tasks import as_tokens
 from ift_gridworld.language.text import CHAT, COMPACT, record
-from ift_gridworld.mdp import LAKE_ACTIONS
 
 PAD, END, BEGIN = "<pad>", "<end>", "<begin>"
 TURNS = (
@@ -157,9 +157,9 @@ def test_lakes_as_text_are_lakes_as_tokens(form):
     lakes = draw_lakes(60, 4, seed=8)
     moves = walk(lakes, 0.4, seed=9, limit=30)
     last = lakes.flat[np.arange(60), tiles_along(lakes, moves)[:, -1]]
-    over = (last == GIFT) | (last == HOLE)
+    over = (last == GOAL) | (last == HOLE)
     lakes, moves = lakes[over], moves[over]
-    assert {GIFT, HOLE} <= set(last.tolist()) and len(lakes) > 30
+    assert {GOAL, HOLE} <= set(last.tolist()) and len(lakes) > 30
     direct = as_tokens(lakes, moves, spoken)
     through, left_out = tokenised([record(form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)
     assert left_out == 0

@@ -16,8 +16,8 @@ from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.tasks import as_tokens, worse_walks
 from ift_gridworld.language.text import COMPACT
-from ift_gridworld.methods import IFT, METHODS
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import IFT, METHODS
+from ift_gridworld.methods.settings import Settings
 
 
 @pytest.fixture(scope="module")

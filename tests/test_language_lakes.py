@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.language.lakes import (
     FAR,
-    GIFT,
+    GOAL,
     HOLE,
     LETTERS,
     NO_MOVE,
@@ -18,7 +18,7 @@ from ift_gridworld.language.lakes import (
     walk,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_policy, value_iteration
+from ift_gridworld.planning.exact import optimal_policy, value_iteration
 
 
 def test_every_lake_has_the_optimal_policy_of_the_oracle():
@@ -50,7 +50,7 @@ def test_what_is_drawn_is_what_was_asked_for():
     lakes = draw_lakes(300, 5, ice=0.7, detours=0.25, seed=3)
     assert len(lakes) == 300 and lakes.shape == (5, 5)
     assert len(set(lakes.names)) == 300, "each comes once"
-    assert ((lakes.flat == LETTERS.index("S")).sum(1) == 1).all() and ((lakes.flat == GIFT).sum(1) == 1).all()
+    assert ((lakes.flat == LETTERS.index("S")).sum(1) == 1).all() and ((lakes.flat == GOAL).sum(1) == 1).all()
     assert int((lakes.detour > 0).sum()) == 75
     assert (lakes.distance[np.arange(300), lakes.start] >= 2).all() and (lakes.detour % 2 == 0).all()
     assert abs((lakes.flat == HOLE).mean() - 0.3 * 23 / 25) < 0.08
@@ -106,8 +106,8 @@ def test_a_walk_ends_in_a_hole_on_the_gift_or_by_the_clock():
     for i in range(500):
         steps = int((moves[i] >= 0).sum())
         ends = lakes.flat[i, tiles[i, : steps + 1]]
-        assert not np.isin(ends[:-1], (HOLE, GIFT)).any()
-        assert steps == 6 or ends[-1] in (HOLE, GIFT)
+        assert not np.isin(ends[:-1], (HOLE, GOAL)).any()
+        assert steps == 6 or ends[-1] in (HOLE, GOAL)
         assert (moves[i, steps:] == NO_MOVE).all()
 
 

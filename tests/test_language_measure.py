@@ -8,7 +8,8 @@ import torch
 from test_language_data import PIECES, TURNS, chat_tokenizer
 from torch import nn
 
-from ift_gridworld.language.lakes import GIFT, HOLE, NO_MOVE, Lakes, draw_lakes, walk
+from ift_gridworld.envs.tables import STEPS
+from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, draw_lakes, walk
 from ift_gridworld.language.measure import (
     INVALID,
     MEASURES,
@@ -26,7 +27,7 @@ from ift_gridworld.language.measure import (
 )
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.text import CHAT, COMPACT
-from ift_gridworld.mdp import STEPS, TabularMDP
+from ift_gridworld.mdp import TabularMDP
 
 LEFT, DOWN, RIGHT, UP = range(4)
 END = "<end>"
@@ -694,4 +695,4 @@ def test_a_tenth_of_moves_slips_in_the_measure(compact):
     lakes = Lakes.of([("HHHH", "SFGF", "HHHH")] * 500)
     found = measure(player(compact, perfect), compact, lakes, np.full((500, 2), RIGHT), samples=4)
     assert abs(found["slips"].mean() - 0.81) < 4 * np.sqrt(0.81 * 0.19 / 2000)
-    assert (found["sampled"] == 1).all() and (lakes.flat == GIFT).any()
+    assert (found["sampled"] == 1).all() and (lakes.flat == GOAL).any()

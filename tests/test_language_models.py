@@ -10,9 +10,9 @@ from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy, build, counted, load, sample
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.log_probs import action_log_probs, entropy
-from ift_gridworld.methods import METHODS
-from ift_gridworld.residual import mix, residual_embeddings
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import METHODS
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.policies.residual import mix, residual_embeddings
 
 
 @pytest.fixture(scope="module")

@@ -7,17 +7,17 @@ import pytest
 import torch
 from test_language_data import chat_tokenizer
 
+from ift_gridworld.evaluation.metrics import measure
 from ift_gridworld.language.controls import CONTROLS, FrozenSFT, WrongShift
 from ift_gridworld.language.film import film_lake, film_record, moves_at
-from ift_gridworld.language.lakes import GIFT, HOLE, NO_MOVE, Lakes, tiles_along
+from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, tiles_along
 from ift_gridworld.language.measure import Probes, Spoken
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.tasks import Task, as_tokens, make_base, worse_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
-from ift_gridworld.methods import IFT, METHODS, SFT
-from ift_gridworld.metrics import measure
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import IFT, METHODS, SFT
+from ift_gridworld.methods.settings import Settings
 
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 
@@ -62,8 +62,8 @@ def test_rejected_walks_are_over_and_worse():
         lakes, moves = SMALL.lakes[name], SMALL.rejected[name]
         last = lakes.flat[np.arange(len(lakes)), tiles_along(lakes, moves)[:, -1]]
         longer = (moves >= 0).sum(1) > lakes.distance[np.arange(len(lakes)), lakes.start]
-        assert ((last == HOLE) | ((last == GIFT) & longer)).all()
-    assert (last == GIFT).any() and (last == HOLE).any()
+        assert ((last == HOLE) | ((last == GOAL) & longer)).all()
+    assert (last == GOAL).any() and (last == HOLE).any()
     with pytest.raises(ValueError, match=r"noise is \(0.0, 0.0\): on 12 of 12 lakes none of 200 walks is worse"):
         worse_walks(SMALL.lakes["held_out"], (0.0, 0.0), seed=0)
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.language.lakes import NO_MOVE, Lakes, draw_lakes, walk
 from ift_gridworld.language.text import CHAT, COMPACT, END, MOVES, PAD, VOCABULARY, Form, record
-from ift_gridworld.mdp import LAKE_ACTIONS
 
 FORMS = pytest.mark.parametrize("form", [COMPACT, CHAT], ids=lambda form: form.name)
 BY_HAND = Lakes.of([("SF", "HG")])

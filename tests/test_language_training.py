@@ -12,8 +12,8 @@ from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.training import align, learning_rate, tokens_of
-from ift_gridworld.methods import METHODS, SFT
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import METHODS, SFT
+from ift_gridworld.methods.settings import Settings
 
 
 def answers(seed=0, rows=20):

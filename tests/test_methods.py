@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from ift_gridworld import METHODS, losses
-from ift_gridworld.envs import LAKES
+from ift_gridworld.data.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
+from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.policies import POLICIES, TabularPolicy
-from ift_gridworld.problems import LakeProblem, train_reward_model
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem, train_reward_model
+from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)

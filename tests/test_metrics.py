@@ -7,11 +7,20 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.envs import LAKES, make_env, random_map
+from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.envs.registry import make_env
+from ift_gridworld.evaluation.metrics import (
+    MEASURES,
+    even_change,
+    log_likelihood,
+    mean_interval,
+    measure,
+    reference_points,
+    tiles_of,
+)
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import MEASURES, even_change, log_likelihood, mean_interval, measure, reference_points, tiles_of
-from ift_gridworld.planning import occupancy, optimal_policy, state_matrix
-from ift_gridworld.trajectories import Batch
+from ift_gridworld.planning.exact import occupancy, optimal_policy, state_matrix
 
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
 

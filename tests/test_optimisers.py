@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from ift_gridworld.envs import LAKES
+from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.optimisers import OPTIMISERS, Adam, RMSprop
-from ift_gridworld.training import make_base, train
+from ift_gridworld.training.loop import make_base, train
+from ift_gridworld.training.optimisers import OPTIMISERS, Adam, RMSprop
 
 
 def parameters():

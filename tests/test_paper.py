@@ -10,16 +10,16 @@ from matplotlib.text import Text
 from test_records import record as taxi_record
 from test_rendering import lake_record
 
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.data.trajectories import demonstrations, preference_pairs
+from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.records import Lake
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.paper import LEAST, TALLEST, WIDTHS, _Paper, latex_table, save_figure
-from ift_gridworld.training import make_base
-from ift_gridworld.trajectories import demonstrations, preference_pairs
+from ift_gridworld.training.loop import make_base
+from ift_gridworld.training.run import Lake
 
 ROWS = {
     "4x4": LAKES["4x4"],

@@ -6,10 +6,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ift_gridworld import planning
-from ift_gridworld.envs import LAKES, make_env, random_map
+from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import (
+from ift_gridworld.planning import exact as planning
+from ift_gridworld.planning.exact import (
     episodes_within,
     evaluate_policy,
     greedy,

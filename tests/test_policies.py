@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld.data.trajectories import generators
 from ift_gridworld.log_probs import action_log_probs, entropy
 from ift_gridworld.losses import ift_loss, sft_loss
-from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
-from ift_gridworld.trajectories import generators
+from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
 
 STATES, ACTIONS = 6, 3
 KINDS = pytest.mark.parametrize("kind", POLICIES.values(), ids=POLICIES)

@@ -4,9 +4,10 @@ import gymnasium
 import numpy as np
 import pytest
 
-from ift_gridworld.envs import LAKES, open_lake
+from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.records import PLAIN, Lake, Record, write_atomically
+from ift_gridworld.storage import write_atomically
+from ift_gridworld.training.run import PLAIN, Lake, Record
 
 MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
 

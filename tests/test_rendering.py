@@ -11,11 +11,12 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records import MAPLESS, record
 
-from ift_gridworld.board import Board
-from ift_gridworld.envs import LAKES, make_env, open_lake, random_map
-from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.records import Lake, Record
+from ift_gridworld.envs.grid import Board
+from ift_gridworld.envs.maps import LAKES, open_lake, random_map
+from ift_gridworld.envs.registry import make_env
+from ift_gridworld.envs.tables import LAKE_ACTIONS
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning.exact import optimal_policy
 from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
@@ -23,6 +24,7 @@ from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.studio import Studio
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.training.run import Lake, Record
 
 LIGHT = THEMES["light"]
 TILE = 60  # pixels
@@ -563,7 +565,7 @@ def test_predictions_are_what_the_residual_connection_mixes_in():
     """The drawn tiles equal the predicted embeddings of `residual`, for both predictions, on ice and off it."""
     import torch
 
-    from ift_gridworld.residual import lake_successor
+    from ift_gridworld.policies.residual import lake_successor
 
     for slippery in (False, True):
         for prediction in ("greedy", "expected"):

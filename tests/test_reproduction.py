@@ -18,8 +18,8 @@ import reproduction_report as report
 from reproduction import Args, Unit, all_settings, all_units, design, main, run_ablation, seeds_for
 from test_paper import check
 
-from ift_gridworld.claims import CLAIMS, VIEWS
-from ift_gridworld.study import ICE, Setting, load_table, run_setting
+from ift_gridworld.studies.claims import CLAIMS, VIEWS
+from ift_gridworld.studies.settings import ICE, Setting, load_table, run_setting
 
 TABLES = ("claims.csv.gz", "claims_pooled.csv", "claims_by_setting.csv.gz", "findings.json")
 

@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld import policies
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld.data.trajectories import demonstrations, generators, sample_episodes
+from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.policies import POLICIES, TabularPolicy
-from ift_gridworld.residual import Windows, greedy_action, lake_successor, mix, predicted_distribution, residual_embeddings
-from ift_gridworld.tiles import Tiles
-from ift_gridworld.trajectories import demonstrations, generators, sample_episodes
+from ift_gridworld.policies import lake as policies
+from ift_gridworld.policies.lake import POLICIES, TabularPolicy
+from ift_gridworld.policies.residual import (
+    Windows,
+    greedy_action,
+    lake_successor,
+    mix,
+    predicted_distribution,
+    residual_embeddings,
+)
+from ift_gridworld.policies.sparse import Tiles
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from ift_gridworld import TabularMDP
-from ift_gridworld.envs import LAKES
-from ift_gridworld.planning import success_probability
+from ift_gridworld.envs.maps import LAKES
+from ift_gridworld.planning.exact import success_probability
 
 sb3 = pytest.importorskip("stable_baselines3")
 
-from ift_gridworld.sb3 import TabularVecEnv  # noqa: E402
+from ift_gridworld.envs.sb3 import TabularVecEnv  # noqa: E402
 
 
 def policy_of(model, states):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from ift_gridworld import TabularMDP, envs, make_env
-from ift_gridworld.envs import open_lake, random_map, two_paths
-from ift_gridworld.planning import SOLVERS, _best_solver, greedy, optimal_success, solve, success_probability
-from ift_gridworld.solvers import (
+from ift_gridworld import TabularMDP, make_env
+from ift_gridworld.envs import registry as envs
+from ift_gridworld.envs.maps import open_lake, random_map, two_paths
+from ift_gridworld.planning.exact import SOLVERS, _best_solver, greedy, optimal_success, solve, success_probability
+from ift_gridworld.planning.solvers import (
     SHARE,
     _Blocks,
     backup,

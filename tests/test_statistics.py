@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import trim_mean
 
-from ift_gridworld.statistics import interquartile_mean, paired_effect, pooled_effect, student_interval
+from ift_gridworld.evaluation.statistics import interquartile_mean, paired_effect, pooled_effect, student_interval
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 100, 101])

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.envs import LAKES, two_paths
-from ift_gridworld.estimation import estimate
+from ift_gridworld.data.trajectories import Trajectories, detour, path_of
+from ift_gridworld.envs.maps import LAKES, two_paths
+from ift_gridworld.evaluation.estimation import estimate
+from ift_gridworld.evaluation.metrics import measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import measure, tiles_of
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.study import (
+from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.studies.settings import (
     ICE,
     OWN_MEASURES,
     Setting,
@@ -26,8 +27,7 @@ from ift_gridworld.study import (
     taught,
     write_table,
 )
-from ift_gridworld.training import train
-from ift_gridworld.trajectories import Trajectories, detour, path_of
+from ift_gridworld.training.loop import train
 
 FIRM = Setting("two-paths-4", "firm", "good-0.5", "mlp-8", "adam", 1)
 SLIPPERY = Setting("4x4", "slippery-0.8", "random", "tabular", "rmsprop", 3)

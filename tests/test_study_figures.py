@@ -6,9 +6,9 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from test_paper import check
 
-from ift_gridworld.envs import LAKES
+from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_policy
+from ift_gridworld.planning.exact import optimal_policy
 from ift_gridworld.rendering.study_figures import WIDTH, Aligned, Grid, Page, Point, _on, draw_policy
 from ift_gridworld.rendering.theme import THEMES
 

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 import suite
 
-from ift_gridworld.envs import LAKES, bridge
-from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
-from ift_gridworld.methods import METHODS, Settings
-from ift_gridworld.metrics import log_likelihood
-from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
-from ift_gridworld.training import make_base, train
-from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.envs.maps import LAKES, bridge
+from ift_gridworld.envs.tables import LAKE_ACTIONS
+from ift_gridworld.evaluation.metrics import log_likelihood
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.families import METHODS
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.planning.exact import optimal_policy, success_probability, value_iteration
+from ift_gridworld.training.loop import make_base, train
 
 PAGE = Path(__file__).parents[1] / "figures" / "suite" / "README.md"
 

@@ -6,16 +6,17 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ift_gridworld import METHODS, policies
-from ift_gridworld.envs import LAKES, random_map
-from ift_gridworld.estimation import estimate
+from ift_gridworld import METHODS
+from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.optimisers import Adam
-from ift_gridworld.policies import ONE_HOT_STATES, POLICIES, TabularPolicy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.settings import Settings
-from ift_gridworld.tiles import Tiles
-from ift_gridworld.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.policies import lake as policies
+from ift_gridworld.policies.lake import ONE_HOT_STATES, POLICIES, TabularPolicy
+from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.training.optimisers import Adam
 
 FIRM = TabularMDP.from_map(LAKES["4x4"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)

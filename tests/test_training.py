@@ -11,17 +11,18 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld import METHODS, training
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld import METHODS
+from ift_gridworld.data.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import MEASURES, measure, tiles_of
-from ift_gridworld.optimisers import OPTIMISERS
-from ift_gridworld.policies import POLICIES, MLPPolicy, TabularPolicy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import mix
-from ift_gridworld.settings import Settings
-from ift_gridworld.training import BASES, make_base, memory, snapshot_steps, snapshots, train, train_lakes
-from ift_gridworld.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
+from ift_gridworld.policies.residual import mix
+from ift_gridworld.training import loop as training
+from ift_gridworld.training.loop import BASES, make_base, memory, snapshot_steps, snapshots, train, train_lakes
+from ift_gridworld.training.optimisers import OPTIMISERS
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -318,7 +319,11 @@ def test_shapes_in_signatures_hold_throughout():
         install_import_hook("ift_gridworld", "checked.check")
 
         import numpy as np
-        from ift_gridworld import METHODS, TabularMDP, envs, metrics, planning, training
+        from ift_gridworld import METHODS, TabularMDP
+        from ift_gridworld.envs import registry as envs
+        from ift_gridworld.evaluation import metrics
+        from ift_gridworld.planning import exact as planning
+        from ift_gridworld.training import loop as training
         for slip, policy in ((False, "mlp"), (True, "tabular")):
             mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=slip)
             base = training.make_base("mixture", mdp, policy=policy, seeds=3)

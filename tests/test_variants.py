@@ -13,17 +13,15 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld import METHODS, variants
-from ift_gridworld.envs import LAKES, random_map
+from ift_gridworld import METHODS
+from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
+from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import DPO, IFT, SFT, Method
-from ift_gridworld.policies import POLICIES
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import Windows, residual_embeddings
-from ift_gridworld.settings import Settings
-from ift_gridworld.training import make_base, train, train_lakes
-from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
-from ift_gridworld.variants import (
+from ift_gridworld.methods import variants
+from ift_gridworld.methods.families import DPO, IFT, SFT, Method
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.variants import (
     DPOSFT,
     NEEDS_THE_ORACLE,
     VARIANTS,
@@ -37,6 +35,9 @@ from ift_gridworld.variants import (
     demonstrated,
     find,
 )
+from ift_gridworld.policies.lake import POLICIES
+from ift_gridworld.policies.residual import Windows, residual_embeddings
+from ift_gridworld.training.loop import make_base, train, train_lakes
 
 LEFT, DOWN, RIGHT, UP = range(4)
 KINDS = pytest.mark.parametrize("kind", POLICIES)

@@ -13,11 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy, drawn
 from ift_gridworld.language.problems import TextProblem
-from ift_gridworld.methods import IFT, PPO, SFT, Method
-from ift_gridworld.residual import Successor
-from ift_gridworld.trajectories import Batch
+from ift_gridworld.methods.families import IFT, PPO, SFT, Method
+from ift_gridworld.policies.residual import Successor
 
 
 class FrozenSFT(SFT):

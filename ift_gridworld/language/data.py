@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
+from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.text import Text
-from ift_gridworld.records import write_atomically
-from ift_gridworld.trajectories import Batch
+from ift_gridworld.storage import write_atomically
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

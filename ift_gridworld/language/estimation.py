@@ -1,6 +1,6 @@
 """Preference estimation on texts: what a method takes the model's probability of the human's answer to be, and what it is.
 
-The rows are those of `ift_gridworld.estimation`, Table 1 of arXiv 2405.11870v3. Here a state is a prefix and each token leads
+The rows are those of `ift_gridworld.evaluation.estimation`, Table 1 of arXiv 2405.11870v3. Here a state is a prefix and each token leads
 to one of its own, so that T_θ(s*_n, ρ0) = Π_{i<n} π_θ(a*_i | s*_i) is the probability of the answer's first n tokens.
 """
 
@@ -17,8 +17,8 @@ from ift_gridworld.language.lakes import FAR, Lakes, tiles_along
 from ift_gridworld.language.measure import END_ACTION, Spoken, along, answers, parts, repeated
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
-from ift_gridworld.methods import IFT, Method
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import IFT, Method
+from ift_gridworld.methods.settings import Settings
 
 
 def bias(

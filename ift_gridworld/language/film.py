@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld.evaluation.metrics import measure, reference_points
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.measure import END_ACTION, Probes, Spoken, ask
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.methods import Method
-from ift_gridworld.metrics import measure, reference_points
-from ift_gridworld.records import Lake, Record, versions
+from ift_gridworld.methods.families import Method
+from ift_gridworld.storage import versions
+from ift_gridworld.training.run import Lake, Record
 
 
 def moves_at(policy: LanguagePolicy, spoken: Spoken, lake: Lakes, probes: Probes) -> Float[np.ndarray, "S 4"]:

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.envs import Rows, Size, parse_map
-from ift_gridworld.mdp import LAKE_ACTIONS, STEPS
+from ift_gridworld.envs.maps import Rows, Size, parse_map
+from ift_gridworld.envs.tables import LAKE_ACTIONS, STEPS
 
 LETTERS = "SFHG"
-START, FROZEN, HOLE, GIFT = range(4)
+START, FROZEN, HOLE, GOAL = range(4)
 FAR = np.iinfo(np.int16).max  # distance of a tile from which no way leads to the gift
 CHUNK = 4096  # lakes that are drawn and searched at once
 PATIENCE = 60  # chunks in a row without a new lake after which there are no more
@@ -69,7 +69,7 @@ class Lakes:
 
     @cached_property
     def gift(self) -> Int[np.ndarray, " M"]:
-        return (self.flat == GIFT).argmax(1)
+        return (self.flat == GOAL).argmax(1)
 
     @cached_property
     def next_state(self) -> Int[np.ndarray, "S A"]:
@@ -84,7 +84,7 @@ class Lakes:
     @cached_property
     def from_start(self) -> Int[np.ndarray, "M S"]:
         """Moves from the start to each tile, going through neither hole nor gift."""
-        return distances((self.tiles != HOLE) & (self.tiles != GIFT), self.start)
+        return distances((self.tiles != HOLE) & (self.tiles != GOAL), self.start)
 
     @cached_property
     def reachable(self) -> Bool[np.ndarray, "M S"]:
@@ -216,7 +216,7 @@ def _random_tiles(random: np.random.Generator, height: int, width: int, ice: flo
     tiles = np.where(random.random((CHUNK, height * width)) < ice, FROZEN, HOLE).astype(np.int8)
     start = random.integers(height * width, size=CHUNK)
     gift = (start + random.integers(1, height * width, size=CHUNK)) % (height * width)
-    tiles[np.arange(CHUNK), start], tiles[np.arange(CHUNK), gift] = START, GIFT
+    tiles[np.arange(CHUNK), start], tiles[np.arange(CHUNK), gift] = START, GOAL
     return tiles.reshape(CHUNK, height, width)
 
 
@@ -255,7 +255,7 @@ def walk(
         action = np.minimum((draw >= bound).sum(-1), bound.shape[1] - 1)
         moves[alive, step] = action[alive]
         here = np.where(alive, lakes.next_state[here, action], here)
-        alive &= (lakes.flat[row, here] != HOLE) & (lakes.flat[row, here] != GIFT)
+        alive &= (lakes.flat[row, here] != HOLE) & (lakes.flat[row, here] != GOAL)
         if not alive.any():
             return moves[:, : step + 1]
     return moves

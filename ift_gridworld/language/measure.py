@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.language.data import Answers, answer_ids, prompt_ids
-from ift_gridworld.language.lakes import FAR, GIFT, HOLE, NO_MOVE, Lakes, tiles_along
+from ift_gridworld.language.lakes import FAR, GOAL, HOLE, NO_MOVE, Lakes, tiles_along
 from ift_gridworld.language.models import LanguagePolicy, counted, looking, sample
 from ift_gridworld.language.text import Form
 
@@ -126,8 +126,8 @@ def outcome(
     tiles = tiles_along(lakes, moves)
     row = np.arange(len(lakes))
     letters = lakes.flat[row[:, None], tiles]
-    there = letters[:, -1] == GIFT
-    early = (letters[:, :-1] == GIFT) & walked  # it walked on from the gift
+    there = letters[:, -1] == GOAL
+    early = (letters[:, :-1] == GOAL) & walked  # it walked on from the gift
     drowned = (letters == HOLE).any(1)
     right = there & ended & ~early.any(1) & ~drowned & (moves != INVALID).all(1)
     return right, walked.sum(1) - lakes.distance[row, lakes.start]
@@ -411,7 +411,7 @@ class _Slippery:
 
     @property
     def won(self) -> Bool[np.ndarray, " M"]:
-        return self.letters == GIFT
+        return self.letters == GOAL
 
     def move(self, logits: Float[Tensor, "M V"]) -> Int[Tensor, " M"]:
         """The words of what happened, whatever was said; the end where a walk is over."""

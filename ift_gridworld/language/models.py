@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ift_gridworld.language.text import CHAT, COMPACT, VOCABULARY, Form
 from ift_gridworld.log_probs import action_log_probs
-from ift_gridworld.residual import Successor, mix
+from ift_gridworld.policies.residual import Successor, mix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -12,13 +12,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.data.trajectories import Batch, Trajectories
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.measure import Judge
 from ift_gridworld.language.models import Critic, LanguagePolicy, sample
-from ift_gridworld.problems import Problem
-from ift_gridworld.residual import Successor
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch, Trajectories
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import Problem
+from ift_gridworld.policies.residual import Successor
 
 GROUP = 8  # answers to one prompt that GRPO compares, unless told otherwise
 

@@ -16,14 +16,14 @@ import torch
 from jaxtyping import Int
 
 from ift_gridworld.language.data import Answers, tokenised
-from ift_gridworld.language.lakes import GIFT, HOLE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
+from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
 from ift_gridworld.language.measure import Probes, Spoken, reward_of
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.language.text import VOCABULARY, Compact, record
 from ift_gridworld.language.training import align
-from ift_gridworld.records import write_atomically
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.storage import write_atomically
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def worse_walks(lakes: Lakes, noise: tuple[float, float], *, seed: int) -> Int[n
         some = lakes[wanting]
         moves = walk(some, random.uniform(*noise, len(some)), seed=seed + 1000 * attempt)
         last = np.take_along_axis(some.flat, tiles_along(some, moves)[:, -1:], 1)[:, 0]
-        worse = (last == HOLE) | ((last == GIFT) & ((moves >= 0).sum(1) > shortest[wanting]))
+        worse = (last == HOLE) | ((last == GOAL) & ((moves >= 0).sum(1) > shortest[wanting]))
         found[wanting[worse], : moves.shape[1]] = moves[worse]
         wanting = wanting[~worse]
         if not len(wanting):
@@ -126,7 +126,7 @@ def worse_walks(lakes: Lakes, noise: tuple[float, float], *, seed: int) -> Int[n
 def as_tokens(lakes: Lakes, moves: Int[np.ndarray, "M T"], spoken: Spoken) -> Answers:
     """Prompts with walks as answers: ended by the end token where the gift or a hole is reached, else the walk was cut."""
     last = np.take_along_axis(lakes.flat, tiles_along(lakes, moves)[:, -1:], 1)[:, 0]
-    over = (last == GIFT) | (last == HOLE)
+    over = (last == GOAL) | (last == HOLE)
     if not isinstance(spoken.form, Compact):
         found = tokenised([record(spoken.form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)[0]
         return Answers(found.ids, found.prompt, found.length - ~over)

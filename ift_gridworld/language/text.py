@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Int
 
-from ift_gridworld.envs import Rows, parse_map
+from ift_gridworld.envs.maps import Rows, parse_map
+from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.language.lakes import LETTERS, NO_MOVE, Lakes
-from ift_gridworld.mdp import LAKE_ACTIONS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -16,8 +16,8 @@ from ift_gridworld import losses
 from ift_gridworld.language.data import Answers
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
-from ift_gridworld.methods import IFT, Method
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import IFT, Method
+from ift_gridworld.methods.settings import Settings
 
 ANSWERS = 32  # that are looked at
 

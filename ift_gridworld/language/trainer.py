@@ -11,13 +11,13 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from transformers import Trainer
 
+from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
 from ift_gridworld.losses import Norm, Propagation
-from ift_gridworld.methods import IFT
-from ift_gridworld.residual import Prediction, Successor
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch
+from ift_gridworld.methods.families import IFT
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.policies.residual import Prediction, Successor
 
 
 class IFTTrainer(Trainer):

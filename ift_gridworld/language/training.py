@@ -19,9 +19,9 @@ from torch import Tensor
 from ift_gridworld.language.costs import PeakMemory
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.problems import TextProblem
-from ift_gridworld.methods import METHODS, Method, OnPolicy
-from ift_gridworld.records import write_atomically
-from ift_gridworld.settings import Settings
+from ift_gridworld.methods.families import METHODS, Method, OnPolicy
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.storage import write_atomically
 
 WARM = 0.05  # share of the updates over which the learning rate rises
 MAX_NORM = 1.0  # of the gradient

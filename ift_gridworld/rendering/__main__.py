@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from ift_gridworld.command import loading
 from ift_gridworld.rendering.studio import draw
+from ift_gridworld.runtime import loading
 
 with loading():  # before the first order comes
     import ift_gridworld.rendering.method_film  # noqa: F401

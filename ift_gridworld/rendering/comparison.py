@@ -17,11 +17,11 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.metrics import even_change, mean_interval
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.records import Record, check_one_lake
+from ift_gridworld.evaluation.metrics import even_change, mean_interval
+from ift_gridworld.planning.exact import optimal_policy
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width
+from ift_gridworld.training.run import Record, check_one_lake
 
 MOST = 5  # methods in a row, if they do not all fit into one
 FRAMES = 72

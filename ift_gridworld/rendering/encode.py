@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import GifImagePlugin, Image
 
-from ift_gridworld.records import write_atomically
 from ift_gridworld.rendering import check_format
+from ift_gridworld.storage import write_atomically
 
 COLOURS = 128  # one of them marks pixels that stay as they are
 APART = 10  # colours of the palette differ by at least this much: nearer ones would be taken for each other

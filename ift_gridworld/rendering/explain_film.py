@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from ift_gridworld.board import Board
+from ift_gridworld.envs.grid import Board
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, fitted

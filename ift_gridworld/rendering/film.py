@@ -22,11 +22,11 @@ from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 from PIL import Image
 
-from ift_gridworld.records import write_atomically
 from ift_gridworld.rendering import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import THEMES, Theme
+from ift_gridworld.storage import write_atomically
 
 DPI = 100
 FIRST, LAST = 1.2, 2.5  # seconds that the first and the last frame stand

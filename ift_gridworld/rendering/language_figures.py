@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ift_gridworld.evaluation.statistics import student_interval
 from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Grid, Page, Point
-from ift_gridworld.statistics import student_interval
 
 TITLES = {
     "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",

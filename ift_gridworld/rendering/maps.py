@@ -27,7 +27,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from ift_gridworld.board import NOWHERE, Board
+from ift_gridworld.envs.grid import NOWHERE, Board
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.theme import Theme
 

@@ -13,14 +13,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.board import Board
-from ift_gridworld.metrics import mean_interval
-from ift_gridworld.planning import optimal_policy, optimal_values
-from ift_gridworld.records import Record, check_one_lake
+from ift_gridworld.envs.grid import Board
+from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.planning.exact import optimal_policy, optimal_values
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import Theme
+from ift_gridworld.training.run import Record, check_one_lake
 
 WIDTH, HEIGHT = 9.6, 6.0
 

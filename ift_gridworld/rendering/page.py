@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from ift_gridworld.evaluation.metrics import expected_visits, mean_interval
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import expected_visits, mean_interval
-from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_values
-from ift_gridworld.records import Record, check_one_lake, write_atomically
+from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, optimal_values
 from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.storage import write_atomically
+from ift_gridworld.training.run import Record, check_one_lake
 
 LIMIT = 1_000_000  # bytes of a page
 MOST_TILES = 10_000  # each is an element of the page by itself

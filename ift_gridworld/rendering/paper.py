@@ -20,13 +20,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import mean_interval
-from ift_gridworld.planning import optimal_policy, state_matrix
-from ift_gridworld.records import Record, check_one_lake, write_atomically
+from ift_gridworld.planning.exact import optimal_policy, state_matrix
 from ift_gridworld.rendering import STILLS, check_format, maps
 from ift_gridworld.rendering.film import dateless, style, update_ticks
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.storage import write_atomically
+from ift_gridworld.training.run import Record, check_one_lake
 
 WIDTHS = {"column": 3.3, "page": 6.9}  # inches
 STAGES = {"column": 3, "page": 5}  # maps in a row

@@ -11,13 +11,13 @@ from jaxtyping import Float
 from matplotlib.colors import Normalize
 from PIL import Image
 
+from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import expected_visits
-from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
-from ift_gridworld.records import write_atomically
+from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Film
+from ift_gridworld.storage import write_atomically
 
 WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
 GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ift_gridworld.records import Record
+    from ift_gridworld.training.run import Record
 
 
 class Studio:
@@ -63,7 +63,7 @@ class Studio:
 @lru_cache(maxsize=16)  # a run is drawn by itself and again beside others: what is computed for one picture serves both
 def _loaded(record: Path, written: int) -> Record:
     """The saved run as it was written at that time."""
-    from ift_gridworld.records import Record
+    from ift_gridworld.training.run import Record
 
     return Record.load(record)
 

@@ -19,12 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import expected_visits
-from ift_gridworld.records import write_atomically
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import dateless, style
 from ift_gridworld.rendering.theme import THEMES, Theme
+from ift_gridworld.storage import write_atomically
 
 WIDTH = 6.9  # inches
 TEXT, SMALL, TINY = 8.0, 7.0, 6.5  # points

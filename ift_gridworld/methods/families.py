@@ -17,12 +17,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.data.trajectories import Batch, Trajectories
 from ift_gridworld.log_probs import entropy, kl_divergence, masked_mean, masked_sum
-from ift_gridworld.policies import Policy
-from ift_gridworld.problems import Problem
-from ift_gridworld.residual import Successor, Windows
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch, Trajectories
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import Problem
+from ift_gridworld.policies.lake import Policy
+from ift_gridworld.policies.residual import Successor, Windows
 
 
 class Method:

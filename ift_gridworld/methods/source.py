@@ -15,13 +15,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.data.trajectories import Batch, Trajectories, Walkers, sample_episodes
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.optimisers import Adam
-from ift_gridworld.planning import success_probability
-from ift_gridworld.policies import Policy
-from ift_gridworld.residual import Successor, lake_successor, residual_embeddings
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch, Trajectories, Walkers, sample_episodes
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.planning.exact import success_probability
+from ift_gridworld.policies.lake import Policy
+from ift_gridworld.policies.residual import Successor, lake_successor, residual_embeddings
+from ift_gridworld.training.optimisers import Adam
 
 
 class Problem:

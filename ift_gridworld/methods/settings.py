@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ift_gridworld import losses
-from ift_gridworld.optimisers import OPTIMISERS
-from ift_gridworld.residual import OUTCOMES, PREDICTIONS
+from ift_gridworld.policies.residual import OUTCOMES, PREDICTIONS
+from ift_gridworld.training.optimisers import OPTIMISERS
 
 REWARDS = ("env", "preference")
 KL_KINDS = ("k1", "k2", "k3")

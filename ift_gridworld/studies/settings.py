@@ -20,18 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.envs import LAKES, Rows, parse_map, random_map, two_paths
-from ift_gridworld.estimation import estimate
-from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import Method
-from ift_gridworld.metrics import MEASURES, log_likelihood, measure, tiles_of
-from ift_gridworld.optimisers import OPTIMISERS
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.policies import POLICIES, Policy
-from ift_gridworld.records import write_atomically
-from ift_gridworld.residual import greedy_action
-from ift_gridworld.training import make_base, train_lakes
-from ift_gridworld.trajectories import (
+from ift_gridworld.data.trajectories import (
     SUBOPTIMAL_NOISE,
     Trajectories,
     demonstrations,
@@ -39,7 +28,18 @@ from ift_gridworld.trajectories import (
     label_pairs,
     sample_episodes,
 )
-from ift_gridworld.variants import find
+from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_paths
+from ift_gridworld.evaluation.estimation import estimate
+from ift_gridworld.evaluation.metrics import MEASURES, log_likelihood, measure, tiles_of
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.families import Method
+from ift_gridworld.methods.variants import find
+from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.policies.lake import POLICIES, Policy
+from ift_gridworld.policies.residual import greedy_action
+from ift_gridworld.storage import write_atomically
+from ift_gridworld.training.loop import make_base, train_lakes
+from ift_gridworld.training.optimisers import OPTIMISERS
 
 KEEP = (0, 10, 20, 40, 80, 150, 300)  # updates after which policies are looked at; a best checkpoint is one of them but 0
 RATES = (0.003, 0.01, 0.03, 0.1)  # the same for every method

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ift_gridworld.log_probs import action_log_probs
-from ift_gridworld.tiles import Tiles
+from ift_gridworld.policies.sparse import Tiles
 
 # Up to this many states a tile is embedded as a one-hot vector, whose product with the weights is one fast call and agrees to
 # the last bit with what was published; beyond, as `Tiles`, in time and memory that do not grow with the lake.

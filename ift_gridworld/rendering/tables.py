@@ -10,8 +10,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from ift_gridworld.metrics import mean_interval
-from ift_gridworld.records import Record
+from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.training.run import Record
 
 
 def console() -> Console:
@@ -68,7 +68,7 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
 
     Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.
     """
-    from ift_gridworld.estimation import TABLE  # torch comes with it
+    from ift_gridworld.evaluation.estimation import TABLE  # torch comes with it
 
     symbols = width >= 118
     table = Table(

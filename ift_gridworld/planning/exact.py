@@ -17,9 +17,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld import solvers
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.solvers import SOLVERS, Solution, ahead, backup, value_iteration
+from ift_gridworld.planning import solvers
+from ift_gridworld.planning.solvers import SOLVERS, Solution, ahead, backup, value_iteration
 
 T = TypeVar("T")
 

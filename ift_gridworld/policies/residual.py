@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.tiles import Tiles
+from ift_gridworld.policies.sparse import Tiles
 
 Prediction = Literal["greedy", "expected"]
 Outcome = Literal["expected", "likeliest"]

@@ -34,13 +34,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.methods import DPO, IFT, METHODS, Method, Scored
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.policies import ONE_HOT_STATES, Policy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.residual import Successor, Windows
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Batch
+from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.methods.families import DPO, IFT, METHODS, Method, Scored
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.policies.lake import ONE_HOT_STATES, Policy
+from ift_gridworld.policies.residual import Successor, Windows
 
 
 class _Comparing(IFT):

@@ -13,15 +13,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.estimation import estimate
+from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
+from ift_gridworld.evaluation.estimation import estimate
+from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods import METHODS, PPO, Method
-from ift_gridworld.metrics import even_change, measure, reference_points, tiles_of
-from ift_gridworld.optimisers import OPTIMISERS, Adam
-from ift_gridworld.policies import POLICIES, Policy
-from ift_gridworld.problems import LakeProblem
-from ift_gridworld.settings import Settings
-from ift_gridworld.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
+from ift_gridworld.methods.families import METHODS, PPO, Method
+from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.policies.lake import POLICIES, Policy
+from ift_gridworld.training.optimisers import OPTIMISERS, Adam
 
 Base = Literal["mixture", "random", "uniform"]
 BASES: tuple[str, ...] = ("mixture", "random", "uniform")

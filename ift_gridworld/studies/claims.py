@@ -16,7 +16,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from ift_gridworld.statistics import Effect, paired_effect, pooled_effect
+from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
 
 DISTANCES = tuple(f"distance{what}{over}" for what in ("", "_next") for over in ("", "_shown", "_optimal", "_visited"))
 # What is compared of every pair, with the sign that a claim of the first's being better gives the difference.

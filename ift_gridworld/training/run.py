@@ -9,29 +9,24 @@ snapshots, are packed instead: forty of 100 by 100 tiles are 24 MB of text, and 
 
 from __future__ import annotations
 
-import base64
 import json
-import os
-import platform
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property, lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ift_gridworld.envs import make_env
+from ift_gridworld.envs.registry import make_env
+from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.metrics import expected_visits
-from ift_gridworld.planning import evaluate_policy
+from ift_gridworld.planning.exact import evaluate_policy
+from ift_gridworld.storage import pack, plain, round_significant, unpack, write_atomically
 
 FORMAT = 2  # in 1 no tables were packed
-DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 TABLES = ("snapshots", "base", "final")
 PLAIN = 250_000  # numbers in all tables together, beyond which they are kept and saved with the 24 bits of a float32
 
@@ -111,14 +106,17 @@ class Record:
     format: int = field(default=FORMAT)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "loss", _round(np.asarray(self.loss, float)))
+        object.__setattr__(self, "loss", round_significant(np.asarray(self.loss, float)))
         is_large = self.is_large
         for name in TABLES:
             table = np.asarray(getattr(self, name))
-            object.__setattr__(self, name, table.astype(np.float32) if is_large else _round(table.astype(float)))
-        rounded = {name: _round(np.asarray(value, float)) for name, value in self.metrics.items()}
+            object.__setattr__(self, name, table.astype(np.float32) if is_large else round_significant(table.astype(float)))
+        rounded = {name: round_significant(np.asarray(value, float)) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", rounded)
-        supposed = {when: {n: _round(np.asarray(x, float)) for n, x in what.items()} for when, what in self.estimation.items()}
+        supposed = {
+            when: {n: round_significant(np.asarray(x, float)) for n, x in what.items()}
+            for when, what in self.estimation.items()
+        }
         object.__setattr__(self, "estimation", supposed)
 
     @property
@@ -183,8 +181,8 @@ class Record:
             # The first snapshot is the first seed's base. So every table but the other seeds' bases is all but the one before.
             trained = np.stack([self.base, self.final], 1).reshape(-1, *self.base.shape[1:])
             entries = {name: value for name, value in entries.items() if name not in TABLES}
-            entries["tables"] = _pack(np.concatenate([self.snapshots, trained]))
-        lines = [f"{json.dumps(name)}: {json.dumps(_plain(value), allow_nan=False)}" for name, value in entries.items()]
+            entries["tables"] = pack(np.concatenate([self.snapshots, trained]))
+        lines = [f"{json.dumps(name)}: {json.dumps(plain(value), allow_nan=False)}" for name, value in entries.items()]
         return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
     @classmethod
@@ -200,7 +198,7 @@ class Record:
                 raise ValueError(f"format {entries['format']}; this version reads 1 to {FORMAT}")
             entries["format"] = FORMAT
             if "tables" in entries:
-                tables, count = _unpack(**entries.pop("tables")), len(entries["steps"])
+                tables, count = unpack(**entries.pop("tables")), len(entries["steps"])
                 entries |= {"snapshots": tables[:count], "base": tables[count::2], "final": tables[count + 1 :: 2]}
             lake = entries.pop("lake")
             lake["rows"] = tuple(lake["rows"]) if lake["rows"] is not None else None
@@ -229,74 +227,3 @@ def check_one_lake(records: Sequence[Record]) -> None:
         raise ValueError(f"side by side stand runs on one lake; these are on {len(lakes)} lakes")
     if records[0].lake.mdp.board is None:
         raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
-
-
-def versions(more: Sequence[str] = ()) -> dict[str, str]:
-    """Of python and of the packages that numbers depend on, and of those named, as installed."""
-    found = {"python": platform.python_version()}
-    for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def write_atomically(path: str | Path, content: bytes) -> Path:
-    """Write under a temporary name beside the target, then rename: nobody ever sees half a file."""
-    path = Path(path)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; a file is to be written there")
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _round(values: np.ndarray) -> np.ndarray:
-    """To `DIGITS` significant digits; what is not finite becomes NaN, as it will read from a file."""
-    values = np.where(np.isfinite(values), values, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))
-    with np.errstate(invalid="ignore", over="ignore"):
-        scale = 10.0 ** (DIGITS - 1 - magnitude)
-        return np.where(np.isfinite(values) & np.isfinite(scale), np.round(values * scale) / scale, values)
-
-
-def _pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
-    """Tables of float32, to the last bit. Each is written as the bits in which it differs from the one before, so that rows
-    which have not changed are zeros; all lowest bytes come first, all highest last; then zlib and base64."""
-    bits = np.ascontiguousarray(tables, "<f4").view("<u4")
-    differing = np.concatenate([bits[:1], bits[1:] ^ bits[:-1]])
-    data = zlib.compress(differing.reshape(-1, 1).view(np.uint8).T.tobytes())
-    return {"shape": tables.shape, "data": base64.b64encode(data).decode()}
-
-
-def _unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M S A"]:
-    """What `_pack` packed."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(data)), np.uint8).reshape(4, -1)
-    differing = np.ascontiguousarray(planes.T).view("<u4").reshape(shape)
-    return np.bitwise_xor.accumulate(differing, 0).view("<f4").astype(np.float32)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        if value.dtype.kind == "f" and not np.isfinite(value).all():
-            value = value.astype(object)
-            value[np.isnan(value.astype(float))] = None  # null: JSON knows no other way
-        return value.tolist()
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return value

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from ift_gridworld.envs import GIFT, HOLE, as_board
-from ift_gridworld.mdp import LAKE_ACTIONS, TabularMDP
+from ift_gridworld.envs.maps import GOAL, HOLE, as_board
+from ift_gridworld.envs.tables import LAKE_ACTIONS
+from ift_gridworld.mdp import TabularMDP
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -324,11 +325,11 @@ def best_chances(mdp: TabularMDP, rate: float, horizon: int) -> float:
 
 
 def _gifts(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    return (board == GIFT).astype(float)
+    return (board == GOAL).astype(float)
 
 
 def _ice(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    return ((board != GIFT) & (board != HOLE)).astype(float)
+    return ((board != GOAL) & (board != HOLE)).astype(float)
 
 
 class _Blocks:

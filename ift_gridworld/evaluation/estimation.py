@@ -39,12 +39,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import optimal_policy, walk_distribution
-from ift_gridworld.policies import Policy
-from ift_gridworld.residual import Outcome, Prediction, Windows, lake_successor
-from ift_gridworld.tiles import Tiles
-from ift_gridworld.trajectories import Trajectories
+from ift_gridworld.planning.exact import optimal_policy, walk_distribution
+from ift_gridworld.policies.lake import Policy
+from ift_gridworld.policies.residual import Outcome, Prediction, Windows, lake_successor
+from ift_gridworld.policies.sparse import Tiles
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Data that methods learn from: trajectories, rollouts, demonstrations, preference pairs."""

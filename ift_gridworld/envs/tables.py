@@ -1,0 +1,139 @@
+"""Tables of outcomes: what can follow each action, [S, A, K], from a map of letters or a Gymnasium environment's own table."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
+
+LAKE_ACTIONS = ("left", "down", "right", "up")
+ACTIONS = {  # in each environment's own order, which its table does not name
+    "FrozenLakeEnv": LAKE_ACTIONS,
+    "CliffWalkingEnv": ("up", "right", "down", "left"),
+    "TaxiEnv": ("south", "north", "east", "west", "pick up", "drop off"),
+}
+STEPS = {
+    "left": (0, -1),
+    "down": (1, 0),
+    "right": (0, 1),
+    "up": (-1, 0),
+    "west": (0, -1),
+    "south": (1, 0),
+    "east": (0, 1),
+    "north": (-1, 0),
+}
+NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def keep_at_hand(size: int) -> None:
+    """Have so many bytes kept when they are freed, 16 MiB at most. Large arrays would else come fresh from the system each
+    time, at more than the cost of filling them; having seen a larger one freed, glibc's allocator keeps that much, and twice.
+    """
+    np.empty(min(size, 2**24), np.uint8)
+
+
+OUTSIDE, WALKABLE, DEADLY, ARRIVAL = range(4)  # kinds of neighbouring tiles; outside is beyond the edge of the map
+
+
+def neighbourhoods(board: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, " S"]:
+    """Each tile and its neighbours as one number: five digits to base 4, the tile's, then those left, down, right and up."""
+    digit = np.zeros(256, np.uint16)
+    digit[[START, FROZEN, HOLE, GOAL]] = WALKABLE, WALKABLE, DEADLY, ARRIVAL
+    padded = np.pad(digit.take(board), 1, constant_values=OUTSIDE)
+    number = padded[1:-1, 1:-1].copy()
+    for neighbour in (padded[1:-1, :-2], padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1]):
+        number *= 4
+        number += neighbour
+    return number.ravel().astype(np.intp)
+
+
+@lru_cache
+def lake_outcomes(success_rate: float) -> tuple[Arrays, UInt8[np.ndarray, " X"]]:
+    """What follows each action in each of the X = 4^5 neighbourhoods, and how many slots it takes up.
+
+    Arrays as an MDP's, [X, 4, K], but in place of a successor the way there: 0 where one stays, 1 to 4 as `LAKE_ACTIONS` go.
+    """
+    tile, *neighbours = np.indices((4,) * 5).reshape(5, -1)
+    directions = (np.arange(4)[:, None] + np.array([-1, 0, 1])) % 4  # one side, ahead, the other side
+    reached = np.stack(neighbours, -1)[:, directions]
+    way = np.where(reached == OUTSIDE, 0, directions + 1)  # the edge of the map holds one back
+    reached = np.where(reached == OUTSIDE, tile[:, None, None], reached)
+    aside = (1 - success_rate) / 2
+    probability = np.broadcast_to([aside, success_rate, aside], reached.shape).copy()
+    reward, terminated = (reached == ARRIVAL).astype(float), (reached == ARRIVAL) | (reached == DEADLY)
+    over = (tile == ARRIVAL) | (tile == DEADLY)
+    way[over], probability[over], reward[over], terminated[over] = 0, [1.0, 0.0, 0.0], 0.0, True
+    merged = merge(way, probability, reward, terminated, itself=np.zeros(1, int))
+    used = np.count_nonzero(merged[1], -1).max(-1).astype(np.uint8)
+    for array in (*merged, used):
+        array.flags.writeable = False  # it is remembered
+    return merged, used
+
+
+def empty(states: int, actions: int, slots: int) -> Arrays:
+    shape = (states, actions, slots)
+    return np.zeros(shape, NARROW), np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+
+
+def absorb(
+    next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray, start: np.ndarray
+) -> None:
+    """Make the states that episodes end in, and never pass through, absorb without reward; in place."""
+    through = start > 0
+    goes_on = (probability > 0) & ~terminated
+    while True:
+        reached = through.copy()
+        reached[next_state[through][goes_on[through]]] = True
+        if np.array_equal(reached, through):
+            break
+        through = reached
+    ended = np.zeros(len(start), bool)
+    ended[next_state[(probability > 0) & terminated]] = True
+    absorbing = ended & ~through
+    next_state[absorbing] = np.flatnonzero(absorbing)[:, None, None]
+    probability[absorbing] = np.eye(1, probability.shape[-1])[0]
+    reward[absorbing] = 0.0
+    terminated[absorbing] = True
+
+
+def merge(
+    next_state: np.ndarray, probability: np.ndarray, reward: np.ndarray, terminated: np.ndarray, itself: np.ndarray
+) -> Arrays:
+    """Add up outcomes that are alike, move unused slots (which lead to `itself`) last, drop the slots that nobody uses."""
+    slots = probability.shape[-1]
+    probability = probability.copy()
+    for k in range(slots):
+        for j in range(k):
+            alike = (
+                (probability[..., j] > 0)
+                & (next_state[..., j] == next_state[..., k])
+                & (reward[..., j] == reward[..., k])
+                & (terminated[..., j] == terminated[..., k])
+            )
+            probability[..., j] += np.where(alike, probability[..., k], 0.0)
+            probability[..., k] = np.where(alike, 0.0, probability[..., k])
+    order = np.argsort(probability == 0, axis=-1, kind="stable")
+    kept = max(1, int((probability > 0).sum(-1).max()))
+    next_state, probability, reward, terminated = (
+        np.take_along_axis(a, order, -1)[..., :kept] for a in (next_state, probability, reward, terminated)
+    )
+    unused = probability == 0
+    return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused
+
+
+def layout_of(inner: object) -> tuple[str, ...] | None:
+    """The rows of a grid environment's map: FrozenLake's own letters; for CliffWalking S, F, G and C for the cliff."""
+    desc = getattr(inner, "desc", None)
+    if desc is not None and np.asarray(desc).dtype.itemsize == 1 and set(np.unique(desc)) <= {b"S", b"F", b"H", b"G"}:
+        return tuple(b"".join(row).decode() for row in np.asarray(desc))
+    cliff, shape = getattr(inner, "_cliff", None), getattr(inner, "shape", None)
+    if cliff is not None and shape is not None:
+        letters = np.where(cliff, "C", "F")
+        letters[np.unravel_index(int(getattr(inner, "start_state_index", 0)), shape)] = "S"
+        letters[-1, -1] = "G"
+        return tuple("".join(row) for row in letters)
+    return None
