@@ -107,16 +107,16 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
         from ift_gridworld.rendering.theme import THEMES
 
         mdp, theme = lake(side), THEMES["light"]
-        board, random = mdp.board, np.random.default_rng(0)
-        assert board is not None
+        grid, random = mdp.grid, np.random.default_rng(0)
+        assert grid is not None
         values, policy = random.random(mdp.num_states), random.dirichlet(np.ones(4), mdp.num_states)
 
         def work() -> None:
             figure, axes = canvas()
             where = maps.walkable(mdp)
-            maps.draw_lake(axes, board, theme)
-            maps.Tiles(axes, board, where, theme.visits, Normalize(0, 1)).update(values)
-            maps.Arrows(axes, board, mdp.moves, where, theme).update(policy)
+            maps.draw_lake(axes, grid, theme)
+            maps.TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
+            maps.Arrows(axes, grid, mdp.moves, where, theme).update(policy)
             figure.canvas.draw()
 
         return work

@@ -42,14 +42,14 @@ def lake_panel(record: Record) -> Film:
     class Panel(Film):
         def __init__(self) -> None:
             super().__init__("light", (4.4, 4.4))
-            mdp, board = record.lake.mdp, record.lake.mdp.board
-            assert board is not None
+            mdp, grid = record.lake.mdp, record.lake.mdp.grid
+            assert grid is not None
             self.visits, walkable = expected_visits(mdp, record.snapshots), maps.walkable(mdp)
             ax = self.figure.add_axes((0.02, 0.02, 0.96, 0.96))
-            maps.draw_lake(ax, board, self.theme)
-            self.tiles = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
-            outline = maps.Outlines(ax, board, record.shown[:, 0], self.theme.shown, inset=0.075)
-            self.arrows = maps.Arrows(ax, board, mdp.moves, walkable, self.theme)
+            maps.draw_lake(ax, grid, self.theme)
+            self.tiles = maps.TileColours(ax, grid, walkable, self.theme.visits, Normalize(0, 1, clip=True))
+            outline = maps.Outlines(ax, grid, record.shown[:, 0], self.theme.shown, inset=0.075)
+            self.arrows = maps.Arrows(ax, grid, mdp.moves, walkable, self.theme)
             self.moves(self.tiles.artist, outline.artist, self.arrows.artist)
 
         def __len__(self) -> int:

@@ -51,9 +51,9 @@ with loading():
     from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.evaluation.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods.families import DPO, ORPO, Answers, Method, Scored
+    from ift_gridworld.methods.families import DPO, ORPO, Method, PairSide, Scored
     from ift_gridworld.methods.settings import Settings
-    from ift_gridworld.methods.source import LakeProblem, action_counts, compared_episodes
+    from ift_gridworld.methods.source import LakeSource, action_counts, compared_episodes
     from ift_gridworld.methods.source import train_reward_model as learned_reward
     from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies.lake import Policy
@@ -186,9 +186,9 @@ def first_order(policy: Policy, chosen: Trajectories, rejected: Trajectories) ->
 class LiveReference(DPO):
     """A mistake, made on purpose: the reference is the policy itself, so that each margin is 0 while its gradient is not."""
 
-    def batch(self, step: int) -> tuple[Answers, Answers]:
-        chosen, rejected = self.problem.compared(step)
-        return Answers(chosen, self.policy), Answers(rejected, self.policy)
+    def batch(self, step: int) -> tuple[PairSide, PairSide]:
+        chosen, rejected = self.source.compared(step)
+        return PairSide(chosen, self.policy), PairSide(rejected, self.policy)
 
 
 def log2(args: Args) -> Failure:
@@ -438,12 +438,12 @@ def exploited(args: Args) -> Failure:
     # Made from the same draws as inside of training, so the same rewards and episodes.
     base = scene.base("mlp")
 
-    def problem() -> LakeProblem:
+    def source() -> LakeSource:
         data = [side[None] for side in (scene.shown, *scene.pair)]
-        return LakeProblem(mdp, data[0], data[1], data[2], generators(args.seed, args.seeds))
+        return LakeSource(mdp, data[0], data[1], data[2], generators(args.seed, args.seeds))
 
     settings = Settings(reward="preference")
-    rewards = learned_reward(problem(), base, settings).double().numpy()
+    rewards = learned_reward(source(), base, settings).double().numpy()
     runs = [scene.train("ppo", scene.base("mlp"), beta=beta, reward="preference", steps=600) for beta in (cheap, dear)]
     failed = np.flatnonzero(runs[0].metrics["success"][-1] < 0.5)
     which = int(failed[0]) if len(failed) else 0
@@ -460,7 +460,7 @@ def exploited(args: Args) -> Failure:
         cases.append(Case(title, [f"success {x:.3f}" for x in success], policies, expected_visits(scene.mdp, policies), lines))
     loop = walked_in_the_end(mdp, runs[0].policies[-1, which])
     pays = float(np.mean([reward[s, a] for s, a in loop]))
-    first, second = compared_episodes(problem(), base, settings.pairs)
+    first, second = compared_episodes(source(), base, settings.pairs)
     won, compared = comparisons(loop, which, first, second, mdp)
     right, differ = rightly_ordered(reward, which, first, second, mdp)
     where = " and ".join(f"{mdp.actions[a]} at row {s // 4 + 1}, column {s % 4 + 1}" for s, a in loop)

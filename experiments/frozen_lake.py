@@ -24,7 +24,7 @@ from ift_gridworld.storage import check_folder, make_folder
 if TYPE_CHECKING:
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods.settings import Settings
-    from ift_gridworld.rendering.studio import Studio
+    from ift_gridworld.rendering.worker import RenderWorker
     from ift_gridworld.training.loop import Run
     from ift_gridworld.training.run import Lake, Record
 
@@ -102,7 +102,7 @@ class Args:
 def main(args: Args) -> int:
     # What loads torch comes after the command line is read, so that --help and mistakes answer at once.
     from ift_gridworld.rendering import THEME_NAMES, check_format
-    from ift_gridworld.rendering.studio import Studio
+    from ift_gridworld.rendering.worker import RenderWorker
 
     args = replace(args, format=args.format or ("gif" if args.figure is None else "pdf"))
     try:
@@ -120,8 +120,8 @@ def main(args: Args) -> int:
         elif args.redraw:
             records, paths = redraw(args)
         elif args.render:
-            with Studio() as studio:
-                records, paths = align(args, studio)
+            with RenderWorker() as worker:
+                records, paths = align(args, worker)
         else:
             records, paths = align(args, None)
     except (ValueError, OSError) as error:
@@ -150,7 +150,7 @@ def _as_flag(start: re.Match[str]) -> str:
     return f"--{start[1].replace('_', '-')} is " if start[1] in known else start[0]
 
 
-def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
+def align(args: Args, worker: RenderWorker | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
     with loading():
         from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
@@ -176,10 +176,10 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
     settings, device = method_settings(args), pick_device(args.device)
     lake = make_lake(args)
     mdp = lake.mdp
-    if mdp.board is None and (studio is not None or args.figure is not None):  # before anything is trained
+    if mdp.grid is None and (worker is not None or args.figure is not None):  # before anything is trained
         asked = "--render" if args.figure is None else "--figure"
         raise ValueError(f"{asked}: {lake.name} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
-    if studio is not None and args.format == "html":
+    if worker is not None and args.format == "html":
         from ift_gridworld.rendering.page import check_tiles
 
         check_tiles(mdp)
@@ -213,14 +213,14 @@ def align(args: Args, studio: Studio | None) -> tuple[list[Record], list[Path]]:
         record = make_record(run, lake, args)
         records.append(record)
         paths.append(record.save(args.out / f"{method}.json"))
-        if studio is not None:
-            studio.draw(paths[-1:], args.out / f"{method}.{args.format}", args.theme)
-    if studio is not None:
+        if worker is not None:
+            worker.draw(paths[-1:], args.out / f"{method}.{args.format}", args.theme)
+    if worker is not None:
         if len(names) > 1:  # a picture each, and one of all
             together = "all" if args.method == "all" else "-".join(names)
-            studio.draw([args.out / f"{name}.json" for name in names], args.out / f"{together}.{args.format}", args.theme)
+            worker.draw([args.out / f"{name}.json" for name in names], args.out / f"{together}.{args.format}", args.theme)
         with progress("drawing") as report:
-            for done, picture in enumerate(studio.pictures(), 1):
+            for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)
                 report(done, len(records) + (len(names) > 1))
     return records, paths
@@ -294,7 +294,7 @@ def figure(args: Args) -> tuple[list[Record], list[Path]]:
 
 def redraw(args: Args) -> tuple[list[Record], list[Path]]:
     """Draw saved runs again, without training."""
-    from ift_gridworld.rendering.studio import draw
+    from ift_gridworld.rendering.worker import draw
     from ift_gridworld.training.run import Record
 
     if len({path.resolve() for path in args.redraw}) < len(args.redraw):
@@ -393,7 +393,7 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
         rejected=rejected,
         seconds=run.seconds,
         diverged=run.diverged,
-        supposes=kind.supposes,
+        assumed_prior=kind.assumed_prior,
         estimation=run.estimation,
     )
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     import torch
 
     from ift_gridworld.language.models import LanguagePolicy
-    from ift_gridworld.language.problems import TextProblem
+    from ift_gridworld.language.source import TextSource
     from ift_gridworld.language.tasks import Task
     from ift_gridworld.methods.families import Method
     from ift_gridworld.methods.settings import Settings
@@ -331,13 +331,13 @@ def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings
 def exported(args: Args) -> list[Path]:
     """The lakes as files that any trainer reads."""
     from ift_gridworld.language.data import write_rows
-    from ift_gridworld.language.measure import Spoken
+    from ift_gridworld.language.measure import MoveTokenizer
     from ift_gridworld.language.models import load
 
     assert args.export is not None
     make_folder(args.export, "--export")
     _, tokenizer, form = load(args.model)
-    spoken, task = Spoken(form, tokenizer), task_of(args, args.seed)
+    spoken, task = MoveTokenizer(form, tokenizer), task_of(args, args.seed)
     return [
         write_rows(args.export / "demonstrations.jsonl", task.rows("maps", spoken)),
         write_rows(args.export / "pairs.jsonl", task.rows("maps", spoken, pairs=True)),
@@ -367,7 +367,7 @@ class Seed:
         import torch
 
         from ift_gridworld.language.film import film_lake
-        from ift_gridworld.language.measure import Probes, Spoken
+        from ift_gridworld.language.measure import MoveTokenizer, Probes
         from ift_gridworld.language.models import load
 
         args = self.args
@@ -375,7 +375,7 @@ class Seed:
         self.base, tokenizer, form = load(args.model, seed=self.seed)
         self.base = self.base.to(self.team.device)
         self.base.first_pass = getattr(torch, args.first_pass) if args.first_pass else None
-        self.spoken = Spoken(form, tokenizer)
+        self.spoken = MoveTokenizer(form, tokenizer)
         self.probes = {name: self.task.probes(name) for name in ("held_out", "validation")}
         lakes, paths = self.task.lakes["held_out"], self.task.paths["held_out"]
         asked, room = max(map(len, self.spoken.prompts(lakes))), self.base.context
@@ -405,9 +405,9 @@ class Seed:
             self.team.wait()
 
     @cached_property
-    def held_out(self) -> TextProblem:
+    def held_out(self) -> TextSource:
         """What is asked of a method that is not trained on it: its estimation of the model on held-out lakes."""
-        return self.task.problem(self.spoken, "held_out", device=self.team.device)
+        return self.task.source(self.spoken, "held_out", device=self.team.device)
 
     def measured(self, policy: LanguagePolicy, name: str = "held_out") -> dict[str, float]:
         """Means over lakes; measures that no lake has are left out."""
@@ -477,9 +477,9 @@ class Seed:
             if not (args.resume or resume):
                 checkpoint.unlink(missing_ok=True)
         team.wait()
-        problem, left_out = self.problem(kind)
-        assert problem.demonstrations is not None
-        rows = looked_at(problem.demonstrations)
+        source, left_out = self.source(kind)
+        assert source.demonstrations is not None
+        rows = looked_at(source.demonstrations)
 
         def evaluate(policy: LanguagePolicy) -> dict[str, float]:
             with looking(policy):
@@ -490,12 +490,12 @@ class Seed:
         def watch(policy: LanguagePolicy) -> dict[str, Any]:
             with looking(policy):
                 moves = moves_at(policy, self.spoken, self.shown[0], self.shown_probes)
-                seen = log_probs_seen(kind, problem, policy, settings, rows) if issubclass(kind, SFT) else np.zeros((0, 0))
+                seen = log_probs_seen(kind, source, policy, settings, rows) if issubclass(kind, SFT) else np.zeros((0, 0))
             return {"moves": moves.round(6).tolist(), "logp": seen.round(6).tolist()}
 
         with progress(f"{name}, rate {rate:g}, seed {self.seed}") as told:
             curve = align(
-                kind, problem, policy, settings=settings, evaluate=evaluate, every=args.every, watch=watch,
+                kind, source, policy, settings=settings, evaluate=evaluate, every=args.every, watch=watch,
                 watch_at=snapshot_steps(args.steps, FRAMES), checkpoint=checkpoint, dtype=self.dtype, progress=told,
             )  # fmt: skip
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(curve)}
@@ -520,17 +520,17 @@ class Seed:
 
         return peak_rate(self.team.device, self.dtype) * self.team.processes
 
-    def problem(self, kind: type[Method]) -> tuple[TextProblem, int]:
+    def source(self, kind: type[Method]) -> tuple[TextSource, int]:
         """The lakes to align on, or the rows of a file, and how many of these are too long."""
         from ift_gridworld.language.data import read_rows, tokenised
-        from ift_gridworld.language.problems import TextProblem
+        from ift_gridworld.language.source import TextSource
 
         args, team, spoken = self.args, self.team, self.spoken
         options: dict[str, Any] = {
             "rows": args.batch, "device": team.device, "rank": team.rank, "processes": team.processes
         }  # fmt: skip
         if args.data is None:
-            return self.task.problem(spoken, **options), 0
+            return self.task.source(spoken, **options), 0
         rows = read_rows(args.data, kind.needs)
         names = ("chosen", "rejected") if kind.needs == "pairs" else ("completion",)
         limit = self.base.context
@@ -540,7 +540,7 @@ class Seed:
             raise ValueError(f"{args.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")
         longest = int((first.length - first.prompt).max()) + 8
         rejected = said["rejected"][0] if "rejected" in said else None
-        return TextProblem(first, first, rejected, end=spoken.end, limit=longest, seed=self.seed, **options), left_out
+        return TextSource(first, first, rejected, end=spoken.end, limit=longest, seed=self.seed, **options), left_out
 
     def tempered(self, sft: dict[str, Any], ift: dict[str, Any]) -> dict[str, Any]:
         """SFT's logits over a temperature at which it is as uncertain of its words as IFT: what this gains, too, is no

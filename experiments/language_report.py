@@ -153,7 +153,7 @@ def _costs(methods: dict[str, list[Run]]) -> Table:
 def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[Path]:
     """A film of each run that was watched, and one of all methods (controls left out) side by side, if there are several."""
     from ift_gridworld.methods.families import METHODS
-    from ift_gridworld.rendering.studio import draw
+    from ift_gridworld.rendering.worker import draw
 
     named = {film.name.removesuffix(".film.json"): film for film in films}
     drawn = [draw([film], out / f"{name}.{kind}", theme) for name, film in named.items()]

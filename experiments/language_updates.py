@@ -21,7 +21,7 @@ from ift_gridworld.cli.command import fail, launch
 from ift_gridworld.runtime import loading, pick_device
 
 if TYPE_CHECKING:
-    from ift_gridworld.language.data import Answers
+    from ift_gridworld.language.data import Completions
     from ift_gridworld.language.models import LanguagePolicy
 
 TRAINERS = {
@@ -118,18 +118,18 @@ def measured(args: Args) -> dict[str, Any]:
     }
 
 
-def rows_of(args: Args, vocabulary: int, end: int) -> Answers:
+def rows_of(args: Args, vocabulary: int, end: int) -> Completions:
     import numpy as np
 
-    from ift_gridworld.language.data import Answers
+    from ift_gridworld.language.data import Completions
 
     random, count = np.random.default_rng(0), 4 * args.batch
     ids = random.integers(2, vocabulary, (count, args.prompt + args.answer))
     ids[:, -1] = end
-    return Answers(ids, np.full(count, args.prompt), np.full(count, args.prompt + args.answer))
+    return Completions(ids, np.full(count, args.prompt), np.full(count, args.prompt + args.answer))
 
 
-Run = Callable[[Args, "LanguagePolicy", Any, "Answers", Callable[[int], None]], None]
+Run = Callable[[Args, "LanguagePolicy", Any, "Completions", Callable[[int], None]], None]
 
 
 def trainer_of(name: str) -> Run:
@@ -156,23 +156,30 @@ def trainer_of(name: str) -> Run:
     return lambda *given: _trainer(SFTTrainer, SFTConfig, True, *given)
 
 
-def _ours(args: Args, policy: LanguagePolicy, tokenizer: Any, rows: Answers, tick: Callable[[int], None]) -> None:
+def _ours(args: Args, policy: LanguagePolicy, tokenizer: Any, rows: Completions, tick: Callable[[int], None]) -> None:
     import torch
 
-    from ift_gridworld.language.problems import TextProblem
+    from ift_gridworld.language.source import TextSource
     from ift_gridworld.language.training import align
     from ift_gridworld.methods.settings import Settings
 
     device = next(policy.parameters()).device
-    problem = TextProblem(rows, end=tokenizer.eos_token_id, rows=args.batch, device=device)
+    source = TextSource(rows, end=tokenizer.eos_token_id, rows=args.batch, device=device)
     settings = Settings(steps=UNTIMED + args.steps, learning_rate=1e-5)
     align(
-        args.trainer, problem, policy, settings=settings, dtype=getattr(torch, args.dtype), progress=lambda done, _: tick(done)
+        args.trainer, source, policy, settings=settings, dtype=getattr(torch, args.dtype), progress=lambda done, _: tick(done)
     )  # fmt: skip
 
 
 def _trainer(
-    trainer: Any, config: Any, completions: bool, args: Args, policy: LanguagePolicy, tokenizer: Any, rows: Answers, tick: Any
+    trainer: Any,
+    config: Any,
+    completions: bool,
+    args: Args,
+    policy: LanguagePolicy,
+    tokenizer: Any,
+    rows: Completions,
+    tick: Any,
 ) -> None:
     import numpy as np
     import transformers

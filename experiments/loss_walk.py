@@ -581,16 +581,16 @@ def show(console: Console, lesson: Lesson, outcome: Outcome, scene: Scene) -> No
         (lesson.remark, "italic"),
     )
     unit = 10.0 ** (np.floor(np.log10(np.abs(outcome.gradient).max() or 1.0)) - 2)
-    board = tile_map(scene, -outcome.gradient, unit)
+    grid = tile_map(scene, -outcome.gradient, unit)
     caption = Text(f"push -dL/d{moves}[s, a], in units of {unit:g}", style=FAINT)
     console.print(Rule(Text(lesson.title, style="bold"), align="left", style=FAINT))
     width = 12 * len(scene.mdp.layout[0]) + 1  # type: ignore[index]
     page = Table.grid(padding=(0, 2))
     if console.width >= width + 50:
-        page.add_row(Group(board, caption), words)
+        page.add_row(Group(grid, caption), words)
     else:
         page.add_row(words)
-        page.add_row(Group(board, caption))
+        page.add_row(Group(grid, caption))
     console.print(page)
     console.print()
 

@@ -248,12 +248,12 @@ def main(args: Args) -> int:
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
         make_folder(args.out)
-        from ift_gridworld.rendering.portrait import Portrait
+        from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 
         with progress("drawing the suite") as report:
             for done, member in enumerate(MEMBERS):
                 places = {member.ice(ice): member.mdp(ice) for ice in ICES}
-                Portrait(f"{member.title} ({member.map})", places, args.theme).save(args.out / f"{member.name}.png")
+                OptimalPolicyStill(f"{member.title} ({member.map})", places, args.theme).save(args.out / f"{member.name}.png")
                 report(done + 1, len(MEMBERS))
         write_atomically(args.out / "README.md", readme().encode())
     except (ValueError, OSError) as error:

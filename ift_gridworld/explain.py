@@ -18,12 +18,12 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Trajectories, generators
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.families import METHODS, Answers, Method, Rollouts
+from ift_gridworld.methods.families import METHODS, Method, PairSide, Rollouts
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import Policy
 from ift_gridworld.policies.residual import residual_embeddings
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 from ift_gridworld.training.optimisers import OPTIMISERS
 
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
@@ -90,15 +90,15 @@ def explain(
         raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
     if policy.population != 1:
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
-    if mdp.board is None:  # what happened is told by where it happened
+    if mdp.grid is None:  # what happened is told by where it happened
         raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
     if mdp.num_states > MOST_STATES:
         raise ValueError(f"the lake has {mdp.num_states} tiles; one update is told tile by tile, on at most {MOST_STATES}")
     kind = METHODS[method]
     settings = kind.resolved(settings or Settings(), policy)
     chosen, rejected = (side[None] for side in preferences)
-    problem = LakeProblem(mdp, shown[None], chosen, rejected, generators(seed, 1))
-    learner = kind(problem, policy, settings)
+    source = LakeSource(mdp, shown[None], chosen, rejected, generators(seed, 1))
+    learner = kind(source, policy, settings)
     _ = learner.reference
     before = policy.probabilities()[0]
     batch = learner.batch(0)
@@ -117,7 +117,7 @@ def explain(
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
-    where = mdp.board.name(int(state))
+    where = mdp.grid.name(int(state))
     scenes.append(
         Scene(
             "step",
@@ -133,7 +133,7 @@ def explain(
 
 
 def _path(batch: Any) -> dict[str, Any]:
-    """Tiles and moves of the first row, and the tile that the last move leads to."""
+    """SparseStates and moves of the first row, and the tile that the last move leads to."""
     counted = batch.mask[0, 0]
     states, actions = (x[0, 0][counted].tolist() for x in (batch.states, batch.actions))
     end = batch.next_states[0, 0][counted][-1].item() if isinstance(batch, Trajectories) else states[-1]
@@ -182,13 +182,13 @@ def _human_walks(batch: Any) -> Scene:
 
 @torch.no_grad()
 def _ift(learner: Method, batch: Any) -> list[Scene]:
-    s, policy, problem = learner.settings, learner.policy, learner.problem
-    assert isinstance(problem, LakeProblem)
+    s, policy, source = learner.settings, learner.policy, learner.source
+    assert isinstance(source, LakeSource)
     states, mask = batch.states, batch.mask
-    successor = problem.successor(policy, s)
+    successor = source.successor(policy, s)
     first_pass = policy.logits(policy.embed(states))
     arrives = successor(states, first_pass)[0, 0][mask[0, 0]][:-1]  # where the prediction at step i - 1 leads, i >= 1
-    arrives = arrives.dense(policy.num_states) if isinstance(arrives, Tiles) else arrives
+    arrives = arrives.dense(policy.num_states) if isinstance(arrives, SparseStates) else arrives
     mixed = residual_embeddings(policy, states, mask, successor, mixing=s.mixing)
     logp = action_log_probs(policy.logits(mixed), batch.actions)
     nats, alone = _row(-logp, batch), _row(-policy.log_probs(states, batch.actions), batch)
@@ -245,7 +245,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
 
 
 @torch.no_grad()
-def _pair(learner: Method, batch: tuple[Answers, Answers]) -> list[Scene]:
+def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
     sides, paths = [], []
     for role, answers in zip(("shown", "rejected"), batch, strict=True):
         logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
@@ -260,7 +260,7 @@ def _pair(learner: Method, batch: tuple[Answers, Answers]) -> list[Scene]:
         data={"paths": paths},
     )
     (c, c_mean, c_ref), (r, r_mean, r_ref) = ([float(x[0, 0]) for x in side] for side in sides)
-    if learner.supposes == "dpo" and type(learner).__name__ == "DPO":
+    if learner.assumed_prior == "dpo" and type(learner).__name__ == "DPO":
         d = (c - c_ref) - (r - r_ref)
         pull = beta / (1 + np.exp(beta * d))
         return [
@@ -309,8 +309,8 @@ def _pair(learner: Method, batch: tuple[Answers, Answers]) -> list[Scene]:
 
 @torch.no_grad()
 def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
-    assert isinstance(learner.problem, LakeProblem)
-    mdp, steps = learner.problem.mdp, batch.steps
+    assert isinstance(learner.source, LakeSource)
+    mdp, steps = learner.source.mdp, batch.steps
     states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
     walks = []
     for b in range(min(WALKS, len(states))):

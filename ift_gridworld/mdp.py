@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.checks import check_probability, check_whole
-from ift_gridworld.envs.grid import Board, taxi_board
-from ift_gridworld.envs.maps import START, as_board, parse_map, time_limit
+from ift_gridworld.envs.grid import GridLayout, taxi_layout
+from ift_gridworld.envs.maps import START, as_grid, parse_map, time_limit
 from ift_gridworld.envs.tables import (
     ACTIONS,
     LAKE_ACTIONS,
@@ -62,7 +62,7 @@ class TabularMDP:
         horizon: steps after which an episode is cut off, or None. A cut is not a termination.
         layout: the rows of the map for a grid whose tiles are the states, else None.
         actions: a name for each action, in the environment's order.
-        atlas: where states are drawn that are no tiles of one map, or None.
+        custom_grid: where states are drawn that are no tiles of one map, or None.
         check: whether to look at every entry; False where they are known to be right, as those of `from_map` are.
     """
 
@@ -75,7 +75,7 @@ class TabularMDP:
     horizon: int | None = None
     layout: tuple[str, ...] | None = None
     actions: tuple[str, ...] = ()
-    atlas: Board | None = None
+    custom_grid: GridLayout | None = None
     check: InitVar[bool] = True
 
     def __post_init__(self, check: bool) -> None:
@@ -176,9 +176,9 @@ class TabularMDP:
         return np.array([STEPS.get(name, (0, 0)) for name in self.actions])
 
     @cached_property
-    def board(self) -> Board | None:
+    def grid(self) -> GridLayout | None:
         """Where each state is drawn; None where nobody knows."""
-        return self.atlas or (None if self.layout is None else Board.of(self.layout))
+        return self.custom_grid or (None if self.layout is None else GridLayout.of(self.layout))
 
     @classmethod
     def from_env(cls, env: gymnasium.Env, discount: float = 0.99) -> TabularMDP:
@@ -209,10 +209,12 @@ class TabularMDP:
         absorb(next_state, probability, reward, terminated, start)
         layout = layout_of(inner)
         kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")
-        names, atlas = ACTIONS.get(kind, ()), taxi_board(inner) if kind == "TaxiEnv" else None
+        names, custom_grid = ACTIONS.get(kind, ()), taxi_layout(inner) if kind == "TaxiEnv" else None
         horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
         itself = np.arange(states, dtype=NARROW)[:, None, None]
-        return cls(*merge(next_state, probability, reward, terminated, itself), start, discount, horizon, layout, names, atlas)
+        return cls(
+            *merge(next_state, probability, reward, terminated, itself), start, discount, horizon, layout, names, custom_grid
+        )
 
     @classmethod
     def from_map(
@@ -228,17 +230,17 @@ class TabularMDP:
         """
         rows = parse_map(rows)
         check_probability("success_rate", success_rate)
-        board = as_board(rows)
+        grid = as_grid(rows)
         # What can follow depends on a tile and its four neighbours: the whole lake is looked up among what is worked out once.
         (way, *others), used = lake_outcomes(success_rate if is_slippery else 1.0)
-        kind = neighbourhoods(board)
+        kind = neighbourhoods(grid)
         slots = int(used.take(kind).max())
         keep_at_hand(2 * kind.size * len(LAKE_ACTIONS) * slots * np.dtype(float).itemsize)
-        offset = np.array([0, -1, board.shape[1], 1, -board.shape[1]], NARROW)[way]
+        offset = np.array([0, -1, grid.shape[1], 1, -grid.shape[1]], NARROW)[way]
         next_state, probability, reward, terminated = (each[..., :slots].take(kind, 0) for each in (offset, *others))
-        next_state += np.arange(board.size, dtype=NARROW)[:, None, None]
-        starts = np.flatnonzero(board == START)
-        start = np.zeros(board.size)
+        next_state += np.arange(grid.size, dtype=NARROW)[:, None, None]
+        starts = np.flatnonzero(grid == START)
+        start = np.zeros(grid.size)
         start[starts] = 1 / len(starts)
         arrays = next_state, probability, reward, terminated, start
         return cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)

@@ -123,7 +123,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("losses", "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
     ("losses", "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
     ("losses", "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
-    ("residual", "_mixed_where", "isinstance(true, Tiles) → isinstance(true.detach(), Tiles)"): ONLY_TYPE,
+    ("residual", "_mixed_where", "isinstance(true, SparseStates) → isinstance(true.detach(), SparseStates)"): ONLY_TYPE,
     ("residual", "_mixed_where", "arrives[..., None].to(true.weight) → arrives[..., None].to(true.detach().weight)"): ONLY_TYPE,
     ("residual", "_follows", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
     ("residual", "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",

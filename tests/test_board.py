@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.envs.grid import NOWHERE, Board
+from ift_gridworld.envs.grid import NOWHERE, GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
 
 ENV = make_env("Taxi-v4").unwrapped
 TAXI = TabularMDP.from_env(make_env("Taxi-v4"))
-BOARD = TAXI.board
+BOARD = TAXI.grid
 STATES = [tuple(ENV.decode(state)) for state in range(500)]  # taxi's row and column, passenger, destination
 
 
@@ -26,11 +26,11 @@ def reached():
 
 
 def test_a_lakes_states_are_its_tiles_row_by_row():
-    board = Board.of(LAKES["two-paths"])
-    assert [tuple(p) for p in board.place] == [(r, c) for r in range(4) for c in range(4)]
-    assert "".join(board.letters) == "".join(LAKES["two-paths"])
-    assert board.name(6) == "row 2, column 3"
-    assert TabularMDP.from_map(LAKES["two-paths"]).board.rows == board.rows
+    grid = GridLayout.of(LAKES["two-paths"])
+    assert [tuple(p) for p in grid.place] == [(r, c) for r in range(4) for c in range(4)]
+    assert "".join(grid.letters) == "".join(LAKES["two-paths"])
+    assert grid.name(6) == "row 2, column 3"
+    assert TabularMDP.from_map(LAKES["two-paths"]).grid.rows == grid.rows
 
 
 def test_every_state_of_a_taxi_that_can_occur_has_a_tile_of_its_own():

@@ -27,7 +27,7 @@ from ift_gridworld.losses import (
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
@@ -88,8 +88,8 @@ def probabilities(theta):
     return torch.softmax(theta, -1).numpy()
 
 
-def board(pockets, slip=0.0):
-    """A Galton board: from each tile left (0) or right (1) into the row below, by mistake the other way. The last row is that
+def grid(pockets, slip=0.0):
+    """A Galton grid: from each tile left (0) or right (1) into the row below, by mistake the other way. The last row is that
     of the pockets, which pay on arrival. Every walk ends after as many steps as there are rows, so nothing is cut off."""
     rows = len(pockets) - 1
     first = [row * (row + 1) // 2 for row in range(rows + 2)]  # of each row
@@ -266,7 +266,7 @@ def test_mixing_exaggerates_how_neighbours_differ(prediction, led, mixing):
     states = torch.as_tensor(np.stack([0 * first, CROSSING.next_state[0, first, 0]], -1))[None]
     shown = Batch(states, actions, torch.ones_like(states, dtype=torch.bool))
     settings = Settings(mixing=mixing, propagation="none", prediction=prediction)
-    ift = METHODS["ift"](LakeProblem(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), settings)
+    ift = METHODS["ift"](LakeSource(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), settings)
     theta = descend(lambda _: ift.loss(shown).sum(), ift.policy.theta, 2.0)[0]
 
     log_p = np.log(human / human.sum(-1, keepdims=True))
@@ -378,7 +378,7 @@ def test_chance_is_mistaken_for_doubt(slip):
     that both the learnt reward and beta log(pi / ref) of DPO set left above right by
 
         2 artanh((1 - 2 slip) tanh(R / 2)) = 0.759 for slip 0.3, where the soft optimum has (1 - 2 slip) R = 1.2."""
-    mdp = board((3.0, 0.0), slip)
+    mdp = grid((3.0, 0.0), slip)
     reference, beta = some_policy(mdp), 0.7
     walks = Walks(mdp, reference, horizon=1)
     expected = 2 * np.arctanh((1 - 2 * slip) * np.tanh(1.5))
@@ -397,7 +397,7 @@ def test_dpo_and_rlhf_part_where_ice_slips(slip, forgone):
     RLHF optimum is no stationary point of population DPO (gradient 0.008, against 1e-16 without slip). Of E[R] - beta KL =
     0.844 at the optimum and 0.296 at the reference, DPO ends at 0.568: it forgoes 50.4 % of the gain; the soft optimum of a
     reward r(s, a) learnt from the same pairs, at 0.813, 5.7 %. (The zeros are theory, the shares were measured here.)"""
-    mdp, beta = board((3.0, 0.0, 0.0, 1.0), slip), 0.3
+    mdp, beta = grid((3.0, 0.0, 0.0, 1.0), slip), 0.3
     reference = some_policy(mdp)
     walks = Walks(mdp, reference, horizon=3)
     loss = walks.preference(lambda *pair: dpo_loss(*pair, beta=beta))
@@ -482,7 +482,7 @@ def test_ipo_arrives_at_the_soft_optimum_of_win_rates():
     """The least squares of h_i - h_j to (2 p_ij - 1) / (2 beta), h = log pi / ref, over all weighted pairs are solved by h_i =
     sum_j w_j p_ij / beta + constant: pi ~ ref exp(P(i wins against the reference) / beta). Where walks are paid at the end
     alone, a table can be that: the soft optimum for a reward of win rates in place of returns."""
-    mdp, beta = board((3.0, 0.0, 0.0, 1.0)), 0.2
+    mdp, beta = grid((3.0, 0.0, 0.0, 1.0)), 0.2
     reference = some_policy(mdp)
     walks = Walks(mdp, reference, horizon=3)
     theta = train(walks.preference(lambda *pair: ipo_loss(*pair, beta=beta)), tensor(np.log(reference)))
@@ -501,7 +501,7 @@ def test_online_dpo_arrives_between_the_human_and_the_reference():
         pi^(1 + beta) ~ h ref^beta,    the RLHF optimum for a reward of log h / ref at the price 1 + beta.
 
     So the online form does not run away; it stops short of the human by what the reference weighs."""
-    mdp, beta = board((0.0, 0.0, 0.0, 0.0)), 0.4
+    mdp, beta = grid((0.0, 0.0, 0.0, 0.0)), 0.4
     reference, human = some_policy(mdp), some_policy(mdp, seed=1)
     walks = Walks(mdp, reference, horizon=3)
     chosen = walks.sums(torch.as_tensor(human).log()).exp()

@@ -62,7 +62,7 @@ def close(actual, expected, tolerance=1e-12):
 @pytest.mark.parametrize("kind", POLICIES)
 def test_the_truth_and_the_models_own_preference_by_enumeration(row, kind):
     """T_θ(s*_n, ρ0) is the share of all walks whose first n states are the human's; P_θ at step n is the mean policy over the
-    walks that have not ended, whatever a method supposes."""
+    walks that have not ended, whatever a method assumed_prior."""
     mdp, answers, stale = ice_answers()
     policy = draw(mdp, kind)
     made = estimate(row, mdp, policy, answers, stale=stale)
@@ -217,8 +217,8 @@ def test_on_lakes_too_large_to_follow_a_walk_only_what_needs_it_is_missing(monke
 
 
 def test_every_method_stands_in_the_table():
-    assert {kind.supposes for kind in METHODS.values()} == set(TABLE) - {"truth"}
-    assert all(METHODS[name].supposes == name for name in ("sft", "ppo", "dpo", "dpo_online", "ift"))
+    assert {kind.assumed_prior for kind in METHODS.values()} == set(TABLE) - {"truth"}
+    assert all(METHODS[name].assumed_prior == name for name in ("sft", "ppo", "dpo", "dpo_online", "ift"))
 
 
 @pytest.mark.parametrize(

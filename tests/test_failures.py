@@ -13,7 +13,7 @@ from ift_gridworld.data.trajectories import Walkers, generators
 from ift_gridworld.losses import orpo_loss
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.planning.exact import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.training.loop import train
@@ -108,8 +108,8 @@ def test_a_reference_that_follows_holds_the_loss_at_log_2_and_pushes_for_ever(ma
 
     scene = failures.Scene("two-paths", failures.Args(**FEW))
     policy = scene.base("mlp")
-    problem = LakeProblem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
-    learner = failures.LiveReference(problem, policy, Settings())
+    source = LakeSource(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
+    learner = failures.LiveReference(source, policy, Settings())
     sides = learner.batch(0)
     scored = [failures.Scored(side, policy) for side in sides]
     for side in scored:
@@ -136,8 +136,8 @@ def test_orpo_near_certainty(made):
     policy = scene.base("mlp", seeds=1)
     scene.train(failures.HalfPlainORPO, policy, seed=0, steps=len(run.loss) - 1)
     assert np.isfinite(policy.probabilities()).all()
-    problem = LakeProblem(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 1))
-    learner = failures.HalfPlainORPO(problem, policy, Settings())
+    source = LakeSource(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 1))
+    learner = failures.HalfPlainORPO(source, policy, Settings())
     loss = learner.loss(learner.batch(0))
     assert torch.isfinite(loss).all()
     loss.sum().backward()

@@ -245,7 +245,7 @@ def test_all_methods_end_with_table_1(tmp_path, capsys, lake):
     truths = {}
     for method, cells in rows.items():
         saved = written(tmp_path, method)
-        assert cells[:3] == list(vars(TABLE[saved["supposes"]]).values())
+        assert cells[:3] == list(vars(TABLE[saved["assumed_prior"]]).values())
         numbers = []
         for when in ("base", "trained"):
             entry = {n: np.array(x, float) for n, x in saved["estimation"][when].items()}

@@ -8,7 +8,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from ift_gridworld.language import costs
 from ift_gridworld.language.costs import PeakMemory, agreement, flops, peak_rate, predictions
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ def test_flops_are_those_of_the_weights(made):
         policy(states).sum().backward()
     linear = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
     assert linear == flops(policy, 24, 24)
-    batch = Answers.of([[2] * 20], [[3] * 4]).batch()
+    batch = Completions.of([[2] * 20], [[3] * 4]).batch()
     with FlopCounterMode(display=False) as counter:
         policy.log_probs(batch.states, batch.actions, batch.mask).sum().backward()
     assert counter.get_flop_counts()["Global"][torch.ops.aten.mm] == flops(policy, 23, 4), "the head on the answer alone"
@@ -65,7 +65,7 @@ def test_predictions_are_the_likeliest_tokens_in_either_precision():
     with torch.no_grad():
         model.lm_head.weight *= 20
     policy, random = LanguagePolicy(model), np.random.default_rng(0)
-    data = Answers.of([random.integers(2, 12, 5).tolist() for _ in range(8)], [random.integers(2, 12, 6).tolist()] * 8)
+    data = Completions.of([random.integers(2, 12, 5).tolist() for _ in range(8)], [random.integers(2, 12, 6).tolist()] * 8)
     batch = data.batch()
     with torch.no_grad():
         plain = policy(batch.states)[batch.mask]

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ift_gridworld.envs.tables import LAKE_ACTIONS
-from ift_gridworld.language.data import KINDS, Answers, prompt_ids, read_rows, tokenised, write_rows
+from ift_gridworld.language.data import KINDS, Completions, prompt_ids, read_rows, tokenised, write_rows
 from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, draw_lakes, tiles_along, walk
-from ift_gridworld.language.measure import Spoken
+from ift_gridworld.language.measure import MoveTokenizer
 from ift_gridworld.language.tasks import as_tokens
 from ift_gridworld.language.text import CHAT, COMPACT, record
 
@@ -76,13 +76,13 @@ def answered(content):
 # ---- tokens and the predictions of them ----
 
 
-BY_HAND = Answers.of([[5, 6, 7], [8], [9, 9]], [[2, 1], [3, 4, 1], [1]])
+BY_HAND = Completions.of([[5, 6, 7], [8], [9, 9]], [[2, 1], [3, 4, 1], [1]])
 
 
 def test_rows_by_hand():
     assert BY_HAND.ids.tolist() == [[5, 6, 7, 2, 1], [8, 3, 4, 1, 0], [9, 9, 1, 0, 0]]
     assert (BY_HAND.prompt.tolist(), BY_HAND.length.tolist(), len(BY_HAND)) == ([3, 1, 2], [5, 4, 3], 3)
-    assert Answers.of([[5]], [[2]], 7).ids.tolist() == [[5, 2]] and Answers.of([[5], [5]], [[2], []], 7).ids[1, 1] == 7
+    assert Completions.of([[5]], [[2]], 7).ids.tolist() == [[5, 2]] and Completions.of([[5], [5]], [[2], []], 7).ids[1, 1] == 7
 
 
 def test_steps_by_hand():
@@ -114,7 +114,7 @@ def random_rows(seed=0, rows=40):
 
 def test_the_steps_that_count_are_the_answer_each_after_its_prefix():
     prompts, answers = random_rows()
-    batch = Answers.of(prompts, answers).batch()
+    batch = Completions.of(prompts, answers).batch()
     states, actions, mask = (getattr(batch, name)[0] for name in ("states", "actions", "mask"))
     for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         steps = mask[row].nonzero()[:, 0].tolist()
@@ -127,7 +127,7 @@ def test_the_steps_that_count_are_the_answer_each_after_its_prefix():
 def test_what_pads_never_counts():
     """An answer may hold the very token that pads: what counts is told by lengths, not by tokens."""
     prompts, answers = random_rows(seed=1)
-    one, two = (Answers.of(prompts, answers, pad).batch() for pad in (0, answers[0][0] if answers[0] else 5))
+    one, two = (Completions.of(prompts, answers, pad).batch() for pad in (0, answers[0][0] if answers[0] else 5))
     assert torch.equal(one.mask, two.mask)
     assert torch.equal(one.actions[one.mask], two.actions[two.mask])
     assert torch.equal(one.states[one.mask], two.states[two.mask])
@@ -139,11 +139,11 @@ def test_answers_alone():
     assert BY_HAND[np.array([2, 0])].answers(0).tolist() == [[1, 0], [2, 1]]
     prompts, answers = random_rows(seed=2)
     width = max(map(len, answers))
-    assert Answers.of(prompts, answers).answers(0).tolist() == [[*a, *[0] * (width - len(a))] for a in answers]
+    assert Completions.of(prompts, answers).answers(0).tolist() == [[*a, *[0] * (width - len(a))] for a in answers]
 
 
 def test_no_rows_are_rows_too():
-    empty = Answers.of([], [])
+    empty = Completions.of([], [])
     assert len(empty) == 0 and empty.answers(0).shape == (0, 0)
 
 
@@ -153,7 +153,7 @@ def test_no_rows_are_rows_too():
 @pytest.mark.parametrize("form", [COMPACT, CHAT], ids=lambda form: form.name)
 def test_lakes_as_text_are_lakes_as_tokens(form):
     """What is written to a file and read again trains as what was drawn: on the human's paths, and on those into a hole."""
-    spoken = Spoken(form, COMPACT.tokenizer if form is COMPACT else chat_tokenizer())
+    spoken = MoveTokenizer(form, COMPACT.tokenizer if form is COMPACT else chat_tokenizer())
     lakes = draw_lakes(60, 4, seed=8)
     moves = walk(lakes, 0.4, seed=9, limit=30)
     last = lakes.flat[np.arange(60), tiles_along(lakes, moves)[:, -1]]

@@ -8,12 +8,12 @@ import torch
 from test_language_measure import DOWN, END, LEFT, RIGHT, UP, among, at_tiles, corridor, perfect, player
 
 from ift_gridworld.language.controls import CONTROLS
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.estimation import bias, estimated
 from ift_gridworld.language.lakes import Lakes, draw_lakes, walk
-from ift_gridworld.language.measure import Spoken
+from ift_gridworld.language.measure import MoveTokenizer
 from ift_gridworld.language.models import LanguagePolicy, build
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.tasks import as_tokens, worse_walks
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.families import IFT, METHODS
@@ -22,7 +22,7 @@ from ift_gridworld.methods.settings import Settings
 
 @pytest.fixture(scope="module")
 def spoken():
-    return Spoken(COMPACT, COMPACT.tokenizer)
+    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
 
 
 def asked(name, policy, spoken, lakes, rejected=None, **changes):
@@ -30,8 +30,8 @@ def asked(name, policy, spoken, lakes, rejected=None, **changes):
     paths = walk(lakes)
     rejected = worse_walks(lakes, (0.5, 1.0), seed=0) if rejected is None else rejected
     human, others = as_tokens(lakes, paths, spoken), as_tokens(lakes, rejected, spoken)
-    problem = TextProblem(human, human, others, end=spoken.end)
-    return METHODS[name], problem, policy, Settings(**changes), spoken, lakes
+    source = TextSource(human, human, others, end=spoken.end)
+    return METHODS[name], source, policy, Settings(**changes), spoken, lakes
 
 
 steady = at_tiles(lambda rows, tile, best: {RIGHT: 0.5, LEFT: 0.25, END: 0.25} if best else {END: 0.8, RIGHT: 0.2})
@@ -137,6 +137,6 @@ def test_what_is_drawn_to_ask_is_drawn_from_nobody(name, spoken):
 def test_a_shorter_stale_answer_is_no_match_after_its_end():
     from ift_gridworld.language.estimation import _said
 
-    answers = Answers.of([[2], [2]], [[10, 1], [10, 9, 10, 9, 1]])
+    answers = Completions.of([[2], [2]], [[10, 1], [10, 9, 10, 9, 1]])
     assert _said(answers, 4).tolist() == [[10, 1, -1, -1], [10, 9, 10, 9]]
     assert _said(answers[:1], 4).tolist() == [[10, 1, -1, -1]]

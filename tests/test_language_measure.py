@@ -13,8 +13,8 @@ from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, draw_lakes,
 from ift_gridworld.language.measure import (
     INVALID,
     MEASURES,
+    MoveTokenizer,
     Probes,
-    Spoken,
     _optimal_mass,
     action_probabilities,
     answers,
@@ -36,22 +36,22 @@ X, N = INVALID, NO_MOVE
 
 @pytest.fixture(scope="module")
 def compact():
-    return Spoken(COMPACT, COMPACT.tokenizer)
+    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
 
 
 @pytest.fixture(scope="module")
 def chat():
-    return Spoken(CHAT, chat_tokenizer())
+    return MoveTokenizer(CHAT, chat_tokenizer())
 
 
 def place(rows, moves):
     """The tile that moves lead to, step by step in rows and columns."""
-    board = [list(row) for row in rows]
-    at = next((r, c) for r, row in enumerate(board) for c, letter in enumerate(row) if letter == "S")
+    grid = [list(row) for row in rows]
+    at = next((r, c) for r, row in enumerate(grid) for c, letter in enumerate(row) if letter == "S")
     for move in moves:
         down, right = STEPS[CHAT.moves[move]]
-        at = min(max(at[0] + down, 0), len(board) - 1), min(max(at[1] + right, 0), len(board[0]) - 1)
-    return at[0] * len(board[0]) + at[1]
+        at = min(max(at[0] + down, 0), len(grid) - 1), min(max(at[1] + right, 0), len(grid[0]) - 1)
+    return at[0] * len(grid[0]) + at[1]
 
 
 class Machine(nn.Module):
@@ -402,7 +402,7 @@ def test_a_later_word_has_a_token_of_its_own_where_a_space_is_part_of_it(compact
 )
 def test_a_move_that_is_no_single_token_is_refused_by_name(tokenizer, named):
     """Then a move is no action of the model's: its chance would be that of a piece, or the end would not be the model's end."""
-    spoken = Spoken(CHAT, tokenizer())
+    spoken = MoveTokenizer(CHAT, tokenizer())
     with pytest.raises(ValueError, match=named) as error:
         spoken.actions  # noqa: B018 (it is asked for)
     assert "\n" not in str(error.value)
@@ -419,7 +419,7 @@ def test_moves_that_share_a_token_are_refused():
         eos_token=END, pad_token="<pad>", chat_template=TURNS,
     )  # fmt: skip
     with pytest.raises(ValueError, match="one token for several of left, down, right, up"):
-        Spoken(CHAT, tokenizer).actions  # noqa: B018
+        MoveTokenizer(CHAT, tokenizer).actions  # noqa: B018
 
 
 # ---- what an answer is worth ----
@@ -484,7 +484,7 @@ def test_the_reward_is_the_outcomes(form, request):
 
 
 def test_who_is_cut_has_not_ended_though_others_have(compact):
-    """Answers of one batch end at different times; what stands behind the early ones is no end of the late ones."""
+    """Completions of one batch end at different times; what stands behind the early ones is no end of the late ones."""
     lakes = Lakes.of([("SG", "FF"), ("SF", "FG"), ("SF", "GF")])
 
     def speaks(rows, said):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build, counted, load, sample
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
@@ -29,7 +29,7 @@ def answers(*, shared=True, rows=5, seed=0):
     random = np.random.default_rng(seed)
     lengths = np.full(rows, 6) if shared else random.integers(2, 8, rows)
     prompts = [random.integers(2, 12, n).tolist() for n in lengths]
-    return Answers.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 6, rows)])
+    return Completions.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 6, rows)])
 
 
 def close(one, two):
@@ -69,7 +69,7 @@ def test_the_residual_connection_is_the_lakes_own(policy, shared, mixing, predic
     """Prompts that are run once, and logits of the answers' columns alone, give what two full passes give; so do gradients."""
     batch = answers(shared=shared).batch()
     policy = copy.deepcopy(policy)
-    successor = TextProblem().successor(policy, Settings(prediction=prediction))
+    successor = TextSource().successor(policy, Settings(prediction=prediction))
     weight = torch.randn(batch.mask.shape, generator=torch.Generator().manual_seed(0)).double() * batch.mask
     ours = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=mixing)
     mixed = residual_embeddings(policy, batch.states, batch.mask, successor, mixing=mixing)
@@ -96,7 +96,7 @@ def test_a_mixed_token_is_the_predicted_one_beside_the_true_one(policy):
             if mask[t] and t > 0 and mask[t - 1]:
                 expected[t] = 0.7 * table[states[t]] + 0.3 * table[predicted[t - 1]]
         logits = policy.model(inputs_embeds=expected[None]).logits[0]
-    successor = TextProblem().successor(policy, Settings())
+    successor = TextSource().successor(policy, Settings())
     ours = policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=0.3)[0, 0]
     theirs = torch.log_softmax(logits, -1).gather(-1, batch.actions[0, 0, :, None])[:, 0]
     close(ours, torch.where(mask, theirs, 0.0))
@@ -107,7 +107,7 @@ def test_the_first_pass_may_be_coarse(policy, shared):
     """In bfloat16 it predicts what the model predicts in bfloat16; what is learnt from that is exact."""
     batch, coarse = answers(shared=shared, rows=40).batch(), copy.deepcopy(policy).float()
     table = coarse.model.get_input_embeddings().weight
-    successor = TextProblem().successor(coarse, Settings())
+    successor = TextSource().successor(coarse, Settings())
     seen = []
 
     def watched(states, logits):
@@ -187,8 +187,8 @@ def test_every_method_trains_a_language_model(name, policy):
     """The very classes of the lake: the loss is one number, and its gradient reaches the model."""
     policy = copy.deepcopy(policy)
     data = answers(rows=8)
-    problem = TextProblem(data, data, answers(rows=8, seed=1), rows=4, limit=6, judge=lambda index, said: said.mean(1))
-    learner = METHODS[name](problem, policy, METHODS[name].resolved(Settings(walkers=16, group=4), policy))
+    source = TextSource(data, data, answers(rows=8, seed=1), rows=4, limit=6, judge=lambda index, said: said.mean(1))
+    learner = METHODS[name](source, policy, METHODS[name].resolved(Settings(walkers=16, group=4), policy))
     loss = learner.loss(learner.batch(0))
     assert loss.shape == (1,) and torch.isfinite(loss).all()
     loss.sum().backward()
@@ -251,7 +251,7 @@ def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):
 def test_activations_may_be_computed_again(policy):
     """Gradient checkpointing keeps no prompt; the numbers and the gradients stay."""
     batch, policy = answers().batch(), copy.deepcopy(policy)
-    successor = TextProblem().successor(policy, Settings())
+    successor = TextSource().successor(policy, Settings())
     found = []
     for again in (False, True):
         policy.train()

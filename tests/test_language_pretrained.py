@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ift_gridworld.language.costs import agreement, flops
-from ift_gridworld.language.measure import MEASURES, Spoken, measure
+from ift_gridworld.language.measure import MEASURES, MoveTokenizer, measure
 from ift_gridworld.language.models import load
 from ift_gridworld.language.tasks import Task
 from ift_gridworld.language.text import CHAT
@@ -41,7 +41,7 @@ TASK = Task(size=3, base=1, maps=8, validation=1, held_out=3, detours=0.0)
 def smol():
     policy, tokenizer, form = load(str(weights()))
     assert form is CHAT
-    return policy, Spoken(form, tokenizer)
+    return policy, MoveTokenizer(form, tokenizer)
 
 
 def test_it_is_the_model_that_it_says(smol):
@@ -66,13 +66,13 @@ def test_it_learns(smol, name):
     """A few updates on the same eight lakes, and its loss on them has fallen; the base is left as it was."""
     policy, spoken = smol
     learner, before = copy.deepcopy(policy), policy.model.get_input_embeddings().weight[:50].clone()
-    problem = TASK.problem(spoken, rows=8)
-    curve = align(name, problem, learner, settings=Settings(steps=4, learning_rate=5e-5))
+    source = TASK.source(spoken, rows=8)
+    curve = align(name, source, learner, settings=Settings(steps=4, learning_rate=5e-5))
     assert curve.loss[-1] < 0.9 * curve.loss[0] and np.isfinite(curve.loss).all()
     assert torch.equal(before, policy.model.get_input_embeddings().weight[:50])
 
 
 def test_a_coarse_first_pass_predicts_much_the_same(smol):
     policy, spoken = smol
-    answers = TASK.problem(spoken, "held_out").demonstrations
+    answers = TASK.source(spoken, "held_out").demonstrations
     assert agreement(policy, answers, torch.device("cpu")) > 0.8

@@ -11,7 +11,7 @@ from ift_gridworld.evaluation.metrics import measure
 from ift_gridworld.language.controls import CONTROLS, FrozenSFT, WrongShift
 from ift_gridworld.language.film import film_lake, film_record, moves_at
 from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, tiles_along
-from ift_gridworld.language.measure import Probes, Spoken
+from ift_gridworld.language.measure import MoveTokenizer, Probes
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.tasks import Task, as_tokens, make_base, worse_walks
 from ift_gridworld.language.text import CHAT, COMPACT
@@ -24,7 +24,7 @@ SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 
 @pytest.fixture(scope="module")
 def spoken():
-    return Spoken(COMPACT, COMPACT.tokenizer)
+    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def policy():
 
 
 def method(kind, policy, spoken, **changes):
-    return kind(SMALL.problem(spoken, rows=6), policy, kind.resolved(Settings(**changes), policy))
+    return kind(SMALL.source(spoken, rows=6), policy, kind.resolved(Settings(**changes), policy))
 
 
 # ---- lakes and paths ----
@@ -73,7 +73,7 @@ def test_a_walk_that_was_cut_has_no_end_in_any_form(spoken):
     lakes = Lakes.of([("SFG", "FFF")] * 3)
     moves = np.array([[2, 2, NO_MOVE], [1, 0, 0], [1, 2, 2]])
     words = chat_tokenizer()
-    for asked, end in ((spoken, spoken.end), (Spoken(CHAT, words), words.eos_token_id)):
+    for asked, end in ((spoken, spoken.end), (MoveTokenizer(CHAT, words), words.eos_token_id)):
         found = as_tokens(lakes, moves, asked)
         ended = [found.ids[i, n - 1] == end for i, n in enumerate(found.length)]
         assert ended == [True, False, False]
@@ -163,16 +163,16 @@ def test_the_released_forms_pull_in_closed_form(decay):
 
 
 def test_what_is_seen_of_an_answer_is_what_the_loss_sees(policy, spoken):
-    problem = SMALL.problem(spoken, rows=6)
-    rows = looked_at(problem.demonstrations)
-    lengths = (problem.demonstrations.length - problem.demonstrations.prompt)[rows]
+    source = SMALL.source(spoken, rows=6)
+    rows = looked_at(source.demonstrations)
+    lengths = (source.demonstrations.length - source.demonstrations.prompt)[rows]
     assert len(set(lengths)) == 1
     for kind, changes in ((SFT, {}), (IFT, {"mixing": 0.4}), (IFT, {"mixing": 0.0})):
         settings = kind.resolved(Settings(**changes), policy)
-        seen = log_probs_seen(kind, problem, policy, settings, rows)
+        seen = log_probs_seen(kind, source, policy, settings, rows)
         assert seen.shape == (len(rows), lengths[0])
-        learner = kind(problem, policy, settings)
-        batch = problem.demonstrations.batch(rows)
+        learner = kind(source, policy, settings)
+        batch = source.demonstrations.batch(rows)
         expected = learner.second_pass(batch) if kind is IFT else policy.log_probs(batch.states, batch.actions, batch.mask)
         np.testing.assert_allclose(seen, expected[batch.mask].reshape(seen.shape).detach(), rtol=1e-5, atol=1e-6)
 

@@ -11,9 +11,9 @@ import torch
 from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, TrainingArguments
 
 from ift_gridworld.language import IFTTrainer
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.families import IFT
 from ift_gridworld.methods.settings import Settings
@@ -37,7 +37,7 @@ def rows(count=8, seed=0, prompt=None):
     """Random prompts and answers, of lengths of their own."""
     random = np.random.default_rng(seed)
     prompts = [random.integers(2, 12, prompt or n).tolist() for n in random.integers(2, 8, count)]
-    return Answers.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 6, count)])
+    return Completions.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 6, count)])
 
 
 def dataset(data):
@@ -69,7 +69,7 @@ def trainer(model, path, data=None, *, side="right", named=None, **arguments):
 
 def ours(model, data, settings=None):
     """The loss of the project's own loop."""
-    return IFT(TextProblem(), LanguagePolicy(model), settings or Settings()).loss(data.batch())[0]
+    return IFT(TextSource(), LanguagePolicy(model), settings or Settings()).loss(data.batch())[0]
 
 
 def gradient(model, data):

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ift_gridworld.language import training
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.training import align, learning_rate, tokens_of
 from ift_gridworld.methods.families import METHODS, SFT
 from ift_gridworld.methods.settings import Settings
@@ -19,11 +19,11 @@ from ift_gridworld.methods.settings import Settings
 def answers(seed=0, rows=20):
     random = np.random.default_rng(seed)
     prompts = [random.integers(2, 12, 5).tolist() for _ in range(rows)]
-    return Answers.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 5, rows)])
+    return Completions.of(prompts, [[*random.integers(2, 12, n).tolist(), 1] for n in random.integers(1, 5, rows)])
 
 
-def problem(**options):
-    return TextProblem(answers(), answers(), answers(1), rows=8, limit=5, judge=lambda index, said: said.mean(1), **options)
+def source(**options):
+    return TextSource(answers(), answers(), answers(1), rows=8, limit=5, judge=lambda index, said: said.mean(1), **options)
 
 
 def fresh():
@@ -45,7 +45,7 @@ def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(name, tmp_path)
     """Killed at the eighth update, three after the last checkpoint: the same losses, measures and weights, to the last bit."""
     measure = lambda policy: {"norm": float(sum((p.detach() ** 2).sum() for p in policy.parameters()))}  # noqa: E731
     one = fresh()
-    whole = align(name, problem(), one, settings=settings(), evaluate=measure, every=3)
+    whole = align(name, source(), one, settings=settings(), evaluate=measure, every=3)
 
     def kill(done, total):
         if done == 7:
@@ -54,34 +54,34 @@ def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(name, tmp_path)
     file, two = tmp_path / "run.safetensors", fresh()
     options = {"settings": settings(), "evaluate": measure, "every": 3, "checkpoint": file, "keep_every": 4}
     with pytest.raises(Killed):
-        align(name, problem(), two, **options, progress=kill)
+        align(name, source(), two, **options, progress=kill)
     again = fresh()
-    resumed = align(name, problem(), again, **options)
+    resumed = align(name, source(), again, **options)
     assert resumed.loss == whole.loss and resumed.measured == whole.measured and resumed.tokens == whole.tokens
     assert [m["step"] for m in whole.measured] == [0, 3, 6, 9, 12]
     for p, q in zip(one.parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q)
-    third = align(name, problem(), fresh(), **options)  # a run that is done is not done again
+    third = align(name, source(), fresh(), **options)  # a run that is done is not done again
     assert third.loss == whole.loss
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     file = tmp_path / "run.safetensors"
-    align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+    align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"is of another run \(other settings\)"):
-        align("sft", problem(), fresh(), settings=settings(steps=3), checkpoint=file)
+        align("sft", source(), fresh(), settings=settings(steps=3), checkpoint=file)
     with pytest.raises(ValueError, match=r"other base"):
-        align("sft", problem(), LanguagePolicy(build("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
+        align("sft", source(), LanguagePolicy(build("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"other data"):
-        other = TextProblem(answers(3), answers(), answers(1), rows=8)
+        other = TextSource(answers(3), answers(), answers(1), rows=8)
         align("sft", other, fresh(), settings=settings(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"other precision"):
-        align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file, dtype=torch.bfloat16)
+        align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file, dtype=torch.bfloat16)
     with pytest.raises(ValueError, match=r"other method"):
-        align("ift", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+        align("ift", source(), fresh(), settings=settings(steps=2), checkpoint=file)
     file.write_bytes(b"broken")
     with pytest.raises(ValueError, match="cannot be read"):
-        align("sft", problem(), fresh(), settings=settings(steps=2), checkpoint=file)
+        align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file)
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -95,7 +95,7 @@ def test_a_loss_that_is_no_number_ends_the_run():
     with torch.no_grad():
         policy.model.lm_head.weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="the loss is nan at update 0"):
-        align("sft", problem(), policy, settings=settings())
+        align("sft", source(), policy, settings=settings())
 
 
 def test_losses_are_read_late_and_none_is_lost(monkeypatch):
@@ -103,11 +103,11 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
     found = []
     for wait in (1, 5, 25):
         monkeypatch.setattr(training, "UNTIL_READ", wait)
-        found.append(align("ift", problem(), fresh(), settings=settings()))
+        found.append(align("ift", source(), fresh(), settings=settings()))
     assert found[0].loss == found[1].loss == found[2].loss and len(found[0].loss) == 12
     assert found[0].tokens == found[1].tokens == found[2].tokens > found[0].predicted == found[1].predicted > 0
     assert [curve.timed for curve in found] == [9, 9, 9], "the first three get things ready"
-    assert align("sft", problem(), fresh(), settings=settings(steps=1)).timed == 1
+    assert align("sft", source(), fresh(), settings=settings(steps=1)).timed == 1
 
     class Breaks(SFT):
         def loss(self, batch):
@@ -115,23 +115,23 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
             return super().loss(batch) * (torch.inf if self.calls > 4 else 1.0)
 
     with pytest.raises(ValueError, match="the loss is inf at update 4"):
-        align(Breaks, problem(), fresh(), settings=settings())
+        align(Breaks, source(), fresh(), settings=settings())
 
 
 # ---- rows ----
 
 
 def test_every_row_comes_once_before_any_comes_again():
-    data = problem()
+    data = source()
     seen = np.concatenate([data.index(step, 20) for step in range(5)])  # 40 draws of 20 rows
     assert sorted(seen[:20]) == list(range(20)) == sorted(seen[20:]) and (seen[:20] != seen[20:]).any()
-    assert (data.index(3, 20) == problem().index(3, 20)).all(), "whatever was asked before"
-    assert (TextProblem(seed=1).index(0, 20) != TextProblem(seed=2).index(0, 20)).any()
+    assert (data.index(3, 20) == source().index(3, 20)).all(), "whatever was asked before"
+    assert (TextSource(seed=1).index(0, 20) != TextSource(seed=2).index(0, 20)).any()
 
 
 def test_processes_share_the_rows():
-    alone = TextProblem(rows=12).index(1, 50)
-    parts = [TextProblem(rows=12, rank=rank, processes=3).index(1, 50) for rank in range(3)]
+    alone = TextSource(rows=12).index(1, 50)
+    parts = [TextSource(rows=12, rank=rank, processes=3).index(1, 50) for rank in range(3)]
     assert sorted(np.concatenate(parts)) == sorted(alone) and all(len(part) == 4 for part in parts)
 
 
@@ -142,7 +142,7 @@ def test_tokens_are_counted_without_padding():
 
 
 def test_an_episode_is_paid_at_its_last_token():
-    data = problem()
+    data = source()
     steps = data.walker(fresh(), settings())()
     assert steps.states.shape[:2] == (1, 8)
     paid = steps.reward != 0
@@ -163,7 +163,7 @@ def padded_mean(said, steps):
 
 def test_every_process_learns_the_same_reward():
     """From all pairs, not from its share of them: PPO's rewards would differ between processes."""
-    one, other = (problem(rank=rank, processes=processes) for rank, processes in ((0, 1), (1, 2)))
+    one, other = (source(rank=rank, processes=processes) for rank, processes in ((0, 1), (1, 2)))
     base = fresh()
     learned = [data.learn_reward(copy.deepcopy(base).requires_grad_(False), settings(pairs=3)) for data in (one, other)]
     for p, q in zip(learned[0].body.parameters(), base.model.model.parameters(), strict=True):
@@ -177,15 +177,15 @@ def test_every_process_learns_the_same_reward():
 
 def test_rows_are_shared_evenly_or_not_at_all():
     with pytest.raises(ValueError, match="rows is 8, for 3 processes; allowed: a multiple"):
-        problem(processes=3)
+        source(processes=3)
     with pytest.raises(ValueError, match="prompts of an update is 2, for 4 processes"):
-        problem(processes=4).groups(fresh(), settings())
+        source(processes=4).groups(fresh(), settings())
     with pytest.raises(ValueError, match="a batch has 1 answer; allowed: two or more"):
-        problem().groups(fresh(), Settings(walkers=1))
+        source().groups(fresh(), Settings(walkers=1))
 
 
 def test_groups_are_answers_to_one_prompt():
-    steps, group = problem().groups(fresh(), settings())
+    steps, group = source().groups(fresh(), settings())
     assert group == 4
     prompts = steps.states[0, :, :5].reshape(2, 4, 5)
     assert (prompts == prompts[:, :1]).all() and (prompts[0, 0] != prompts[1, 0]).any()
@@ -195,7 +195,7 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
     from safetensors import safe_open
 
     file = tmp_path / "run.safetensors"
-    align("ift", problem(), fresh(), settings=settings(steps=2, mixing=0.3), checkpoint=file)
+    align("ift", source(), fresh(), settings=settings(steps=2, mixing=0.3), checkpoint=file)
     with safe_open(file, "pt") as kept:
         told = json.loads(kept.metadata()["run"])
     assert told["step"] == 2 and told["about"]["method"] == "IFT" and told["about"]["settings"]["mixing"] == 0.3

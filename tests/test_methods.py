@@ -13,7 +13,7 @@ from ift_gridworld.data.trajectories import Batch, demonstrations, generators, p
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem, train_reward_model
+from ift_gridworld.methods.source import LakeSource, train_reward_model
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -30,7 +30,7 @@ def make(name, *, mdp=SLIPPERY, count=3, kind="tabular", **changes):
         data["demonstrations"] = demonstrations(mdp, count)[None]
     elif METHODS[name].needs == "pairs":
         data["chosen"], data["rejected"] = (side[None] for side in preference_pairs(mdp, count))
-    method = METHODS[name](LakeProblem(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
+    method = METHODS[name](LakeSource(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
     base = copy.deepcopy(method.reference)
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -64,7 +64,7 @@ def test_methods_are_those_that_are_promised():
 
 def test_sft_is_the_loss_of_the_demonstrations():
     method = make("sft")
-    shown = method.problem.demonstrations
+    shown = method.source.demonstrations
     expected = [losses.sft_loss(log_probs(method.policy, n, shown), shown.mask[0]).mean() for n in range(SEEDS)]
     torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-12, atol=0)
 
@@ -79,7 +79,7 @@ def test_ift_is_the_loss_of_mixed_rows(windows, prediction, outcome):
     assert method.windows is not None, "twenty episodes have few distinct windows"
     if not windows:
         method.windows = None
-    shown, expected = method.problem.demonstrations, []
+    shown, expected = method.source.demonstrations, []
     for n in range(SEEDS):
         theta = method.policy.theta[n].detach()
         total = 0.0
@@ -111,7 +111,7 @@ def test_pair_methods_are_the_losses_of_their_pairs(name):
     method = make(name, **knobs)
     expected = []
     for n in range(SEEDS):
-        sides = method.problem.chosen, method.problem.rejected
+        sides = method.source.chosen, method.source.rejected
         sums, means = ([rows(log_probs(method.policy, n, side), side, mean) for side in sides] for mean in (False, True))
         references = [rows(log_probs(method.reference, n, side), side) for side in sides]
         margins = [ours - base for ours, base in zip(sums, references, strict=True)]
@@ -135,7 +135,7 @@ def kl_to_policy(method, seed):
 def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
     """Each seed's policy is made certain of one action; its rejected episodes take no other. Then it changes its mind."""
     method = make("dpo_online", mdp=TWO_PATHS, count=1)
-    method.problem = LakeProblem(**{**vars(method.problem), "rejected": None})  # it needs none
+    method.source = LakeSource(**{**vars(method.source), "rejected": None})  # it needs none
     for favourites in ((0, 1), (2, 0)):
         with torch.no_grad():
             for n, action in enumerate(favourites):
@@ -143,7 +143,7 @@ def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
         chosen, rejected = method.batch(0)
         for n, action in enumerate(favourites):
             assert (rejected.batch.actions[n] == action)[rejected.batch.mask[n]].all()
-        assert chosen.batch is method.problem.chosen
+        assert chosen.batch is method.source.chosen
         table = torch.as_tensor(method.reference.probabilities()).log()
         for side in (chosen, rejected):
             expected = [torch.log_softmax(side.reference_logits[n], -1) for n in range(SEEDS)]
@@ -180,8 +180,8 @@ def rollout(name="ppo", kind="tabular", start=SHORT.start, **changes):
     blank."""
     options = {"beta": 0.3, "walkers": 6, "segment": 25, "epochs": 2, **changes}
     policy = POLICIES[kind](6, 4, SEEDS).initialise(generators(5, SEEDS))
-    problem = LakeProblem(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
-    method = METHODS[name](problem, policy, Settings(**options))
+    source = LakeSource(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
+    method = METHODS[name](source, policy, Settings(**options))
     _ = method.reference
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
@@ -353,8 +353,8 @@ def test_grpo_walks_by_the_current_policy_and_moves_nothing_else():
 def test_the_base_is_frozen_before_the_first_update(name):
     policy = TabularPolicy(6, 4, SEEDS).initialise(generators(5, SEEDS))
     base = policy.probabilities()
-    problem = LakeProblem(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
-    method = METHODS[name](problem, policy, Settings(walkers=2, segment=2))
+    source = LakeSource(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
+    method = METHODS[name](source, policy, Settings(walkers=2, segment=2))
     method.batch(0)
     with torch.no_grad():
         policy.theta[..., 0] += 1
@@ -366,7 +366,7 @@ def test_a_learned_reward_is_learnt_from_the_base(name):
     """Where the policy was when it was handed over, not where it is by now; the environment's reward needs none."""
     assert rollout(name).learned_reward is None
     method = rollout(name, reward="preference")
-    fresh = LakeProblem(method.problem.mdp, None, None, None, generators(0, SEEDS))
+    fresh = LakeSource(method.source.mdp, None, None, None, generators(0, SEEDS))
     expected = train_reward_model(fresh, method.reference, Settings())
     assert torch.equal(method.learned_reward, expected) and expected.any()
 
@@ -379,8 +379,8 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
     that nobody tried keep a reward of exactly 0."""
     mdp = TabularMDP.from_map(("SFFG",), is_slippery=True)
     base = TabularPolicy(4, 4, SEEDS).initialise(generators(3, SEEDS))
-    problem = LakeProblem(mdp, None, None, None, generators(0, SEEDS))
-    reward = train_reward_model(problem, base, Settings(pairs=48), updates=3000).double()
+    source = LakeSource(mdp, None, None, None, generators(0, SEEDS))
+    reward = train_reward_model(source, base, Settings(pairs=48), updates=3000).double()
     table = torch.as_tensor(base.probabilities())
     random = generators(0, SEEDS)
     first = sample_episodes(mdp, table, 48, random)
@@ -409,17 +409,17 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
 def test_reward_model_is_refused_where_counts_would_fill_the_memory():
     """Before anybody walks: two seeds, 2048 pairs, 90 000 tiles, four actions and four bytes are 5.5 GiB."""
     mdp = TabularMDP.from_map(["S" + "F" * 299] + ["F" * 300] * 298 + ["F" * 299 + "G"])
-    problem = LakeProblem(mdp, None, None, None, generators(0, 2))
+    source = LakeSource(mdp, None, None, None, generators(0, 2))
     with pytest.raises(ValueError, match=r"pairs is 2048.* 2 seeds.* 90000 tiles .* 5.5 GiB; allowed: at most 4 GiB"):
-        train_reward_model(problem, None, Settings(pairs=2048))
+        train_reward_model(source, None, Settings(pairs=2048))
 
 
 def test_reward_model_asks_for_enough_pairs():
     """One pair with different returns for each tile to walk on: eight, S and seven F. A walk at random reaches the goal."""
     mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
-    problem = LakeProblem(mdp, None, None, None, generators(0, SEEDS))
+    source = LakeSource(mdp, None, None, None, generators(0, SEEDS))
     with pytest.raises(ValueError) as error:
-        train_reward_model(problem, TabularPolicy(9, 4, SEEDS), Settings(pairs=3))
+        train_reward_model(source, TabularPolicy(9, 4, SEEDS), Settings(pairs=3))
     message = str(error.value)
     assert "pairs is 3" in message and "at least 8" in message and "\n" not in message
     assert "base that reaches G" not in message
@@ -428,7 +428,7 @@ def test_reward_model_asks_for_enough_pairs():
     with torch.no_grad():
         stays.theta[:, :, 0] = 1000
     with pytest.raises(ValueError, match="of which 0 .* at least 8.* base that reaches G"):
-        train_reward_model(problem, stays, Settings(pairs=50))
+        train_reward_model(source, stays, Settings(pairs=50))
 
 
 # ---- settings ----
@@ -472,7 +472,7 @@ def test_a_group_may_be_all_walkers_but_no_more():
 def test_a_batch_is_all_that_a_loss_reads():
     """The same steps, padded with junk that does not count, give the same loss."""
     method = make("sft")
-    shown = method.problem.demonstrations
+    shown = method.source.demonstrations
     padded = Batch(
         torch.nn.functional.pad(shown.states, (0, 3), value=7),
         torch.nn.functional.pad(shown.actions, (0, 3), value=2),

@@ -97,11 +97,11 @@ def test_the_numbers_on_hover_are_the_runs(visit):
 
 def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
     page = visit([lake_record()])
-    boards = []
+    grids = []
     for step in (0, 2, 4, 0):
         page.locator("#step").fill(str(step))
-        boards.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
-    assert boards[0] == boards[3] and len(set(boards)) == 3
+        grids.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
+    assert grids[0] == grids[3] and len(set(grids)) == 3
     page.locator("#play").click()
     page.wait_for_function("document.getElementById('when').textContent === 'update 30'", timeout=5000)
     page.wait_for_function("document.getElementById('play').textContent.includes('play')", timeout=5000)
@@ -121,7 +121,7 @@ def test_everything_can_be_done_by_keyboard(visit):
     page.keyboard.press("Enter")  # the last policy is optimal, and nothing slips
     page.wait_for_selector("text=reached the goal after 5 steps", timeout=5000)
     page.keyboard.press("m")
-    assert page.locator("#boards h2").all_inner_texts() == ["DPO · a method"]
+    assert page.locator("#grids h2").all_inner_texts() == ["DPO · a method"]
     before = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     page.keyboard.press("t")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != before
@@ -183,9 +183,9 @@ def test_start_and_gift_and_path_are_found_on_tiles_of_any_size(visit, side):
     """Where tiles are smaller than 13 pixels, as signs in their corners, and lines have a width of their own."""
     made = lake_record(rows=random_map((side, side), seed=1), snapshots=2, steps=np.array([0, 9]))
     page = visit([made], viewport={"width": 1280, "height": 860})
-    board = page.locator("svg[role=grid]").evaluate("x => [x.getBoundingClientRect().height, x.classList.contains('tiny')]")
-    tiny = board[0] / side < 13
-    assert tiny == board[1] == (side == 50)
+    grid = page.locator("svg[role=grid]").evaluate("x => [x.getBoundingClientRect().height, x.classList.contains('tiny')]")
+    tiny = grid[0] / side < 13
+    assert tiny == grid[1] == (side == 50)
     signs = page.locator(".sign").evaluate_all("all => all.map(x => x.getBoundingClientRect().toJSON())")
     assert len(signs) == 2
     if not tiny:
@@ -220,7 +220,7 @@ def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
     assert page.locator("[data-tile]").count() == 404
     state = 121  # row 2, column 2, passenger at R, to G
     page.locator(f'[data-tile="{state}"]').hover()
-    assert page.locator("#tile h2").inner_text() == f"tile: {mdp.board.name(state)}"
+    assert page.locator("#tile h2").inner_text() == f"tile: {mdp.grid.name(state)}"
     np.testing.assert_allclose(numbers(page)[:6], made.snapshots[0, state], atol=0.00051)
     # Beyond the last column lies a blank, and beyond it the next small map: here the taxi with its passenger.
     page.locator('[data-tile="93"]').focus()  # row 1, column 5, passenger at B, to G

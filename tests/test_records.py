@@ -51,7 +51,7 @@ def record(lake=None, **changes):
         "shown": np.array([[0, 1], [4, 1]]),
         "rejected": np.zeros((0, 2), int),
         "seconds": 0.5,
-        "supposes": "ift",
+        "assumed_prior": "ift",
         "estimation": {"base": {"truth": random.random((2, 5)), "gap": np.array([[np.nan] * 5, [1 / 3] * 5])}},
     }
     return Record(**{**entries, **changes})

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records import MAPLESS, record
 
-from ift_gridworld.envs.grid import Board
+from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
@@ -22,8 +22,8 @@ from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
 from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
 from ift_gridworld.rendering.method_film import MethodFilm
-from ift_gridworld.rendering.studio import Studio
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.training.run import Lake, Record
 
 LIGHT = THEMES["light"]
@@ -43,12 +43,12 @@ def canvas(layout, draw):
 
 def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
     """The likeliest move's alone, as long to either side; so it is the same arrow for 0.6 whatever the others are."""
-    moves, where, board = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), Board.of(["F"])
+    moves, where, grid = TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), GridLayout.of(["F"])
     figure = Figure((3, 3))
     for size, small in ((0.7, False), (0.025, True)):
         ax = maps.prepare_axes(figure.add_axes((0.1, 0.1, size, size)), 1, 1)
-        assert maps.is_small(ax, board) is small
-        drawn = maps.Arrows(ax, board, moves, where, LIGHT)
+        assert maps.is_small(ax, grid) is small
+        drawn = maps.Arrows(ax, grid, moves, where, LIGHT)
         paths = []
         for policy in ([[0.1, 0.2, 0.6, 0.1]], [[0.4, 0.0, 0.6, 0.0]], [[0.0, 0.6, 0.4, 0.0]]):
             drawn.update(np.array(policy))
@@ -61,7 +61,7 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
         x, y = paths[0].min(0) + paths[0].max(0)
         assert (x, y) == pytest.approx((1, 1))  # centred
         assert np.ptp(paths[0][:, 0]) > np.ptp(paths[0][:, 1]) and np.ptp(paths[2][:, 0]) < np.ptp(paths[2][:, 1])
-        shade = maps.Tiles(ax, board, where, LIGHT.visits, Normalize(0, 1))
+        shade = maps.TileColours(ax, grid, where, LIGHT.visits, Normalize(0, 1))
         np.testing.assert_allclose(shade.artist.get_paths()[0].vertices[:4], [(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
@@ -72,23 +72,23 @@ def test_side_by_side_on_small_tiles_shades_what_the_best_moves_gained():
     for made in (*records, *few):
         made.metrics.update({name: np.full((5, 2), -3.0) for name in ("chosen_logp", "rejected_logp")})
     film = ComparisonFilm(records)
-    board, record = film.boards[1], records[1]
-    assert board.changes is None
+    grid, record = film.grids[1], records[1]
+    assert grid.changes is None
     film.update(len(film) - 1)
     best = optimal_policy(film.mdp) > 0
     gained = np.where(best, record.snapshots[-1] - record.snapshots[0], 0).sum(-1)[film.walkable]
     expected = film.theme.changes((gained + 1) / 2)
-    np.testing.assert_allclose(board.gains.artist.get_facecolor(), expected, atol=0.01)
-    assert ComparisonFilm(few).boards[0].gains is None
+    np.testing.assert_allclose(grid.gains.artist.get_facecolor(), expected, atol=0.01)
+    assert ComparisonFilm(few).grids[0].gains is None
 
 
 def fine(rows, draw, theme=LIGHT, inches=3.0):
-    """RGB pixels of what `draw(ax, board)` draws on a lake that is so wide, 100 pixels an inch."""
-    board = Board.of(rows)
-    figure = Figure(figsize=(inches, inches * board.height / board.width), dpi=100)
-    ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), board.height, board.width)
-    assert maps.is_fine(ax, board)
-    draw(ax, board)
+    """RGB pixels of what `draw(ax, grid)` draws on a lake that is so wide, 100 pixels an inch."""
+    grid = GridLayout.of(rows)
+    figure = Figure(figsize=(inches, inches * grid.height / grid.width), dpi=100)
+    ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), grid.height, grid.width)
+    assert maps.is_fine(ax, grid)
+    draw(ax, grid)
     agg = FigureCanvasAgg(figure)
     agg.draw()
     return np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
@@ -104,9 +104,9 @@ def test_a_way_one_tile_wide_stays_in_sight_on_fine_tiles(side):
     rows = open_lake(side)
     path, state = np.zeros(side * side), side * np.arange(side) + side // 3
 
-    def draw(ax, board):
+    def draw(ax, grid):
         path[state] = 1.0
-        maps.Tiles(ax, board, np.ones(side * side, bool), LIGHT.visits, Normalize(0, 1)).update(path)
+        maps.TileColours(ax, grid, np.ones(side * side, bool), LIGHT.visits, Normalize(0, 1)).update(path)
 
     blue = near(fine(rows, draw), LIGHT.visited)
     assert blue.any(1).all()
@@ -127,7 +127,7 @@ def test_a_block_of_fine_tiles_is_the_darker_the_more_holes_it_has(frozen):
     ):
         letters = np.random.default_rng(0).permutation(np.arange(side**2) >= frozen * side**2).reshape(side, side)
         rows = ["".join(row) for row in np.where(letters, "H", "F")]
-        pixels = fine(rows, lambda ax, board, options=options: maps.draw_lake(ax, board, LIGHT, **options))
+        pixels = fine(rows, lambda ax, grid, options=options: maps.draw_lake(ax, grid, LIGHT, **options))
         np.testing.assert_allclose(pixels.mean((0, 1)), dark + bright * (ice - dark), atol=0.02)
 
 
@@ -136,10 +136,10 @@ def test_start_and_gift_are_found_among_a_million_tiles(theme):
     """In their corners, whatever colours lie below, as large as signs are to be."""
     side = 1000
 
-    def draw(ax, board):
-        maps.draw_lake(ax, board, theme)
-        maps.Tiles(ax, board, np.ones(side * side, bool), theme.visits, Normalize(0, 1)).update(np.ones(side * side))
-        maps.landmarks(ax, board, theme)
+    def draw(ax, grid):
+        maps.draw_lake(ax, grid, theme)
+        maps.TileColours(ax, grid, np.ones(side * side, bool), theme.visits, Normalize(0, 1)).update(np.ones(side * side))
+        maps.landmarks(ax, grid, theme)
 
     pixels, sign = fine(open_lake(side), draw, theme), int(100 * maps.SIGN)
     gift, ink = near(pixels, theme.gift), near(pixels, theme.ink, within=0.3)  # thin strokes are blended
@@ -152,13 +152,13 @@ def test_start_and_gift_are_found_among_a_million_tiles(theme):
 def test_on_small_tiles_no_arrow_lies_under_start_and_gift(side):
     """Signs stand in their corners wherever a tile is smaller than SIGNED; larger tiles have none. All other tiles keep their
     arrows, or their blocks theirs."""
-    board, moves = Board.of(open_lake(side)), TabularMDP.from_map(LAKES["4x4"]).moves
+    grid, moves = GridLayout.of(open_lake(side)), TabularMDP.from_map(LAKES["4x4"]).moves
     ax = maps.prepare_axes(Figure((3, 3), dpi=100).add_axes((0, 0, 1, 1)), side, side)
-    signs, tile = maps.landmarks(ax, board, LIGHT), 3 / side
-    assert bool(signs) == maps.has_signs(ax, board) == (tile < maps.SIGNED)
-    arrows = maps.Arrows(ax, board, moves, np.ones(side * side, bool), LIGHT)
+    signs, tile = maps.landmarks(ax, grid, LIGHT), 3 / side
+    assert bool(signs) == maps.has_signs(ax, grid) == (tile < maps.SIGNED)
+    arrows = maps.Arrows(ax, grid, moves, np.ones(side * side, bool), LIGHT)
     arrows.update(np.tile([0.0, 0.0, 1.0, 0.0], (side * side, 1)))
-    sign = maps.sign_side(ax, board) if signs else 0.0
+    sign = maps.sign_side(ax, grid) if signs else 0.0
     assert not signs or sign * tile == pytest.approx(maps.SIGN)
     x, y = np.asarray(arrows.artist.get_path().vertices).T
     assert not ((x < sign) & (y < sign) | (x > side - sign) & (y > side - sign)).any()
@@ -168,18 +168,18 @@ def test_on_small_tiles_no_arrow_lies_under_start_and_gift(side):
 
 
 def test_a_taxis_small_maps_have_no_signs_over_their_headings():
-    board = TAXI.board
-    ax = maps.prepare_axes(Figure((2.7, 2.7)).add_axes((0, 0, 1, 1)), board.height, board.width)
-    assert maps.tile_inches(ax, board) < maps.SIGNED and not maps.is_fine(ax, board)
-    assert not maps.has_signs(ax, board)
+    grid = TAXI.grid
+    ax = maps.prepare_axes(Figure((2.7, 2.7)).add_axes((0, 0, 1, 1)), grid.height, grid.width)
+    assert maps.tile_inches(ax, grid) < maps.SIGNED and not maps.is_fine(ax, grid)
+    assert not maps.has_signs(ax, grid)
 
 
 @pytest.mark.parametrize(("inches", "beside"), [(1.0, True), (0.3, True), (0.2, False)])
 def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
     """However likely each move is; on a smaller tile it is larger, in the middle, and paler than the arrow on it."""
-    board = Board.of(["S"])
+    grid = GridLayout.of(["S"])
     ax = maps.prepare_axes(Figure((inches, inches)).add_axes((0, 0, 1, 1)), 1, 1)
-    (artist,) = maps.starts(ax, board, LIGHT)
+    (artist,) = maps.starts(ax, grid, LIGHT)
     letter = artist.get_path().get_extents()
     if not beside:
         assert letter.x0 + letter.x1 == pytest.approx(1.0) and letter.y0 + letter.y1 == pytest.approx(1.0)
@@ -187,16 +187,16 @@ def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
     assert 72 * inches * letter.height > 3.5  # points
     if beside:
         for action in range(4):
-            arrows = maps.Arrows(ax, board, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
+            arrows = maps.Arrows(ax, grid, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
             arrows.update(np.eye(4)[[action]])
             assert not letter.overlaps(arrows.artist.get_path().get_extents())
 
 
 @pytest.mark.parametrize("side", [4, 20])
 def test_diamonds_of_predictions_can_be_seen_and_stay_in_their_tile(side):
-    board = Board.of(open_lake(side))
+    grid = GridLayout.of(open_lake(side))
     ax = maps.prepare_axes(Figure((3.6, 3.6)).add_axes((0, 0, 1, 1)), side, side)
-    drawn = maps.Predictions(ax, board, LIGHT)
+    drawn = maps.Predictions(ax, grid, LIGHT)
     drawn.update(np.array([1]), np.eye(side * side)[[1]])
     box = drawn.marks.get_path().get_extents()
     assert box.width * 3.6 / side >= 2 * maps.DIAMOND - 1e-9
@@ -215,13 +215,13 @@ def test_maps_of_few_methods_fill_their_columns_or_a_square_picture():
 
 def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
     """Half right, half down: one arrow down to the right, 1/sqrt 2 long. Where moves cancel there is none. All blocks are
-    alike, the last of a row, too, so that no arrow reaches beyond the board: of at least 7 tiles there is room for 14."""
-    board, moves = Board.of(open_lake(100)), TabularMDP.from_map(LAKES["4x4"]).moves
+    alike, the last of a row, too, so that no arrow reaches beyond the grid: of at least 7 tiles there is room for 14."""
+    grid, moves = GridLayout.of(open_lake(100)), TabularMDP.from_map(LAKES["4x4"]).moves
     figure = Figure((3, 3))
     ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), 100, 100)
-    arrows = maps.Arrows(ax, board, moves, np.ones(10_000, bool), LIGHT)
+    arrows = maps.Arrows(ax, grid, moves, np.ones(10_000, bool), LIGHT)
     policy = np.tile([0.0, 0.5, 0.5, 0.0], (10_000, 1))
-    policy[board.place[:, 0] >= 50] = [0.5, 0.0, 0.5, 0.0]
+    policy[grid.place[:, 0] >= 50] = [0.5, 0.0, 0.5, 0.0]
     centre, along, length = arrows._flow(policy)
     assert arrows.side == np.ceil(maps.BLOCK / 0.03) == 7
     above = centre[:, 1] < 50
@@ -235,10 +235,10 @@ def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
 
 
 def test_beads_of_two_paths_that_are_one_alternate():
-    board, states = Board.of(open_lake(300)), np.arange(300)
+    grid, states = GridLayout.of(open_lake(300)), np.arange(300)
     ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 300, 300)
     shown, rejected = (
-        maps.Outlines(ax, board, states, "k", inset=0.1, dashed=dashed).artist.get_path().vertices for dashed in (False, True)
+        maps.Outlines(ax, grid, states, "k", inset=0.1, dashed=dashed).artist.get_path().vertices for dashed in (False, True)
     )
     left = [np.asarray(beads).reshape(-1, 5, 2)[:, 0, 0] for beads in (shown, rejected)]
     width = maps.BEAD * 100  # tiles
@@ -260,9 +260,9 @@ TAXI = TabularMDP.from_env(make_env("Taxi-v4"))
 
 def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
     """A disc for picking up, a square for dropping off, in the middle of the tile."""
-    board, where = Board.of(["F"]), np.ones(1, bool)
+    grid, where = GridLayout.of(["F"]), np.ones(1, bool)
     ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 1, 1)
-    arrows = maps.Arrows(ax, board, TAXI.moves, where, LIGHT)
+    arrows = maps.Arrows(ax, grid, TAXI.moves, where, LIGHT)
     for action, area in ((4, np.pi * 0.34**2), (5, 0.6**2)):
         for p in (0.1, 0.5, 1.0):
             policy = np.zeros((1, 6))
@@ -278,13 +278,13 @@ def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
-    board, side = TAXI.board, 30
-    figure = Figure((board.width, board.height), dpi=side, facecolor=theme.background)
-    ax = maps.draw_lake(figure.add_axes((0, 0, 1, 1)), board, theme)
+    grid, side = TAXI.grid, 30
+    figure = Figure((grid.width, grid.height), dpi=side, facecolor=theme.background)
+    ax = maps.draw_lake(figure.add_axes((0, 0, 1, 1)), grid, theme)
     walkable = maps.walkable(TAXI)
     assert walkable.sum() == 400
-    maps.Tiles(ax, board, walkable, theme.visits, Normalize(0, 1)).update(np.zeros(500))
-    maps.landmarks(ax, board, theme)
+    maps.TileColours(ax, grid, walkable, theme.visits, Normalize(0, 1)).update(np.zeros(500))
+    maps.landmarks(ax, grid, theme)
     agg = FigureCanvasAgg(figure)
     agg.draw()
     pixels = np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
@@ -292,15 +292,15 @@ def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
     def at(y, x):
         return pixels[int(y * side), int(x * side)]
 
-    for (top, x), (bottom, _) in board.walls:
+    for (top, x), (bottom, _) in grid.walls:
         np.testing.assert_allclose(at((top + bottom) / 2, x), to_rgb(theme.ink), atol=0.05)
     for letter, colour in maps.PLACES.items():
-        for y, x in np.argwhere(board.tiles == letter):
+        for y, x in np.argwhere(grid.tiles == letter):
             np.testing.assert_allclose(at(y + 0.06, x + 0.8), to_rgb(getattr(theme, colour)), atol=0.05)
-    for y, x in board.marks["passenger"]:
-        colour = to_rgb(getattr(theme, maps.PLACES[board.tiles[y, x]]))
+    for y, x in grid.marks["passenger"]:
+        colour = to_rgb(getattr(theme, maps.PLACES[grid.tiles[y, x]]))
         np.testing.assert_allclose(at(y + 0.75, x + 0.5), colour, atol=0.05)
-    for y, x in np.argwhere(board.tiles == " "):
+    for y, x in np.argwhere(grid.tiles == " "):
         if y % 6:  # no heading
             np.testing.assert_allclose(at(y + 0.5, x + 0.5), to_rgb(theme.background), atol=0.01)
 
@@ -340,7 +340,7 @@ def arrows(policy, layout=("FFF", "FFF", "FFF"), where=None):
     where = np.ones(len(layout) * len(layout[0]), bool) if where is None else where
 
     def draw(ax):
-        maps.Arrows(ax, Board.of(layout), moves, where, LIGHT).update(policy)
+        maps.Arrows(ax, GridLayout.of(layout), moves, where, LIGHT).update(policy)
 
     return canvas(layout, draw)
 
@@ -380,7 +380,7 @@ def test_arrows_grow_with_probability_and_ties_are_drawn_together():
 
 def test_lake_shows_holes_gift_and_ice_where_the_map_has_them():
     layout = ("SFH", "HFG")
-    pixels = canvas(layout, lambda ax: maps.draw_lake(ax, Board.of(layout), LIGHT))
+    pixels = canvas(layout, lambda ax: maps.draw_lake(ax, GridLayout.of(layout), LIGHT))
     corner = np.s_[TILE // 10, TILE // 10]
     for r, row in enumerate(layout):
         for c, letter in enumerate(row):
@@ -396,7 +396,7 @@ def test_tiles_take_the_colour_of_their_value():
     values = np.array([0, 0.5, 1, 1, 0.25, 1])
 
     def draw(ax):
-        maps.Tiles(ax, Board.of(layout), shown, LIGHT.visits, Normalize(0, 1)).update(values)
+        maps.TileColours(ax, GridLayout.of(layout), shown, LIGHT.visits, Normalize(0, 1)).update(values)
 
     pixels = canvas(layout, draw)
     for s in range(6):
@@ -522,21 +522,21 @@ def test_drawing_after_training_and_drawing_from_the_file_are_the_same_picture(k
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_studio_draws_in_order_what_draw_draws(tmp_path):
+def test_the_worker_draws_in_order_what_draw_draws(tmp_path):
     saved = lake_record().save(tmp_path / "ift.json")
-    with Studio() as studio:
+    with RenderWorker() as worker:
         for theme in THEME_NAMES:
-            studio.draw([saved], tmp_path / f"{theme}.png", theme)
-        pictures = list(studio.pictures())
+            worker.draw([saved], tmp_path / f"{theme}.png", theme)
+        pictures = list(worker.pictures())
     assert pictures == [tmp_path / f"{theme}.png" for theme in THEME_NAMES]
     expected = MethodFilm(Record.load(saved), "dark").save(tmp_path / "again.png")
     assert pictures[1].read_bytes() == expected.read_bytes()
 
 
-def test_studio_tells_why_a_picture_could_not_be_drawn(tmp_path):
-    with pytest.raises(ValueError, match=r"missing\.json is not a saved run"), Studio() as studio:
-        studio.draw([tmp_path / "missing.json"], tmp_path / "x.gif", "light")
-        list(studio.pictures())
+def test_the_worker_tells_why_a_picture_could_not_be_drawn(tmp_path):
+    with pytest.raises(ValueError, match=r"missing\.json is not a saved run"), RenderWorker() as worker:
+        worker.draw([tmp_path / "missing.json"], tmp_path / "x.gif", "light")
+        list(worker.pictures())
     assert not list(tmp_path.iterdir())
 
 

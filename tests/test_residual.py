@@ -20,7 +20,7 @@ from ift_gridworld.policies.residual import (
     predicted_distribution,
     residual_embeddings,
 )
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)
@@ -245,7 +245,7 @@ def test_predictions_lead_to_the_same_tiles(mdp, prediction, outcome):
     states = torch.arange(16)[None, None].expand(6, 1, 16)
     logits = torch.randn(6, 1, 16, 4, generator=torch.Generator().manual_seed(0)).double()
     embeddings = (
-        lambda tiles: Tiles(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64)),
+        lambda tiles: SparseStates(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64)),
         lambda tiles: torch.nn.functional.one_hot(tiles, 16).double(),
     )
     for asked in (mdp, lakes):
@@ -266,7 +266,7 @@ def test_mixed_states_are_the_same(mdp, kind, prediction, monkeypatch):
         windows = Windows.of(states, mask)
         found.append((residual_embeddings(policy, states, mask, successor), windows.mixed(policy, successor, mixing=0.2)))
     for ours, theirs in zip(*found, strict=True):
-        assert isinstance(ours, Tiles)
+        assert isinstance(ours, SparseStates)
         torch.testing.assert_close(ours.dense(16), theirs, rtol=1e-12, atol=1e-14)
 
 
@@ -275,7 +275,7 @@ def test_tiles_carry_gradient_as_vectors_do():
     index, mask = torch.tensor([[[0, 1], [4, 4], [2, 3]]]), every(1, 3)
     parts = [torch.rand(1, 3, 2, generator=torch.Generator().manual_seed(i)).double().requires_grad_() for i in range(2)]
     pull = torch.randn(1, 3, 16, generator=torch.Generator().manual_seed(2)).double()
-    true, predicted = (Tiles(index, weight) for weight in parts)
+    true, predicted = (SparseStates(index, weight) for weight in parts)
     for mixed in (mix(true, predicted, mask, 0.3).dense(16), mix(true.dense(16), predicted.dense(16), mask, 0.3)):
         found = torch.autograd.grad((pull * mixed).sum(), parts)
         own = pull.gather(-1, index)  # d(pull · vector) / d weight, times the share that each has
@@ -286,7 +286,7 @@ def test_tiles_carry_gradient_as_vectors_do():
     states, logits = torch.tensor([[0, 5, 9]]), torch.randn(1, 3, 4, generator=torch.Generator().manual_seed(3)).double()
     logits.requires_grad_()
     vectors = lambda tiles: torch.eye(16).double()[tiles]  # noqa: E731
-    few = lambda tiles: Tiles(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64))  # noqa: E731
+    few = lambda tiles: SparseStates(tiles[..., None], torch.ones_like(tiles[..., None], dtype=torch.float64))  # noqa: E731
     ours, theirs = (lake_successor(SLIPPERY, e, prediction="expected")(states, logits) for e in (few, vectors))
     gradients = [torch.autograd.grad((pull * x).sum(), logits)[0] for x in (ours.dense(16), theirs)]
     torch.testing.assert_close(*gradients)

@@ -84,9 +84,9 @@ def test_on_firm_ice_values_are_powers_of_the_discount():
     rows = open_lake((70, 150))
     steps = np.add.outer(np.arange(70)[::-1], np.arange(150)[::-1]).ravel()
     expected = np.where(steps == 0, 0.0, 0.99 ** (steps - 1.0))
-    for board in (rows, tuple(row[::-1] for row in rows[::-1])):
-        value, _ = solve(TabularMDP.from_map(board), solver="neighbour_sweeps")
-        np.testing.assert_allclose(value if board is rows else value[::-1], expected, rtol=1e-12)
+    for grid in (rows, tuple(row[::-1] for row in rows[::-1])):
+        value, _ = solve(TabularMDP.from_map(grid), solver="neighbour_sweeps")
+        np.testing.assert_allclose(value if grid is rows else value[::-1], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("side", [7, 16, 64])

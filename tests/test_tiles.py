@@ -12,10 +12,10 @@ from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies import lake as policies
 from ift_gridworld.policies.lake import ONE_HOT_STATES, POLICIES, TabularPolicy
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 from ift_gridworld.training.optimisers import Adam
 
 FIRM = TabularMDP.from_map(LAKES["4x4"])
@@ -32,7 +32,9 @@ def sparse(monkeypatch):
 
 def drawn(*shape, states=9, seed=0):
     random = torch.Generator().manual_seed(seed)
-    return Tiles(torch.randint(states, shape, generator=random), torch.rand(shape, generator=random, dtype=torch.float64))
+    return SparseStates(
+        torch.randint(states, shape, generator=random), torch.rand(shape, generator=random, dtype=torch.float64)
+    )
 
 
 def close(one, two):
@@ -58,7 +60,7 @@ def test_what_is_done_to_tiles_is_done_to_their_vectors():
     chances = torch.rand(3, 5, 6, dtype=torch.float64)
     close(several.average(chances).dense(9), torch.einsum("ntx,ntxs->nts", chances, several.dense(9)))
     close(several[..., 0, :].dense(9), several.dense(9)[..., 0, :])
-    assert not Tiles(one.index, one.weight.requires_grad_()).detach().weight.requires_grad
+    assert not SparseStates(one.index, one.weight.requires_grad_()).detach().weight.requires_grad
 
 
 @KINDS
@@ -80,7 +82,7 @@ def test_logits_of_tiles_are_those_of_their_vectors(kind):
 
 def test_tiles_are_for_large_lakes():
     small, large = (TabularPolicy(states, 4).embed(torch.tensor([[3]])) for states in (ONE_HOT_STATES, ONE_HOT_STATES + 1))
-    assert isinstance(small, torch.Tensor) and isinstance(large, Tiles)
+    assert isinstance(small, torch.Tensor) and isinstance(large, SparseStates)
     assert torch.equal(large.dense(ONE_HOT_STATES), small)
 
 
@@ -91,8 +93,8 @@ def updated(name, mdp, kind, windows=True, **changes):
     """The loss of a method's first batch and its gradients, in float64."""
     policy = POLICIES[kind](16, 4, 2).initialise(generators(5, 2)).double()
     chosen, rejected = (side[None] for side in preference_pairs(mdp, 3))
-    problem = LakeProblem(mdp, demonstrations(mdp, 3)[None], chosen, rejected, generators(0, 2))
-    method = METHODS[name](problem, policy, Settings(walkers=8, segment=8, **changes))
+    source = LakeSource(mdp, demonstrations(mdp, 3)[None], chosen, rejected, generators(0, 2))
+    method = METHODS[name](source, policy, Settings(walkers=8, segment=8, **changes))
     if not windows:
         method.windows = None
     loss = method.loss(method.batch(0))
@@ -170,9 +172,9 @@ def test_a_table_learns_on_a_large_lake(name, large):
     mdp, shown, poor = large
     policy = TabularPolicy(mdp.num_states, 4).initialise(generators(0, 1))
     before = policy.theta.detach().clone()
-    problem = LakeProblem(mdp, shown, shown, poor, generators(0, 1))
+    source = LakeSource(mdp, shown, shown, poor, generators(0, 1))
     with Largest() as largest:
-        learner = METHODS[name](problem, policy, Settings(walkers=8, segment=8))
+        learner = METHODS[name](source, policy, Settings(walkers=8, segment=8))
         _ = learner.reference
         adam = Adam(learner.parameters(), 0.03)
         likelihood, moved = [], torch.zeros(mdp.num_states, dtype=torch.bool)

@@ -17,7 +17,7 @@ from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
 from ift_gridworld.policies.residual import mix
 from ift_gridworld.training import loop as training
@@ -206,7 +206,7 @@ def test_memory_is_what_is_allocated(kind, method, optimiser):
     policy = make_base("random", SLIPPERY, policy=kind, seeds=3, hidden=8)
     settings = METHODS[method].resolved(Settings(optimiser=optimiser, steps=40, snapshots=2, **SMALL), policy)
     shown, (chosen, rejected) = demonstrations(SLIPPERY, 4)[None], (x[None] for x in preference_pairs(SLIPPERY, 4))
-    learner = METHODS[method](LakeProblem(SLIPPERY, shown, chosen, rejected, generators(0, 3)), policy, settings)
+    learner = METHODS[method](LakeSource(SLIPPERY, shown, chosen, rejected, generators(0, 3)), policy, settings)
     _, policies, _, _ = training._descend(learner, settings, snapshot_steps(40, snapshots(settings, 3 * 64)[0]))
     descent = OPTIMISERS[optimiser](learner.parameters(), 0.01)
     learner.loss(learner.batch(0)).sum().backward()

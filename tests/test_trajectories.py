@@ -146,7 +146,7 @@ def test_best_path_is_as_long_as_the_shortest_way():
 
 
 def test_paths_on_a_large_lake():
-    """Forty thousand tiles. No way is shorter than from corner to corner, and on a board another is longer by an even number
+    """Forty thousand tiles. No way is shorter than from corner to corner, and on a grid another is longer by an even number
     of steps; where there is so much room, these bounds are reached."""
     mdp = TabularMDP.from_map(random_map(200, seed=0))
     for way, steps in ((best_path(mdp), 2 * 199), (detour(mdp), 2 * 199 + 2)):

@@ -20,7 +20,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import variants
 from ift_gridworld.methods.families import DPO, IFT, SFT, Method
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.methods.variants import (
     DPOSFT,
     NEEDS_THE_ORACLE,
@@ -79,8 +79,8 @@ def make(variant, lakes, shown, *, kind="tabular", windows=None, population=None
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64))
-    problem = LakeProblem(lakes[0], shown, *pairs, generators(0, population), lakes=lakes if len(lakes) > 1 else ())
-    method = variant(problem, policy, Settings(**changes))
+    source = LakeSource(lakes[0], shown, *pairs, generators(0, population), lakes=lakes if len(lakes) > 1 else ())
+    method = variant(source, policy, Settings(**changes))
     if windows is not None:
         method.windows = Windows.of(shown.states, shown.mask) if windows else None
     return method
@@ -115,10 +115,10 @@ class Member:
     """One member of a method's population: its lake, its data, its parameters as leaves of a graph of their own."""
 
     def __init__(self, method, n):
-        problem, lakes = method.problem, method.problem.lakes or [method.problem.mdp]
+        source, lakes = method.source, method.source.lakes or [method.source.mdp]
         self.lake = lakes[n // (method.policy.population // len(lakes))]
         self.weights = [p[n].detach().clone().requires_grad_() for p in method.policy.parameters()]
-        data = problem.demonstrations
+        data = source.demonstrations
         self.settings, self.answers = method.settings, []
         for row in range(data.states.shape[1]):
             fields = (x[n % len(data.states), row].tolist() for x in (data.states, data.actions, data.mask))
@@ -381,8 +381,8 @@ def test_on_several_lakes_it_is_the_member_alone_on_its_own(variant, kind):
     together = make(variant, lakes, shown, kind=kind)
     losses = together.loss(together.batch(0))
     for n in range(4):
-        problem = LakeProblem(lakes[n // 2], shown[n : n + 1], None, None, ())
-        alone = variant(problem, together.policy.members([n]), together.settings)
+        source = LakeSource(lakes[n // 2], shown[n : n + 1], None, None, ())
+        alone = variant(source, together.policy.members([n]), together.settings)
         torch.testing.assert_close(alone.loss(alone.batch(0))[0], losses[n], rtol=1e-10, atol=0)
 
 
@@ -429,7 +429,7 @@ def thinking(method, favourites):
 
 def seen(method):
     """(answer, step) -> tiles that are mixed in there beside the true one, with what share of λ; of the first member."""
-    shown, mixing = method.problem.demonstrations, method.settings.mixing
+    shown, mixing = method.source.demonstrations, method.settings.mixing
     weights = residual_embeddings(method.policy, shown.states, shown.mask, method.successor, mixing=mixing)[0].detach()
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
     found = {}
@@ -465,7 +465,7 @@ def test_agreeing_mixes_where_the_data_shows_the_same_and_nowhere_else(often):
 
 
 def test_the_oracle_asks_the_best_policy_and_not_the_data():
-    """On the board all of that is right, down and right being equally good above and left of the goal: everything is mixed in.
+    """On the grid all of that is right, down and right being equally good above and left of the goal: everything is mixed in.
     Who walks away from the goal shows LEFT twice, so a prediction that stays on the start agrees with the data; with the
     best policy it does not."""
     shown = told(BOARD, AROUND, ACROSS, ACROSS)
@@ -617,15 +617,15 @@ def test_average_of_what_is_certain_or_missing_is_zero():
     assert weights[0].sum().item() == pytest.approx(2) and not weights[1].any()
 
 
-# ---- what is known of a problem, and names ----
+# ---- what is known of a source, and names ----
 
 
 @pytest.mark.parametrize("name", ["slippery", "firm lakes"])
 def test_counts_and_best_actions_are_each_members_own(name):
     lakes, shown = scene(name)
     method = make(AgreeingIFT, lakes, shown)
-    counts = demonstrated(method.problem, 16, 4)
-    best = best_actions(method.problem, method.policy.population)
+    counts = demonstrated(method.source, 16, 4)
+    best = best_actions(method.source, method.policy.population)
     for n in range(method.policy.population):
         member = Member(method, n)
         assert counts[n % len(counts)].tolist() == member.counts
@@ -661,7 +661,7 @@ def test_all_is_done_where_the_policy_is(variant, windows):
     pairs = [side[None].to("meta") for side in preference_pairs(lakes[0])]
     device, own = torch.device("meta"), Windows.of(*(x.expand(2, -1, -1) for x in (shown.states, shown.mask)))
     policy = make_base("random", lakes[0], seeds=2).to(device)
-    method = variant(LakeProblem(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
+    method = variant(LakeSource(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
     method._windows = Windows(*(x.to(device) for x in vars(own).values()))
     method.windows = method._windows if windows else None
     loss = method.loss(method.batch(0))

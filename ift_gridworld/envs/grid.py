@@ -1,6 +1,6 @@
 """Where each state is drawn: on a lake, on the tile that it is; for a taxi, on small maps by passenger and destination.
 
-All pictures go by a `Board`, so that what has no map of its own is drawn by the same code as a lake.
+All pictures go by a `GridLayout`, so that what has no map of its own is drawn by the same code as a lake.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NOWHERE = -1  # row and column of a state that cannot occur
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class GridLayout:
     """Tiles in rows and columns, and the tile of each state.
 
     Attributes:
@@ -38,7 +38,7 @@ class Board:
     names: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[str]) -> Board:
+    def of(cls, rows: Sequence[str]) -> GridLayout:
         """A grid whose tiles are the states, row by row."""
         count = len(rows) * len(rows[0])
         return cls(tuple(rows), np.stack(np.divmod(np.arange(count), len(rows[0])), -1))
@@ -67,7 +67,7 @@ class Board:
         return self.names[state] if self.names else f"row {row + 1}, column {column + 1}"
 
 
-def taxi_board(env: Any) -> Board:
+def taxi_layout(env: Any) -> GridLayout:
     """A small map for each place of the passenger (a column each, the last for riding) and each destination (a row each).
 
     Where the passenger is at the destination the ride is over: of such a map only the tile where it ended is drawn, as the
@@ -107,4 +107,4 @@ def taxi_board(env: Any) -> Board:
         for r, c, p, d in zip(row, column, passenger, destination, strict=True)
     )
     marks = {"passenger": np.array(waiting), "destination": np.array(aims)}
-    return Board(tuple("".join(line) for line in letters), place, np.array(walls), marks, tuple(headings), names)
+    return GridLayout(tuple("".join(line) for line in letters), place, np.array(walls), marks, tuple(headings), names)

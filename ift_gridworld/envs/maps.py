@@ -81,10 +81,10 @@ def two_paths(size: Size = 4) -> Rows:
         size: n or (rows, columns), each at least 3.
     """
     rows, columns = _as_shape(size, at_least=3)
-    board = np.full((rows, columns), "F")
-    board[1:-1, 1:-1] = "H"
-    board[0, 0], board[rows // 2, -1] = "S", "G"
-    return _as_rows(board)
+    grid = np.full((rows, columns), "F")
+    grid[1:-1, 1:-1] = "H"
+    grid[0, 0], grid[rows // 2, -1] = "S", "G"
+    return _as_rows(grid)
 
 
 def open_lake(size: Size = 8) -> Rows:
@@ -94,9 +94,9 @@ def open_lake(size: Size = 8) -> Rows:
         size: n or (rows, columns), each at least 2.
     """
     rows, columns = _as_shape(size, at_least=2)
-    board = np.full((rows, columns), "F")
-    board[0, 0], board[-1, -1] = "S", "G"
-    return _as_rows(board)
+    grid = np.full((rows, columns), "F")
+    grid[0, 0], grid[-1, -1] = "S", "G"
+    return _as_rows(grid)
 
 
 def bridge(size: Size = 8) -> Rows:
@@ -109,11 +109,11 @@ def bridge(size: Size = 8) -> Rows:
         size: n or (rows, columns), each at least 5; the bridge is columns - 4 tiles long.
     """
     rows, columns = _as_shape(size, at_least=5)
-    board = np.full((rows, columns), "F")
-    board[2:, 2:-2] = "H"
-    board[-2, 2:-2] = "F"
-    board[-2, 0], board[-2, -1] = "S", "G"
-    return _as_rows(board)
+    grid = np.full((rows, columns), "F")
+    grid[2:, 2:-2] = "H"
+    grid[-2, 2:-2] = "F"
+    grid[-2, 0], grid[-2, -1] = "S", "G"
+    return _as_rows(grid)
 
 
 def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_tries: int = 10_000) -> Rows:
@@ -131,9 +131,9 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
         check_whole("the map's seed", seed, at_least=0)
     random = np.random.default_rng(seed)
     for _ in range(max_tries):
-        board = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])
-        board[0, 0], board[-1, -1] = "S", "G"
-        candidate = _as_rows(board)
+        grid = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])
+        grid[0, 0], grid[-1, -1] = "S", "G"
+        candidate = _as_rows(grid)
         if _has_way(candidate):
             return candidate
     raise ValueError(f"no {rows}x{columns} map with a way from S to G in {max_tries} tries at frozen={frozen}; raise it")
@@ -157,19 +157,19 @@ def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
     return rows, columns
 
 
-def as_board(rows: Sequence[str]) -> np.ndarray:
+def as_grid(rows: Sequence[str]) -> np.ndarray:
     """The letters of a map as numbers (`START` and so on), [H, W]."""
     return np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), -1)
 
 
-def _as_rows(board: np.ndarray) -> Rows:
-    return tuple("".join(row) for row in board)
+def _as_rows(grid: np.ndarray) -> Rows:
+    return tuple("".join(row) for row in grid)
 
 
 def _has_way(rows: Rows) -> bool:
     """Whether one stretch of ice holds a start and a goal."""
     from scipy.ndimage import label  # loaded where it is needed
 
-    board = as_board(rows)
-    pond, _ = label(board != HOLE)  # numbered from 1; holes are 0
-    return bool(np.isin(pond[board == START], pond[board == GOAL]).any())
+    grid = as_grid(rows)
+    pond, _ = label(grid != HOLE)  # numbered from 1; holes are 0
+    return bool(np.isin(pond[grid == START], pond[grid == GOAL]).any())

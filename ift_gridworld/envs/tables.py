@@ -39,11 +39,11 @@ def keep_at_hand(size: int) -> None:
 OUTSIDE, WALKABLE, DEADLY, ARRIVAL = range(4)  # kinds of neighbouring tiles; outside is beyond the edge of the map
 
 
-def neighbourhoods(board: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, " S"]:
+def neighbourhoods(grid: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, " S"]:
     """Each tile and its neighbours as one number: five digits to base 4, the tile's, then those left, down, right and up."""
     digit = np.zeros(256, np.uint16)
     digit[[START, FROZEN, HOLE, GOAL]] = WALKABLE, WALKABLE, DEADLY, ARRIVAL
-    padded = np.pad(digit.take(board), 1, constant_values=OUTSIDE)
+    padded = np.pad(digit.take(grid), 1, constant_values=OUTSIDE)
     number = padded[1:-1, 1:-1].copy()
     for neighbour in (padded[1:-1, :-2], padded[2:, 1:-1], padded[1:-1, 2:], padded[:-2, 1:-1]):
         number *= 4

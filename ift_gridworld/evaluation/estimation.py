@@ -44,7 +44,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.exact import optimal_policy, walk_distribution
 from ift_gridworld.policies.lake import Policy
 from ift_gridworld.policies.residual import Outcome, Prediction, Windows, lake_successor
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ Prior = Callable[[], Float[np.ndarray, "N B T S"]]
 
 @dataclass(frozen=True, eq=False)
 class Estimation:
-    """What a method supposes of the model it trains, beside what is true. Entry t is about the human's step t, from state
+    """What a method assumed_prior of the model it trains, beside what is true. Entry t is about the human's step t, from state
     s*_t to s*_{t+1}; N seeds, B answers of the human.
 
     Attributes:
@@ -132,7 +132,7 @@ def estimate(
     prediction: Prediction = "greedy",
     outcome: Outcome = "expected",
 ) -> Estimation:
-    """What a method supposes of a policy, and what is true of it (Table 1).
+    """What a method assumed_prior of a policy, and what is true of it (Table 1).
 
     - "truth": the model stands where its own walk has led it.
     - "sft": it stands on the human's state, as if it had come there with certainty: T̂_n = T_θ(s*_n | s*_{n-1}).
@@ -194,7 +194,7 @@ def estimate(
         supposed = np.where(mask, (preference * leads).sum(-1), 1.0).cumprod(-1)
 
         def stood_mixed() -> Float[np.ndarray, "N B T S"]:
-            weights = mixed.dense(mdp.num_states) if isinstance(mixed, Tiles) else mixed
+            weights = mixed.dense(mdp.num_states) if isinstance(mixed, SparseStates) else mixed
             return weights.double().cpu().numpy()[:, place]
 
         return Estimation(preference, own_preference, supposed, truth, mask, human, stood_mixed)
@@ -241,7 +241,7 @@ def _own_walk(
 
 def _mixed(
     mdp: TabularMDP, policy: Policy, answers: Trajectories, mixing: float, prediction: Prediction, outcome: Outcome
-) -> tuple[Tensor | Tiles, Int[np.ndarray, "B T"]]:
+) -> tuple[Tensor | SparseStates, Int[np.ndarray, "B T"]]:
     """The residual connection's distinct states, [N, U, S], for tiles are one-hot, and which of them each step's is."""
     device = next(policy.parameters()).device
     successor = lake_successor(mdp, policy.embed, prediction=prediction, outcome=outcome, device=device)

@@ -15,7 +15,7 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy, drawn
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.families import IFT, PPO, SFT, Method
 from ift_gridworld.policies.residual import Successor
 
@@ -34,18 +34,18 @@ class RandomTokens(IFT):
     """IFT that mixes in words of other answers of the data instead of the model's prediction."""
 
     title = "IFT, random tokens"
-    problem: TextProblem
+    source: TextSource
     policy: LanguagePolicy  # type: ignore[assignment]
 
     @cached_property
     def successor(self) -> Successor:
-        data = self.problem.demonstrations
+        data = self.source.demonstrations
         assert data is not None
-        words = torch.as_tensor(data.answers(self.problem.end)).flatten()
-        words = words[words != self.problem.end]
+        words = torch.as_tensor(data.answers(self.source.end)).flatten()
+        words = words[words != self.source.end]
 
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            drawn = torch.randint(len(words), states.shape, generator=self.problem.random())
+            drawn = torch.randint(len(words), states.shape, generator=self.source.random())
             return self.policy.embed(words[drawn].to(states.device))
 
         return successor
@@ -55,13 +55,13 @@ class SampledTokens(IFT):
     """IFT that mixes in a token sampled from the model's prediction instead of its likeliest."""
 
     title = "IFT, sampled tokens"
-    problem: TextProblem
+    source: TextSource
     policy: LanguagePolicy  # type: ignore[assignment]
 
     @cached_property
     def successor(self) -> Successor:
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            return self.policy.embed(drawn(logits, self.problem.random()))
+            return self.policy.embed(drawn(logits, self.source.random()))
 
         return successor
 
@@ -73,7 +73,7 @@ class WrongShift(IFT):
 
     @cached_property
     def successor(self) -> Successor:
-        right = self.problem.successor(self.policy, self.settings)
+        right = self.source.successor(self.policy, self.settings)
 
         def successor(states: Tensor, logits: Tensor) -> Tensor:
             predicted = right(states, logits)

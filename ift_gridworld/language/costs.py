@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, counted
 
 # Multiplications and additions a second by the makers' data sheets, dense, for bfloat16 and float32.
@@ -78,7 +78,7 @@ def peak_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 
 @torch.no_grad()
-def predictions(policy: LanguagePolicy, answers: Answers, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+def predictions(policy: LanguagePolicy, answers: Completions, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     """The likeliest token at each step of the answers, as IFT's first pass finds it in a precision."""
     batch = answers.batch(device=device)
     columns = counted(batch.mask)
@@ -87,7 +87,7 @@ def predictions(policy: LanguagePolicy, answers: Answers, dtype: torch.dtype | N
     return logits.argmax(-1)[batch.mask[..., columns]]
 
 
-def agreement(policy: LanguagePolicy, answers: Answers, device: torch.device) -> float:
+def agreement(policy: LanguagePolicy, answers: Completions, device: torch.device) -> float:
     """Share of steps at which a first pass in bfloat16 predicts what one in float32 predicts."""
     found = [predictions(policy, answers, dtype, device) for dtype in (torch.bfloat16, torch.float32)]
     return float((found[0] == found[1]).float().mean())

@@ -27,7 +27,7 @@ KINDS = {"demonstrations": ("completion",), "pairs": ("chosen", "rejected")}  # 
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class Completions:
     """Prompts with one answer each, padded on the right: a causal model sees nothing of what comes later.
 
     Attributes:
@@ -43,11 +43,11 @@ class Answers:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def __getitem__(self, index: slice | Int[np.ndarray, " K"] | Bool[np.ndarray, " M"]) -> Answers:
-        return Answers(self.ids[index], self.prompt[index], self.length[index])
+    def __getitem__(self, index: slice | Int[np.ndarray, " K"] | Bool[np.ndarray, " M"]) -> Completions:
+        return Completions(self.ids[index], self.prompt[index], self.length[index])
 
     @classmethod
-    def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int = 0) -> Answers:
+    def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int = 0) -> Completions:
         rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
         length = np.array([len(row) for row in rows], int)
         ids = np.full((len(rows), length.max(initial=1)), pad)
@@ -81,7 +81,7 @@ def tokenised(
     answer: str = "completion",
     *,
     limit: int | None = None,
-) -> tuple[Answers, int]:
+) -> tuple[Completions, int]:
     """The rows' prompts with one of their answers, and how many rows were left out for being longer than `limit` tokens.
 
     A plain answer follows its prompt and is ended by the tokenizer's end token; a conversation is written as its template says.
@@ -104,7 +104,7 @@ def tokenised(
             continue
         prompts.append(prompt)
         answers.append(said[answer])
-    return Answers.of(prompts, answers, tokenizer.pad_token_id or 0), too_long
+    return Completions.of(prompts, answers, tokenizer.pad_token_id or 0), too_long
 
 
 def prompt_ids(prompt: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:

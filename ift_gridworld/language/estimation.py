@@ -1,7 +1,8 @@
 """Preference estimation on texts: what a method takes the model's probability of the human's answer to be, and what it is.
 
-The rows are those of `ift_gridworld.evaluation.estimation`, Table 1 of arXiv 2405.11870v3. Here a state is a prefix and each token leads
-to one of its own, so that T_θ(s*_n, ρ0) = Π_{i<n} π_θ(a*_i | s*_i) is the probability of the answer's first n tokens.
+The rows are those of `ift_gridworld.evaluation.estimation`, Table 1 of arXiv 2405.11870v3. Here a state is a prefix and each
+token leads to one of its own, so that T_θ(s*_n, ρ0) = Π_{i<n} π_θ(a*_i | s*_i) is the probability of the answer's first n
+tokens.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.lakes import FAR, Lakes, tiles_along
-from ift_gridworld.language.measure import END_ACTION, Spoken, along, answers, parts, repeated
+from ift_gridworld.language.measure import END_ACTION, MoveTokenizer, along, answers, parts, repeated
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.families import IFT, Method
 from ift_gridworld.methods.settings import Settings
 
@@ -32,10 +33,10 @@ def bias(
 @torch.no_grad()
 def estimated(
     kind: type[Method],
-    problem: TextProblem,
+    source: TextSource,
     policy: LanguagePolicy,
     settings: Settings,
-    spoken: Spoken,
+    spoken: MoveTokenizer,
     lakes: Lakes,
     *,
     samples: int = 4,
@@ -47,17 +48,17 @@ def estimated(
 
     Args:
         kind: the method whose suppositions are asked.
-        problem: its demonstrations are the human's on these lakes, its rejected answers what offline DPO takes for the model's
+        source: its demonstrations are the human's on these lakes, its rejected answers what offline DPO takes for the model's
             own.
         policy: the model.
         settings: of the method.
         spoken: how the model is spoken to.
-        lakes: those of the problem.
-        samples: walks on each lake, where the method supposes the model's own.
+        lakes: those of the source.
+        samples: walks on each lake, where the method assumed_prior the model's own.
         seed: of these.
     """
-    problem, row = replace(problem), kind.supposes  # nothing is drawn from the problem itself: it may be in use
-    human = problem.demonstrations
+    source, row = replace(source), kind.assumed_prior  # nothing is drawn from the problem itself: it may be in use
+    human = source.demonstrations
     assert human is not None
     width = int((human.length - human.prompt).max())
     mask = np.arange(width) < (human.length - human.prompt)[:, None]
@@ -66,10 +67,10 @@ def estimated(
         """The model's probability of each token of the answers, from the residual connection's states or from the true ones."""
         found = np.ones(mask.shape)
         for part in parts(len(human)):
-            batch = human.batch(part, problem.device)
+            batch = human.batch(part, source.device)
             if mixed:
                 assert issubclass(kind, IFT)
-                logp = kind(problem, policy, settings).second_pass(batch)  # type: ignore[arg-type]
+                logp = kind(source, policy, settings).second_pass(batch)  # type: ignore[arg-type]
             else:
                 logp = policy.log_probs(batch.states, batch.actions, batch.mask)
             inside = np.zeros(mask.shape, bool)
@@ -84,22 +85,22 @@ def estimated(
     if row == "ift":
         return per_step(mixed=True).cumprod(1), truth, mask
     if row == "dpo":
-        assert problem.rejected is not None
-        same = _said(human, width) == _said(problem.rejected, width)
+        assert source.rejected is not None
+        same = _said(human, width) == _said(source.rejected, width)
         return np.where(mask, same, True).cumprod(1).astype(float), truth, mask
     if row == "ppo":
         return _agreement(policy, spoken, lakes, width, samples, seed), truth, mask
     return truth, truth, mask  # "dpo_online": answers are drawn as they are needed
 
 
-def _said(answers: Answers, width: int) -> np.ndarray:
+def _said(answers: Completions, width: int) -> np.ndarray:
     """Tokens of the answers, -1 after their end."""
     said = answers.answers(-1)[:, :width]
     return np.pad(said, ((0, 0), (0, width - said.shape[1])), constant_values=-1)
 
 
 def _agreement(
-    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, width: int, samples: int, seed: int
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, width: int, samples: int, seed: int
 ) -> Float[np.ndarray, "M T"]:
     """E_s Σ_a T*(a|s) π_θ(a|s) at each step of the model's own walks, over those that have not ended; NaN where all have."""
     often = repeated(lakes, samples)

@@ -15,14 +15,14 @@ from jaxtyping import Float, Int
 
 from ift_gridworld.evaluation.metrics import measure, reference_points
 from ift_gridworld.language.lakes import Lakes, tiles_along
-from ift_gridworld.language.measure import END_ACTION, Probes, Spoken, ask
+from ift_gridworld.language.measure import END_ACTION, MoveTokenizer, Probes, ask
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.methods.families import Method
 from ift_gridworld.storage import versions
 from ift_gridworld.training.run import Lake, Record
 
 
-def moves_at(policy: LanguagePolicy, spoken: Spoken, lake: Lakes, probes: Probes) -> Float[np.ndarray, "S 4"]:
+def moves_at(policy: LanguagePolicy, spoken: MoveTokenizer, lake: Lakes, probes: Probes) -> Float[np.ndarray, "S 4"]:
     """T(a|s) on one lake; every move alike on tiles that nobody can stand on."""
     chance = ask(policy, spoken, lake, probes)[:, :END_ACTION]
     table = np.full((lake.num_states, END_ACTION), 1 / END_ACTION)

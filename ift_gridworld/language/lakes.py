@@ -88,7 +88,7 @@ class Lakes:
 
     @cached_property
     def reachable(self) -> Bool[np.ndarray, "M S"]:
-        """Tiles other than holes and gift that a walk from the start can stand on and from which a way leads on."""
+        """SparseStates other than holes and gift that a walk from the start can stand on and from which a way leads on."""
         return (self.from_start < FAR) & (self.distance < FAR) & (self.distance > 0)
 
     @cached_property

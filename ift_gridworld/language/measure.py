@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ift_gridworld.language.data import Answers, answer_ids, prompt_ids
+from ift_gridworld.language.data import Completions, answer_ids, prompt_ids
 from ift_gridworld.language.lakes import FAR, GOAL, HOLE, NO_MOVE, Lakes, tiles_along
 from ift_gridworld.language.models import LanguagePolicy, counted, looking, sample
 from ift_gridworld.language.text import Form
@@ -46,7 +46,7 @@ MEASURES: dict[str, str] = {
 
 
 @dataclass(frozen=True, eq=False)
-class Spoken:
+class MoveTokenizer:
     """How moves and the end are said in tokens of a model.
 
     Attributes:
@@ -110,7 +110,7 @@ class Spoken:
 
 
 @lru_cache(maxsize=8)
-def _prompts(spoken: Spoken, lakes: Lakes) -> list[list[int]]:
+def _prompts(spoken: MoveTokenizer, lakes: Lakes) -> list[list[int]]:
     return [spoken.prompt(lakes, i) for i in range(len(lakes))]
 
 
@@ -133,7 +133,7 @@ def outcome(
     return right, walked.sum(1) - lakes.distance[row, lakes.start]
 
 
-def reward_of(lakes: Lakes, spoken: Spoken, *, detour: float = 0.9) -> Judge:
+def reward_of(lakes: Lakes, spoken: MoveTokenizer, *, detour: float = 0.9) -> Judge:
     """The exact reward of answers: 1 for a right one, `detour` times less for each move too many."""
 
     def judge(index: Int[np.ndarray, " B"], tokens: Int[np.ndarray, "B T"]) -> Float[np.ndarray, " B"]:
@@ -228,7 +228,7 @@ def action_probabilities(
     return found
 
 
-def ask(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) -> Float[np.ndarray, "X 5"]:
+def ask(policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, probes: Probes) -> Float[np.ndarray, "X 5"]:
     """The model's probabilities of the four moves and the end at each probe."""
     first, later = (np.array(ids) for ids in spoken.actions)
     prompts = spoken.prompts(lakes)
@@ -237,7 +237,7 @@ def ask(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) ->
     return action_probabilities(policy, prefixes, actions)
 
 
-def entropy_of(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Probes) -> float:
+def entropy_of(policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, probes: Probes) -> float:
     """How uncertain the model is of its next word, in nats, mean over probes; whatever is no move and no end counts as one."""
     chance = ask(policy, spoken, lakes, probes)
     chance = np.concatenate([chance, np.clip(1 - chance.sum(1, keepdims=True), 0.0, 1.0)], 1)
@@ -249,7 +249,7 @@ def entropy_of(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, probes: Pro
 
 def measure(
     policy: LanguagePolicy,
-    spoken: Spoken,
+    spoken: MoveTokenizer,
     lakes: Lakes,
     paths: Int[np.ndarray, "M T"],
     *,
@@ -306,7 +306,7 @@ def repeated(lakes: Lakes, times: int) -> Lakes:
 
 
 def answers(
-    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, limit: int, generator: torch.Generator | None = None
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, limit: int, generator: torch.Generator | None = None
 ) -> tuple[Int[np.ndarray, "M T"], Bool[np.ndarray, " M"]]:
     """One answer on each lake: its moves, and whether it was ended."""
     moves, ended = np.full((len(lakes), limit), NO_MOVE, np.int8), np.zeros(len(lakes), bool)
@@ -316,7 +316,9 @@ def answers(
     return moves, ended
 
 
-def _alike(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes) -> Iterator[tuple[Int[np.ndarray, " K"], Int[Tensor, "K P"]]]:
+def _alike(
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes
+) -> Iterator[tuple[Int[np.ndarray, " K"], Int[Tensor, "K P"]]]:
     """The lakes whose prompts are of one length, and these prompts."""
     device, prompts = next(policy.parameters()).device, spoken.prompts(lakes)
     lengths = np.array([len(prompt) for prompt in prompts])
@@ -327,7 +329,7 @@ def _alike(policy: LanguagePolicy, spoken: Spoken, lakes: Lakes) -> Iterator[tup
 
 @torch.no_grad()
 def along(
-    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, moves: Int[np.ndarray, "M T"]
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, moves: Int[np.ndarray, "M T"]
 ) -> tuple[Float[np.ndarray, "M T 5"], Bool[np.ndarray, "M T"]]:
     """The model's probabilities of the four moves and the end at each step of walks, all steps in one forward pass.
 
@@ -338,7 +340,7 @@ def along(
     device = next(policy.parameters()).device
     going = np.concatenate([np.ones((len(moves), 1), bool), (moves[:, :-1] >= 0).cumprod(1).astype(bool)], 1)
     walked = [[*walk[: count - 1].tolist(), LEFT] for walk, count in zip(moves, going.sum(1), strict=True)]
-    data = Answers.of(spoken.prompts(lakes), [spoken.said(walk) for walk in walked])  # the last word is not read
+    data = Completions.of(spoken.prompts(lakes), [spoken.said(walk) for walk in walked])  # the last word is not read
     first, later = spoken.actions
     actions = torch.tensor([first, *[later] * (moves.shape[1] - 1)], device=device)
     found = np.zeros((*moves.shape, END_ACTION + 1))
@@ -370,7 +372,7 @@ def _placed(
 
 
 def _optimal_mass(
-    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, moves: Int[np.ndarray, "M T"]
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, moves: Int[np.ndarray, "M T"]
 ) -> Float[np.ndarray, " M"]:
     """Probability of optimal moves at each step of walks until the gift, a hole or a word that is no move, mean over steps."""
     chance, going = along(policy, spoken, lakes, moves)
@@ -384,7 +386,7 @@ def _optimal_mass(
 
 @torch.no_grad()
 def slipping(
-    policy: LanguagePolicy, spoken: Spoken, lakes: Lakes, limit: int, generator: torch.Generator, *, rate: float = 0.1
+    policy: LanguagePolicy, spoken: MoveTokenizer, lakes: Lakes, limit: int, generator: torch.Generator, *, rate: float = 0.1
 ) -> Float[np.ndarray, " M"]:
     """Whether walks reach the gift if `rate` of the moves slip to one side; what really happened stands in the prefix.
 
@@ -401,7 +403,7 @@ def slipping(
 class _Slippery:
     """Walks in the making."""
 
-    def __init__(self, lakes: Lakes, spoken: Spoken, generator: torch.Generator, rate: float) -> None:
+    def __init__(self, lakes: Lakes, spoken: MoveTokenizer, generator: torch.Generator, rate: float) -> None:
         self.lakes, self.spoken, self.generator, self.rate = lakes, spoken, generator, rate
         self.here, self.step = lakes.start.copy(), 0
 

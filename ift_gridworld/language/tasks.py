@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from ift_gridworld.language.data import Answers, tokenised
+from ift_gridworld.language.data import Completions, tokenised
 from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
-from ift_gridworld.language.measure import Probes, Spoken, reward_of
+from ift_gridworld.language.measure import MoveTokenizer, Probes, reward_of
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import VOCABULARY, Compact, record
 from ift_gridworld.language.training import align
 from ift_gridworld.methods.settings import Settings
@@ -85,18 +85,18 @@ class Task:
     def probes(self, name: str) -> Probes:
         return Probes.of(self.lakes[name], self.paths[name])
 
-    def rows(self, name: str, spoken: Spoken, *, pairs: bool = False) -> list[dict[str, Any]]:
+    def rows(self, name: str, spoken: MoveTokenizer, *, pairs: bool = False) -> list[dict[str, Any]]:
         """A set's prompts with the human's paths, or pairs, as text for a file."""
         best = self.paths[name]
         paths = {"chosen": best, "rejected": self.rejected[name]} if pairs else {"completion": best}
         return [record(spoken.form, self.lakes[name], i, **paths) for i in range(len(best))]
 
-    def problem(self, spoken: Spoken, name: str = "maps", **options: Any) -> TextProblem:
+    def source(self, spoken: MoveTokenizer, name: str = "maps", **options: Any) -> TextSource:
         """What a method learns from: the lakes to align on. Or the held-out ones, to ask what it would make of them."""
         lakes = self.lakes[name]
         best, rejected = (as_tokens(lakes, paths[name], spoken) for paths in (self.paths, self.rejected))
         judge = reward_of(lakes, spoken)
-        return TextProblem(best, best, rejected, end=spoken.end, limit=self.limit, judge=judge, seed=self.seed, **options)
+        return TextSource(best, best, rejected, end=spoken.end, limit=self.limit, judge=judge, seed=self.seed, **options)
 
     @property
     def limit(self) -> int:
@@ -123,19 +123,21 @@ def worse_walks(lakes: Lakes, noise: tuple[float, float], *, seed: int) -> Int[n
     )
 
 
-def as_tokens(lakes: Lakes, moves: Int[np.ndarray, "M T"], spoken: Spoken) -> Answers:
+def as_tokens(lakes: Lakes, moves: Int[np.ndarray, "M T"], spoken: MoveTokenizer) -> Completions:
     """Prompts with walks as answers: ended by the end token where the gift or a hole is reached, else the walk was cut."""
     last = np.take_along_axis(lakes.flat, tiles_along(lakes, moves)[:, -1:], 1)[:, 0]
     over = (last == GOAL) | (last == HOLE)
     if not isinstance(spoken.form, Compact):
         found = tokenised([record(spoken.form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)[0]
-        return Answers(found.ids, found.prompt, found.length - ~over)
+        return Completions(found.ids, found.prompt, found.length - ~over)
     prompts, count = spoken.form.prompt_ids(lakes), (moves >= 0).sum(1)
     tokens = np.full((len(lakes), moves.shape[1] + 1), VOCABULARY.index("<pad>"))
     tokens[:, :-1][moves >= 0] = np.array(spoken.actions[0])[moves[moves >= 0]]
     tokens[np.flatnonzero(over), count[over]] = spoken.end
     length = prompts.shape[1] + count + over
-    return Answers(np.concatenate([prompts, tokens], 1)[:, : int(length.max())], np.full(len(lakes), prompts.shape[1]), length)
+    return Completions(
+        np.concatenate([prompts, tokens], 1)[:, : int(length.max())], np.full(len(lakes), prompts.shape[1]), length
+    )
 
 
 # ---- the base model ----
@@ -149,7 +151,7 @@ def cache_folder() -> Path:
 def make_base(
     task: Task,
     policy: LanguagePolicy,
-    spoken: Spoken,
+    spoken: MoveTokenizer,
     *,
     model: str,
     steps: int,
@@ -171,11 +173,11 @@ def make_base(
     if path.exists():
         policy.load_state_dict(load_file(path, device=str(device)))
         return False
-    problem = TextProblem(
+    source = TextSource(
         as_tokens(task.lakes["base"], task.mediocre, spoken), end=spoken.end, rows=rows, seed=task.seed, device=device
     )  # fmt: skip
     settings = Settings(steps=steps, learning_rate=peak)
-    align("sft", problem, policy, settings=settings, dtype=dtype, progress=progress)
+    align("sft", source, policy, settings=settings, dtype=dtype, progress=progress)
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save(tensors))

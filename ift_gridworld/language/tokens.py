@@ -13,16 +13,16 @@ import torch
 from jaxtyping import Float, Int
 
 from ift_gridworld import losses
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.families import IFT, Method
 from ift_gridworld.methods.settings import Settings
 
 ANSWERS = 32  # that are looked at
 
 
-def looked_at(data: Answers) -> Int[np.ndarray, " B"]:
+def looked_at(data: Completions) -> Int[np.ndarray, " B"]:
     """Rows whose answers have the length that most answers have: the first of them."""
     count = data.length - data.prompt
     common = int(np.bincount(count).argmax())
@@ -31,14 +31,14 @@ def looked_at(data: Answers) -> Int[np.ndarray, " B"]:
 
 @torch.no_grad()
 def log_probs_seen(
-    kind: type[Method], problem: TextProblem, policy: LanguagePolicy, settings: Settings, rows: Int[np.ndarray, " B"]
+    kind: type[Method], source: TextSource, policy: LanguagePolicy, settings: Settings, rows: Int[np.ndarray, " B"]
 ) -> Float[np.ndarray, "B T"]:
     """log π of each token of the answers, as the method's loss sees them: IFT's in the second pass."""
-    problem = replace(problem)  # what is drawn here is drawn from no run's own numbers
-    assert problem.demonstrations is not None
-    batch = problem.demonstrations.batch(rows, problem.device)
+    source = replace(source)  # what is drawn here is drawn from no run's own numbers
+    assert source.demonstrations is not None
+    batch = source.demonstrations.batch(rows, source.device)
     if issubclass(kind, IFT):
-        logp = kind(problem, policy, settings).second_pass(batch)  # type: ignore[arg-type]
+        logp = kind(source, policy, settings).second_pass(batch)  # type: ignore[arg-type]
     else:
         logp = policy.log_probs(batch.states, batch.actions, batch.mask)
     return logp[batch.mask].reshape(len(rows), -1).double().cpu().numpy()

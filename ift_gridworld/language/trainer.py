@@ -13,7 +13,7 @@ from transformers import Trainer
 
 from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.losses import Norm, Propagation
 from ift_gridworld.methods.families import IFT
 from ift_gridworld.methods.settings import Settings
@@ -123,7 +123,7 @@ class _Wrapped:
         return self.model.get_input_embeddings()
 
 
-class _Texts(TextProblem):
+class _Texts(TextSource):
     """Both passes read whole rows: gradient checkpointing keeps no prompt between them, nor do models of every kind."""
 
     def residual_log_probs(  # type: ignore[override]

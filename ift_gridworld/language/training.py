@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ift_gridworld.language.costs import PeakMemory
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.language.problems import TextProblem
+from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.families import METHODS, Method, OnPolicy
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.storage import write_atomically
@@ -65,7 +65,7 @@ def learning_rate(step: int, steps: int, peak: float) -> float:
 
 def align(
     method: str | type[Method],
-    problem: TextProblem,
+    source: TextSource,
     policy: LanguagePolicy,
     *,
     settings: Settings | None = None,
@@ -82,7 +82,7 @@ def align(
 
     Args:
         method: a name in METHODS, or a subclass of `methods.Method`.
-        problem: the data.
+        source: the data.
         policy: the base; its copy is the reference.
         settings: all knobs; `steps` and `learning_rate` are the loop's.
         evaluate: measures the policy; asked before the first update, after every `every` and after the last.
@@ -98,18 +98,18 @@ def align(
     steps, peak = settings.steps, settings.learning_rate
     assert steps is not None
     assert peak is not None
-    learner = kind(problem, policy, settings)  # type: ignore[arg-type]
+    learner = kind(source, policy, settings)  # type: ignore[arg-type]
     if kind.needs != "demonstrations":
         _ = learner.reference  # frozen before the first update
     parameters = [p for p in learner.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
     curve, done = Curve(), 0
-    about = {"method": kind.__name__, "settings": asdict(settings), "rows": problem.rows, "seed": problem.seed}
+    about = {"method": kind.__name__, "settings": asdict(settings), "rows": source.rows, "seed": source.seed}
     about |= {"precision": [str(dtype), str(policy.first_pass)]}
     if checkpoint is not None:
-        about |= {"base": _fingerprint(policy), "data": problem.fingerprint}
+        about |= {"base": _fingerprint(policy), "data": source.fingerprint}
     if checkpoint is not None and checkpoint.exists():
-        curve, done = _restore(checkpoint, about, optimiser, problem)
+        curve, done = _restore(checkpoint, about, optimiser, source)
     # Rollouts are not kept: a checkpoint falls between two batches of them.
     round_to = settings.epochs if issubclass(kind, OnPolicy) else 1
 
@@ -119,38 +119,38 @@ def align(
     def settle() -> None:
         if not pending:
             return
-        losses, tokens = (_summed(torch.stack(values), problem.processes) for values in zip(*pending, strict=True))
+        losses, tokens = (_summed(torch.stack(values), source.processes) for values in zip(*pending, strict=True))
         if len(curve.loss) >= min(UNTIMED, steps - 1):
             curve.timed += len(pending)
             curve.tokens, curve.predicted = curve.tokens + int(tokens[:, 0].sum()), curve.predicted + int(tokens[:, 1].sum())
             curve.seconds += time.perf_counter() - began
         pending.clear()
-        for loss in (losses / problem.processes).tolist():
+        for loss in (losses / source.processes).tolist():
             if not math.isfinite(loss):
                 update = len(curve.loss)
                 raise Diverged(f"the loss is {loss} at update {update}; allowed: a lower learning rate than {peak}")
             curve.loss.append(loss)
 
     def look(step: int) -> None:
-        if evaluate is not None and problem.rank == 0 and not any(m["step"] == step for m in curve.measured):
+        if evaluate is not None and source.rank == 0 and not any(m["step"] == step for m in curve.measured):
             curve.measured.append({"step": step, **evaluate(policy)})
 
     if done == 0:
         look(0)
-        if watch is not None and 0 in watch_at and problem.rank == 0:
+        if watch is not None and 0 in watch_at and source.rank == 0:
             curve.watched.append({"step": 0, "seen": watch(policy)})
     policy.eval()  # dropout would make a run's end depend on where it was resumed, and PPO's first ratios other than 1
     keep_every = -(-keep_every // round_to) * round_to
-    memory = PeakMemory(problem.device)
+    memory = PeakMemory(source.device)
     began = time.perf_counter()
     for step in range(done, steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps, peak)
-        with _precision(dtype, problem.device):
+        with _precision(dtype, source.device):
             batch = learner.batch(step)
             loss = learner.loss(batch).sum()
         loss.backward()
-        _average_gradients(parameters, problem.processes)
+        _average_gradients(parameters, source.processes)
         torch.nn.utils.clip_grad_norm_(parameters, learner.max_grad_norm or MAX_NORM)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -161,20 +161,20 @@ def align(
         if watched or measured or kept or done in (UNTIMED, steps) or len(pending) == UNTIL_READ:
             settle()
             curve.memory = max(curve.memory, memory.read())
-            if watched and problem.rank == 0:
+            if watched and source.rank == 0:
                 assert watch is not None
                 curve.watched.append({"step": done, "seen": watch(policy)})
             if measured:
                 look(done)
             if kept:
                 assert checkpoint is not None
-                _keep(checkpoint, about, optimiser, problem, curve, done)
-            memory, began = PeakMemory(problem.device), time.perf_counter()
+                _keep(checkpoint, about, optimiser, source, curve, done)
+            memory, began = PeakMemory(source.device), time.perf_counter()
         if progress is not None:
             progress(done, steps)
     look(steps)
     if checkpoint is not None:
-        _keep(checkpoint, about, optimiser, problem, curve, steps)
+        _keep(checkpoint, about, optimiser, source, curve, steps)
     return curve
 
 
@@ -234,20 +234,20 @@ def _keep(
     path: Path,
     about: dict[str, Any],
     optimiser: torch.optim.Optimizer,
-    problem: TextProblem,
+    source: TextSource,
     curve: Curve,
     step: int,
 ) -> None:
     from safetensors.torch import save
 
-    if problem.rank:
+    if source.rank:
         return
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _state(optimiser).items()}
-    told = {"about": about, "step": step, "walked": problem.walked, "drawn": problem.drawn, "curve": asdict(curve)}
+    told = {"about": about, "step": step, "walked": source.walked, "drawn": source.drawn, "curve": asdict(curve)}
     write_atomically(path, save(tensors, metadata={"run": json.dumps(told)}))
 
 
-def _restore(path: Path, about: dict[str, Any], optimiser: torch.optim.Optimizer, problem: TextProblem) -> tuple[Curve, int]:
+def _restore(path: Path, about: dict[str, Any], optimiser: torch.optim.Optimizer, source: TextSource) -> tuple[Curve, int]:
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -267,5 +267,5 @@ def _restore(path: Path, about: dict[str, Any], optimiser: torch.optim.Optimizer
             prefix = f"optimiser.{i}."
             kept = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             optimiser.state[parameter] = {n: v if n == "step" else v.to(parameter.device) for n, v in kept.items()}
-    problem.walked, problem.drawn = told["walked"], told["drawn"]
+    source.walked, source.drawn = told["walked"], told["drawn"]
     return Curve(**told["curve"]), told["step"]

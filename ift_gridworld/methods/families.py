@@ -1,7 +1,7 @@
 """The methods: what data each needs and how a batch becomes a loss. Nothing else differs between them.
 
-A method sees a policy through embed | logits and a `problems.Problem` that hands it data, so that it does not know a lake from
-a language. Losses are returned per seed, [N]; their sum is minimised, so that seeds never mix.
+A method sees a policy through embed | logits and a `source.DataSource` that hands it data, so that it does not know a
+lake from a language. Losses are returned per seed, [N]; their sum is minimised, so that seeds never mix.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch, Trajectories
 from ift_gridworld.log_probs import entropy, kl_divergence, masked_mean, masked_sum
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import Problem
+from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.lake import Policy
 from ift_gridworld.policies.residual import Successor, Windows
 
@@ -29,20 +29,20 @@ class Method:
     """A method in training. Subclasses give `batch` and `loss`.
 
     Args:
-        problem: data and dynamics.
+        source: data and dynamics.
         policy: trained in place; its copy at this moment is the frozen reference.
         settings: all knobs.
     """
 
     title: ClassVar[str]
     needs: ClassVar[Literal["demonstrations", "pairs", "rollouts"]]
-    supposes: ClassVar[str]  # where it takes the model to stand: a row of `estimation.TABLE`
+    assumed_prior: ClassVar[str]  # where it takes the model to stand: a row of `estimation.TABLE`
     draws: ClassVar[bool] = False  # whether answers are drawn from the policy as it learns
     steps: ClassVar[int] = 300
     max_grad_norm: float | None = None
 
-    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
-        self.problem, self.policy, self.settings = problem, policy, settings
+    def __init__(self, source: DataSource, policy: Policy, settings: Settings) -> None:
+        self.source, self.policy, self.settings = source, policy, settings
 
     @classmethod
     def default_beta(cls, settings: Settings) -> float | None:
@@ -79,7 +79,7 @@ class Method:
         """What the optimiser moves; the first dimension of each is the seed."""
         return self.policy.parameters()
 
-    def batch(self, step: int) -> Batch | tuple[Answers, Answers]:
+    def batch(self, step: int) -> Batch | tuple[PairSide, PairSide]:
         """The data of this update."""
         raise NotImplementedError
 
@@ -93,10 +93,10 @@ class SFT(Method):
 
     title = "SFT · supervised fine-tuning"
     needs = "demonstrations"
-    supposes = "sft"
+    assumed_prior = "sft"
 
     def batch(self, step: int) -> Batch:
-        return self.problem.shown(step)
+        return self.source.shown(step)
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         return losses.sft_loss(self.policy.log_probs(batch.states, batch.actions, batch.mask), batch.mask).mean(-1)
@@ -106,11 +106,11 @@ class IFT(SFT):
     """Imitate them from states mixed with the model's own predictions, early steps answering for later ones."""
 
     title = "IFT · intuitive fine-tuning"
-    supposes = "ift"
+    assumed_prior = "ift"
 
     @cached_property
     def successor(self) -> Successor:
-        return self.problem.successor(self.policy, self.settings)
+        return self.source.successor(self.policy, self.settings)
 
     @cached_property
     def windows(self) -> Windows | None:
@@ -118,7 +118,7 @@ class IFT(SFT):
         is less work than running every step."""
         if self.policy.remembers:
             return None
-        shown = self.problem.shown(0)
+        shown = self.source.shown(0)
         windows = Windows.of(shown.states, shown.mask)
         return windows if 2 * windows.states.shape[1] < shown.states[0].numel() else None
 
@@ -129,7 +129,7 @@ class IFT(SFT):
             return self.policy.log_probs(batch.states, batch.actions, batch.mask)
         if self.windows is not None:
             return self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=mixing)
-        return self.problem.residual_log_probs(self.policy, batch, self.successor, mixing)
+        return self.source.residual_log_probs(self.policy, batch, self.successor, mixing)
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         s = self.settings
@@ -144,7 +144,7 @@ class IFT(SFT):
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class PairSide:
     """One side of the preference pairs, with what the frozen reference makes of it."""
 
     batch: Batch
@@ -166,7 +166,7 @@ class Answers:
 class Scored:
     """One side of the pairs under the policy: log-probs of its steps, and how they compare with the reference's."""
 
-    answers: Answers
+    answers: PairSide
     policy: Policy
 
     @cached_property
@@ -202,17 +202,17 @@ class PairMethod(Method):
     """Learn from pairs: one answer the human prefers, one not."""
 
     needs = "pairs"
-    supposes = "dpo"
+    assumed_prior = "dpo"
 
-    def batch(self, step: int) -> tuple[Answers, Answers]:
-        chosen, rejected = self.problem.compared(step)
+    def batch(self, step: int) -> tuple[PairSide, PairSide]:
+        chosen, rejected = self.source.compared(step)
         if self._asked is None or self._asked[0].batch is not chosen:  # else the reference has said what it says of them
-            self._asked = Answers(chosen, self.reference), Answers(rejected, self.reference)
+            self._asked = PairSide(chosen, self.reference), PairSide(rejected, self.reference)
         return self._asked
 
-    _asked: tuple[Answers, Answers] | None = None
+    _asked: tuple[PairSide, PairSide] | None = None
 
-    def loss(self, batch: tuple[Answers, Answers]) -> Float[Tensor, " N"]:  # type: ignore[override]
+    def loss(self, batch: tuple[PairSide, PairSide]) -> Float[Tensor, " N"]:  # type: ignore[override]
         chosen, rejected = (Scored(side, self.policy) for side in batch)
         return self.pair_loss(chosen, rejected).mean(-1)
 
@@ -244,12 +244,12 @@ class OnlineDPO(DPO):
     """DPO whose rejected answer is drawn from the current policy at every update."""
 
     title = "DPO online · rejected answers from the policy itself"
-    supposes = "dpo_online"
+    assumed_prior = "dpo_online"
     draws = True
 
-    def batch(self, step: int) -> tuple[Answers, Answers]:
+    def batch(self, step: int) -> tuple[PairSide, PairSide]:
         chosen, _ = super().batch(step)
-        return chosen, Answers(self.problem.answers(self.policy, chosen.batch), self.reference)
+        return chosen, PairSide(self.source.answers(self.policy, chosen.batch), self.reference)
 
 
 class IPO(PairMethod):
@@ -339,16 +339,16 @@ class OnPolicy(Method):
     """What methods that walk themselves share: rollouts of the current policy, new ones every `epochs` updates."""
 
     needs = "rollouts"
-    supposes = "ppo"
+    assumed_prior = "ppo"
     draws = True
     steps = 600
 
-    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
-        super().__init__(problem, policy, settings)
+    def __init__(self, source: DataSource, policy: Policy, settings: Settings) -> None:
+        super().__init__(source, policy, settings)
         self.max_grad_norm = settings.max_grad_norm
         self._rollouts: Rollouts | None = None
-        # What `Problem.learn_reward` gives; None where the environment itself rewards.
-        self.learned_reward: Any = None if settings.reward == "env" else problem.learn_reward(self.reference, settings)
+        # What `DataSource.learn_reward` gives; None where the environment itself rewards.
+        self.learned_reward: Any = None if settings.reward == "env" else source.learn_reward(self.reference, settings)
 
     def batch(self, step: int) -> Rollouts:  # type: ignore[override]
         if self._rollouts is None or step % self.settings.epochs == 0:
@@ -362,7 +362,7 @@ class OnPolicy(Method):
         """What each step pays: the environment's reward, or the learned one."""
         if self.learned_reward is None:
             return steps.reward.to(next(self.policy.parameters()).dtype)
-        return self.problem.reward(self.learned_reward, steps)
+        return self.source.reward(self.learned_reward, steps)
 
 
 class PPO(OnPolicy):
@@ -376,23 +376,23 @@ class PPO(OnPolicy):
         be that high, or PPO finds where the reward model knows nothing and walks in circles there."""
         return 0.001 if settings.reward == "env" else 1.0
 
-    def __init__(self, problem: Problem, policy: Policy, settings: Settings) -> None:
-        super().__init__(problem, policy, settings)
-        self.critic = problem.critic(policy)
-        self._steps = problem.walker(policy, settings)
+    def __init__(self, source: DataSource, policy: Policy, settings: Settings) -> None:
+        super().__init__(source, policy, settings)
+        self.critic = source.critic(policy)
+        self._steps = source.walker(policy, settings)
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         return [*self.policy.parameters(), *self.critic.parameters()]
 
     @torch.no_grad()
     def _walk(self) -> Valued:
-        settings, discount = self.settings, self.problem.discount
+        settings, discount = self.settings, self.source.discount
         reference = self.reference  # frozen before the first update
         steps = self._steps()
         logp = self.policy.log_probs(steps.states, steps.actions, steps.mask)
         reference_logp = reference.log_probs(steps.states, steps.actions, steps.mask)
         reward = self._reward(steps) - self.beta * losses.kl_estimate(logp, reference_logp, kind=settings.kl_kind)
-        value, following = self.problem.values(self.critic, steps)
+        value, following = self.source.values(self.critic, steps)
         # A clock that runs out is no end of the world: what would have followed is folded into the reward.
         reward = reward + discount * following * steps.truncated
         onward = discount * ~(steps.terminated | steps.truncated)
@@ -438,8 +438,8 @@ class GRPO(OnPolicy):
     @torch.no_grad()
     def _walk(self) -> Rollouts:
         _ = self.reference  # frozen before the first update
-        steps, group = self.problem.groups(self.policy, self.settings)
-        returns = replace(steps, reward=self._reward(steps)).returns(self.problem.discount)
+        steps, group = self.source.groups(self.policy, self.settings)
+        returns = replace(steps, reward=self._reward(steps)).returns(self.source.discount)
         advantage = losses.group_relative_advantage(returns.unflatten(-1, (-1, group))).flatten(1)
         logp = self.policy.log_probs(steps.states, steps.actions, steps.mask)
         return Rollouts(steps, logp, advantage[..., None].expand_as(logp))

@@ -1,7 +1,7 @@
-"""What a method may ask of a problem: its data, where predictions lead, and a place to walk.
+"""What a method may ask of its data source: data, where predictions lead, and a place to walk.
 
-A method sees a policy through embed | logits and everything else through a `Problem`, so that it does not know a lake from a
-language. `LakeProblem` is that of a lake; `language.problems` has that of texts.
+A method sees a policy through embed | logits and everything else through a `DataSource`, so that it does not know a lake from a
+language. `LakeSource` is that of a lake; `language.source` has that of texts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ift_gridworld.policies.residual import Successor, lake_successor, residual_
 from ift_gridworld.training.optimisers import Adam
 
 
-class Problem:
+class DataSource:
     """What methods ask for. All tensors begin with the dimension of the seeds, N; what is sampled carries no gradient.
 
     Attributes:
@@ -80,7 +80,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class LakeProblem(Problem):
+class LakeSource(DataSource):
     """Attributes:
     mdp: the lake.
     demonstrations: of the human, [1, B, T], shared by all seeds; or each member's own, [N, B, T].
@@ -152,7 +152,7 @@ COUNTS_BYTES = 4 * 2**30
 
 
 def train_reward_model(
-    problem: LakeProblem, base: Policy, settings: Settings, *, updates: int = 300, learning_rate: float = 0.05, l2: float = 1e-3
+    source: LakeSource, base: Policy, settings: Settings, *, updates: int = 300, learning_rate: float = 0.05, l2: float = 1e-3
 ) -> Float[Tensor, "N S A"]:
     """A table r(s, a) a seed, fitted to preferences by Bradley-Terry (eq. 33): the reward of RLHF.
 
@@ -163,17 +163,17 @@ def train_reward_model(
         ValueError: if fewer pairs say something than there are tiles to walk on: a preference is one bit, and then some
             tile's reward would be a guess; or if counting what the pairs do would take more than `COUNTS_BYTES`.
     """
-    mdp, pairs = problem.mdp, settings.pairs
-    taken = 4 * len(problem.generators) * pairs * mdp.num_states * mdp.num_actions
+    mdp, pairs = source.mdp, settings.pairs
+    taken = 4 * len(source.generators) * pairs * mdp.num_states * mdp.num_actions
     if taken > COUNTS_BYTES:
         raise ValueError(
-            f"pairs is {pairs}, for each of {len(problem.generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
+            f"pairs is {pairs}, for each of {len(source.generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
             f"{taken / 2**30:.1f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB, on a smaller lake"
         )
     needed = int((~mdp.terminal).sum())
     if mdp.layout is not None:
         needed = sum(letter in "SF" for row in mdp.layout for letter in row)
-    first, second = compared_episodes(problem, base, pairs)
+    first, second = compared_episodes(source, base, pairs)
     one, two = first.returns(mdp.discount), second.returns(mdp.discount)
     informative = int((one != two).sum(-1).min())
     if informative < needed:
@@ -186,7 +186,7 @@ def train_reward_model(
     visits = [action_counts(side, mdp) for side in (first, second)]
     sign = torch.sign(one - two).float()
     difference = (visits[0] - visits[1]) * sign[..., None]  # chosen minus rejected, [N, P, S A]; 0 for a tie
-    reward = torch.zeros(len(problem.generators), difference.shape[-1], device=problem.device, requires_grad=True)
+    reward = torch.zeros(len(source.generators), difference.shape[-1], device=source.device, requires_grad=True)
     adam = Adam([reward], learning_rate)
     for _ in range(updates):
         margin = torch.einsum("npk,nk->np", difference, reward)
@@ -196,11 +196,11 @@ def train_reward_model(
     return reward.detach().reshape(-1, mdp.num_states, mdp.num_actions)
 
 
-def compared_episodes(problem: LakeProblem, base: Policy, pairs: int) -> tuple[Trajectories, Trajectories]:
+def compared_episodes(source: LakeSource, base: Policy, pairs: int) -> tuple[Trajectories, Trajectories]:
     """What a reward model learns from: pairs of the base policy's own episodes, each from the same start, [N, pairs, T]."""
-    table, device = base.distribution(), problem.device
-    first = sample_episodes(problem.mdp, table, pairs, problem.generators, device=device)
-    return first, sample_episodes(problem.mdp, table, pairs, problem.generators, first.states[..., 0], device)
+    table, device = base.distribution(), source.device
+    first = sample_episodes(source.mdp, table, pairs, source.generators, device=device)
+    return first, sample_episodes(source.mdp, table, pairs, source.generators, first.states[..., 0], device)
 
 
 def action_counts(episodes: Trajectories, mdp: TabularMDP) -> Float[Tensor, "N B SA"]:

@@ -37,7 +37,7 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.methods.families import DPO, IFT, METHODS, Method, Scored
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.planning.exact import optimal_policy
 from ift_gridworld.policies.lake import ONE_HOT_STATES, Policy
 from ift_gridworld.policies.residual import Successor, Windows
@@ -46,10 +46,10 @@ from ift_gridworld.policies.residual import Successor, Windows
 class _Comparing(IFT):
     """What looks at every tile that may be predicted, not at states mixed of them."""
 
-    problem: LakeProblem
+    source: LakeSource
 
-    def __init__(self, problem: LakeProblem, policy: Policy, settings: Settings) -> None:
-        super().__init__(problem, policy, settings)
+    def __init__(self, source: LakeSource, policy: Policy, settings: Settings) -> None:
+        super().__init__(source, policy, settings)
         if policy.num_states > ONE_HOT_STATES:
             raise ValueError(
                 f"the lake has {policy.num_states} states; variants that compare tiles take {ONE_HOT_STATES} at most"
@@ -77,7 +77,7 @@ class AgreeingIFT(_Comparing):
     @cached_property
     def _agrees(self) -> Bool[Tensor, "N S S"]:
         """[n, s, s']: whether what is shown most often on s is right on s', as far as is known."""
-        counts = demonstrated(self.problem, self.policy.num_states, self.policy.num_actions)
+        counts = demonstrated(self.source, self.policy.num_states, self.policy.num_actions)
         taught = torch.nn.functional.one_hot(counts.argmax(-1), self.policy.num_actions).to(counts.dtype)
         return torch.einsum("nsa,nta->nst", taught, self._right(counts)) > 0
 
@@ -92,7 +92,7 @@ class OracleIFT(AgreeingIFT):
     title = "IFT, oracle · mixes where the optimal policy takes the same action"
 
     def _right(self, counts: Float[Tensor, "N S A"]) -> Float[Tensor, "N S A"]:
-        return (best_actions(self.problem, len(counts)) > 0).to(counts)
+        return (best_actions(self.source, len(counts)) > 0).to(counts)
 
 
 class MixtureIFT(_Comparing):
@@ -116,7 +116,7 @@ class MixtureIFT(_Comparing):
 
     @cached_property
     def _windows(self) -> Windows:
-        shown, members = self.problem.demonstrations, self.policy.population
+        shown, members = self.source.demonstrations, self.policy.population
         states, mask = (x.expand(members, *x.shape[1:]) for x in (shown.states, shown.mask))
         return Windows.of(states, mask)
 
@@ -132,7 +132,7 @@ class AskingIFT(MixtureIFT):
     """SFT, and λ times the same on the predicted tile, where the human is asked for his own choice there."""
 
     title = "IFT, asking · the human labels the predicted tile"
-    supposes = "sft"
+    assumed_prior = "sft"
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
         policy, windows = self.policy, self._windows
@@ -146,9 +146,9 @@ class AskingIFT(MixtureIFT):
     @cached_property
     def _human(self) -> Float[Tensor, "N S A"]:
         """What the human would do on each tile; nothing on tiles where all is over."""
-        lakes = self.problem.lakes or [self.problem.mdp]
-        alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in lakes]).to(self.problem.device)
-        told = best_actions(self.problem, self.policy.population).float()
+        lakes = self.source.lakes or [self.source.mdp]
+        alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in lakes]).to(self.source.device)
+        told = best_actions(self.source, self.policy.population).float()
         return told * alive.repeat_interleave(len(told) // len(alive), 0)[..., None]
 
 
@@ -175,7 +175,7 @@ class ExpectedIFT(IFT):
 
     @cached_property
     def successor(self) -> Successor:
-        return self.problem.successor(self.policy, replace(self.settings, prediction="expected"))
+        return self.source.successor(self.policy, replace(self.settings, prediction="expected"))
 
 
 class DPOSFT(DPO):
@@ -206,16 +206,16 @@ def find(name: str) -> type[Method]:
     return METHODS.get(name) or VARIANTS[name]
 
 
-def demonstrated(problem: LakeProblem, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:
+def demonstrated(source: LakeSource, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:
     """How often each action is shown on each tile."""
-    shown = problem.demonstrations
+    shown = source.demonstrations
     index = (shown.states * num_actions + shown.actions).flatten(1)
     counts = torch.zeros(len(index), num_states * num_actions, device=index.device)
     return counts.scatter_add_(1, index, shown.mask.flatten(1).float()).reshape(-1, num_states, num_actions)
 
 
-def best_actions(problem: LakeProblem, members: int) -> Float[Tensor, "N S A"]:
+def best_actions(source: LakeSource, members: int) -> Float[Tensor, "N S A"]:
     """The optimal policy of each member's lake."""
-    lakes = problem.lakes or [problem.mdp]
+    lakes = source.lakes or [source.mdp]
     table = torch.stack([torch.as_tensor(optimal_policy(lake)) for lake in lakes])
-    return table.repeat_interleave(members // len(lakes), 0).to(problem.device)
+    return table.repeat_interleave(members // len(lakes), 0).to(source.device)

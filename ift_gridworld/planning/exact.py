@@ -57,7 +57,7 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
     Args:
         mdp: the problem; its `discount` is used.
         solver: a name in `SOLVERS`; None picks by size and structure: value iteration for small problems, sweeps over the
-            board for lakes, else policy iteration (up to some thousand states) or modified policy iteration, and value
+            grid for lakes, else policy iteration (up to some thousand states) or modified policy iteration, and value
             iteration where nothing is discounted. At discounts above 0.999, where sweeps are many and less exact, policy
             iteration for all but firm lakes, very large problems, and undiscounted ones with rewards below 0.
         tolerance: how far any value may be from the true one. None: sweeps go on until none changes a value by more than
@@ -388,7 +388,7 @@ class _Chain:
         only from there do `LOOK` steps lead out. All places, and no rim, where the window would hold most of them."""
         mdp, everywhere = self.mdp, np.arange(mass.size)
         no_rim = everywhere[:0]
-        if mdp.num_states <= REACH**2 // 2:  # all that a corner of a board reaches
+        if mdp.num_states <= REACH**2 // 2:  # all that a corner of a grid reaches
             return everywhere, no_rim
         new = np.flatnonzero(mass > FAINT)
         steps_to, count = np.full(mass.size, -1, np.int16), len(new)

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
-from ift_gridworld.envs.maps import GOAL, HOLE, as_board
+from ift_gridworld.envs.maps import GOAL, HOLE, as_grid
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 
@@ -231,7 +231,7 @@ def success_rate(mdp: TabularMDP) -> float | None:
 
 
 def _ahead_of_the_start(mdp: TabularMDP) -> float:
-    """The chance that a move along the board, from its first start to the tile beside it, leads there."""
+    """The chance that a move along the grid, from its first start to the tile beside it, leads there."""
     assert mdp.layout is not None
     tile, (height, width) = "".join(mdp.layout).find("S"), (len(mdp.layout), len(mdp.layout[0]))
     if width > 1:
@@ -243,7 +243,7 @@ def _ahead_of_the_start(mdp: TabularMDP) -> float:
 
 
 def neighbour_sweeps(mdp: TabularMDP, tolerance: float | None = None, rate: float | None = None) -> Solution:
-    """Sweeps over a lake's board, shifted against itself; block by block, those first whose values are highest, again only
+    """Sweeps over a lake's grid, shifted against itself; block by block, those first whose values are highest, again only
     where something beside a block has changed since.
 
     Let w(s) be what entering s is worth: 1 on a gift, 0 in a hole, gamma V(s) on ice. The move to the left is worth
@@ -257,7 +257,7 @@ def neighbour_sweeps(mdp: TabularMDP, tolerance: float | None = None, rate: floa
     rate = success_rate(mdp) if rate is None else rate
     if rate is None or mdp.layout is None:
         raise ValueError("solver 'neighbour_sweeps' needs a lake of the letters S, F, H, G with rewards of 1 at the gifts")
-    lake = _Blocks(as_board(mdp.layout), rate, mdp.discount, tolerance)
+    lake = _Blocks(as_grid(mdp.layout), rate, mdp.discount, tolerance)
     while lake.waiting.any():
         queue = np.argwhere(lake.waiting)
         for block in queue[np.argsort(-lake.highest[tuple(queue.T)], kind="stable")]:
@@ -267,7 +267,7 @@ def neighbour_sweeps(mdp: TabularMDP, tolerance: float | None = None, rate: floa
 
 
 class Sweep:
-    """One step of w(s) <- gamma max_a Q(s,a) over a board, or a block of one.
+    """One step of w(s) <- gamma max_a Q(s,a) over a grid, or a block of one.
 
     Args:
         worth: [h + 2, w + 2], w of each tile within a frame of its neighbours.
@@ -310,11 +310,11 @@ class Sweep:
 def best_chances(mdp: TabularMDP, rate: float, horizon: int) -> float:
     """The highest probability of reaching a gift of a lake within so many steps, from its start."""
     assert mdp.layout is not None
-    board = as_board(mdp.layout)
-    gift, ice = _gifts(board), _ice(board)
+    grid = as_grid(mdp.layout)
+    gift, ice = _gifts(grid), _ice(grid)
     worth = np.pad(gift, 1)
-    inner, start = worth[1:-1, 1:-1], mdp.start.reshape(board.shape)
-    sweep = Sweep(worth, ice, gift, rate, 1.0, (True,) * 4, np.empty((4, *board.shape)))
+    inner, start = worth[1:-1, 1:-1], mdp.start.reshape(grid.shape)
+    sweep = Sweep(worth, ice, gift, rate, 1.0, (True,) * 4, np.empty((4, *grid.shape)))
     for _ in range(horizon):
         new = sweep()
         done = bool(np.all(new[start > 0] == 1.0)) or np.abs(new - inner).max() <= 1e-16
@@ -324,16 +324,16 @@ def best_chances(mdp: TabularMDP, rate: float, horizon: int) -> float:
     return float((inner * start).sum())
 
 
-def _gifts(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    return (board == GOAL).astype(float)
+def _gifts(grid: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    return (grid == GOAL).astype(float)
 
 
-def _ice(board: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
-    return ((board != GOAL) & (board != HOLE)).astype(float)
+def _ice(grid: UInt8[np.ndarray, "H W"]) -> Float[np.ndarray, "H W"]:
+    return ((grid != GOAL) & (grid != HOLE)).astype(float)
 
 
 class _Blocks:
-    """The board of a lake as blocks, each swept by itself until little changes, or for `SWEEPS` sweeps.
+    """The grid of a lake as blocks, each swept by itself until little changes, or for `SWEEPS` sweeps.
 
     Attributes:
         worth: [H + 2, W + 2], w of each tile, with a frame around.
@@ -345,11 +345,11 @@ class _Blocks:
     SIDE, SWEEPS, LOOK = 64, 16, 8  # a block's arrays stay in the fast memory; every LOOK sweeps changes are looked at
     LEAST = 1e-290  # what is worth less is worth nothing: arithmetic near the least number is slow
 
-    def __init__(self, board: UInt8[np.ndarray, "H W"], rate: float, discount: float, tolerance: float | None) -> None:
+    def __init__(self, grid: UInt8[np.ndarray, "H W"], rate: float, discount: float, tolerance: float | None) -> None:
         self.rate, self.discount, self.tolerance = rate, discount, tolerance
-        self.gift, self.ice = _gifts(board), _ice(board)
+        self.gift, self.ice = _gifts(grid), _ice(grid)
         self.worth = np.pad(self.gift, 1)
-        shape = tuple(-(-side // self.SIDE) for side in board.shape)
+        shape = tuple(-(-side // self.SIDE) for side in grid.shape)
         self.highest, self.unseen, self.waiting = np.zeros(shape), np.zeros(shape), np.ones(shape, bool)
         self._spare = np.empty((4, self.SIDE, self.SIDE))
 

@@ -5,8 +5,8 @@ A policy is split at its embedding, so that it can be run on a state that is mix
     embed(states)       [N|1, ..., T]    -> [N|1, ..., T, D]
     logits(embeddings)  [N|1, ..., T, D] -> [N, ..., T, A]
 
-Both policies embed a tile as its one-hot vector, D = S; where there are many tiles as the same in few numbers (`Tiles`). The
-first dimension belongs to the seeds: N, or 1 to be shared.
+Both policies embed a tile as its one-hot vector, D = S; where there are many tiles as the same in few numbers (`SparseStates`).
+The first dimension belongs to the seeds: N, or 1 to be shared.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ift_gridworld.log_probs import action_log_probs
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 
 # Up to this many states a tile is embedded as a one-hot vector, whose product with the weights is one fast call and agrees to
-# the last bit with what was published; beyond, as `Tiles`, in time and memory that do not grow with the lake.
+# the last bit with what was published; beyond, as `SparseStates`, in time and memory that do not grow with the lake.
 ONE_HOT_STATES = 1024
 
 
@@ -63,15 +63,15 @@ class Policy(nn.Module):
         chosen.population = len(index)
         return chosen
 
-    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | Tiles) -> Float[Tensor, "N *batch A"]:
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | SparseStates) -> Float[Tensor, "N *batch A"]:
         """Logits of the actions in states given by their embeddings."""
         raise NotImplementedError
 
-    def embed(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "#N *batch D"] | Tiles:
+    def embed(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "#N *batch D"] | SparseStates:
         """One-hot vector of each tile; on more than `ONE_HOT_STATES`, the tile by its number, with a weight of 1."""
         dtype = next(self.parameters()).dtype
         if self.num_states > ONE_HOT_STATES:
-            return Tiles(states[..., None], torch.ones_like(states[..., None], dtype=dtype))
+            return SparseStates(states[..., None], torch.ones_like(states[..., None], dtype=dtype))
         return torch.nn.functional.one_hot(states.long(), self.num_states).to(dtype)
 
     def forward(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch A"]:
@@ -92,7 +92,7 @@ class Policy(nn.Module):
 
     def log_probs_of(
         self,
-        embeddings: Float[Tensor, "#N *batch D"] | Tiles,
+        embeddings: Float[Tensor, "#N *batch D"] | SparseStates,
         actions: Int[Tensor, "#N *batch"],
         mask: Bool[Tensor, "#N *batch"] | None = None,
     ) -> Float[Tensor, "N *batch"]:
@@ -136,14 +136,14 @@ class Policy(nn.Module):
         """The same, as an array."""
         return self.distribution().cpu().numpy()
 
-    def _check(self, x: Tensor | Tiles) -> None:
+    def _check(self, x: Tensor | SparseStates) -> None:
         if x.ndim == 0 or x.shape[0] not in (1, self.population):
             raise ValueError(f"the first dimension of {tuple(x.shape)} is the seeds'; allowed: 1 or {self.population}")
 
-    def _each(self, embeddings: Tensor | Tiles, weight: Float[Tensor, "N D H"]) -> Tensor:
+    def _each(self, embeddings: Tensor | SparseStates, weight: Float[Tensor, "N D H"]) -> Tensor:
         """Each member's matrix applied to its own (or the shared) embeddings."""
         self._check(embeddings)
-        if isinstance(embeddings, Tiles):
+        if isinstance(embeddings, SparseStates):
             return (self._look_up(weight, embeddings.index) * embeddings.weight[..., None]).sum(-2)
         flat = embeddings.flatten(1, -2) if embeddings.ndim > 2 else embeddings[:, None]
         return (flat @ weight).reshape(self.population, *embeddings.shape[1:-1], weight.shape[-1])
@@ -166,7 +166,7 @@ class TabularPolicy(Policy):
                     member.copy_(torch.randn(member.shape, generator=generator))
         return self
 
-    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | Tiles) -> Float[Tensor, "N *batch A"]:
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | SparseStates) -> Float[Tensor, "N *batch A"]:
         return self._each(embeddings, self.theta)
 
     def _table(self) -> Float[Tensor, "N S A"]:
@@ -204,7 +204,7 @@ class MLPPolicy(Policy):
     def like(self, num_actions: int) -> MLPPolicy:
         return MLPPolicy(self.num_states, num_actions, self.population, hidden=self.w1.shape[-1])
 
-    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | Tiles) -> Float[Tensor, "N *batch A"]:
+    def logits(self, embeddings: Float[Tensor, "#N *batch D"] | SparseStates) -> Float[Tensor, "N *batch A"]:
         return self._of_units(self._each(embeddings, self.w1))
 
     def _table(self) -> Float[Tensor, "N S A"]:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.policies.sparse import Tiles
+from ift_gridworld.policies.sparse import SparseStates
 
 Prediction = Literal["greedy", "expected"]
 Outcome = Literal["expected", "likeliest"]
@@ -30,17 +30,17 @@ OUTCOMES: tuple[str, ...] = ("expected", "likeliest")
 EQUAL = 1e-5
 
 # (states [..., T], logits [..., T, A]) -> embedding of the state that step t's prediction leads to, [..., T, D]: vectors as
-# the policy's own, or, where those are `Tiles`, such.
+# the policy's own, or, where those are `SparseStates`, such.
 Successor = Callable[[Tensor, Tensor], Any]
 
 
 # States as a policy takes them, [..., D].
-Embedding = TypeVar("Embedding", Tensor, Tiles)
+Embedding = TypeVar("Embedding", Tensor, SparseStates)
 
 
 @runtime_checkable
 class Embedded(Protocol):
-    """The two halves of a policy; what goes between them are vectors, or `Tiles`."""
+    """The two halves of a policy; what goes between them are vectors, or `SparseStates`."""
 
     def embed(self, states: Tensor) -> Any: ...
 
@@ -66,7 +66,7 @@ def mix(true: Embedding, predicted: Embedding, mask: Bool[Tensor, "*#batch T"], 
 def _mixed_where(arrives: Bool[Tensor, "*#batch"], true: Embedding, arrived: Embedding, mixing: float) -> Embedding:
     if not 0 <= mixing <= 1:
         raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
-    if isinstance(true, Tiles):
+    if isinstance(true, SparseStates):
         return true.blend(arrived, mixing * arrives[..., None].to(true.weight))
     return torch.where(arrives[..., None], torch.lerp(true, arrived, mixing), true)
 
@@ -84,7 +84,7 @@ def residual_embeddings(
     *,
     mixing: float = 0.2,
     live: bool = False,
-) -> Float[Tensor, "*batch T D"] | Tiles:
+) -> Float[Tensor, "*batch T D"] | SparseStates:
     """Algorithm 1, steps 1 and 2: a first pass without gradient over the true states, then the mixed embeddings.
 
     Running `policy.logits` on the result is the second pass.
@@ -141,7 +141,7 @@ class Windows:
 
     def mixed(
         self, policy: Embedded, successor: Successor, *, mixing: float, live: bool = False
-    ) -> Float[Tensor, "N U D"] | Tiles:
+    ) -> Float[Tensor, "N U D"] | SparseStates:
         """The mixed embedding of each window's second step, as `residual_embeddings` gives it."""
         true = policy.embed(self.states[..., 1])
         with torch.no_grad():
@@ -188,7 +188,7 @@ def greedy_action(logits: Float[Tensor, "*batch A"]) -> Int[Tensor, "*batch"]:
 
 def lake_successor(
     mdp: TabularMDP | Sequence[TabularMDP],
-    embed: Callable[[Tensor], Tensor | Tiles],
+    embed: Callable[[Tensor], Tensor | SparseStates],
     *,
     prediction: Prediction = "greedy",
     outcome: Outcome = "expected",
@@ -211,7 +211,7 @@ def lake_successor(
         table = embed(torch.arange(lakes[0].num_states, device=device)[None])[0]
         # [L, S, A, D], the embedding of where each action leads.
         arrival: Any
-        if isinstance(table, Tiles):
+        if isinstance(table, SparseStates):
             arrival = _tiles_ahead(lakes, outcome, table.weight)
         else:
             arrival = torch.stack([_leads(lake, outcome).to(table) @ table for lake in lakes])
@@ -222,7 +222,7 @@ def lake_successor(
         if prediction == "greedy":  # the product below with a one-hot distribution, by looking up
             return arrival[lake, states, greedy_action(logits)]
         chances = predicted_distribution(logits, prediction)
-        if isinstance(arrival, Tiles):
+        if isinstance(arrival, SparseStates):
             return arrival[lake, states].average(chances)
         return (chances.unsqueeze(-2) @ arrival[lake, states]).squeeze(-2)
 
@@ -236,7 +236,7 @@ def _leads(mdp: TabularMDP, outcome: Outcome) -> Float[Tensor, "S A S"]:
     return leads
 
 
-def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) -> Tiles:
+def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) -> SparseStates:
     """Where each action leads, [L, S, A, K], from the tables of outcomes: K tiles an action, not S."""
     indices, weights = [], []
     for lake in lakes:
@@ -251,4 +251,4 @@ def _tiles_ahead(lakes: Sequence[TabularMDP], outcome: Outcome, like: Tensor) ->
         weights.append(weight.to(like))
     most = max(index.shape[-1] for index in indices)
     padded = ([torch.nn.functional.pad(x, (0, most - x.shape[-1])) for x in each] for each in (indices, weights))
-    return Tiles(*map(torch.stack, padded))
+    return SparseStates(*map(torch.stack, padded))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
-class Tiles:
+class SparseStates:
     """Attributes:
     index: tiles; one that is named twice counts with both its weights.
     weight: of each.
@@ -32,23 +32,23 @@ class Tiles:
     def ndim(self) -> int:
         return self.index.ndim
 
-    def __getitem__(self, key: object) -> Tiles:
-        return Tiles(self.index[key], self.weight[key])  # type: ignore[index]
+    def __getitem__(self, key: object) -> SparseStates:
+        return SparseStates(self.index[key], self.weight[key])  # type: ignore[index]
 
-    def detach(self) -> Tiles:
-        return Tiles(self.index, self.weight.detach())
+    def detach(self) -> SparseStates:
+        return SparseStates(self.index, self.weight.detach())
 
-    def average(self, share: Float[Tensor, "*batch X"]) -> Tiles:
+    def average(self, share: Float[Tensor, "*batch X"]) -> SparseStates:
         """sum_x share_x state_x, of states [..., X, M]."""
         index = self.index.expand(*share.shape, -1)
-        return Tiles(index.flatten(-2), (self.weight * share[..., None].to(self.weight)).flatten(-2))
+        return SparseStates(index.flatten(-2), (self.weight * share[..., None].to(self.weight)).flatten(-2))
 
-    def blend(self, other: Tiles, share: Float[Tensor, "*#batch 1"]) -> Tiles:
+    def blend(self, other: SparseStates, share: Float[Tensor, "*#batch 1"]) -> SparseStates:
         """(1 - share) self + share other."""
         batch = torch.broadcast_shapes(self.shape[:-1], other.shape[:-1], share.shape[:-1])
         parts = self.index, other.index, (1 - share) * self.weight, share * other.weight
         index, its, weight, its_weight = (part.expand(*batch, -1) for part in parts)
-        return Tiles(torch.cat([index, its], -1), torch.cat([weight, its_weight], -1))
+        return SparseStates(torch.cat([index, its], -1), torch.cat([weight, its_weight], -1))
 
     def dense(self, num_states: int) -> Float[Tensor, "*batch S"]:
         """The vectors themselves."""

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from ift_gridworld.rendering.studio import draw
+from ift_gridworld.rendering.worker import draw
 from ift_gridworld.runtime import loading
 
 with loading():  # before the first order comes

@@ -41,13 +41,13 @@ class ComparisonFilm(Film):
     def __init__(self, records: Sequence[Record], theme: str = "light") -> None:
         check_one_lake(records)
         self.records, self.mdp = list(records), records[0].lake.mdp
-        assert self.mdp.board is not None
-        self.board, self.walkable = self.mdp.board, maps.walkable(self.mdp)
+        assert self.mdp.grid is not None
+        self.grid, self.walkable = self.mdp.grid, maps.walkable(self.mdp)
         self.steps, self.which = self._clock()
         count = len(self.records)
         self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
         self.rows = ceil(count / self.columns)
-        tall, wide = self.board.height, self.board.width
+        tall, wide = self.grid.height, self.grid.width
         charts = 3 * (ROW * count + 0.62)
         # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
         self.beside = tall > 2 * wide  # a tall lake's two maps stand beside each other
@@ -60,11 +60,11 @@ class ComparisonFilm(Film):
         self.map_height = self.map_width * tall / wide
         self.block = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
         self.column = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
-        boards = self.columns * (self.column + GAP) - GAP
+        grids = self.columns * (self.column + GAP) - GAP
         if self.rows == 1:  # charts side by side below
-            size = (max(boards, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + BELOW)
+            size = (max(grids, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + BELOW)
         else:  # one over the other at the right
-            size = (boards + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
+            size = (grids + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
         super().__init__(theme, (round(size[0], 1), round(size[1], 1)))
         self._compose()
 
@@ -88,7 +88,7 @@ class ComparisonFilm(Film):
     def alt(self) -> str:
         first, names = self.records[0], ", ".join(record.method for record in self.records)
         courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
-        small = self.boards[0].gains is not None
+        small = self.grids[0].gains is not None
         arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
         change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
         charts = ", distance to the optimal policy and the likelihood of both answers" if self.likelihoods else (
@@ -115,13 +115,13 @@ class ComparisonFilm(Film):
         self.words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
         self.step_text = self.number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         self.moves(self.step_text.artist)
-        self.boards = []
+        self.grids = []
         pitch = self.column + GAP
         if self.rows == 1:
             pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.columns)
         for i, record in enumerate(self.records):
             left, top = MARGIN + pitch * (i % self.columns), HEAD + (self.block + 0.2) * (i // self.columns)
-            self.boards.append(_Board(self, record, left, top))
+            self.grids.append(_MethodColumn(self, record, left, top))
         self._legend(MARGIN, HEAD + self.rows * (self.block + 0.2) + 0.02)
         self.charts = []
         tall = ROW * len(self.records)
@@ -153,7 +153,7 @@ class ComparisonFilm(Film):
             if dashed is None:
                 ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, fc=colour, lw=0))
             else:
-                maps.path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.boards[0].beads, width=1.6)
+                maps.path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.grids[0].beads, width=1.6)
             ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
             x += 2.6 + text_width(words, 9) / 0.2
 
@@ -161,17 +161,17 @@ class ComparisonFilm(Film):
 
     def update(self, index: int) -> None:
         self.step_text.update(f"update {self.steps[index]}")
-        for board, i in zip(self.boards, self.which[index], strict=True):
-            board.update(int(i))
+        for grid, i in zip(self.grids, self.which[index], strict=True):
+            grid.update(int(i))
         for chart in self.charts:
             chart.update(self.which[index])
 
 
-class _Board:
+class _MethodColumn:
     """A method's column: name, success, policy and visits, and what changed since the base."""
 
     def __init__(self, film: ComparisonFilm, record: Record, left: float, top: float) -> None:
-        theme, board, mdp = film.theme, film.board, film.mdp
+        theme, grid, mdp = film.theme, film.grid, film.mdp
         self.record = record
         self.headline = record.headline
         self.reached = record.metrics[self.headline].mean(-1)
@@ -181,33 +181,33 @@ class _Board:
         self.number = film.number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
         film.moves(self.number.artist)
         ax = film.axes(left, top + TITLE, film.map_width, film.map_height)
-        maps.draw_lake(ax, board, theme)
-        self.tiles = maps.Tiles(ax, board, film.walkable, theme.visits, Normalize(0, 1, clip=True))
+        maps.draw_lake(ax, grid, theme)
+        self.tiles = maps.TileColours(ax, grid, film.walkable, theme.visits, Normalize(0, 1, clip=True))
         film.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (record.rejected, theme.rejected, 0.17, True),
             (record.shown, theme.shown, 0.08, False),
         ):
-            film.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
-        self.beads = maps.is_fine(ax, board)
-        film.moves(*maps.landmarks(ax, board, theme), *maps.starts(ax, board, theme))
-        self.arrows = maps.Arrows(ax, board, mdp.moves, film.walkable, theme)
+            film.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
+        self.beads = maps.is_fine(ax, grid)
+        film.moves(*maps.landmarks(ax, grid, theme), *maps.starts(ax, grid, theme))
+        self.arrows = maps.Arrows(ax, grid, mdp.moves, film.walkable, theme)
         film.moves(self.arrows.artist)
         top += TITLE
         aside = left + film.map_width + GAP if film.beside else left
         below = film.axes(aside, top + (0.0 if film.beside else film.map_height + BETWEEN), film.map_width, film.map_height)
         top += film.map_height + 0.5 * BETWEEN
         which = "right: " if film.beside else ""
-        maps.draw_lake(below, board, theme)
+        maps.draw_lake(below, grid, theme)
         self.changes = self.gains = None
-        if maps.is_small(below, board):  # too small for arrows: shades of what the best moves gained
+        if maps.is_small(below, grid):  # too small for arrows: shades of what the best moves gained
             film.words(left + 0.03, top, f"{which}change of the best moves", size=8.5, color=theme.muted)
             self.best = optimal_policy(mdp) > 0
-            self.gains = maps.Tiles(below, board, film.walkable, theme.changes, Normalize(-1, 1))
-            film.moves(self.gains.artist, *maps.landmarks(below, board, theme))
+            self.gains = maps.TileColours(below, grid, film.walkable, theme.changes, Normalize(-1, 1))
+            film.moves(self.gains.artist, *maps.landmarks(below, grid, theme))
         else:
             film.words(left + 0.03, top, f"{which}change since the base", size=8.5, color=theme.muted)
-            self.changes = maps.Changes(below, board, mdp.moves, film.walkable, theme)
+            self.changes = maps.Changes(below, grid, mdp.moves, film.walkable, theme)
             film.moves(*self.changes.artists)
 
     def update(self, index: int) -> None:

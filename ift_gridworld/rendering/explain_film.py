@@ -15,7 +15,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Outline
 
-from ift_gridworld.envs.grid import Board
+from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, fitted
@@ -41,11 +41,11 @@ class ExplainFilm(Film):
     """
 
     def __init__(self, explanation: Explanation, mdp: TabularMDP, about: str, theme: str = "light") -> None:
-        if mdp.board is None:
+        if mdp.grid is None:
             raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
         super().__init__(theme, (WIDTH, HEIGHT))
         self.explanation, self.mdp, self.about = explanation, mdp, about
-        self._compose(mdp.board)
+        self._compose(mdp.grid)
         self._frames: list[tuple[float, list[Draw]]] = []
         for number, scene in enumerate(explanation.scenes):
             held: list[Draw] = [lambda s=scene, n=number: self._say(s, n)]  # type: ignore[misc]
@@ -76,7 +76,7 @@ class ExplainFilm(Film):
 
     # ---- composition ----
 
-    def _compose(self, board: Board) -> None:
+    def _compose(self, grid: GridLayout) -> None:
         theme, figure = self.theme, self.figure
         short, _, long = self.explanation.title.partition(" · ")
         figure.text(
@@ -90,14 +90,14 @@ class ExplainFilm(Film):
         )
         figure.text(0.03, 0.875, self.about, size=9.5, color=theme.muted, va="center")
         ax = figure.add_axes((0.03, 0.04, 0.47, 0.79))
-        maps.draw_lake(ax, board, theme)
+        maps.draw_lake(ax, grid, theme)
         walkable = maps.walkable(self.mdp)
-        self.board = board
-        self.arrows = maps.Arrows(ax, board, self.mdp.moves, walkable, theme)
+        self.grid = grid
+        self.arrows = maps.Arrows(ax, grid, self.mdp.moves, walkable, theme)
         self.arrows.artist.set_alpha(0.9)
-        self.changes = maps.Changes(ax, board, self.mdp.moves, walkable, theme)
-        self.predictions = maps.Predictions(ax, board, theme)
-        tile = 72 * maps.tile_inches(ax, board)  # on small tiles ways and walkers are smaller, too
+        self.changes = maps.Changes(ax, grid, self.mdp.moves, walkable, theme)
+        self.predictions = maps.Predictions(ax, grid, theme)
+        tile = 72 * maps.tile_inches(ax, grid)  # on small tiles ways and walkers are smaller, too
         self.ways = [
             LineCollection([], colors=colour, lw=width, ls=style, capstyle="round", joinstyle="round")
             for colour, width, style in (
@@ -111,9 +111,9 @@ class ExplainFilm(Film):
             ax.add_collection(way)
         size, edge = min(13.0, max(7.0, tile)), 2 if tile > 13 else 1
         self.walkers = ax.plot([], [], "o", ms=size, color=theme.predicted, mec=theme.background, mew=edge, clip_on=False)[0]
-        for row, column in board.place[board.letters == "S"]:
+        for row, column in grid.place[grid.letters == "S"]:
             maps.Letter(ax, column, row, "S", theme.ink)
-        maps.landmarks(ax, board, theme)
+        maps.landmarks(ax, grid, theme)
         self.title = figure.text(0.535, 0.80, "", size=14.5, weight="bold", color=theme.ink, va="top", wrap=False)
         self.caption = figure.text(0.535, 0.725, "", size=11, color=theme.ink, va="top", linespacing=1.45)
         self.equation = figure.text(0.535, 0.455, "", size=12.5, color=theme.ink, va="top")
@@ -155,7 +155,7 @@ class ExplainFilm(Film):
     # ---- scenes: each yields what is drawn in its frames ----
 
     def _spot(self, tiles: Sequence[int]) -> Float[np.ndarray, "n 2"]:
-        return self.board.place[np.asarray(tiles, int), ::-1] + 0.5
+        return self.grid.place[np.asarray(tiles, int), ::-1] + 0.5
 
     def _trace(self, paths: Sequence[dict[str, Any]], steps: int, *, walkers: bool = True) -> None:
         """The paths' first `steps` moves; walks of the model's own are moved apart a little."""

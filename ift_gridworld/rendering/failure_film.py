@@ -111,12 +111,12 @@ class FailureFilm(Film):
 
     def __init__(self, failure: Failure, theme: str = "light") -> None:
         mdp = failure.lake.mdp
-        assert mdp.board is not None
-        self.failure, self.mdp, self.board = failure, mdp, mdp.board
+        assert mdp.grid is not None
+        self.failure, self.mdp, self.grid = failure, mdp, mdp.grid
         count = len(failure.cases)
         self.pitch = min((WIDTH - MARGIN - RIGHT + GAP) / count, MOST + GAP)
         self.side = self.pitch - GAP
-        self.tall = self.side * self.board.height / self.board.width
+        self.tall = self.side * self.grid.height / self.grid.width
         self.legend = _placed(self._entries())
         self.legend_rows = 1 + max(row for *_, row in self.legend)
         self.below = HEAD + TITLE + self.tall + BETWEEN + CHART + LEGEND  # where the legend begins
@@ -200,25 +200,25 @@ class _Column:
     """A case: its title, what it comes to, its map, and its chart."""
 
     def __init__(self, film: FailureFilm, case: Case, left: float, *, first: bool) -> None:
-        theme, told, board = film.theme, film.failure, film.board
+        theme, told, grid = film.theme, film.failure, film.grid
         self.case = case
         film.words(left + 0.03, HEAD + 0.12, case.title, size=11, weight="bold", color=theme.ink)
         self.note = film.number(left + 0.03, HEAD + 0.34, size=9.5, colour=theme.success)
         film.moves(self.note.artist)
         ax = film.axes(left, HEAD + TITLE, film.side, film.tall)
-        maps.draw_lake(ax, board, theme)
+        maps.draw_lake(ax, grid, theme)
         walkable = maps.walkable(film.mdp)
         self.tiles = None
         if case.tiles is not None:
-            self.tiles = maps.Tiles(ax, board, walkable, theme.visits, Normalize(0, 1, clip=True))
+            self.tiles = maps.TileColours(ax, grid, walkable, theme.visits, Normalize(0, 1, clip=True))
             film.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (told.rejected, theme.rejected, 0.17, True),
             (told.shown, theme.shown, 0.08, False),
         ):
-            film.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.4).artist)
+            film.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.4).artist)
         drawn = maps.Changes if case.signed else maps.Arrows
-        self.arrows = drawn(ax, board, film.mdp.moves, walkable, theme)
+        self.arrows = drawn(ax, grid, film.mdp.moves, walkable, theme)
         film.moves(*(self.arrows.artists if isinstance(self.arrows, maps.Changes) else (self.arrows.artist,)))
         self.cursor: Line2D | None = None
         if case.lines:

@@ -1,7 +1,7 @@
 """Maps on a matplotlib Axes: tiles, glyphs, the policy as arrows. Nothing here shows or saves.
 
-One tile is one unit; tile (row, column) of a `Board` spans [column, column + 1] x [row, row + 1], rows downwards. Each function
-adds its artists to the Axes it is given and returns what changes from frame to frame, with an `update`.
+One tile is one unit; tile (row, column) of a `GridLayout` spans [column, column + 1] x [row, row + 1], rows downwards. Each
+function adds its artists to the Axes it is given and returns what changes from frame to frame, with an `update`.
 
 Where tiles are so fine that a reader could not tell them apart, blocks of them are drawn as one: their colours as a pixel of an
 image, their arrows as one arrow of the mean move. What a frame costs then grows with the tiles no faster than reading them.
@@ -27,7 +27,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from ift_gridworld.envs.grid import NOWHERE, Board
+from ift_gridworld.envs.grid import NOWHERE, GridLayout
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.theme import Theme
 
@@ -46,48 +46,48 @@ MOST_COLUMNS = 1000  # of the strip; more are averaged
 
 def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:
     """The states that an episode can stand in and go on from, and that are drawn."""
-    assert mdp.board is not None
-    return ~mdp.terminal & ~np.isin(mdp.board.letters, ["H", "C", " "])
+    assert mdp.grid is not None
+    return ~mdp.terminal & ~np.isin(mdp.grid.letters, ["H", "C", " "])
 
 
-def tile_inches(ax: Axes, board: Board) -> float:
+def tile_inches(ax: Axes, grid: GridLayout) -> float:
     """The side of a tile, as it will be drawn."""
     box = ax.get_window_extent()
-    return min(box.width / board.width, box.height / board.height) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
+    return min(box.width / grid.width, box.height / grid.height) / float(ax.get_figure(root=True).dpi)  # type: ignore[union-attr]
 
 
-def is_small(ax: Axes, board: Board) -> bool:
+def is_small(ax: Axes, grid: GridLayout) -> bool:
     """Whether tiles are too small for details."""
-    return bool(tile_inches(ax, board) < SMALL)
+    return bool(tile_inches(ax, grid) < SMALL)
 
 
-def is_fine(ax: Axes, board: Board) -> bool:
+def is_fine(ax: Axes, grid: GridLayout) -> bool:
     """Whether tiles are too small to be told apart."""
-    inches = tile_inches(ax, board)
+    inches = tile_inches(ax, grid)
     return bool(inches < FINE or inches * ax.get_figure(root=True).dpi < FINE_DOTS)  # type: ignore[union-attr]
 
 
-def has_signs(ax: Axes, board: Board) -> bool:
+def has_signs(ax: Axes, grid: GridLayout) -> bool:
     """Whether tiles are too small for what is to be found on them; small maps with headings have no room for signs."""
-    return is_fine(ax, board) or bool(tile_inches(ax, board) < SIGNED and not board.headings)
+    return is_fine(ax, grid) or bool(tile_inches(ax, grid) < SIGNED and not grid.headings)
 
 
-def sign_side(ax: Axes, board: Board) -> float:
+def sign_side(ax: Axes, grid: GridLayout) -> float:
     """Of S and the gift where they are signs, in tiles; few of them where each has its own arrow, which the sign hides, and no
-    more than the board has."""
-    most = min(board.width, board.height)
-    return min(SIGN / tile_inches(ax, board), most if is_fine(ax, board) else min(2.4, most))
+    more than the grid has."""
+    most = min(grid.width, grid.height)
+    return min(SIGN / tile_inches(ax, grid), most if is_fine(ax, grid) else min(2.4, most))
 
 
-def block_side(ax: Axes, board: Board) -> int:
-    """Tiles along a side of the blocks that get one arrow, about; 1 where every tile has its own."""
-    return ceil(BLOCK / tile_inches(ax, board)) if is_fine(ax, board) else 1
+def block_side(ax: Axes, grid: GridLayout) -> int:
+    """TileColours along a side of the blocks that get one arrow, about; 1 where every tile has its own."""
+    return ceil(BLOCK / tile_inches(ax, grid)) if is_fine(ax, grid) else 1
 
 
-def hole_colour(ax: Axes, board: Board, theme: Theme) -> str:
+def hole_colour(ax: Axes, grid: GridLayout, theme: Theme) -> str:
     """Of a hole; paler where tiles are fine, or thousands of them would be all that is seen, and not the path between them.
     Where several share a pixel it is the ice beside them that makes them pale."""
-    if not is_fine(ax, board) or _tiles_of_a_pixel(tile_inches(ax, board)) > 1:
+    if not is_fine(ax, grid) or _tiles_of_a_pixel(tile_inches(ax, grid)) > 1:
         return theme.hole
     return to_hex(np.mean([to_rgb(theme.hole), to_rgb(theme.ice), to_rgb(theme.ice)], 0))
 
@@ -97,9 +97,9 @@ def _tiles_of_a_pixel(inches: float) -> int:
     return max(1, round(PIXEL / inches))
 
 
-def _tile(ax: Axes, board: Board) -> Float[np.ndarray, "4 2"]:
+def _tile(ax: Axes, grid: GridLayout) -> Float[np.ndarray, "4 2"]:
     """A tile within its unit square; where tiles are tiny, gaps would be all that is seen."""
-    gap = GAP if tile_inches(ax, board) > TINY else 0.0
+    gap = GAP if tile_inches(ax, grid) > TINY else 0.0
     return _box(gap, gap, 1 - 2 * gap, 1 - 2 * gap)
 
 
@@ -110,35 +110,35 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     return ax
 
 
-def draw_lake(ax: Axes, board: Board, theme: Theme, hole: str | None = None) -> Axes:
+def draw_lake(ax: Axes, grid: GridLayout, theme: Theme, hole: str | None = None) -> Axes:
     """What never changes and lies below all else: ice, holes (in `hole_colour` unless told otherwise), the gift, and the
     headings of small maps."""
-    hole = hole or hole_colour(ax, board, theme)
-    prepare_axes(ax, board.height, board.width)
-    dark, gifts = np.isin(board.tiles, ["H", "C"]), board.tiles == "G"
-    ground = ~dark & (board.tiles != " ")
-    if is_fine(ax, board):
-        under, ice = (_Blocks(ax, board.height, board.width) for _ in range(2))
+    hole = hole or hole_colour(ax, grid, theme)
+    prepare_axes(ax, grid.height, grid.width)
+    dark, gifts = np.isin(grid.tiles, ["H", "C"]), grid.tiles == "G"
+    ground = ~dark & (grid.tiles != " ")
+    if is_fine(ax, grid):
+        under, ice = (_Blocks(ax, grid.height, grid.width) for _ in range(2))
         ice.cover(np.argwhere(ground))
         for blocks, colour in ((under, hole), (ice, theme.ice)):
             blocks.colour(np.tile(to_rgba(colour), (*blocks.share.shape, 1)))
         return ax
-    tile = _tile(ax, board)
+    tile = _tile(ax, grid)
     for where, shape, colour in (
         (ground, tile, theme.ice),
         (dark, tile, hole),
-        (dark & (not is_small(ax, board)), _disc(0.5, 0.5, 0.3), theme.water),
+        (dark & (not is_small(ax, grid)), _disc(0.5, 0.5, 0.3), theme.water),
         *((gifts, part, getattr(theme, colour)) for part, colour in GIFT),
     ):
         corners = np.argwhere(where)[:, ::-1]  # column, row
         if len(corners):
             ax.add_patch(PathPatch(closed(corners[:, None] + shape), fc=colour, lw=0))
-    for row, column, text in board.headings if tile_inches(ax, board) > TINY else ():
+    for row, column, text in grid.headings if tile_inches(ax, grid) > TINY else ():
         Letter(ax, column, row, text, theme.ink, 0.8)
     return ax
 
 
-def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
+def landmarks(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
     """What has to be found on a map whatever colours its tiles take: S and the gift where tiles are too small for them; walls,
     coloured places, who waits there and who wants to go there. None on a lake of larger tiles."""
     drawn: list[Artist] = []
@@ -147,10 +147,10 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
         if len(polygons):
             drawn.append(ax.add_patch(PathPatch(closed(polygons), fc=colour, **{"lw": 0, **edge})))
 
-    if has_signs(ax, board):
-        side = sign_side(ax, board)
+    if has_signs(ax, grid):
+        side = sign_side(ax, grid)
         for letter in "SG":
-            at = _inside(board, np.argwhere(board.tiles == letter), side)[:, None]
+            at = _inside(grid, np.argwhere(grid.tiles == letter), side)[:, None]
             add(at + side * _box(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8)
             if letter == "G":
                 for part, colour in GIFT:
@@ -162,15 +162,15 @@ def landmarks(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
                 path = Path(np.concatenate(outline + at), np.tile(sign.codes, len(at)))
                 drawn.append(ax.add_patch(PathPatch(path, fc=theme.ink, lw=0)))
     for letter, colour in PLACES.items():
-        places = np.argwhere(board.tiles == letter)
+        places = np.argwhere(grid.tiles == letter)
         for kind, shapes in (("", FRAME), *MARKS.items()):
-            where = board.marks.get(kind, np.zeros((0, 2), int))
-            at = places if not kind else where[board.tiles[tuple(where.T)] == letter]
+            where = grid.marks.get(kind, np.zeros((0, 2), int))
+            at = places if not kind else where[grid.tiles[tuple(where.T)] == letter]
             for shape in shapes:
                 add(at[:, None, ::-1] + shape, getattr(theme, colour), **({"ec": theme.ink, "lw": 0.4} if kind else {}))
-    if len(board.walls):
-        width = 13 * tile_inches(ax, board)
-        walls = LineCollection(list(board.walls[..., ::-1].astype(float)), colors=theme.ink, lw=width, capstyle="butt")
+    if len(grid.walls):
+        width = 13 * tile_inches(ax, grid)
+        walls = LineCollection(list(grid.walls[..., ::-1].astype(float)), colors=theme.ink, lw=width, capstyle="butt")
         drawn.append(ax.add_collection(walls))
     return drawn
 
@@ -179,13 +179,13 @@ def _box(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "
     return np.array([(x, y), (x + width, y), (x + width, y + height), (x, y + height)])
 
 
-def starts(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
+def starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
     """An S on each start tile, to be drawn before its arrows: in a corner, or on a small tile, where it would be lost, as large
     as the tile and as if cut out of the blue of its visits, for the arrow lies upon it. (Still smaller tiles have theirs from
     `landmarks`.)"""
-    if has_signs(ax, board):
+    if has_signs(ax, grid):
         return []
-    inches, places = tile_inches(ax, board), board.place[board.letters == "S"]
+    inches, places = tile_inches(ax, grid), grid.place[grid.letters == "S"]
     if inches < LETTERED:
         return [Letter(ax, x, y, "S", theme.background, 0.75, centred=True).artist for y, x in places]
     drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, min(0.26, max(0.2, 0.1 / inches))).artist for y, x in places]
@@ -194,9 +194,9 @@ def starts(ax: Axes, board: Board, theme: Theme) -> list[Artist]:
     return drawn
 
 
-def _inside(board: Board, tiles: Int[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:
-    """Upper left corners, (x, y), of squares of that side around tiles, moved so that none sticks out of the board."""
-    room = np.maximum(np.array([board.width, board.height]) - side, 0)
+def _inside(grid: GridLayout, tiles: Int[np.ndarray, "n 2"], side: float) -> Float[np.ndarray, "n 2"]:
+    """Upper left corners, (x, y), of squares of that side around tiles, moved so that none sticks out of the grid."""
+    room = np.maximum(np.array([grid.width, grid.height]) - side, 0)
     return np.clip(tiles[:, ::-1] + 0.5 - side / 2, 0, room)
 
 
@@ -205,7 +205,7 @@ def _disc(x: float, y: float, radius: float) -> Float[np.ndarray, "40 2"]:
     return np.array([x, y]) + radius * np.stack([np.cos(turn), np.sin(turn)], -1)
 
 
-PLACES = {"r": "red", "g": "green", "y": "yellow", "b": "blue"}  # letters of a board, colours of a theme
+PLACES = {"r": "red", "g": "green", "y": "yellow", "b": "blue"}  # letters of a grid, colours of a theme
 FRAME = (_box(0, 0, 1, 0.13), _box(0, 0.87, 1, 0.13), _box(0, 0, 0.13, 1), _box(0.87, 0, 0.13, 1))
 MARKS = {
     "passenger": (_disc(0.5, 0.27, 0.2), np.array([(0.14, 0.95), (0.28, 0.5), (0.72, 0.5), (0.86, 0.95)])),
@@ -225,7 +225,7 @@ GIFT = (
 
 
 class _Blocks:
-    """An image under which a board lies, a pixel for each square block of fine tiles.
+    """An image under which a grid lies, a pixel for each square block of fine tiles.
 
     A block that is covered in part is drawn the fainter, by the root of the share: by the share itself a way that is one tile
     wide would vanish among holes.
@@ -269,23 +269,23 @@ class _Blocks:
         self.artist.set_data(colours)
 
 
-class Tiles:
-    """Tiles coloured by a number a tile; where they are fine, a block takes the one that is furthest from 0.
+class TileColours:
+    """TileColours coloured by a number a tile; where they are fine, a block takes the one that is furthest from 0.
 
     Args:
-        shown: [S], which states' tiles are coloured; the others stay as the board has them.
+        shown: [S], which states' tiles are coloured; the others stay as the grid has them.
     """
 
-    def __init__(self, ax: Axes, board: Board, shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
+    def __init__(self, ax: Axes, grid: GridLayout, shown: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
         self.shown, self.cmap, self.norm = np.flatnonzero(shown), cmap, norm
         self.artist: PolyCollection | AxesImage
-        if is_fine(ax, board):
-            self.blocks = _Blocks(ax, board.height, board.width)
-            self.blocks.cover(board.place[self.shown])
+        if is_fine(ax, grid):
+            self.blocks = _Blocks(ax, grid.height, grid.width)
+            self.blocks.cover(grid.place[self.shown])
             self.artist = self.blocks.artist
         else:
-            corner = board.place[self.shown, None, ::-1]
-            self.artist = PolyCollection(corner + _tile(ax, board), linewidths=0, antialiaseds=False)
+            corner = grid.place[self.shown, None, ::-1]
+            self.artist = PolyCollection(corner + _tile(ax, grid), linewidths=0, antialiaseds=False)
             ax.add_collection(self.artist)
 
     def update(self, values: Float[np.ndarray, " S"]) -> None:
@@ -309,25 +309,25 @@ class Arrows:
     """
 
     def __init__(
-        self, ax: Axes, board: Board, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+        self, ax: Axes, grid: GridLayout, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
     ) -> None:
         self.states, moving = np.flatnonzero(where), np.abs(moves).sum(1) > 0
         self.moving, self.staying = np.flatnonzero(moving), np.flatnonzero(~moving)
-        self.centre = board.place[self.states, ::-1] + 0.5
+        self.centre = grid.place[self.states, ::-1] + 0.5
         self.along = moves[self.moving][:, ::-1].astype(float)  # x, y
-        self.small, self.side = is_small(ax, board), block_side(ax, board)
-        size = np.array([board.width, board.height])
+        self.small, self.side = is_small(ax, grid), block_side(ax, grid)
+        size = np.array([grid.width, grid.height])
         block = size / np.maximum(1, size // self.side)  # as many as there is room for, all alike
         place = np.floor(self.centre / block)
         centre = (place + 0.5) * block
-        if has_signs(ax, board):  # none under S and the gift
-            sign = sign_side(ax, board)
+        if has_signs(ax, grid):  # none under S and the gift
+            sign = sign_side(ax, grid)
             seen = np.ones(len(self.states), bool)
-            for corner in _inside(board, np.argwhere(np.isin(board.tiles, ["S", "G"])), sign):
+            for corner in _inside(grid, np.argwhere(np.isin(grid.tiles, ["S", "G"])), sign):
                 seen &= (np.abs(centre - corner - sign / 2) >= (block + sign) / 2).any(1)
             self.states, self.centre, place, centre = self.states[seen], self.centre[seen], place[seen], centre[seen]
         if self.side > 1:
-            _, first, self.block = np.unique(place @ [1, board.width], return_index=True, return_inverse=True)
+            _, first, self.block = np.unique(place @ [1, grid.width], return_index=True, return_inverse=True)
             self.centre = centre[first]
         self.artist = PathPatch(Path(np.zeros((1, 2))), fc=theme.arrow, lw=0)
         if self.side > 1:  # a rim, for blocks that are mostly holes
@@ -381,9 +381,9 @@ class Changes:
     difference. The same arrows as `Arrows`, in two colours."""
 
     def __init__(
-        self, ax: Axes, board: Board, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
+        self, ax: Axes, grid: GridLayout, moves: Int[np.ndarray, "A 2"], where: Bool[np.ndarray, " S"], theme: Theme
     ) -> None:
-        self.more, self.less = (Arrows(ax, board, moves, where, theme) for _ in range(2))
+        self.more, self.less = (Arrows(ax, grid, moves, where, theme) for _ in range(2))
         self.more.artist.set_facecolor(theme.more)
         self.less.artist.set_facecolor(theme.less)
 
@@ -450,7 +450,7 @@ class Outlines:
     def __init__(
         self,
         ax: Axes,
-        board: Board,
+        grid: GridLayout,
         states: Int[np.ndarray, " n"],
         colour: str,
         *,
@@ -458,12 +458,12 @@ class Outlines:
         dashed: bool = False,
         width: float = 1.8,
     ) -> None:
-        states = states[board.place[states, 0] != NOWHERE]
-        corners = np.unique(board.place[states], axis=0)[:, None, ::-1]
-        inches = tile_inches(ax, board)
-        if is_fine(ax, board):
+        states = states[grid.place[states, 0] != NOWHERE]
+        corners = np.unique(grid.place[states], axis=0)[:, None, ::-1]
+        inches = tile_inches(ax, grid)
+        if is_fine(ax, grid):
             every, side = max(2, round(2 * BEAD / inches)), max(1.0, BEAD / inches)
-            at = _inside(board, board.place[states[every // 2 if dashed else 0 :: every]], side)
+            at = _inside(grid, grid.place[states[every // 2 if dashed else 0 :: every]], side)
             self.artist = PathPatch(closed(at[:, None] + side * _box(0, 0, 1, 1)), fc=colour, lw=0)
         else:
             turn = np.linspace(0, np.pi / 2, 5)
@@ -498,10 +498,10 @@ class Predictions:
     larger part of them; where S and the gift are larger than tiles there is no room for any.
     """
 
-    def __init__(self, ax: Axes, board: Board, theme: Theme) -> None:
-        self.place, self.half = board.place, min(0.2, max(0.105, DIAMOND / tile_inches(ax, board)))
+    def __init__(self, ax: Axes, grid: GridLayout, theme: Theme) -> None:
+        self.place, self.half = grid.place, min(0.2, max(0.105, DIAMOND / tile_inches(ax, grid)))
         self.ties = PathPatch(Path(np.zeros((1, 2))), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
-        edge = 0.0 if is_small(ax, board) else 0.8  # wider than a small diamond
+        edge = 0.0 if is_small(ax, grid) else 0.8  # wider than a small diamond
         self.marks = PathPatch(Path(np.zeros((1, 2))), fc=theme.predicted, ec=theme.background, lw=edge)
         ax.add_patch(self.ties)
         ax.add_patch(self.marks)

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.envs.grid import Board
+from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.planning.exact import optimal_policy, optimal_values
 from ift_gridworld.rendering import maps
@@ -35,8 +35,8 @@ class MethodFilm(Film):
         check_one_lake([record])
         super().__init__(theme, (WIDTH, HEIGHT))
         self.record, self.mdp = record, record.lake.mdp
-        assert self.mdp.board is not None
-        self.board = self.mdp.board
+        assert self.mdp.grid is not None
+        self.grid = self.mdp.grid
         self.walkable = maps.walkable(self.mdp)
         self._compose()
 
@@ -52,7 +52,7 @@ class MethodFilm(Film):
         record = self.record
         return (
             f"{record.title.replace(' · ', ', ')}, on {record.place} ({record.about.replace(' · ', ', ')}). A map of "
-            f"{self.board.height} by {self.board.width} tiles with an arrow for {self._arrows}, longer for a likelier one, "
+            f"{self.grid.height} by {self.grid.width} tiles with an arrow for {self._arrows}, longer for a likelier one, "
             f"over {len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's "
             f"matrix over the optimal one, and two curves. {record.course}"
         )
@@ -77,7 +77,7 @@ class MethodFilm(Film):
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
         strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
         rows = ", ".join(self.mdp.actions)
-        state, shared = "tile" if self.mdp.atlas is None else "state", round(self.walkable.sum() / maps.MOST_COLUMNS)
+        state, shared = "tile" if self.mdp.custom_grid is None else "state", round(self.walkable.sum() / maps.MOST_COLUMNS)
         column = f"means of {shared} {state}s" if shared > 1 else f"a column a {state}"
         title = f"T(a|s): {column}; rows: {rows}"
         if text_width(title, 9) > 0.43 * WIDTH:
@@ -107,25 +107,25 @@ class MethodFilm(Film):
         distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
 
     def _compose_policy(self, ax: Axes) -> None:
-        record, theme, board = self.record, self.theme, self.board
-        maps.draw_lake(ax, board, theme)
-        self.hole = maps.hole_colour(ax, board, theme)
+        record, theme, grid = self.record, self.theme, self.grid
+        maps.draw_lake(ax, grid, theme)
+        self.hole = maps.hole_colour(ax, grid, theme)
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
-        self.tiles = maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.tiles = maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
             (record.rejected, theme.rejected, 0.135, True),
             (record.shown, theme.shown, 0.075, False),
         ):
-            self.moves(maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
-        self.moves(*maps.landmarks(ax, board, theme))
-        self.moves(*maps.starts(ax, board, theme))
-        self.arrows = maps.Arrows(ax, board, self.mdp.moves, self.walkable, theme)
+            self.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
+        self.moves(*maps.landmarks(ax, grid, theme))
+        self.moves(*maps.starts(ax, grid, theme))
+        self.arrows = maps.Arrows(ax, grid, self.mdp.moves, self.walkable, theme)
         self.moves(self.arrows.artist)
         self.predictions = None
-        self.beads = maps.is_fine(ax, board)
-        if record.method == "ift" and record.settings.get("mixing") and not maps.has_signs(ax, board):
-            self.predictions = maps.Predictions(ax, board, theme)
+        self.beads = maps.is_fine(ax, grid)
+        if record.method == "ift" and record.settings.get("mixing") and not maps.has_signs(ax, grid):
+            self.predictions = maps.Predictions(ax, grid, theme)
             self.moves(self.predictions.ties)
             self.moves(self.predictions.marks)
 
@@ -137,10 +137,10 @@ class MethodFilm(Film):
         )  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
-        maps.draw_lake(ax, self.board, theme, hole=theme.hole)  # which is nearer to the colours of small values
+        maps.draw_lake(ax, self.grid, theme, hole=theme.hole)  # which is nearer to the colours of small values
         ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
-        self.value_tiles = maps.Tiles(ax, self.board, self.walkable, cmap, norm)
-        self.moves(self.value_tiles.artist, *maps.landmarks(ax, self.board, theme))
+        self.value_tiles = maps.TileColours(ax, self.grid, self.walkable, cmap, norm)
+        self.moves(self.value_tiles.artist, *maps.landmarks(ax, self.grid, theme))
         bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
         bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
         bar.set(xticks=[], yticks=[low, high])
@@ -160,9 +160,9 @@ class MethodFilm(Film):
         standing = [name for name, move in zip(self.mdp.actions, self.mdp.moves, strict=True) if not move.any()]
         if standing:
             entries.append("standing")
-        if self.board.marks:
+        if self.grid.marks:
             entries.append("marks")
-        if np.isin(self.board.tiles, ["H", "C"]).any():
+        if np.isin(self.grid.tiles, ["H", "C"]).any():
             entries.append("hole")
         mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
         words = {
@@ -179,13 +179,13 @@ class MethodFilm(Film):
             "shown": self._shown(),
             "rejected": "rejected path",
             "predicted": mixed,
-            "hole": "cliff" if (self.board.tiles == "C").any() else "hole",
+            "hole": "cliff" if (self.grid.tiles == "C").any() else "hole",
         }
         maps.prepare_axes(ax, 6, 6)
         for row, entry in enumerate(entries):
             y = row + 0.1
             if entry == "arrow":
-                sample = maps.Arrows(ax, Board.of(["F"]), np.array([[0, 1]]), np.array([True]), theme)
+                sample = maps.Arrows(ax, GridLayout.of(["F"]), np.array([[0, 1]]), np.array([True]), theme)
                 sample.centre = np.array([[0.0, y + 0.4]])
                 sample.along = np.array([[1.7, 0.0]])
                 sample.update(np.array([[1.0]]))
@@ -199,7 +199,7 @@ class MethodFilm(Film):
                 for i, shape in enumerate(maps.STANDING[: len(standing)]):
                     ax.fill(*(0.65 * shape + [0.2 + 0.55 * i, y + 0.4]).T, fc=theme.arrow, lw=0)
             elif entry == "marks":
-                for i, kind in enumerate(self.board.marks):
+                for i, kind in enumerate(self.grid.marks):
                     for shape in maps.MARKS[kind]:
                         ax.fill(*(0.5 * shape + [-0.05 + 0.5 * i, y + 0.15]).T, fc=theme.muted, lw=0)
             elif entry == "predicted":

@@ -51,8 +51,8 @@ def save_page(records: Sequence[Record], path: str | Path) -> Path:
 
 def check_tiles(mdp: TabularMDP) -> None:
     """Raise a ValueError if a browser could not hold the map."""
-    if mdp.board is not None and mdp.board.tiles.size > MOST_TILES:
-        count = f"{mdp.board.tiles.size} tiles, more than the {MOST_TILES} that a browser draws one by one"
+    if mdp.grid is not None and mdp.grid.tiles.size > MOST_TILES:
+        count = f"{mdp.grid.tiles.size} tiles, more than the {MOST_TILES} that a browser draws one by one"
         raise ValueError(f"format is 'html', which has no room for {count}; allowed: {', '.join(PICTURES)}")
 
 
@@ -76,25 +76,25 @@ def _colours() -> str:
 
 def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
     mdp = records[0].lake.mdp
-    board = mdp.board
-    assert board is not None
+    grid = mdp.grid
+    assert grid is not None
     optimal = optimal_values(mdp)[0]
     methods = [_method(record, most) for record in records]
-    walkable = ~mdp.terminal & (board.letters != " ")
+    walkable = ~mdp.terminal & (grid.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, record.final)[:, walkable].ravel() for record in records])
     return {
         "lake": {
             "title": _title(records),
             "about": f"{records[0].about} · {records[0].about_seeds}",
-            "rows": board.height,
-            "columns": board.width,
+            "rows": grid.height,
+            "columns": grid.width,
             "states": mdp.num_states,
-            "layout": board.rows,
-            "place": board.place.tolist() if board.names else None,  # else state by state, row by row
-            "names": board.names,
-            "walls": board.walls.tolist(),
-            "marks": {name: tiles.tolist() for name, tiles in board.marks.items()},
-            "headings": board.headings,
+            "layout": grid.rows,
+            "place": grid.place.tolist() if grid.names else None,  # else state by state, row by row
+            "names": grid.names,
+            "walls": grid.walls.tolist(),
+            "marks": {name: tiles.tolist() for name, tiles in grid.marks.items()},
+            "headings": grid.headings,
             "actions": mdp.actions,
             "moves": mdp.moves.tolist(),
             "outcomes": mdp.probability.shape[-1],

@@ -73,26 +73,26 @@ def stages(mdp: TabularMDP, width: str) -> int:
     """
     if width not in WIDTHS:
         raise ValueError(f"figure is {width!r}; allowed: {', '.join(WIDTHS)}")
-    if mdp.atlas is None:
+    if mdp.custom_grid is None:
         return STAGES[width]
-    count = min(STAGES[width], int(WIDTHS[width] / (READABLE * mdp.atlas.width)))
+    count = min(STAGES[width], int(WIDTHS[width] / (READABLE * mdp.custom_grid.width)))
     if count < 2:
-        raise ValueError(f"figure is {width!r}, which is too narrow for {mdp.atlas.width} tiles twice; allowed: page")
+        raise ValueError(f"figure is {width!r}, which is too narrow for {mdp.custom_grid.width} tiles twice; allowed: page")
     return count
 
 
 class _Paper:
     def __init__(self, records: Sequence[Record], width: str, theme: str) -> None:
         self.records, self.theme, self.mdp = list(records), THEMES[theme], records[0].lake.mdp
-        assert self.mdp.board is not None
-        self.board, self.walkable = self.mdp.board, maps.walkable(self.mdp)
+        assert self.mdp.grid is not None
+        self.grid, self.walkable = self.mdp.grid, maps.walkable(self.mdp)
         self.stages = stages(self.mdp, width)
-        tall, wide = self.board.height, self.board.width
+        tall, wide = self.grid.height, self.grid.width
         inches = WIDTHS[width]
-        self.gap = 4 * GAP if self.board.headings else GAP  # what is made of small maps must not run together
+        self.gap = 4 * GAP if self.grid.headings else GAP  # what is made of small maps must not run together
         self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * self.gap) / self.stages
         alone = len(records) == 1
-        self.lift = 0.03 + 0.1 * bool(self.board.headings)  # of what stands above a map
+        self.lift = 0.03 + 0.1 * bool(self.grid.headings)  # of what stands above a map
         self.head = LABEL + self.lift - 0.03 + (0 if alone else NAME)  # above each row of maps
         self.entries = int((inches - 2 * MARGIN) / ENTRY)  # in a line of the key
         below = (MATRIX + 0.26) * alone + CURVE + 0.52 + (0.04 + LINE * ceil(len(records) / self.entries)) * (not alone)
@@ -133,7 +133,7 @@ class _Paper:
         return np.array([int(np.abs(way - share).argmin()) for share in np.linspace(0, 1, self.stages)])
 
     def _maps(self) -> float:
-        theme, board, top = self.theme, self.board, 0.0
+        theme, grid, top = self.theme, self.grid, 0.0
         for record in self.records:
             if len(self.records) > 1:
                 short, _, long = record.title.partition(" · ")
@@ -143,16 +143,16 @@ class _Paper:
                 left = MARGIN + i * (self.map_width + self.gap)
                 self._words(left + 0.02, top - self.lift - 0.005, f"update {record.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
-                maps.draw_lake(ax, board, theme)
-                maps.Tiles(ax, board, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])
+                maps.draw_lake(ax, grid, theme)
+                maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])
                 for steps, colour, inset, dashed in (
                     (record.rejected, theme.rejected, 0.16, True),
                     (record.shown, theme.shown, 0.08, False),
                 ):
-                    maps.Outlines(ax, board, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
-                maps.landmarks(ax, board, theme)
-                maps.starts(ax, board, theme)
-                maps.Arrows(ax, board, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
+                    maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
+                maps.landmarks(ax, grid, theme)
+                maps.starts(ax, grid, theme)
+                maps.Arrows(ax, grid, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
             top += self.map_height + GAP
         return top
 

@@ -224,12 +224,12 @@ class Aligned:
 
 def draw_policy(page: Page, told: Aligned, left: float, top: float, width: float) -> None:
     """A small map: arrows are the policy, blue is how often an episode visits a tile."""
-    assert told.mdp.board is not None
-    board, theme, walkable = told.mdp.board, page.theme, maps.walkable(told.mdp)
-    ax = page.axes(left, top, width, width * board.height / board.width)
-    maps.draw_lake(ax, board, theme)
+    assert told.mdp.grid is not None
+    grid, theme, walkable = told.mdp.grid, page.theme, maps.walkable(told.mdp)
+    ax = page.axes(left, top, width, width * grid.height / grid.width)
+    maps.draw_lake(ax, grid, theme)
     visits = expected_visits(told.mdp, told.policy)
-    maps.Tiles(ax, board, walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits)
-    maps.Outlines(ax, board, np.asarray(told.shown, int), theme.shown, inset=0.08, dashed=False, width=0.9)
-    maps.Arrows(ax, board, told.mdp.moves, walkable, theme).update(told.policy)
+    maps.TileColours(ax, grid, walkable, theme.visits, Normalize(0, 1, clip=True)).update(visits)
+    maps.Outlines(ax, grid, np.asarray(told.shown, int), theme.shown, inset=0.08, dashed=False, width=0.9)
+    maps.Arrows(ax, grid, told.mdp.moves, walkable, theme).update(told.policy)
     page.words(left, top - 0.04, told.title, SMALL)

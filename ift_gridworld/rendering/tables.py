@@ -88,7 +88,7 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
         for heading in ("T", "T̂", "bias", "gap"):
             table.add_column(f"{when}\n{heading}", justify="right", no_wrap=True)
     for record in records:
-        row = TABLE[record.supposes]
+        row = TABLE[record.assumed_prior]
         cells = [record.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
         for when in ("base", "trained"):
             if when in record.estimation:

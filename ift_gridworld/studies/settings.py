@@ -316,7 +316,7 @@ def run_setting(
                         for what, value in supposed.items():
                             extra[f"{when}{what}"] = np.full((len(rates), seeds), np.nan)
                             extra[f"{when}{what}"][common] = value
-                if "ift" in kind.supposes and (only is None or {"missed", "right", "push"} & set(only)):
+                if "ift" in kind.assumed_prior and (only is None or {"missed", "right", "push"} & set(only)):
                     extra |= taught(lake, found[:, i], [d.demonstrations for d in data[i]])
                 for r, rate in enumerate(rates):
                     mean = measured["distance"][1:, r].mean(-1)
@@ -393,7 +393,7 @@ def _estimated(
         if not all(torch.isfinite(p[n]).all() for p in policy.parameters()):
             said = {"bias": np.nan, "gap": np.nan}
         else:
-            made = estimate(kind.supposes, mdp, policy.members([n]), answers, stale=stale, **residual)
+            made = estimate(kind.assumed_prior, mdp, policy.members([n]), answers, stale=stale, **residual)
             said = {"bias": np.abs(made.bias)[0][made.mask].mean(), "gap": np.nanmean(made.gap[0][made.mask])}
         for what, value in said.items():
             found[what].append(float(value))

@@ -19,7 +19,7 @@ from ift_gridworld.evaluation.metrics import even_change, measure, reference_poi
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import METHODS, PPO, Method
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeProblem
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import POLICIES, Policy
 from ift_gridworld.training.optimisers import OPTIMISERS, Adam
 
@@ -45,7 +45,7 @@ class Run:
         metrics: each of `metrics.MEASURES`, [M, N].
         loss: of every update, [updates, N].
         optimum: what the best policies reach (`metrics.reference_points`).
-        estimation: "base" and, unless it diverged, "trained": what the method supposes of the policy before and after
+        estimation: "base" and, unless it diverged, "trained": what the method assumed_prior of the policy before and after
             (`estimation.Estimation.per_step`), [N, T].
         demonstrations: what the human showed, [B, T].
         chosen, rejected: the preference pairs, [B, T].
@@ -128,18 +128,18 @@ def train(
         preferences = preference_pairs(mdp, default_count(mdp), needed=kind.needs == "pairs")
     chosen, rejected = preferences
     data = [batch[None].to(device) for batch in (shown, chosen, rejected)]
-    problem = LakeProblem(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
+    source = LakeSource(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
 
     def supposed() -> dict[str, Float[np.ndarray, "N T"]]:
         answers = chosen if kind.needs == "pairs" else shown
         residual = {"mixing": settings.mixing, "prediction": settings.prediction, "outcome": settings.outcome}
-        return estimate(kind.supposes, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
+        return estimate(kind.assumed_prior, mdp, policy, answers, stale=rejected, **residual).per_step()  # type: ignore[arg-type]
 
     estimation = {"base": supposed()}
     candidates, kept = snapshots(settings, policy.population * policy.num_states * policy.num_actions)
     keep = snapshot_steps(settings.steps, candidates)
     began = time.perf_counter()
-    learner = kind(problem, policy, settings)
+    learner = kind(source, policy, settings)
     taken, policies, losses, diverged = _descend(learner, settings, keep, progress)
     seconds = time.perf_counter() - began
 
@@ -250,8 +250,8 @@ def train_lakes(
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
     data = [stacked(batches, policy.population // len(batches)).to(device) for batches in (shown, chosen, rejected)]
     draw_from = generators(seed, policy.population) if kind.draws else ()
-    problem = LakeProblem(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
-    learner = kind(problem, policy, settings)
+    source = LakeSource(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
+    learner = kind(source, policy, settings)
     taken, policies, _, _ = _descend(learner, settings, set(keep), progress, rates=rates, tolerant=True)
     found = policies[[taken.index(step) for step in keep]]
     return found.reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)

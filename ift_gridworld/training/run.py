@@ -73,8 +73,8 @@ class Record:
         metrics: each measure of `metrics.MEASURES` for every snapshot and seed.
         optimum: what the best policies reach.
         loss: of every update and seed.
-        supposes: the row of the paper's Table 1 that the method stands in (`estimation.TABLE`).
-        estimation: what it supposes of the model that it trains, beside the truth, "base" and "trained", averaged over the
+        assumed_prior: the row of the paper's Table 1 that the method stands in (`estimation.TABLE`).
+        estimation: what it assumed_prior of the model that it trains, beside the truth, "base" and "trained", averaged over the
             human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
         snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
         base, final: T_theta(a|s) of every seed before and after training.
@@ -101,7 +101,7 @@ class Record:
     rejected: Int[np.ndarray, "T 2"]
     seconds: float
     diverged: str | None = None
-    supposes: str = ""
+    assumed_prior: str = ""
     estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]] = field(default_factory=dict)
     format: int = field(default=FORMAT)
 
@@ -225,5 +225,5 @@ def check_one_lake(records: Sequence[Record]) -> None:
     lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
     if len(lakes) != 1:
         raise ValueError(f"side by side stand runs on one lake; these are on {len(lakes)} lakes")
-    if records[0].lake.mdp.board is None:
+    if records[0].lake.mdp.grid is None:
         raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")

@@ -23,24 +23,24 @@ WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
 GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36
 
 
-class Portrait(Film):
+class OptimalPolicyStill(Film):
     """Arrows for the policy that is optimal for each MDP's discount, and blue for how often an episode visits a tile.
 
     Args:
         title: what is shown, for who cannot see it.
-        places: MDPs of one board, by the name that stands above each.
+        places: MDPs of one grid, by the name that stands above each.
         theme: a name in THEMES.
     """
 
     def __init__(self, title: str, places: Mapping[str, TabularMDP], theme: str = "light") -> None:
         self.title = title
-        board = next(iter(places.values())).board
-        assert board is not None
-        width = min(WIDTH, TALLEST * board.width / board.height)
-        tall = width * board.height / board.width
-        foot = FOOT if board.headings else MARGIN
+        grid = next(iter(places.values())).grid
+        assert grid is not None
+        width = min(WIDTH, TALLEST * grid.width / grid.height)
+        tall = width * grid.height / grid.width
+        foot = FOOT if grid.headings else MARGIN
         super().__init__(theme, (len(places) * (width + GAP) - GAP + 2 * MARGIN, tall + HEAD + foot))
-        if board.headings:
+        if grid.headings:
             key = "G → R: from G to R · disc: pick up · square: drop off · flag: where to · heavy line: wall"
             self.words(MARGIN, HEAD + tall + 0.24, key, size=9, color=self.theme.muted)
         self.told: list[str] = []
@@ -53,12 +53,12 @@ class Portrait(Film):
             self.words(left, 0.17, name, size=11, weight="bold", color=self.theme.ink)
             self.words(left, 0.37, told, size=9, color=self.theme.muted)
             ax, walkable = self.axes(left, HEAD, width, tall), maps.walkable(mdp)
-            maps.draw_lake(ax, board, self.theme)
-            visits = maps.Tiles(ax, board, walkable, self.theme.visits, Normalize(0, 1, clip=True))
+            maps.draw_lake(ax, grid, self.theme)
+            visits = maps.TileColours(ax, grid, walkable, self.theme.visits, Normalize(0, 1, clip=True))
             visits.update(expected_visits(mdp, best))
-            maps.landmarks(ax, board, self.theme)
-            maps.starts(ax, board, self.theme)
-            maps.Arrows(ax, board, mdp.moves, walkable, self.theme).update(best)
+            maps.landmarks(ax, grid, self.theme)
+            maps.starts(ax, grid, self.theme)
+            maps.Arrows(ax, grid, mdp.moves, walkable, self.theme).update(best)
 
     def __len__(self) -> int:
         return 1

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ift_gridworld.training.run import Record
 
 
-class Studio:
+class RenderWorker:
     """Has saved runs drawn, one at a time and in order, by `python -m ift_gridworld.rendering`.
 
     Nothing is shared with that process but the files of saved runs. As a context, it ends with the block.
@@ -51,7 +51,7 @@ class Studio:
                 raise ValueError(answer["error"])
             yield Path(answer["picture"])
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> RenderWorker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

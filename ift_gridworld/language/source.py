@@ -13,18 +13,18 @@ from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch, Trajectories
-from ift_gridworld.language.data import Answers
+from ift_gridworld.language.data import Completions
 from ift_gridworld.language.measure import Judge
 from ift_gridworld.language.models import Critic, LanguagePolicy, sample
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import Problem
+from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.residual import Successor
 
 GROUP = 8  # answers to one prompt that GRPO compares, unless told otherwise
 
 
 @dataclass(eq=False)
-class TextProblem(Problem):
+class TextSource(DataSource):
     """Data of which each update sees some rows, in an order that seed and step alone decide, so that a run can be resumed.
 
     Attributes:
@@ -39,9 +39,9 @@ class TextProblem(Problem):
         rank, processes: which of how many processes this is; each sees its share of the rows.
     """
 
-    demonstrations: Answers | None = None
-    chosen: Answers | None = None
-    rejected: Answers | None = None
+    demonstrations: Completions | None = None
+    chosen: Completions | None = None
+    rejected: Completions | None = None
     end: int = 1
     limit: int = 64
     rows: int = 64
@@ -139,7 +139,7 @@ class TextProblem(Problem):
         return self._episodes(policy, settings.walkers // group, group), group
 
     def _episodes(self, policy: LanguagePolicy, prompts: int, times: int) -> Trajectories:
-        """Answers to the next prompts, each asked so many times, with what they are worth at their last token."""
+        """Completions to the next prompts, each asked so many times, with what they are worth at their last token."""
         assert self.demonstrations is not None
         self._divided("prompts of an update", prompts)
         index = self.index(self.walked, len(self.demonstrations), prompts).repeat(times)
@@ -155,7 +155,7 @@ class TextProblem(Problem):
         reward = last * worth.to(self.device, torch.float32)[None, :, None]
         return Trajectories(batch.states, batch.actions, batch.mask, batch.actions, reward, last, torch.zeros_like(last))
 
-    def _answered(self, policy: LanguagePolicy, prompts: Sequence[list[int]]) -> Answers:
+    def _answered(self, policy: LanguagePolicy, prompts: Sequence[list[int]]) -> Completions:
         """Sampled answers, prompts of one length at a time."""
         answers: list[list[int]] = [[] for _ in prompts]
         generator = self.random()
@@ -165,7 +165,7 @@ class TextProblem(Problem):
             said = sample(policy, asked, end=self.end, limit=self.limit, generator=generator, pad=self.end)
             for i, tokens in zip(rows, said.tolist(), strict=True):
                 answers[i] = tokens[: tokens.index(self.end) + 1] if self.end in tokens else tokens
-        return Answers.of(prompts, answers, self.end)
+        return Completions.of(prompts, answers, self.end)
 
     # ---- RLHF ----
 
