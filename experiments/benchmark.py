@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from benchmark_rows import Row, Section, compare
 
-from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.cli.parser import fail, launch
 from ift_gridworld.runtime import cores, progress
 from ift_gridworld.storage import make_folder
 

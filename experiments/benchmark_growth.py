@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from ift_gridworld.training.run import Record
+    from ift_gridworld.training.run import Run
 
 PATIENCE = 10.0  # seconds: what takes longer is not asked for anything larger
 FITTED = 3  # the largest sizes, over which a slope is fitted; at the smallest what is constant hides it
@@ -148,7 +148,8 @@ def with_seeds(counts: Sequence[int]) -> Growth:
     """Independent networks, aligned at once."""
     from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.training.loop import make_base, train
+    from ift_gridworld.training.base_policies import make_base
+    from ift_gridworld.training.loop import train
 
     mdp = TabularMDP.from_map(LAKES["4x4"])
 
@@ -159,7 +160,7 @@ def with_seeds(counts: Sequence[int]) -> Growth:
     return grow("100 updates of IFT", "seeds", ((count, lambda count=count: training(count)) for count in counts))  # type: ignore[misc]
 
 
-def with_frames(record: Record, counts: Sequence[int]) -> Growth:
+def with_frames(record: Run, counts: Sequence[int]) -> Growth:
     """A film's frames, drawn and written as a GIF: the run's snapshots, over and over."""
     from benchmark_pictures import lake_panel
 

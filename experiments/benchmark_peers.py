@@ -309,8 +309,9 @@ class _Enough(Exception):
 
 def ours_ppo(contest: Contest, kind: str, seeds: int, seed: int, cap: float = CAP, every: int = 20) -> Stopwatch:
     """A population of policies of that kind from the uniform policy, no demonstrations."""
-    from ift_gridworld.methods.settings import Settings
-    from ift_gridworld.training.loop import make_base, train
+    from ift_gridworld.methods.options import Settings
+    from ift_gridworld.training.base_policies import make_base
+    from ift_gridworld.training.loop import train
 
     policy = make_base("uniform", contest.mdp, policy=kind, seeds=seeds, seed=seed)
     watch = Stopwatch(contest.mdp, seeds, cap)

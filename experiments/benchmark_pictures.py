@@ -16,21 +16,21 @@ from benchmark_rows import Row, compare, peak_memory
 
 if TYPE_CHECKING:
     from ift_gridworld.rendering.film import Film
-    from ift_gridworld.training.run import Record
+    from ift_gridworld.training.run import Run
 
 
-def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Record:
+def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Run:
     """A run to draw, made by the script itself."""
-    from ift_gridworld.training.run import Record
+    from ift_gridworld.training.run import Run
 
     script = Path(__file__).with_name("frozen_lake.py")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(script), "--method", method, "--map", rows, "--seeds", str(seeds), "--out", folder]
         subprocess.run(command, check=True, capture_output=True)
-        return Record.load(Path(folder) / f"{method}.json")
+        return Run.load(Path(folder) / f"{method}.json")
 
 
-def lake_panel(record: Record) -> Film:
+def lake_panel(record: Run) -> Film:
     """The lake of the one-method film and nothing else: tiles, outlines, arrows."""
     from jaxtyping import Float
     from matplotlib.colors import Normalize
@@ -42,13 +42,13 @@ def lake_panel(record: Record) -> Film:
     class Panel(Film):
         def __init__(self) -> None:
             super().__init__("light", (4.4, 4.4))
-            mdp, grid = record.lake.mdp, record.lake.mdp.grid
+            mdp, grid = record.mdp, record.mdp.grid
             assert grid is not None
             self.visits, walkable = expected_visits(mdp, record.snapshots), maps.walkable(mdp)
             ax = self.figure.add_axes((0.02, 0.02, 0.96, 0.96))
             maps.draw_lake(ax, grid, self.theme)
             self.tiles = maps.TileColours(ax, grid, walkable, self.theme.visits, Normalize(0, 1, clip=True))
-            outline = maps.Outlines(ax, grid, record.shown[:, 0], self.theme.shown, inset=0.075)
+            outline = maps.Outlines(ax, grid, record.demonstration[:, 0], self.theme.shown, inset=0.075)
             self.arrows = maps.Arrows(ax, grid, mdp.moves, walkable, self.theme)
             self.moves(self.tiles.artist, outline.artist, self.arrows.artist)
 
@@ -108,7 +108,7 @@ def animated(make: Callable[[], Film]) -> float:
     return count / (time.perf_counter() - start)
 
 
-def usual(record: Record) -> float:
+def usual(record: Run) -> float:
     """A lake's film as tutorials make it: imshow and quiver, a title that tells the update, FuncAnimation."""
     from matplotlib.animation import FuncAnimation, PillowWriter
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -119,7 +119,7 @@ def usual(record: Record) -> float:
     class Nowhere(PillowWriter):
         def finish(self) -> None: ...
 
-    mdp, visits = record.lake.mdp, expected_visits(record.lake.mdp, record.snapshots)
+    mdp, visits = record.mdp, expected_visits(record.mdp, record.snapshots)
     assert mdp.layout is not None
     tall, wide = len(mdp.layout), len(mdp.layout[0])
     figure = Figure(figsize=(4.4, 4.4), dpi=100)
@@ -191,14 +191,14 @@ def pictures(pairs: int) -> list[Callable[[], Row]]:
     ]
 
 
-def film_memory(record: Record, times: int) -> float:
+def film_memory(record: Run, times: int) -> float:
     """In MB, of writing a film whose snapshots are repeated."""
     program = (
         "import sys\n"
         "import numpy as np\n"
-        "from ift_gridworld.training.run import Record\n"
+        "from ift_gridworld.training.run import Run\n"
         "from ift_gridworld.rendering.method_film import MethodFilm\n"
-        "record, times = Record.load(sys.argv[1]), int(sys.argv[2])\n"
+        "record, times = Run.load(sys.argv[1]), int(sys.argv[2])\n"
         "film = MethodFilm(record)\n"
         "count = len(film)\n"
         "type(film).__len__ = lambda self: times * count\n"

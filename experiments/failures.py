@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ift_gridworld.cli.command import check_seed, fail, launch, parse
+from ift_gridworld.cli.parser import check_seed, fail, launch, parse
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
 
@@ -51,17 +51,21 @@ with loading():
     from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.evaluation.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods.families import DPO, ORPO, Method, PairSide, Scored
-    from ift_gridworld.methods.settings import Settings
-    from ift_gridworld.methods.source import LakeSource, action_counts, compared_episodes
-    from ift_gridworld.methods.source import train_reward_model as learned_reward
+    from ift_gridworld.methods.preferences import DPO, ORPO, PairSide, Scored
+    from ift_gridworld.methods.base import Method
+    from ift_gridworld.methods.options import Settings
+    from ift_gridworld.methods.source import LakeSource
+    from ift_gridworld.methods.reward_model import action_counts, compared_episodes
+    from ift_gridworld.methods.reward_model import train_reward_model as learned_reward
     from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
-    from ift_gridworld.policies.lake import Policy
+    from ift_gridworld.policies.lake import LakePolicy
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
     from ift_gridworld.storage import versions, write_atomically
-    from ift_gridworld.training.loop import Run, make_base, train
-    from ift_gridworld.training.run import Lake
+    from ift_gridworld.training.run import Run
+    from ift_gridworld.training.base_policies import make_base
+    from ift_gridworld.training.loop import train
+    from ift_gridworld.mdp import Origin
 
 if TYPE_CHECKING:
     from jaxtyping import Float
@@ -84,12 +88,12 @@ class Scene:
     def about(self, policy: str, drawn: int) -> str:
         return f"{self.lake.name} · no slip · {policy} · base: mixture · drawn: seed {drawn}, counted: {self.args.seeds} seeds"
 
-    def base(self, policy: str, *, seeds: int | None = None, seed: int | None = None) -> Policy:
+    def base(self, policy: str, *, seeds: int | None = None, seed: int | None = None) -> LakePolicy:
         start = self.args.seed if seed is None else seed
         return make_base("mixture", self.mdp, policy=policy, seeds=seeds or self.args.seeds, seed=start)
 
     def train(
-        self, method: str | type[Method], base: Policy, *, probe: Callable[[], None] | None = None, **options: Any
+        self, method: str | type[Method], base: LakePolicy, *, probe: Callable[[], None] | None = None, **options: Any
     ) -> Run:
         """Every update is a snapshot; `probe` is called before the first and after each."""
         steps = options.pop("steps", 300)
@@ -169,7 +173,7 @@ def displacement(args: Args) -> Failure:
     )  # fmt: skip
 
 
-def first_order(policy: Policy, chosen: Trajectories, rejected: Trajectories) -> Float[np.ndarray, " N"]:
+def first_order(policy: LakePolicy, chosen: Trajectories, rejected: Trajectories) -> Float[np.ndarray, " N"]:
     """∇c·(∇c - ∇r): how fast the preferred answer's log-likelihood rises along the gradient of c - r."""
 
     def gradient(side: Trajectories) -> Tensor:

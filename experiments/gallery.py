@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.cli.parser import fail, launch
 from ift_gridworld.runtime import progress
 from ift_gridworld.storage import write_atomically
 

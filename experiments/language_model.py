@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from language_report import draw_figures, draw_films, report, saved
 
-from ift_gridworld.cli.command import check_seed, fail, launch
+from ift_gridworld.cli.parser import check_seed, fail, launch
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import cores, loading, pick_device, processes, progress
 from ift_gridworld.storage import check_folder, make_folder
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from ift_gridworld.language.models import LanguagePolicy
     from ift_gridworld.language.source import TextSource
     from ift_gridworld.language.tasks import Task
-    from ift_gridworld.methods.families import Method
-    from ift_gridworld.methods.settings import Settings
+    from ift_gridworld.methods.base import Method
+    from ift_gridworld.methods.options import Settings
 
 
 FRAMES = 40  # of a film
@@ -142,7 +142,7 @@ def main(args: Args) -> int:
             import torch
 
             from ift_gridworld.language.controls import CONTROLS
-            from ift_gridworld.methods.families import METHODS
+            from ift_gridworld.methods.registry import METHODS
             from ift_gridworld.rendering.tables import written
         if args.redraw:
             films, runs = sorted(args.out.glob("*.film.json")), saved(args.out)
@@ -268,7 +268,7 @@ def run_all(args: Args, names: Sequence[str]) -> list[dict[str, Any]]:
 def kind_of(name: str) -> tuple[type[Method], Mapping[str, Any]]:
     """A method, and what is laid over its settings."""
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods.families import METHODS
+    from ift_gridworld.methods.registry import METHODS
 
     return CONTROLS[name] if name in CONTROLS else (METHODS[name], {})
 
@@ -321,7 +321,7 @@ def device_name(device: str) -> str:
 
 def settings_of(args: Args, rate: float, changes: Mapping[str, Any]) -> Settings:
     """A method's knobs: those of the command line, and what makes a control one."""
-    from ift_gridworld.methods.settings import Settings
+    from ift_gridworld.methods.options import Settings
 
     names = ("steps", "mixing", "decay", "beta", "propagation", "detach_weights", "prediction")
     asked: dict[str, Any] = {name: getattr(args, name) for name in names}
@@ -425,7 +425,7 @@ class Seed:
         from ift_gridworld.language.measure import entropy_of
         from ift_gridworld.language.models import looking
         from ift_gridworld.language.training import Diverged
-        from ift_gridworld.methods.families import IFT
+        from ift_gridworld.methods.imitation import IFT
 
         best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
         tried: dict[str, float | None] = {}
@@ -462,8 +462,8 @@ class Seed:
         from ift_gridworld.language.models import looking
         from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
         from ift_gridworld.language.training import align
-        from ift_gridworld.methods.families import SFT
-        from ift_gridworld.training.loop import snapshot_steps
+        from ift_gridworld.methods.imitation import SFT
+        from ift_gridworld.training.snapshots import snapshot_steps
 
         args, team = self.args, self.team
         kind, changes = kind_of(name)

@@ -22,7 +22,7 @@ PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose toke
 def saved(folder: Path) -> list[Run]:
     """All runs of a folder, methods in their usual order."""
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods.families import METHODS
+    from ift_gridworld.methods.registry import METHODS
 
     order = [*METHODS, "sft_tempered", *CONTROLS]
     found: dict[str, list[Run]] = {}
@@ -152,7 +152,7 @@ def _costs(methods: dict[str, list[Run]]) -> Table:
 
 def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[Path]:
     """A film of each run that was watched, and one of all methods (controls left out) side by side, if there are several."""
-    from ift_gridworld.methods.families import METHODS
+    from ift_gridworld.methods.registry import METHODS
     from ift_gridworld.rendering.worker import draw
 
     named = {film.name.removesuffix(".film.json"): film for film in films}

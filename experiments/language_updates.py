@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.cli.parser import fail, launch
 from ift_gridworld.runtime import loading, pick_device
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _ours(args: Args, policy: LanguagePolicy, tokenizer: Any, rows: Completions,
 
     from ift_gridworld.language.source import TextSource
     from ift_gridworld.language.training import align
-    from ift_gridworld.methods.settings import Settings
+    from ift_gridworld.methods.options import Settings
 
     device = next(policy.parameters()).device
     source = TextSource(rows, end=tokenizer.eos_token_id, rows=args.batch, device=device)

@@ -21,7 +21,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.cli.parser import fail, launch
 from ift_gridworld.runtime import loading
 
 if TYPE_CHECKING:
@@ -509,7 +509,8 @@ def make_scene(args: Args) -> Scene:
     from ift_gridworld.envs.registry import make_env
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.policies.lake import TabularPolicy
-    from ift_gridworld.training.loop import make_base, train
+    from ift_gridworld.training.base_policies import make_base
+    from ift_gridworld.training.loop import train
 
     if args.loss != "all" and args.loss not in LESSONS:
         raise ValueError(f"--loss is {args.loss!r}; allowed: {', '.join(LESSONS)}, all")

@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ift_gridworld.cli.command import check_seed, fail, launch, parse
+from ift_gridworld.cli.parser import check_seed, fail, launch, parse
 from ift_gridworld.runtime import cores, loading, processes, progress
 from ift_gridworld.storage import check_folder, make_folder
 
@@ -88,7 +88,7 @@ with loading():
         run_setting,
         write_table,
     )
-    from ift_gridworld.training.loop import train_lakes
+    from ift_gridworld.training.lakes import train_lakes
 
 SINGLE = ("two-paths-3", "two-paths-4", "two-paths-6", "two-paths-8", "4x4", "8x8")
 DENSITIES = ("0.6", "0.7", "0.8", "0.9")  # shares of frozen tiles of the random lakes

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ift_gridworld.cli.command import fail, launch
+from ift_gridworld.cli.parser import fail, launch
 from ift_gridworld.envs.maps import LAKES, Rows
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS

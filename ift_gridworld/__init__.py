@@ -6,26 +6,29 @@ Importing the package registers its environments with Gymnasium and loads nothin
 from typing import TYPE_CHECKING
 
 from ift_gridworld._lazy import lazy_names
-from ift_gridworld.envs.registry import register
+from ift_gridworld.envs.registry import make_env, register, register_environment
 from ift_gridworld.version import __version__
 
 if TYPE_CHECKING:
-    from ift_gridworld.envs import make_env
+    from ift_gridworld.evaluation.metrics import register_metric
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.methods import METHODS
-    from ift_gridworld.training import train
+    from ift_gridworld.methods import METHODS, register_method
+    from ift_gridworld.training import Run, compare, train
 
-__all__ = ["METHODS", "TabularMDP", "__version__", "make_env", "train"]
+__all__ = [
+    "METHODS", "Run", "TabularMDP", "__version__", "compare", "make_env", "register_environment", "register_method",
+    "register_metric", "train",
+]  # fmt: skip
 
 register()
 
 __getattr__, __dir__ = lazy_names(
     __name__,
+    __all__,
     {
-        "METHODS": "ift_gridworld.methods",
-        "TabularMDP": "ift_gridworld.mdp",
-        "__version__": "ift_gridworld.version",
-        "make_env": "ift_gridworld.envs",
-        "train": "ift_gridworld.training",
+        "evaluation.metrics": ["register_metric"],
+        "mdp": ["TabularMDP"],
+        "methods": ["METHODS", "register_method"],
+        "training": ["Run", "compare", "train"],
     },
 )

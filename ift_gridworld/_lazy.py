@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
 
-def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+def lazy_names(
+    package: str, public: Sequence[str], homes: Mapping[str, Sequence[str]]
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """Return the `__getattr__` and `__dir__` of a package (PEP 562).
 
     Args:
         package: the package's `__name__`.
-        homes: the module that each public name is defined in.
+        public: its `__all__`, which is all that `dir` lists.
+        homes: for each module of the package, the names that it loads on first use.
     """
+    home = {name: f"{package}.{module}" for module, names in homes.items() for name in names}
 
     def get(name: str) -> Any:
-        if name in homes:
-            return getattr(import_module(homes[name]), name)
+        if name in home:
+            return getattr(import_module(home[name]), name)
         if name.startswith("_"):
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         try:  # a submodule, as in `ift_gridworld.planning`
@@ -27,4 +31,4 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
                 raise
             raise AttributeError(f"module {package!r} has no attribute {name!r}") from None
 
-    return get, lambda: sorted(homes)
+    return get, lambda: sorted(public)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import reprlib
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any
 
@@ -20,3 +21,44 @@ def check_whole(name: str, value: Any, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
         raise ValueError(f"{name} is {reprlib.repr(value)}; allowed: a whole number >= {at_least}")
     return int(value)
+
+
+def check_interval(name: str, value: Any, low: float, high: float, *, open_end: bool = False) -> None:
+    """Raise a ValueError unless `value` is a number in [low, high], or in [low, high) with an `open_end`; NaN is none."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not low <= value <= high or (open_end and value == high):
+        if (low, high) == (0, float("inf")):
+            raise ValueError(f"{name} is {value!r}; allowed: a number >= 0")
+        raise ValueError(f"{name} is {value!r}; allowed: a number in [{low:g}, {high:g}{')' if open_end else ']'}")
+
+
+def check_positive(name: str, value: Any, below: float | None = 1e30) -> None:
+    """Raise a ValueError unless `value` is a number > 0, and below the bound if there is one."""
+    is_number = isinstance(value, Real) and not isinstance(value, bool)
+    if not is_number or not float(value) > 0 or (below is not None and not float(value) < below):
+        raise ValueError(f"{name} is {value!r}; allowed: a number > 0{'' if below is None else f' (and below {below:g})'}")
+
+
+def check_finite(name: str, value: Any) -> None:
+    """Raise a ValueError unless `value` is a finite number."""
+    if not isinstance(value, Real) or isinstance(value, bool) or not abs(float(value)) < float("inf"):
+        raise ValueError(f"{name} is {value!r}; allowed: a finite number")
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raise a ValueError unless `value` is one of those allowed; the message suggests the nearest."""
+    allowed = list(allowed)
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; {suggestion(value, allowed)}allowed: {', '.join(map(str, allowed))}")
+
+
+def suggestion(value: Any, allowed: Iterable[Any]) -> str:
+    """Return ``"did you mean X? "`` for the nearest allowed name, or an empty string where none is near.
+
+    >>> suggestion("mixng", ["mixing", "decay"])
+    'did you mean mixing? '
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(str(value), [str(name) for name in allowed], n=1)
+    return f"did you mean {near[0]}? " if near else ""

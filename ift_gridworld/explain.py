@@ -18,13 +18,16 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Trajectories, generators
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.families import METHODS, Method, PairSide, Rollouts
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.on_policy import Rollouts
+from ift_gridworld.methods.options import MethodOptions, TrainingOptions
+from ift_gridworld.methods.preferences import PairSide
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.policies.lake import Policy
+from ift_gridworld.optimisation import OPTIMISERS, descend
+from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import residual_embeddings
 from ift_gridworld.policies.sparse import SparseStates
-from ift_gridworld.training.optimisers import OPTIMISERS
+from ift_gridworld.training.loop import options_for
 
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 MOST_STATES = 2500  # on more, nobody would see a tile
@@ -32,8 +35,8 @@ WALKS = 12  # of PPO's rollouts that are kept to be shown
 
 
 @dataclass(frozen=True)
-class Scene:
-    """One thought of the explanation.
+class Step:
+    """One step of the explanation.
 
     Attributes:
         kind: what is to be drawn: "walk", "predict", "mix", "bars", "weights", "flow", "pair", "pushes", "advantage", "clip" or
@@ -58,7 +61,7 @@ class Explanation:
         method, title: as in METHODS.
         loss: its value.
         before, after: T_theta(a|s) on either side of the update.
-        scenes: what happened, in order.
+        steps: what happened, in order.
     """
 
     method: str
@@ -66,25 +69,27 @@ class Explanation:
     loss: float
     before: Float[np.ndarray, "S A"]
     after: Float[np.ndarray, "S A"]
-    scenes: list[Scene]
+    steps: list[Step]
 
 
 def explain(
     method: str,
     mdp: TabularMDP,
-    policy: Policy,
-    shown: Trajectories,
+    policy: LakePolicy,
+    demonstrations: Trajectories,
     preferences: tuple[Trajectories, Trajectories],
     *,
-    settings: Settings | None = None,
+    options: MethodOptions | None = None,
+    training: TrainingOptions | None = None,
     seed: int = 0,
+    **overrides: Any,
 ) -> Explanation:
     """Make one update of a policy (of population 1), in place, and tell what was computed.
 
     Args:
         method: one of EXPLAINED.
-        mdp, policy, shown, preferences, settings, seed: as for `training.train`. The first demonstration and the first pair
-            are told of.
+        mdp, policy, demonstrations, preferences, options, training, seed, overrides: as for `training.train`. The first
+            demonstration and the first pair are drawn.
     """
     if method not in EXPLAINED:
         raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
@@ -94,42 +99,37 @@ def explain(
         raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
     if mdp.num_states > MOST_STATES:
         raise ValueError(f"the lake has {mdp.num_states} tiles; one update is told tile by tile, on at most {MOST_STATES}")
-    kind = METHODS[method]
-    settings = kind.resolved(settings or Settings(), policy)
+    _, kind, options, training = options_for(method, policy, options, training, overrides)
     chosen, rejected = (side[None] for side in preferences)
-    source = LakeSource(mdp, shown[None], chosen, rejected, generators(seed, 1))
-    learner = kind(source, policy, settings)
-    _ = learner.reference
+    source = LakeSource(mdp, demonstrations[None], chosen, rejected, generators(seed, 1))
+    learner = kind(source, policy, options)
     before = policy.probabilities()[0]
     batch = learner.batch(0)
-    scenes = {"sft": _sft, "ift": _ift, "dpo": _pair, "orpo": _pair, "ppo": _ppo}[method](learner, batch)
-    loss = learner.loss(batch)
-    loss.sum().backward()
-    assert settings.learning_rate is not None
-    optimiser = OPTIMISERS[settings.optimiser](learner.parameters(), settings.learning_rate)
-    optimiser.step(learner.max_grad_norm)
-    if method == "ppo":  # the other epochs on the same rollouts: only then do ratios leave 1
-        for step in range(1, settings.epochs):
-            learner.loss(learner.batch(step)).sum().backward()
-            optimiser.step(learner.max_grad_norm)
-        assert isinstance(batch, Rollouts)
-        scenes.append(_clip(learner, batch))
+    steps = {"sft": _sft, "ift": _ift, "dpo": _pair, "orpo": _pair, "ppo": _ppo}[method](learner, batch)
+    assert training.learning_rate is not None
+    optimiser = OPTIMISERS[training.optimiser](learner.parameters(), training.learning_rate)
+    # PPO's other epochs on the same rollouts belong to the update: only then do ratios leave 1.
+    updates = learner.options.epochs if isinstance(batch, Rollouts) else 1
+    made = descend(lambda update: learner.loss(batch), lambda: optimiser.step(learner.max_grad_norm), range(updates))
+    losses_made = [float(loss) for _, loss in made]
+    if isinstance(batch, Rollouts):
+        steps.append(_clip(learner, batch))
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
     where = mdp.grid.name(int(state))
-    scenes.append(
-        Scene(
+    steps.append(
+        Step(
             "step",
             "The policy moves",
-            f"{'One update' if method != 'ppo' else f'{settings.epochs} updates'} of {type(optimiser).__name__}. "
+            f"{'One update' if updates == 1 else f'{updates} updates'} of {type(optimiser).__name__}. "
             f"The largest change is {change[state, action]:+.3f}, at {where}, {mdp.actions[action]}. Blue is likelier now, "
             "orange less likely, "
             "to the scale of the largest.",
             data={"before": before.tolist(), "after": after.tolist()},
         )
     )
-    return Explanation(method, kind.title, float(loss.detach()), before, after, scenes)
+    return Explanation(method, kind.full_title(), losses_made[0], before, after, steps)
 
 
 def _path(batch: Any) -> dict[str, Any]:
@@ -146,12 +146,12 @@ def _row(x: Tensor, batch: Any) -> list[float]:
 
 
 @torch.no_grad()
-def _sft(learner: Method, batch: Any) -> list[Scene]:
+def _sft(learner: Method, batch: Any) -> list[Step]:
     logp = learner.policy.log_probs(batch.states, batch.actions)
     nats = _row(-logp, batch)
     return [
         _human_walks(batch),
-        Scene(
+        Step(
             "bars",
             "The cost of each move",
             f"From each of the human's tiles the model gives the human's move some probability; its negative logarithm is the "
@@ -159,7 +159,7 @@ def _sft(learner: Method, batch: Any) -> list[Scene]:
             r"$L = -\frac{1}{N}\sum_t \log \pi(a^*_t\,|\,s^*_t)$",
             {"series": [{"name": "loss of each step, nats", "values": nats}]},
         ),
-        Scene(
+        Step(
             "weights",
             "Every step weighs the same",
             f"Each of the {len(nats)} steps pulls its own tile's arrows towards the human's move, the harder the less likely "
@@ -170,9 +170,9 @@ def _sft(learner: Method, batch: Any) -> list[Scene]:
     ]
 
 
-def _human_walks(batch: Any) -> Scene:
+def _human_walks(batch: Any) -> Step:
     path = _path(batch)
-    return Scene(
+    return Step(
         "walk",
         "The human shows a way",
         f"{len(path['states'])} moves from start to gift: the states and moves that the method learns from.",
@@ -181,9 +181,10 @@ def _human_walks(batch: Any) -> Scene:
 
 
 @torch.no_grad()
-def _ift(learner: Method, batch: Any) -> list[Scene]:
-    s, policy, source = learner.settings, learner.policy, learner.source
+def _ift(learner: Method, batch: Any) -> list[Step]:
+    s, policy, source = learner.options, learner.policy, learner.source
     assert isinstance(source, LakeSource)
+    assert isinstance(policy, LakePolicy)
     states, mask = batch.states, batch.mask
     successor = source.successor(policy, s)
     first_pass = policy.logits(policy.embed(states))
@@ -204,7 +205,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
     )
     return [
         _human_walks(batch),
-        Scene(
+        Step(
             "predict",
             "First pass: the model predicts",
             f"From each of the human's tiles, where would the model's own best move lead? {len(right) - wrong} of {len(right)} "
@@ -212,7 +213,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
             r"$s^\theta_i = \mathrm{argmax}\ \pi(\cdot\,|\,s^*_{i-1})$",
             {"true": path["states"][1:], "weights": arrives.tolist(), "right": right},
         ),
-        Scene(
+        Step(
             "mix",
             "Predicted and true tile are mixed",
             f"Each state becomes {1 - s.mixing:g} of the human's tile and {s.mixing:g} of the predicted one. The first tile "
@@ -220,7 +221,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
             r"$e_i = (1-\lambda)\,E(s^*_i) + \lambda\,E(s^\theta_i)$",
             {"true": path["states"][1:], "weights": arrives.tolist(), "right": right, "mixing": s.mixing},
         ),
-        Scene(
+        Step(
             "bars",
             "Second pass: the cost of each move",
             "The same policy, run on the mixed states. "
@@ -233,7 +234,7 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
             r"$l_i = -\log \pi(a^*_i\,|\,e_i)$",
             {"series": [{"name": "loss of each step, nats", "values": nats, "before": alone}]},
         ),
-        Scene(
+        Step(
             "flow",
             "The loss flows back along the path",
             f"A step answers for what follows it: each later loss is added, faded by {s.decay:g} a step. The first step weighs "
@@ -245,15 +246,15 @@ def _ift(learner: Method, batch: Any) -> list[Scene]:
 
 
 @torch.no_grad()
-def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
+def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Step]:
     sides, paths = [], []
     for role, answers in zip(("shown", "rejected"), batch, strict=True):
         logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
         sides.append((masked_sum(logp, answers.batch.mask), masked_mean(logp, answers.batch.mask), answers.reference))
         paths.append({**_path(answers.batch), "role": role})
-    beta = learner.beta
+    beta = learner.options.beta
     lengths = [len(path["states"]) for path in paths]
-    walk = Scene(
+    walk = Step(
         "walk",
         "A pair of answers",
         f"The human prefers the way of {lengths[0]} moves (green) to the one of {lengths[1]} (dashed). No more is said.",
@@ -265,7 +266,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
         pull = beta / (1 + np.exp(beta * d))
         return [
             walk,
-            Scene(
+            Step(
                 "pair",
                 "How likely is each, and was?",
                 f"Summed log-probabilities: {c:.2f} and {r:.2f} nats; the frozen base gives {c_ref:.2f} and {r_ref:.2f}. The "
@@ -274,7 +275,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
                 r"$L = -\log\sigma(\beta d),\quad d = (c - c_{ref}) - (r - r_{ref})$",
                 {"names": ["preferred", "rejected"], "values": [c, r], "reference": [c_ref, r_ref]},
             ),
-            Scene(
+            Step(
                 "pushes",
                 "Two pushes of one size",
                 f"Every move of the preferred answer is pushed up with {pull:.3f}, every move of the rejected one down with "
@@ -288,7 +289,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
     up, down = (1 + beta / (1 + ratio) / (1 - p)) / lengths[0], beta / (1 + ratio) / (1 - q) / lengths[1]
     return [
         walk,
-        Scene(
+        Step(
             "pair",
             "How likely is a move of each?",
             f"Mean log-probabilities: {c_mean:.3f} and {r_mean:.3f} nats a move, so odds of {p / (1 - p):.2f} and "
@@ -296,7 +297,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
             r"$L = -\bar c - \beta\log\sigma(\log\mathrm{odds}\ \bar c - \log\mathrm{odds}\ \bar r)$",
             {"names": ["preferred", "rejected"], "values": [c_mean, r_mean], "reference": None},
         ),
-        Scene(
+        Step(
             "pushes",
             "A strong push and a weak one",
             f"Each move of the preferred answer is pushed up with {up:.3f}, mostly plain imitation; each move of the rejected "
@@ -308,7 +309,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Scene]:
 
 
 @torch.no_grad()
-def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
+def _ppo(learner: Method, batch: Rollouts) -> list[Step]:
     assert isinstance(learner.source, LakeSource)
     mdp, steps = learner.source.mdp, batch.steps
     states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
@@ -332,14 +333,14 @@ def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
     reached = int((steps.terminated[0].numpy()[..., None] & led_there & mdp.success[states, actions]).any(-1).sum())
     total = int(ends.sum())
     return [
-        Scene(
+        Step(
             "walk",
             "The model walks by itself",
             f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached} of them "
             "with the gift. No human is asked; the reward says how it went.",
             data={"paths": walks},
         ),
-        Scene(
+        Step(
             "advantage",
             "Was a move better than usual?",
             "A critic guesses what each tile is worth (at first: nothing). What a move led to, less that guess, is its "
@@ -351,15 +352,15 @@ def _ppo(learner: Method, batch: Rollouts) -> list[Scene]:
 
 
 @torch.no_grad()
-def _clip(learner: Method, batch: Rollouts) -> Scene:
-    steps, clip = batch.steps, learner.settings.clip
+def _clip(learner: Method, batch: Rollouts) -> Step:
+    steps, clip = batch.steps, learner.options.clip
     ratio = torch.exp(learner.policy.log_probs(steps.states, steps.actions) - batch.logp)[0].numpy()
     advantage = batch.advantage[0].numpy()
     stopped = ((ratio > 1 + clip) & (advantage > 0)) | ((ratio < 1 - clip) & (advantage < 0))
-    return Scene(
+    return Step(
         "clip",
         "Not too far at once",
-        f"{learner.settings.epochs} updates on the same walks. How much likelier did each move become? A move that has gone "
+        f"{learner.options.epochs} updates on the same walks. How much likelier did each move become? A move that has gone "
         f"beyond {1 - clip:g} to {1 + clip:g} in its own favour is pushed no further: {stopped.mean():.1%} of all.",
         r"$L = -\min(\rho_t A_t,\ \mathrm{clip}(\rho_t, 1-\epsilon, 1+\epsilon) A_t)$",
         {

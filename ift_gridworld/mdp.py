@@ -7,33 +7,31 @@ Gymnasium to the last entry.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import InitVar, dataclass
-from functools import cached_property
+from dataclasses import InitVar, dataclass, field, replace
+from functools import cached_property, lru_cache
 from numbers import Real
-from typing import TYPE_CHECKING
+from typing import Any
 
+import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.checks import check_probability, check_whole
-from ift_gridworld.envs.grid import GridLayout, taxi_layout
-from ift_gridworld.envs.maps import START, as_grid, parse_map, time_limit
+from ift_gridworld.envs.adapters import STEPS
+from ift_gridworld.envs.grid import GridLayout
+from ift_gridworld.envs.maps import LAKES, START, Size, as_grid, parse_map, time_limit
+from ift_gridworld.envs.registry import REGISTERED, known_of, lake_rows, make_env
 from ift_gridworld.envs.tables import (
-    ACTIONS,
     LAKE_ACTIONS,
     NARROW,
-    STEPS,
+    Arrays,
     absorb,
     empty,
     keep_at_hand,
     lake_outcomes,
-    layout_of,
     merge,
     neighbourhoods,
 )
-
-if TYPE_CHECKING:
-    import gymnasium
 
 KINDS = (  # of arrays' entries, as numpy's letters and in words
     ("next_state", "iu", "whole numbers"),
@@ -44,7 +42,74 @@ KINDS = (  # of arrays' entries, as numpy's letters and in words
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
+class Origin:
+    """How an MDP was made, enough to make it again.
+
+    Attributes:
+        name: for tables and pictures.
+        rows: the map; None for an environment that has its own table.
+        env: then its Gymnasium id, or the name that it is registered by.
+        is_slippery, success_rate: whether moves may slip, and how often one goes as intended (None if that is not known).
+        discount, horizon: of the MDP.
+        options: that `make_env` made the environment of.
+    """
+
+    name: str
+    rows: tuple[str, ...] | None
+    env: str | None
+    is_slippery: bool
+    success_rate: float | None
+    discount: float
+    horizon: int | None
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    @property
+    def can_be_made(self) -> bool:
+        """Whether it says enough to make the MDP."""
+        return self.rows is not None or self.env is not None
+
+    @property
+    def mdp(self) -> TabularMDP:
+        """The MDP. The last two made are kept, so that runs on one lake share it and what was computed of it.
+
+        Raises:
+            ValueError: for an environment that is not registered here, or options that it does not take.
+        """
+        return _mdp_of(self)
+
+
+@lru_cache(maxsize=2)
+def _mdp_of(origin: Origin) -> TabularMDP:
+    if origin.rows is not None:
+        rate = 1.0 if origin.success_rate is None else origin.success_rate
+        made = TabularMDP.from_map(
+            origin.rows, is_slippery=origin.is_slippery, success_rate=rate, discount=origin.discount, name=origin.name
+        )
+    elif origin.env is not None:
+        made = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
+    else:
+        raise ValueError(f"the environment {origin.name!r} is known by name alone; allowed: one that says how it is made")
+    made = made if made.horizon == origin.horizon else made.with_time_limit(origin.horizon)
+    object.__setattr__(made, "origin", origin)
+    return made
+
+
+def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
+    """The arrays of a transition table, equal outcomes added up, final states made terminal."""
+    states, actions = len(table), len(table[0])
+    slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
+    next_state, probability, reward, terminated = empty(states, actions, slots)
+    for s in range(states):
+        for a in range(actions):
+            for k, (p, successor, r, ends) in enumerate(table[s][a]):
+                next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
+    absorb(next_state, probability, reward, terminated, start)
+    itself = np.arange(states, dtype=NARROW)[:, None, None]
+    return merge(next_state, probability, reward, terminated, itself)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TabularMDP:
     """Arrays of a finite MDP. K is the largest number of distinct outcomes that any (state, action) has.
 
@@ -63,6 +128,7 @@ class TabularMDP:
         layout: the rows of the map for a grid whose tiles are the states, else None.
         actions: a name for each action, in the environment's order.
         custom_grid: where states are drawn that are no tiles of one map, or None.
+        origin: how to make it again, for one that was read from an environment or built from a map; a changed copy has none.
         check: whether to look at every entry; False where they are known to be right, as those of `from_map` are.
     """
 
@@ -77,6 +143,7 @@ class TabularMDP:
     actions: tuple[str, ...] = ()
     custom_grid: GridLayout | None = None
     check: InitVar[bool] = True
+    origin: Origin | None = field(default=None, init=False)
 
     def __post_init__(self, check: bool) -> None:
         if not isinstance(self.discount, Real) or not 0 <= self.discount <= 1:
@@ -181,7 +248,7 @@ class TabularMDP:
         return self.custom_grid or (None if self.layout is None else GridLayout.of(self.layout))
 
     @classmethod
-    def from_env(cls, env: gymnasium.Env, discount: float = 0.99) -> TabularMDP:
+    def from_env(cls, env: gymnasium.Env, discount: float = 0.99, *, name: str | None = None) -> TabularMDP:
         """Read a toy-text environment's transition table exactly (FrozenLake, CliffWalking, Taxi, …).
 
         A state is made terminal if episodes end in it and no episode passes through it, whatever the table says of
@@ -191,42 +258,62 @@ class TabularMDP:
             env: whose unwrapped form has a table ``P[state][action] -> [(probability, successor, reward, terminated)]``
                 and ``initial_state_distrib``.
             discount: gamma of the return.
+            name: for tables and pictures (default: that of the map or the environment).
+
+        Raises:
+            ValueError: for an environment without such a table, or one that the table does not tell all of.
         """
         inner = getattr(env, "unwrapped", env)
         table = getattr(inner, "P", None)
-        if table is None or not hasattr(inner, "initial_state_distrib"):
+        if table is None:
             raise ValueError(f"{inner} has no transition table P; allowed: toy-text environments such as FrozenLake, Taxi")
+        if not hasattr(inner, "initial_state_distrib"):
+            raise ValueError(f"{inner} has no initial_state_distrib; allowed: an environment that says where episodes start")
         if getattr(inner, "fickle_passenger", False):
             raise ValueError("fickle_passenger is True; allowed: False, for what such a passenger does is not in the table P")
-        states, actions = len(table), len(table[0])
-        slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
-        next_state, probability, reward, terminated = empty(states, actions, slots)
-        for s in range(states):
-            for a in range(actions):
-                for k, (p, successor, r, ends) in enumerate(table[s][a]):
-                    next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
         start = np.asarray(inner.initial_state_distrib, float)
-        absorb(next_state, probability, reward, terminated, start)
-        layout = layout_of(inner)
-        kind = next((c.__name__ for c in type(inner).__mro__ if c.__name__ in ACTIONS), "")
-        names, custom_grid = ACTIONS.get(kind, ()), taxi_layout(inner) if kind == "TaxiEnv" else None
-        horizon = getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
-        itself = np.arange(states, dtype=NARROW)[:, None, None]
-        return cls(
-            *merge(next_state, probability, reward, terminated, itself), start, discount, horizon, layout, names, custom_grid
-        )
+        adapter, entry, options = known_of(env)
+        spec = env.spec
+        horizon = getattr(spec, "max_episode_steps", None) if spec is not None else None
+        if entry is not None and entry.max_episode_steps is not None:
+            horizon = entry.max_episode_steps
+        rows = adapter.rows(inner)
+        made = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
+        if entry is None and spec is not None and spec.id in gymnasium.registry:
+            known = next((known for known, other in LAKES.items() if other == rows), spec.id)
+            options = {**spec.kwargs, **({"is_slippery": not made.is_deterministic} if adapter.slips_by_default else {})}
+            made._come_from(name or known, spec.id, options)
+        elif entry is not None:
+            made._come_from(name or entry.name, entry.name, options)
+        return made
+
+    def _come_from(self, name: str, env: str, options: dict[str, Any]) -> None:
+        """Note how `make_env` makes the environment again, if a file can hold that."""
+        if all(isinstance(value, int | float | str | None | list) for value in options.values()):
+            ice = not self.is_deterministic
+            object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(
-        cls, rows: Sequence[str], *, is_slippery: bool = False, success_rate: float = 1 / 3, discount: float = 0.99
+        cls,
+        rows: Sequence[str],
+        *,
+        is_slippery: bool = False,
+        success_rate: float = 1 / 3,
+        discount: float = 0.99,
+        name: str | None = None,
     ) -> TabularMDP:
-        """The arrays of a FrozenLake, built from its map without a loop over states; equal to `from_env`'s.
+        """Build the arrays of a FrozenLake from its map, without a loop over states; equal to `from_env`'s.
 
         Args:
             rows: the map, of the letters S, F, H, G.
             is_slippery: whether a move may go to either side instead.
             success_rate: probability of the intended move on slippery ice, in (0, 1].
             discount: gamma of the return.
+            name: for tables and pictures (default: that of a map in `LAKES`, else its size).
+
+        >>> TabularMDP.from_map(["SF", "FG"]).num_states
+        4
         """
         rows = parse_map(rows)
         check_probability("success_rate", success_rate)
@@ -243,4 +330,72 @@ class TabularMDP:
         start = np.zeros(grid.size)
         start[starts] = 1 / len(starts)
         arrays = next_state, probability, reward, terminated, start
-        return cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
+        made = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
+        size = f"{len(rows)}x{len(rows[0])}"
+        name = name or next((known for known, other in LAKES.items() if other == rows), size)
+        slips = is_slippery and success_rate < 1
+        object.__setattr__(made, "origin", Origin(name, rows, None, slips, success_rate, discount, made.horizon))
+        return made
+
+    @classmethod
+    def make(
+        cls,
+        name: str,
+        *,
+        size: Size | None = None,
+        seed: int | None = None,
+        is_slippery: bool = False,
+        success_rate: float | None = None,
+        discount: float = 0.99,
+        label: str | None = None,
+    ) -> TabularMDP:
+        """Make the MDP of a named environment: a lake from its map, anything else from its transition table.
+
+        Args:
+            name, size, seed, is_slippery: as for `envs.make_env`.
+            success_rate: probability of the intended move where it slips (1/3 on lakes, 0.8 for a taxi in the rain).
+            discount: gamma of the return.
+            label: its name in tables and pictures (default: the name, and the size if one is given).
+
+        Raises:
+            ValueError: in one line, for an unknown name or a value out of range.
+
+        >>> TabularMDP.make("two-paths")
+        TabularMDP(two-paths: 16 states, 4 actions, deterministic, discount 0.99, time limit 100)
+        """
+        label = label or (name if size is None else f"{name} {size if isinstance(size, int) else 'x'.join(map(str, size))}")
+        rows = lake_rows(name, size=size, seed=seed)
+        if rows is not None:
+            rate = 1 / 3 if success_rate is None else success_rate
+            made = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)
+            entry = REGISTERED.get(name)
+            if entry is not None and entry.max_episode_steps is not None:
+                return made.with_time_limit(entry.max_episode_steps)
+            return made
+        options: dict[str, Any] = {"is_slippery": is_slippery}
+        if success_rate is not None:
+            options["success_rate"] = success_rate
+        made = cls.from_env(make_env(name, **options), discount=discount)
+        made._come_from(label, name, options)
+        return made
+
+    def with_time_limit(self, horizon: int | None) -> TabularMDP:
+        """Return the same MDP whose episodes are truncated after `horizon` steps; None for never."""
+        other = replace(self, horizon=horizon, check=False)
+        if self.origin is not None:
+            object.__setattr__(other, "origin", replace(self.origin, horizon=horizon))
+        return other
+
+    def __repr__(self) -> str:
+        ice = "deterministic" if self.is_deterministic else "slippery" if self.layout is not None else "stochastic"
+        limit = "no time limit" if self.horizon is None else f"time limit {self.horizon}"
+        sizes = f"{self.num_states} states, {self.num_actions} actions"
+        return f"TabularMDP({self.where.name}: {sizes}, {ice}, discount {self.discount:g}, {limit})"
+
+    @property
+    def where(self) -> Origin:
+        """Where it came from; for one that was made of arrays, what can be told of it without them."""
+        if self.origin is not None:
+            return self.origin
+        size = "" if self.layout is None else f" {len(self.layout)}x{len(self.layout[0])}"
+        return Origin(f"custom{size}", None, None, not self.is_deterministic, None, self.discount, self.horizon)

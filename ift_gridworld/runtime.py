@@ -90,3 +90,19 @@ def pick_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"--device is {name!r}; allowed: cpu, cuda")
     return device
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Run torch on one thread: tensors here are small, and a second thread waits, spinning, longer than it computes.
+
+    On a machine with other work to do, that waiting was measured to cost a hundredfold.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

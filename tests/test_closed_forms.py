@@ -25,13 +25,13 @@ from ift_gridworld.losses import (
     tdpo_loss,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.families import METHODS
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
-from ift_gridworld.training.optimisers import Adam
+from ift_gridworld.optimisation import Adam
 
 LAKE = TabularMDP.from_map(("SFG", "HFF"), discount=1.0)
 # `train` may leave a Newton step of 1e-9 undone, and log-probs differ by at most twice as much as logits. `descend` leaves a

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 from test_records import record
 
-from ift_gridworld.cli.command import fail, parse
+from ift_gridworld.cli.parser import fail, parse
 from ift_gridworld.rendering.tables import results
 from ift_gridworld.runtime import progress
 

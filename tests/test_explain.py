@@ -10,10 +10,11 @@ from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.policies import lake as policies
 from ift_gridworld.rendering.explain_film import HOLD, READ, ExplainFilm
-from ift_gridworld.training.loop import make_base, train
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.loop import train
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 ICE = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.8)
@@ -27,7 +28,7 @@ def told(method, mdp=TWO_PATHS, policy="mlp", **changes):
 
 
 def scene(made, kind):
-    return next(s for s in made.scenes if s.kind == kind)
+    return next(s for s in made.steps if s.kind == kind)
 
 
 @METHOD
@@ -51,7 +52,7 @@ def test_the_scenes_of_ift_hold_the_numbers_of_the_update():
     loss, weights = np.array(flow.data["losses"]), np.array(flow.data["weights"])
     assert np.mean(weights * loss) == pytest.approx(made.loss, rel=1e-6)
     assert weights.sum() == pytest.approx(len(weights), rel=1e-6)
-    path = made.scenes[0].data["paths"][0]
+    path = made.steps[0].data["paths"][0]
     greedy = made.before[path["states"][:-1]].argmax(-1)
     leads = TWO_PATHS.next_state[path["states"][:-1], greedy, 0]
     assert mix.data["right"] == (leads == path["states"][1:]).tolist() and not all(mix.data["right"])
@@ -65,7 +66,7 @@ def test_the_scenes_of_ift_hold_the_numbers_of_the_update():
 def test_it_is_told_alike_where_tiles_are_too_many_for_vectors(method, monkeypatch):
     told_of_vectors = told(method, ICE)
     monkeypatch.setattr(policies, "ONE_HOT_STATES", 1)
-    for one, other in zip(told(method, ICE).scenes, told_of_vectors.scenes, strict=True):
+    for one, other in zip(told(method, ICE).steps, told_of_vectors.steps, strict=True):
         assert one.caption == other.caption
         if "weights" in one.data:
             np.testing.assert_allclose(one.data["weights"], other.data["weights"], atol=1e-6)
@@ -107,11 +108,11 @@ def test_the_scenes_of_dpo_and_orpo_hold_their_gradients():
 def test_every_scene_is_filmed(method, mdp, theme, tmp_path):
     made = told(method, mdp)
     film = ExplainFilm(made, mdp, "a lake", theme)
-    assert len(film) >= 2 * len(made.scenes) - 2 and sum(d >= READ for d in film.durations) == len(made.scenes)
-    assert sum(film.durations) >= len(made.scenes) * (READ + HOLD)
-    assert len({frame.tobytes() for frame in film.frames()}) >= min(len(film), 2 * len(made.scenes))
+    assert len(film) >= 2 * len(made.steps) - 2 and sum(d >= READ for d in film.durations) == len(made.steps)
+    assert sum(film.durations) >= len(made.steps) * (READ + HOLD)
+    assert len({frame.tobytes() for frame in film.frames()}) >= min(len(film), 2 * len(made.steps))
     film.save(tmp_path / "x.png")
-    assert all(s.caption in (tmp_path / "x.png.txt").read_text() for s in made.scenes)
+    assert all(s.caption in (tmp_path / "x.png.txt").read_text() for s in made.steps)
 
 
 def test_what_cannot_be_explained_is_refused():

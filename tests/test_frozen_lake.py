@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from test_records import MAPLESS, record
 
-from ift_gridworld.cli.command import parse
+from ift_gridworld.cli.parser import parse
 from ift_gridworld.evaluation.estimation import TABLE
-from ift_gridworld.methods.families import METHODS
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.tables import estimations
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"

@@ -16,8 +16,9 @@ from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.tasks import as_tokens, worse_walks
 from ift_gridworld.language.text import COMPACT
-from ift_gridworld.methods.families import IFT, METHODS
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 
 
 @pytest.fixture(scope="module")

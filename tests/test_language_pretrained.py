@@ -19,7 +19,7 @@ from ift_gridworld.language.models import load
 from ift_gridworld.language.tasks import Task
 from ift_gridworld.language.text import CHAT
 from ift_gridworld.language.training import align
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 
 
 def weights():

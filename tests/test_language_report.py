@@ -111,7 +111,7 @@ def test_nothing_is_drawn_of_nothing(tmp_path):
 
 def test_every_method_has_a_title():
     from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods.families import METHODS
+    from ift_gridworld.methods.registry import METHODS
 
     assert set(TITLES) == {*METHODS, *CONTROLS, "sft_tempered"}
 

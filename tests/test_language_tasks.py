@@ -16,8 +16,9 @@ from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.tasks import Task, as_tokens, make_base, worse_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
-from ift_gridworld.methods.families import IFT, METHODS, SFT
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.imitation import IFT, SFT
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 
@@ -194,10 +195,10 @@ def test_a_film_shows_what_the_model_says_on_each_tile(policy, spoken):
     np.testing.assert_allclose(table[lake.start[0]], chance / chance.sum(), rtol=1e-5)
     frames = [{"step": step, "seen": table.tolist()} for step in (0, 5)]
     record = film_record(METHODS["ift"], "ift", {"steps": 5}, lake, path[0], frames, [1.0] * 5, 0.1)
-    assert record.lake.mdp.layout == lake.rows(0) and record.steps.tolist() == [0, 5]
-    expected = measure(record.lake.mdp, table, base=table)["success"]
+    assert record.mdp.layout == lake.rows(0) and record.steps.tolist() == [0, 5]
+    expected = measure(record.mdp, table, base=table)["success"]
     np.testing.assert_allclose(record.metrics["success"][:, 0], expected, atol=1e-8)
-    assert next(tuple(x) for x in record.shown) == (lake.start[0], path[0, 0])
+    assert next(tuple(x) for x in record.demonstration) == (lake.start[0], path[0, 0])
 
 
 def test_where_no_lake_has_a_detour_the_first_is_shown():

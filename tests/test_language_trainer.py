@@ -15,8 +15,8 @@ from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import COMPACT
-from ift_gridworld.methods.families import IFT
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.options import Settings
 
 RATE = 0.1  # of plain gradient descent: one update moves a weight by so much times its gradient
 

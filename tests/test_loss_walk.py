@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ift_gridworld.cli.command import parse
+from ift_gridworld.cli.parser import parse
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "loss_walk.py"
 spec = importlib.util.spec_from_file_location("loss_walk", SCRIPT)

@@ -12,8 +12,9 @@ from ift_gridworld import METHODS, losses
 from ift_gridworld.data.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.settings import Settings
-from ift_gridworld.methods.source import LakeSource, train_reward_model
+from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.methods.reward_model import train_reward_model
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])

@@ -14,7 +14,7 @@ from test_records import MAPLESS, record
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.planning.exact import evaluate_policy, optimal_policy
 from ift_gridworld.rendering.page import LIMIT, save_page
-from ift_gridworld.training.run import Lake
+from ift_gridworld.mdp import Origin
 
 STEPS = np.array([0, 1, 4, 10, 30])
 
@@ -81,7 +81,7 @@ def numbers(page, method="ift"):
 def test_the_numbers_on_hover_are_the_runs(visit):
     """Three digits are shown, of numbers kept to 1/131070 of their range."""
     made = lake_record()
-    page, mdp = visit([made]), made.lake.mdp
+    page, mdp = visit([made]), made.mdp
     values = evaluate_policy(mdp, made.snapshots)
     for index in range(len(STEPS)):
         for tile in (0, 3, 12, 7):
@@ -216,7 +216,7 @@ def taxi_record():
 def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
     """By the last policy, which is optimal: one step north to the passenger, pick up, and so on to the end."""
     made = taxi_record()
-    page, mdp = visit([made]), made.lake.mdp
+    page, mdp = visit([made]), made.mdp
     assert page.locator("[data-tile]").count() == 404
     state = 121  # row 2, column 2, passenger at R, to G
     page.locator(f'[data-tile="{state}"]').hover()

@@ -7,7 +7,9 @@ import pytest
 from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import PLAIN, Lake, Record
+from ift_gridworld.training.run import Run
+from ift_gridworld.mdp import Origin
+from ift_gridworld.training.files import PLAIN
 
 MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
 
@@ -54,12 +56,12 @@ def record(lake=None, **changes):
         "assumed_prior": "ift",
         "estimation": {"base": {"truth": random.random((2, 5)), "gap": np.array([[np.nan] * 5, [1 / 3] * 5])}},
     }
-    return Record(**{**entries, **changes})
+    return Run(**{**entries, **changes})
 
 
 def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
     before = record()
-    after = Record.load(before.save(tmp_path / "ift.json"))
+    after = Run.load(before.save(tmp_path / "ift.json"))
     for name in ("steps", "loss", "snapshots", "base", "final", "shown", "rejected"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         assert getattr(after, name).shape == getattr(before, name).shape
@@ -67,8 +69,8 @@ def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
         np.testing.assert_array_equal(after.metrics[name], values)
     for name, values in before.estimation["base"].items():
         np.testing.assert_array_equal(after.estimation["base"][name], values)
-    assert (after.lake, after.settings, after.method, after.seconds) == (
-        before.lake,
+    assert (after.environment, after.settings, after.method, after.seconds) == (
+        before.environment,
         before.settings,
         before.method,
         before.seconds,
@@ -95,7 +97,7 @@ def test_tables_of_a_large_lake_are_packed_and_keep_24_bits(tmp_path):
     before, base, final = large_record()
     assert before.snapshots.size + base.size + final.size > PLAIN
     path = before.save(tmp_path / "ift.json")
-    after = Record.load(path)
+    after = Run.load(path)
     for name in ("snapshots", "base", "final"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
     for name, exact in (("base", base), ("final", final)):
@@ -104,7 +106,7 @@ def test_tables_of_a_large_lake_are_packed_and_keep_24_bits(tmp_path):
     # One table of each seed has nothing that could be pressed out of it but its exponents; all else hardly differs from it.
     assert path.stat().st_size < 1.1 * (4 / 3) * base.size * 4
     saved = json.loads(path.read_text())
-    assert saved["tables"]["shape"] == [20 + 2 * 2, 64 * 64, 4] and saved["lake"]["rows"] == list(before.lake.rows)
+    assert saved["tables"]["shape"] == [20 + 2 * 2, 64 * 64, 4] and saved["lake"]["rows"] == list(before.environment.rows)
     assert not {"snapshots", "base", "final"} & set(saved)
 
 
@@ -116,7 +118,7 @@ def test_packed_tables_are_told_from_broken_ones(tmp_path):
         broken = {"shape": shape or saved["tables"]["shape"], "data": data}
         path.write_text(json.dumps({**saved, "tables": broken}))
         with pytest.raises(ValueError, match=r"ift\.json is not a saved run") as error:
-            Record.load(path)
+            Run.load(path)
         assert "\n" not in str(error.value)
 
 
@@ -125,12 +127,12 @@ def test_a_file_of_the_first_format_is_read(tmp_path):
     saved = json.loads(path.read_text())
     assert isinstance(saved["snapshots"], list)
     path.write_text(json.dumps({**saved, "format": 1}))
-    np.testing.assert_array_equal(Record.load(path).snapshots, record().snapshots)
+    np.testing.assert_array_equal(Run.load(path).snapshots, record().snapshots)
 
 
 def test_runs_on_one_lake_share_what_is_computed_of_it(tmp_path):
     paths = [record(method=name).save(tmp_path / f"{name}.json") for name in ("sft", "ift")]
-    one, two = map(Record.load, paths)
+    one, two = map(Run.load, paths)
     assert one.lake is not two.lake and one.lake.mdp is two.lake.mdp
 
 
@@ -154,7 +156,7 @@ def test_what_is_no_record_is_told_in_one_line(tmp_path, content):
     path = tmp_path / "broken.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"broken\.json is not a saved run") as error:
-        Record.load(path)
+        Run.load(path)
     assert "\n" not in str(error.value)
 
 

@@ -24,7 +24,8 @@ from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.rendering.worker import RenderWorker
-from ift_gridworld.training.run import Lake, Record
+from ift_gridworld.training.run import Run
+from ift_gridworld.mdp import Origin
 
 LIGHT = THEMES["light"]
 TILE = 60  # pixels
@@ -517,7 +518,7 @@ def test_frames_do_not_depend_on_what_was_drawn_before():
 @pytest.mark.parametrize("kind", ["gif", *STILLS])
 def test_drawing_after_training_and_drawing_from_the_file_are_the_same_picture(kind, tmp_path):
     made = lake_record()
-    saved = Record.load(made.save(tmp_path / "ift.json"))
+    saved = Run.load(made.save(tmp_path / "ift.json"))
     one, two = (MethodFilm(r).save(tmp_path / f"{i}.{kind}") for i, r in enumerate((made, saved)))
     assert one.read_bytes() == two.read_bytes()
 
@@ -529,7 +530,7 @@ def test_the_worker_draws_in_order_what_draw_draws(tmp_path):
             worker.draw([saved], tmp_path / f"{theme}.png", theme)
         pictures = list(worker.pictures())
     assert pictures == [tmp_path / f"{theme}.png" for theme in THEME_NAMES]
-    expected = MethodFilm(Record.load(saved), "dark").save(tmp_path / "again.png")
+    expected = MethodFilm(Run.load(saved), "dark").save(tmp_path / "again.png")
     assert pictures[1].read_bytes() == expected.read_bytes()
 
 

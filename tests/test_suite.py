@@ -12,10 +12,11 @@ from ift_gridworld.envs.maps import LAKES, bridge
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.families import METHODS
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.planning.exact import optimal_policy, success_probability, value_iteration
-from ift_gridworld.training.loop import make_base, train
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.loop import train
 
 PAGE = Path(__file__).parents[1] / "figures" / "suite" / "README.md"
 

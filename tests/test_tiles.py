@@ -11,12 +11,12 @@ from ift_gridworld.data.trajectories import demonstrations, generators, preferen
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies import lake as policies
 from ift_gridworld.policies.lake import ONE_HOT_STATES, POLICIES, TabularPolicy
 from ift_gridworld.policies.sparse import SparseStates
-from ift_gridworld.training.optimisers import Adam
+from ift_gridworld.optimisation import Adam
 
 FIRM = TabularMDP.from_map(LAKES["4x4"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)

@@ -16,13 +16,17 @@ from ift_gridworld.data.trajectories import best_path, demonstrations, detour, g
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
 from ift_gridworld.policies.residual import mix
 from ift_gridworld.training import loop as training
-from ift_gridworld.training.loop import BASES, make_base, memory, snapshot_steps, snapshots, train, train_lakes
-from ift_gridworld.training.optimisers import OPTIMISERS
+from ift_gridworld.choices import BASES
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.snapshots import memory, snapshot_steps, snapshots
+from ift_gridworld.training.loop import train
+from ift_gridworld.training.lakes import train_lakes
+from ift_gridworld.optimisation import OPTIMISERS
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)

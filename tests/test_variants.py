@@ -18,26 +18,18 @@ from ift_gridworld.data.trajectories import Trajectories, demonstrations, genera
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import variants
-from ift_gridworld.methods.families import DPO, IFT, SFT, Method
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.preferences import DPO
+from ift_gridworld.methods.imitation import IFT, SFT
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.methods.variants import (
-    DPOSFT,
-    NEEDS_THE_ORACLE,
-    VARIANTS,
-    AgreeingIFT,
-    AskingIFT,
-    AverageIFT,
-    ExpectedIFT,
-    MixtureIFT,
-    OracleIFT,
-    best_actions,
-    demonstrated,
-    find,
-)
+from ift_gridworld.methods.variants import DPOSFT, NEEDS_THE_ORACLE, AgreeingIFT, AskingIFT, AverageIFT, ExpectedIFT, MixtureIFT, OracleIFT, best_actions, demonstrated
+from ift_gridworld.methods.registry import VARIANTS, find_method
 from ift_gridworld.policies.lake import POLICIES
 from ift_gridworld.policies.residual import Windows, residual_embeddings
-from ift_gridworld.training.loop import make_base, train, train_lakes
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.loop import train
+from ift_gridworld.training.lakes import train_lakes
 
 LEFT, DOWN, RIGHT, UP = range(4)
 KINDS = pytest.mark.parametrize("kind", POLICIES)
@@ -674,24 +666,24 @@ def test_on_a_large_lake_it_trains_or_says_that_it_cannot(name):
     mdp = TabularMDP.from_map(random_map(33, seed=0))
     base = make_base("mixture", mdp, policy="tabular")
     if name in ("ift_average", "ift_expected", "dpo_sft"):
-        assert np.isfinite(train(find(name), mdp, base, steps=2, snapshots=2).loss).all()
+        assert np.isfinite(train(find_method(name), mdp, base, steps=2, snapshots=2).loss).all()
     else:
         with pytest.raises(ValueError, match="the lake has 1089 states; variants that compare tiles take 1024 at most"):
-            train(find(name), mdp, base, steps=2)
+            train(find_method(name), mdp, base, steps=2)
 
 
 def test_every_name_finds_its_method():
     """The published ones keep theirs; a variant's is that of its class."""
-    assert all(find(name) is method for name, method in METHODS.items())
+    assert all(find_method(name) is method for name, method in METHODS.items())
     assert not set(METHODS) & set(VARIANTS)
     named = {"DPOSFT": "dpo_sft"} | {kind.__name__: f"ift_{kind.__name__.removesuffix('IFT').lower()}" for kind in ON_TILES}
     assert {method.__name__: name for name, method in VARIANTS.items()} == named
-    assert all(find(name) is method and issubclass(method, Method) for name, method in VARIANTS.items())
+    assert all(find_method(name) is method and issubclass(method, Method) for name, method in VARIANTS.items())
 
 
 def test_an_unknown_name_is_refused_in_one_line_that_lists_the_known():
     with pytest.raises(ValueError) as error:
-        find("ift_psychic")
+        find_method("ift_psychic")
     message = str(error.value)
     assert "\n" not in message and message.startswith("unknown method 'ift_psychic'; allowed: ")
     assert message.split("allowed: ")[1].split(", ") == [*METHODS, *VARIANTS]

@@ -80,7 +80,7 @@ def two_paths(size: Size = 4) -> Rows:
     Args:
         size: n or (rows, columns), each at least 3.
     """
-    rows, columns = _as_shape(size, at_least=3)
+    rows, columns = as_shape(size, at_least=3)
     grid = np.full((rows, columns), "F")
     grid[1:-1, 1:-1] = "H"
     grid[0, 0], grid[rows // 2, -1] = "S", "G"
@@ -93,7 +93,7 @@ def open_lake(size: Size = 8) -> Rows:
     Args:
         size: n or (rows, columns), each at least 2.
     """
-    rows, columns = _as_shape(size, at_least=2)
+    rows, columns = as_shape(size, at_least=2)
     grid = np.full((rows, columns), "F")
     grid[0, 0], grid[-1, -1] = "S", "G"
     return _as_rows(grid)
@@ -108,7 +108,7 @@ def bridge(size: Size = 8) -> Rows:
     Args:
         size: n or (rows, columns), each at least 5; the bridge is columns - 4 tiles long.
     """
-    rows, columns = _as_shape(size, at_least=5)
+    rows, columns = as_shape(size, at_least=5)
     grid = np.full((rows, columns), "F")
     grid[2:, 2:-2] = "H"
     grid[-2, 2:-2] = "F"
@@ -125,7 +125,7 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
         seed: of the map; None draws a fresh one.
         max_tries: maps drawn before giving up.
     """
-    rows, columns = _as_shape(size, at_least=2)
+    rows, columns = as_shape(size, at_least=2)
     check_probability("frozen", frozen)
     if seed is not None:
         check_whole("the map's seed", seed, at_least=0)
@@ -147,7 +147,7 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
+def as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
     try:
         rows, columns = map(operator.index, size if isinstance(size, Sequence) else (size, size))
     except (TypeError, ValueError):

@@ -1,9 +1,8 @@
-"""Named lakes as Gymnasium environments. Only this module, `vector` and `sb3` import gymnasium.
+"""The registry of environments: names, Gymnasium ids and factories, made into Gymnasium environments.
 
-A lake is a tuple of rows of letters: ``S`` start, ``F`` frozen, ``H`` hole, ``G`` gift (goal). `LAKES` names some of them,
-`make_env` turns a name, a size, a map file or any registered Gymnasium id into an environment, `lake_rows` into its map, and
-importing `ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``, ``…/Open-v0``, ``…/Bridge-v0`` and ``…/FrozenLake-v0``, each
-also as `vector` has it.
+`make_env` turns a name, a size, a map file, a Gymnasium id or a name given to `register_environment` into an environment,
+`lake_rows` into its map. Importing `ift_gridworld` registers ``ift_gridworld/TwoPaths-v0``, ``…/Open-v0``, ``…/Bridge-v0`` and
+``…/FrozenLake-v0`` with Gymnasium, each also as a vector environment.
 """
 
 from __future__ import annotations
@@ -11,18 +10,23 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import gymnasium
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 
-from ift_gridworld.checks import check_probability, check_whole
+from ift_gridworld.checks import check_probability, check_whole, suggestion
+from ift_gridworld.envs.adapters import Adapter, adapter_of
+from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import (
     LAKES,
     Rows,
     Size,
-    _as_shape,
+    as_shape,
     bridge,
     open_lake,
     parse_map,
@@ -35,9 +39,91 @@ from ift_gridworld.envs.maps import (
 
 OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
-SLIP = {  # what an environment of Gymnasium's calls the two options of slippery ice, where it calls them otherwise
-    "Taxi": {"is_slippery": "is_rainy", "success_rate": "rainy_probability"}
-}
+
+
+@dataclass(frozen=True)
+class RegisteredEnvironment:
+    """An environment known by a name.
+
+    Attributes:
+        name: of it.
+        environment: the rows of a map, a Gymnasium id, or a function that makes an environment of its options.
+        grid: where its states are drawn; or a function that gives that of an unwrapped environment; None where its tiles are
+            its states, or nothing is drawn.
+        actions: a name for each action.
+        max_episode_steps: time limit; None for the environment's own.
+    """
+
+    name: str
+    environment: Rows | str | Callable[..., gymnasium.Env]
+    grid: GridLayout | Callable[[Any], GridLayout | None] | None = None
+    actions: tuple[str, ...] = ()
+    max_episode_steps: int | None = None
+
+
+REGISTERED: dict[str, RegisteredEnvironment] = {}
+# Of each environment that `make_env` made by a registered name, unwrapped: that entry, and the options given.
+_made: WeakKeyDictionary[Any, tuple[RegisteredEnvironment, dict[str, Any]]] = WeakKeyDictionary()
+
+
+def register_environment(
+    name: str,
+    environment: Sequence[str] | str | Callable[..., gymnasium.Env],
+    *,
+    layout: Sequence[str] | GridLayout | Callable[[Any], GridLayout | None] | None = None,
+    actions: Sequence[str] = (),
+    max_episode_steps: int | None = None,
+) -> None:
+    """Make an environment known by a name to `make_env`, `TabularMDP.make`, the command line, pictures and saved runs.
+
+    Args:
+        name: that no other environment has.
+        environment: the rows of a lake's map; a Gymnasium id; or a function of keyword options that returns a Gymnasium
+            environment whose unwrapped form has a transition table ``P`` and ``initial_state_distrib``, as toy text has.
+        layout: where states are drawn: rows of letters if its tiles are its states, a `GridLayout`, or a function of the
+            unwrapped environment. Not needed for a map of letters, nor for what Gymnasium's toy text draws.
+        actions: a name for each action, in order; left, down, right, up (or west, south, east, north) are drawn as arrows.
+        max_episode_steps: steps after which an episode is truncated (default: the map's or the environment's own).
+
+    Raises:
+        ValueError: for a name that is taken, or an environment that is none of these.
+
+    >>> register_environment("corner", ["SF", "FG"])
+    >>> make_env("corner").unwrapped.desc.shape
+    (2, 2)
+    >>> unregister_environment("corner")
+    """
+    if not isinstance(name, str) or not name.strip() or re.fullmatch(r"\d+x\d+", name):
+        raise ValueError(f"the name of an environment is {name!r}; allowed: a name such as my-lake, not a size")
+    if name in REGISTERED or name in LAKES or name in gymnasium.registry or name == "random":
+        raise ValueError(f"an environment named {name!r} is registered already; allowed: another name")
+    if isinstance(environment, str):
+        if environment not in gymnasium.registry:
+            raise ValueError(f"environment is {environment!r}; allowed: rows of a map, a registered Gymnasium id, a function")
+    elif not callable(environment):
+        environment = parse_map(environment)
+    if max_episode_steps is not None:
+        check_whole("max_episode_steps", max_episode_steps, at_least=1)
+    if layout is not None and not callable(layout) and not isinstance(layout, GridLayout):
+        layout = GridLayout.of(layout)
+    REGISTERED[name] = RegisteredEnvironment(name, environment, layout, tuple(actions), max_episode_steps)
+
+
+def unregister_environment(name: str) -> None:
+    """Forget a registered environment."""
+    REGISTERED.pop(name, None)
+
+
+def known_of(env: gymnasium.Env) -> tuple[Adapter, RegisteredEnvironment | None, dict[str, Any]]:
+    """Return what is known of an environment beside its table: by its class, by its registered name, and its options there."""
+    inner = getattr(env, "unwrapped", env)
+    entry, options = _made.get(inner, (None, {}))
+    adapter = adapter_of(type(inner))
+    if entry is not None:
+        grid = entry.grid
+        give = adapter.grid if grid is None else grid if callable(grid) else lambda env: grid
+        adapter = Adapter(entry.actions or adapter.actions, adapter.rows, give, adapter.option_names)
+    return adapter, entry, options
 
 
 class LakeEnv(FrozenLakeEnv):
@@ -110,8 +196,9 @@ def make_env(
     """Make a Gymnasium environment, time limit included, from a name, a file or a Gymnasium id.
 
     Args:
-        name: a name in `LAKES`; ``"random"`` or a size such as ``"6x9"`` for a random lake; the path of a text file with one
-            row of the map a line; or any id that `gymnasium.make` knows (``"CliffWalking-v1"``, ``"Taxi-v4"``).
+        name: a name in `LAKES` or given to `register_environment`; ``"random"`` or a size such as ``"6x9"`` for a random
+            lake; the path of a text file with one row of the map a line; or any id that `gymnasium.make` knows
+            (``"CliffWalking-v1"``, ``"Taxi-v4"``).
         size: n or (rows, columns), for ``"two-paths"`` (default 4), ``"open"``, ``"bridge"`` and ``"random"`` (default 8).
         is_slippery: whether the ice is, FrozenLake-v1's as well, which Gymnasium's is unless told otherwise. Then a move goes
             as intended with `success_rate` (default 1/3), else to one of the two sides, with equal probability. For a taxi:
@@ -130,17 +217,51 @@ def make_env(
     if limit is not None:
         limit = check_whole("max_episode_steps", limit, at_least=0) or -1  # as Gymnasium spells never
     rows = lake_rows(name, size=size, seed=seed, frozen=frozen)
-    if rows is None:
-        spec = gymnasium.spec(name)
-        # Gymnasium's own lakes slip unless they are told not to.
-        said = is_slippery or ("Lake" in spec.name and "is_slippery" not in spec.kwargs)
-        options = {**kwargs, **({"is_slippery": is_slippery} if said else {})}
-        spelled = SLIP.get(spec.name, {})
-        return _make(name, limit, **{spelled.get(option, option): value for option, value in options.items()})
-    if size is None and name in SPECS:
+    entry = REGISTERED.get(name)
+    if limit is None and entry is not None:
+        limit = entry.max_episode_steps
+    if rows is not None and size is None and name in SPECS:
         return _make(SPECS[name], limit, is_slippery=is_slippery, **kwargs)
-    desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
-    return _make("FrozenLake-v1", limit or time_limit(rows), desc=desc, is_slippery=is_slippery, **kwargs)
+    if rows is not None:
+        desc = [list(row) for row in rows]  # letter by letter, or a map of one column would lose its second dimension
+        return _make("FrozenLake-v1", limit or time_limit(rows), desc=desc, is_slippery=is_slippery, **kwargs)
+    if entry is not None and callable(entry.environment):
+        options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
+        env = _call(entry.name, entry.environment, options)
+        if limit is not None and limit > 0 and _limit_of(env) != limit:
+            env = gymnasium.wrappers.TimeLimit(env, limit)
+    else:
+        options = {"is_slippery": is_slippery, **kwargs}
+        env = _make_id(str(entry.environment) if entry is not None else name, limit, is_slippery, kwargs)
+    if entry is not None:
+        _made[env.unwrapped] = entry, options
+    return env
+
+
+def _make_id(name: str, limit: int | None, is_slippery: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
+    """Make an environment of a Gymnasium id, whose own names of our options are used."""
+    spec = gymnasium.spec(name)
+    creator = gymnasium.envs.registration.load_env_creator(str(spec.entry_point))
+    adapter = adapter_of(creator) if isinstance(creator, type) else Adapter()
+    options = dict(kwargs)
+    if is_slippery or (adapter.slips_by_default and "is_slippery" not in spec.kwargs):
+        options["is_slippery"] = is_slippery
+    return _make(name, limit, **{adapter.option_names.get(option, option): value for option, value in options.items()})
+
+
+def _call(name: str, make: Callable[..., gymnasium.Env], options: dict[str, Any]) -> gymnasium.Env:
+    try:
+        inspect.signature(make).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"environment {name!r} does not take {', '.join(options)}: {error}") from None
+    env = make(**options)
+    if not isinstance(env, gymnasium.Env):
+        raise ValueError(f"environment {name!r} made {env!r}; allowed: a gymnasium.Env")
+    return env
+
+
+def _limit_of(env: gymnasium.Env) -> int | None:
+    return getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
 
 
 def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
@@ -153,8 +274,8 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
         ValueError: as `make_env`.
     """
     if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
-        shape = parse_size(name) if name != "random" else _as_shape(8 if size is None else size)
-        if name != "random" and size is not None and _as_shape(size) != shape:
+        shape = parse_size(name) if name != "random" else as_shape(8 if size is None else size)
+        if name != "random" and size is not None and as_shape(size) != shape:
             raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
         return random_map(shape, frozen=frozen, seed=seed)
     if size is not None and name not in OWN:
@@ -164,12 +285,26 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
         return {"two-paths": two_paths, "open": open_lake, "bridge": bridge}[name](size)
     if name in LAKES:
         return LAKES[name]
+    if name in REGISTERED:
+        environment = REGISTERED[name].environment
+        return environment if isinstance(environment, tuple) else None
     if Path(name).is_file():
         return read_map(name)
     if name in gymnasium.registry:
         return None
-    known = ", ".join([*LAKES, "random", "NxM (for example 6x9)"])
-    raise ValueError(f"unknown map {name!r}; allowed: {known}, a map file that exists, or a Gymnasium id")
+    names = [*LAKES, *REGISTERED, "random"]
+    known = ", ".join([*names, "NxM (for example 6x9)"])
+    near = _other_version(name) or suggestion(name, [*names, *gymnasium.registry])
+    raise ValueError(f"unknown map {name!r}; {near}allowed: {known}, a map file that exists, or a Gymnasium id")
+
+
+def _other_version(name: str) -> str:
+    """Say which versions of a Gymnasium id there are, if it is only the version that is unknown."""
+    stem, dash, version = name.rpartition("-v")
+    there = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
+    if not (dash and version.isdigit() and there):
+        return ""
+    return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(there)}; "
 
 
 def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:

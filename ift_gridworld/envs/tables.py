@@ -10,21 +10,6 @@ from jaxtyping import Int, UInt8
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
 LAKE_ACTIONS = ("left", "down", "right", "up")
-ACTIONS = {  # in each environment's own order, which its table does not name
-    "FrozenLakeEnv": LAKE_ACTIONS,
-    "CliffWalkingEnv": ("up", "right", "down", "left"),
-    "TaxiEnv": ("south", "north", "east", "west", "pick up", "drop off"),
-}
-STEPS = {
-    "left": (0, -1),
-    "down": (1, 0),
-    "right": (0, 1),
-    "up": (-1, 0),
-    "west": (0, -1),
-    "south": (1, 0),
-    "east": (0, 1),
-    "north": (-1, 0),
-}
 NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -123,17 +108,3 @@ def merge(
     )
     unused = probability == 0
     return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused
-
-
-def layout_of(inner: object) -> tuple[str, ...] | None:
-    """The rows of a grid environment's map: FrozenLake's own letters; for CliffWalking S, F, G and C for the cliff."""
-    desc = getattr(inner, "desc", None)
-    if desc is not None and np.asarray(desc).dtype.itemsize == 1 and set(np.unique(desc)) <= {b"S", b"F", b"H", b"G"}:
-        return tuple(b"".join(row).decode() for row in np.asarray(desc))
-    cliff, shape = getattr(inner, "_cliff", None), getattr(inner, "shape", None)
-    if cliff is not None and shape is not None:
-        letters = np.where(cliff, "C", "F")
-        letters[np.unravel_index(int(getattr(inner, "start_state_index", 0)), shape)] = "S"
-        letters[-1, -1] = "G"
-        return tuple("".join(row) for row in letters)
-    return None

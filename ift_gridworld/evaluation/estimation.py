@@ -42,13 +42,13 @@ from torch import Tensor
 from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.exact import optimal_policy, walk_distribution
-from ift_gridworld.policies.lake import Policy
+from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Outcome, Prediction, Windows, lake_successor
 from ift_gridworld.policies.sparse import SparseStates
 
 
 @dataclass(frozen=True)
-class Row:
+class TableRow:
     """A line of Table 1, in symbols: the states in which a method consults the human, those in which it takes the model to
     stand, and what it aligns with the human's."""
 
@@ -57,13 +57,13 @@ class Row:
     aligns: str
 
 
-TABLE: dict[str, Row] = {
-    "truth": Row("s*ₙ", "sᶿₙ", "T(s*ₙ|ρ₀)"),
-    "sft": Row("s*ₙ", "s*ₙ", "T(s*ₙ|s*ₙ₋₁)"),
-    "ppo": Row("sᶿₙ", "sᶿₙ", "T(ŝ*ₙ|sᶿₙ₋₁)"),
-    "dpo_online": Row("s*ₙ", "sᶿₙ", "T(s*ₙ|ρ₀)"),
-    "dpo": Row("s*ₙ", "sᶿ⁻ₙ, stale", "T̂(s*ₙ|ρ₀)"),
-    "ift": Row("s*ₙ", "(1-λ)s*ₙ+λπ", "T̂(s*ₙ|ρ₀)"),
+TABLE: dict[str, TableRow] = {
+    "truth": TableRow("s*ₙ", "sᶿₙ", "T(s*ₙ|ρ₀)"),
+    "sft": TableRow("s*ₙ", "s*ₙ", "T(s*ₙ|s*ₙ₋₁)"),
+    "ppo": TableRow("sᶿₙ", "sᶿₙ", "T(ŝ*ₙ|sᶿₙ₋₁)"),
+    "dpo_online": TableRow("s*ₙ", "sᶿₙ", "T(s*ₙ|ρ₀)"),
+    "dpo": TableRow("s*ₙ", "sᶿ⁻ₙ, stale", "T̂(s*ₙ|ρ₀)"),
+    "ift": TableRow("s*ₙ", "(1-λ)s*ₙ+λπ", "T̂(s*ₙ|ρ₀)"),
 }
 
 # A walk is followed over all tiles at once, [N, T, S]; beyond this much memory, not at all. Ten thousand tiles are within it
@@ -75,7 +75,7 @@ Prior = Callable[[], Float[np.ndarray, "N B T S"]]
 
 @dataclass(frozen=True, eq=False)
 class Estimation:
-    """What a method assumed_prior of the model it trains, beside what is true. Entry t is about the human's step t, from state
+    """What a method assumes of the model it trains, beside what is true. Entry t is about the human's step t, from state
     s*_t to s*_{t+1}; N seeds, B answers of the human.
 
     Attributes:
@@ -124,7 +124,7 @@ class Estimation:
 def estimate(
     row: str,
     mdp: TabularMDP,
-    policy: Policy,
+    policy: LakePolicy,
     answers: Trajectories,
     *,
     stale: Trajectories | None = None,
@@ -132,7 +132,7 @@ def estimate(
     prediction: Prediction = "greedy",
     outcome: Outcome = "expected",
 ) -> Estimation:
-    """What a method assumed_prior of a policy, and what is true of it (Table 1).
+    """What a method assumes of a policy, and what is true of it (Table 1).
 
     - "truth": the model stands where its own walk has led it.
     - "sft": it stands on the human's state, as if it had come there with certainty: T̂_n = T_θ(s*_n | s*_{n-1}).
@@ -240,7 +240,7 @@ def _own_walk(
 
 
 def _mixed(
-    mdp: TabularMDP, policy: Policy, answers: Trajectories, mixing: float, prediction: Prediction, outcome: Outcome
+    mdp: TabularMDP, policy: LakePolicy, answers: Trajectories, mixing: float, prediction: Prediction, outcome: Outcome
 ) -> tuple[Tensor | SparseStates, Int[np.ndarray, "B T"]]:
     """The residual connection's distinct states, [N, U, S], for tiles are one-hot, and which of them each step's is."""
     device = next(policy.parameters()).device

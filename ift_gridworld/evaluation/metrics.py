@@ -6,7 +6,8 @@ squared differences over the entries of the rows counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
@@ -61,6 +62,62 @@ MEASURES: dict[str, str] = {
 }
 
 
+Metric = Callable[[TabularMDP, Float[np.ndarray, "*batch S A"]], Float[np.ndarray, "*batch"]]
+
+
+@dataclass(frozen=True)
+class _Registered:
+    function: Metric
+    description: str
+
+
+_REGISTERED: dict[str, _Registered] = {}
+
+
+def register_metric(name: str, function: Metric, description: str = "") -> None:
+    """Have a metric of your own measured in every run, saved, printed and drawn.
+
+    Args:
+        name: a Python identifier that no other metric has.
+        function: of an MDP and policies T(a|s) of any leading dimensions, [..., S, A]; gives one number each, [...].
+        description: what it is, in words.
+
+    Raises:
+        ValueError: for a name that is taken or no identifier, or what is no function.
+
+    >>> register_metric("left", lambda mdp, policy: policy[..., 0].mean(-1), "mean probability of going left")
+    >>> from ift_gridworld import TabularMDP
+    >>> mdp = TabularMDP.make("two-paths")
+    >>> float(measure(mdp, np.full((16, 4), 0.25))["left"])
+    0.25
+    >>> unregister_metric("left")
+    """
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ValueError(f"the name of a metric is {name!r}; allowed: an identifier such as my_metric")
+    if name in MEASURES or name in _REGISTERED:
+        raise ValueError(f"a metric named {name!r} is registered already; allowed: another name")
+    if not callable(function):
+        raise ValueError(f"metric {name!r} is {function!r}; allowed: a function of an MDP and a policy")
+    _REGISTERED[name] = _Registered(function, description)
+
+
+def unregister_metric(name: str) -> None:
+    """Forget a registered metric."""
+    _REGISTERED.pop(name, None)
+
+
+def metric_descriptions() -> dict[str, str]:
+    """Return what each metric is, built-in ones first."""
+    return MEASURES | {name: entry.description for name, entry in _REGISTERED.items()}
+
+
+def _custom(name: str, mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch"]:
+    value = np.asarray(_REGISTERED[name].function(mdp, policy), float)
+    if value.shape != policy.shape[:-2]:
+        raise ValueError(f"metric {name!r} has shape {value.shape} for policies {policy.shape}; allowed: {policy.shape[:-2]}")
+    return value
+
+
 def measure(
     mdp: TabularMDP,
     policy: Float[np.ndarray, "*batch S A"],
@@ -71,7 +128,7 @@ def measure(
     rejected: Steps | None = None,
     only: Sequence[str] | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
-    """All of `MEASURES` for policies of any leading dimensions.
+    """Measure policies of any leading dimensions: all of `MEASURES`, and all registered metrics.
 
     Args:
         mdp: the lake; its discount defines the optimum, its horizon the time limit of success and visits.
@@ -80,10 +137,10 @@ def measure(
         shown: weight of each tile in the human's demonstrations, such as `tiles_of` gives; distances over them are
             left out without it.
         chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; left out without them.
-        only: names of those that are wanted (default: all); what is dear and not wanted is not computed.
+        only: names of those that are wanted (default: all); expensive metrics are computed only on request.
     """
     policy = np.asarray(policy, float)
-    wanted = set(MEASURES if only is None else only)
+    wanted = set(metric_descriptions() if only is None else only)
     target, walkable = optimal_policy(mdp), ~mdp.terminal
     result: dict[str, Any] = {}
     steps, visits, result["success"] = _episodes(mdp, policy)
@@ -105,7 +162,8 @@ def measure(
     for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
         if batch is not None and name in wanted:
             result[name] = log_likelihood(policy, batch)
-    return {name: result[name] for name in MEASURES if name in result and name in wanted}
+    result |= {name: _custom(name, mdp, policy) for name in _REGISTERED if name in wanted}
+    return {name: result[name] for name in metric_descriptions() if name in result and name in wanted}
 
 
 def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:

@@ -16,7 +16,9 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy, drawn
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.methods.families import IFT, PPO, SFT, Method
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.imitation import IFT, SFT
+from ift_gridworld.methods.on_policy import PPO
 from ift_gridworld.policies.residual import Successor
 
 

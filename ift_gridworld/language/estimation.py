@@ -18,8 +18,9 @@ from ift_gridworld.language.lakes import FAR, Lakes, tiles_along
 from ift_gridworld.language.measure import END_ACTION, MoveTokenizer, along, answers, parts, repeated
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.methods.families import IFT, Method
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.options import Settings
 
 
 def bias(

@@ -17,9 +17,9 @@ from ift_gridworld.evaluation.metrics import measure, reference_points
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.measure import END_ACTION, MoveTokenizer, Probes, ask
 from ift_gridworld.language.models import LanguagePolicy
-from ift_gridworld.methods.families import Method
+from ift_gridworld.methods.base import Method
 from ift_gridworld.storage import versions
-from ift_gridworld.training.run import Lake, Record
+from ift_gridworld.training.run import Run
 
 
 def moves_at(policy: LanguagePolicy, spoken: MoveTokenizer, lake: Lakes, probes: Probes) -> Float[np.ndarray, "S 4"]:
@@ -45,7 +45,7 @@ def film_record(
     watched: Sequence[Mapping[str, Any]],
     loss: Sequence[float],
     seconds: float,
-) -> Record:
+) -> Run:
     """What was watched while a method ran, as a run of one seed on one lake.
 
     Args:
@@ -59,7 +59,7 @@ def film_record(
     policies = np.array([frame["seen"] for frame in watched])[:, None]
     walked = path[path >= 0]
     human = np.stack([tiles_along(lake, walked[None])[0][:-1], walked], 1).astype(int)
-    return Record(
+    return Run(
         method=name,
         title=kind.title,
         needs=kind.needs,

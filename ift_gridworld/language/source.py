@@ -16,7 +16,7 @@ from ift_gridworld.data.trajectories import Batch, Trajectories
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.measure import Judge
 from ift_gridworld.language.models import Critic, LanguagePolicy, sample
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.residual import Successor
 

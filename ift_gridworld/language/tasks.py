@@ -22,7 +22,7 @@ from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import VOCABULARY, Compact, record
 from ift_gridworld.language.training import align
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.storage import write_atomically
 
 

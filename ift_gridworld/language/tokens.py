@@ -16,8 +16,9 @@ from ift_gridworld import losses
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.methods.families import IFT, Method
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.options import Settings
 
 ANSWERS = 32  # that are looked at
 

@@ -15,8 +15,8 @@ from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.losses import Norm, Propagation
-from ift_gridworld.methods.families import IFT
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.policies.residual import Prediction, Successor
 
 

@@ -19,8 +19,10 @@ from torch import Tensor
 from ift_gridworld.language.costs import PeakMemory
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.methods.families import METHODS, Method, OnPolicy
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.on_policy import OnPolicy
+from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.storage import write_atomically
 
 WARM = 0.05  # share of the updates over which the learning rate rises

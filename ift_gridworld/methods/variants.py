@@ -35,11 +35,13 @@ from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch
-from ift_gridworld.methods.families import DPO, IFT, METHODS, Method, Scored
-from ift_gridworld.methods.settings import Settings
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.imitation import IFT
+from ift_gridworld.methods.options import IFTOptions, MethodOptions
+from ift_gridworld.methods.preferences import DPO, Scored
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.planning.exact import optimal_policy
-from ift_gridworld.policies.lake import ONE_HOT_STATES, Policy
+from ift_gridworld.policies.lake import ONE_HOT_STATES, LakePolicy
 from ift_gridworld.policies.residual import Successor, Windows
 
 
@@ -47,9 +49,10 @@ class _Comparing(IFT):
     """What looks at every tile that may be predicted, not at states mixed of them."""
 
     source: LakeSource
+    policy: LakePolicy
 
-    def __init__(self, source: LakeSource, policy: Policy, settings: Settings) -> None:
-        super().__init__(source, policy, settings)
+    def __init__(self, source: LakeSource, policy: LakePolicy, options: MethodOptions | None = None) -> None:
+        super().__init__(source, policy, options)
         if policy.num_states > ONE_HOT_STATES:
             raise ValueError(
                 f"the lake has {policy.num_states} states; variants that compare tiles take {ONE_HOT_STATES} at most"
@@ -100,8 +103,9 @@ class MixtureIFT(_Comparing):
 
     title = "IFT, mixture · mixes predictions, not states"
 
-    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
-        policy, windows, s = self.policy, self._windows, self.settings
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        policy, windows = self.policy, self._windows
+        s: IFTOptions = self.options
         policies = torch.softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
         there, arrives = self._predicted(policies), windows.arrives[..., None]
         own = there @ policies
@@ -134,14 +138,14 @@ class AskingIFT(MixtureIFT):
     title = "IFT, asking · the human labels the predicted tile"
     assumed_prior = "sft"
 
-    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         policy, windows = self.policy, self._windows
         logp = torch.log_softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
         there = torch.where(windows.arrives[..., None], self._predicted(logp.exp()), 0.0)
         asked = there @ -(self._human * logp).sum(-1)[..., None]
         price = asked[..., 0].gather(1, windows.place.flatten(1)).reshape(-1, *batch.mask.shape[1:])
         imitation = losses.sft_loss(policy.log_probs(batch.states, batch.actions), batch.mask)
-        return (imitation + self.settings.mixing * losses.sft_loss(-price, batch.mask)).mean(-1)
+        return (imitation + self.options.mixing * losses.sft_loss(-price, batch.mask)).mean(-1)
 
     @cached_property
     def _human(self) -> Float[Tensor, "N S A"]:
@@ -157,10 +161,10 @@ class AverageIFT(IFT):
 
     title = "IFT, average · weights do not depend on length"
 
-    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         logp = self.second_pass(batch)
         with torch.no_grad():
-            mask, decay = batch.mask, self.settings.decay
+            mask, decay = batch.mask, self.options.decay
             evenly = losses.relation_weights(torch.full_like(logp, -1.0), mask, decay)
             weights = losses.relation_weights(logp, mask, decay) / torch.where(mask, evenly, 1.0)
             total = (weights * mask).sum(-1, keepdim=True)
@@ -175,7 +179,7 @@ class ExpectedIFT(IFT):
 
     @cached_property
     def successor(self) -> Successor:
-        return self.source.successor(self.policy, replace(self.settings, prediction="expected"))
+        return self.source.successor(self.policy, replace(self.options, prediction="expected"))
 
 
 class DPOSFT(DPO):
@@ -197,13 +201,6 @@ VARIANTS: dict[str, type[Method]] = {
     "dpo_sft": DPOSFT,
 }
 NEEDS_THE_ORACLE = ("ift_oracle", "ift_asking")
-
-
-def find(name: str) -> type[Method]:
-    """A published method or a variant, by name."""
-    if name not in METHODS and name not in VARIANTS:
-        raise ValueError(f"unknown method {name!r}; allowed: {', '.join((*METHODS, *VARIANTS))}")
-    return METHODS.get(name) or VARIANTS[name]
 
 
 def demonstrated(source: LakeSource, num_states: int, num_actions: int) -> Float[Tensor, "N S A"]:

@@ -28,8 +28,8 @@ from ift_gridworld.policies.sparse import SparseStates
 ONE_HOT_STATES = 1024
 
 
-class Policy(nn.Module):
-    """What all policies share. A subclass gives `logits` and `initialise`.
+class LakePolicy(nn.Module):
+    """What policies over the states of an MDP share (`policies.base.Policy`). A subclass gives `logits` and `initialise`.
 
     Args:
         num_states, num_actions: S and A of the MDP.
@@ -45,15 +45,15 @@ class Policy(nn.Module):
             raise ValueError(f"population is {population}; allowed: at least 1")
         self.num_states, self.num_actions, self.population = num_states, num_actions, population
 
-    def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> Policy:
+    def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> LakePolicy:
         """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
         raise NotImplementedError
 
-    def like(self, num_actions: int) -> Policy:
+    def like(self, num_actions: int) -> LakePolicy:
         """A policy of the same kind and size with another number of outputs, such as a critic's one."""
         return type(self)(self.num_states, num_actions, self.population)
 
-    def members(self, index: Sequence[int] | Int[np.ndarray, " P"]) -> Policy:
+    def members(self, index: Sequence[int] | Int[np.ndarray, " P"]) -> LakePolicy:
         """A population of copies of these members, in this order; one may be named more than once."""
         chosen = copy.copy(self)
         chosen._parameters = {
@@ -149,7 +149,7 @@ class Policy(nn.Module):
         return (flat @ weight).reshape(self.population, *embeddings.shape[1:-1], weight.shape[-1])
 
 
-class TabularPolicy(Policy):
+class TabularPolicy(LakePolicy):
     """pi(a|s) = softmax(Theta[s]): logits are linear in the one-hot, so a mixed state has mixed logits."""
 
     learning_rate = 0.03  # each row learns alone, from the steps taken on its own tile
@@ -173,7 +173,7 @@ class TabularPolicy(Policy):
         return self.theta
 
 
-class MLPPolicy(Policy):
+class MLPPolicy(LakePolicy):
     """pi(a|s) = softmax(W2 tanh(W1 e(s) + b1) + b2): the paper's two-layer fully connected policy.
 
     Args:
@@ -215,7 +215,7 @@ class MLPPolicy(Policy):
         return self._each(units, self.w2) + _rows(self.b2, units.ndim)
 
 
-POLICIES: dict[str, type[Policy]] = {"mlp": MLPPolicy, "tabular": TabularPolicy}
+POLICIES: dict[str, type[LakePolicy]] = {"mlp": MLPPolicy, "tabular": TabularPolicy}
 
 
 def _rows(bias: Float[Tensor, "N H"], ndim: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Pictures of runs: maps on an Axes, films, stills, a page. Reads saved records, never a live trainer; needs no display.
+"""Pictures of runs: maps on an Axes, films, stills, a page. Reads saved runs, never a live trainer; needs no display.
 
 `maps` draws on an Axes; `method_film` and `comparison` compose whole pictures of one run and of several; `page` writes them as
 one HTML file; `worker` draws in a process of its own. This file loads nothing, so that names can be checked before matplotlib

@@ -1,4 +1,4 @@
-"""The drawing process: reads orders, one JSON list [records, picture, theme] a line, and answers each with a line."""
+"""The drawing process: reads orders, one JSON list [runs, picture, theme] a line, and answers each with a line."""
 
 import json
 import os
@@ -12,9 +12,9 @@ with loading():  # before the first order comes
     import ift_gridworld.rendering.method_film  # noqa: F401
 
 for line in sys.stdin:
-    records, picture, theme = json.loads(line)
+    runs, picture, theme = json.loads(line)
     try:
-        answer = {"picture": str(draw([Path(record) for record in records], Path(picture), theme))}
+        answer = {"picture": str(draw([Path(run) for run in runs], Path(picture), theme))}
     except (ValueError, OSError) as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)

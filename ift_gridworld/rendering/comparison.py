@@ -21,7 +21,7 @@ from ift_gridworld.evaluation.metrics import even_change, mean_interval
 from ift_gridworld.planning.exact import optimal_policy
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width
-from ift_gridworld.training.run import Record, check_one_lake
+from ift_gridworld.training.run import Run, check_one_environment
 
 MOST = 5  # methods in a row, if they do not all fit into one
 FRAMES = 72
@@ -34,17 +34,17 @@ LIKELIHOODS = ("chosen_logp", "rejected_logp")
 
 class ComparisonFilm(Film):
     """Args:
-    records: the runs to compare, on one lake.
+    runs: the runs to compare, on one lake.
     theme: a name in THEMES.
     """
 
-    def __init__(self, records: Sequence[Record], theme: str = "light") -> None:
-        check_one_lake(records)
-        self.records, self.mdp = list(records), records[0].lake.mdp
+    def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
+        check_one_environment(runs, drawn=True)
+        self.runs, self.mdp = list(runs), runs[0].mdp
         assert self.mdp.grid is not None
         self.grid, self.walkable = self.mdp.grid, maps.walkable(self.mdp)
         self.steps, self.which = self._clock()
-        count = len(self.records)
+        count = len(self.runs)
         self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
         self.rows = ceil(count / self.columns)
         tall, wide = self.grid.height, self.grid.width
@@ -70,9 +70,9 @@ class ComparisonFilm(Film):
 
     def _clock(self) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, "F M"]]:
         """The updates that are shown, and which snapshot of each method that is: its latest until then."""
-        steps = np.unique(np.concatenate([record.steps for record in self.records]))
-        which = np.stack([np.searchsorted(record.steps, steps, side="right") - 1 for record in self.records], 1)
-        policies = np.stack([record.snapshots[i] for record, i in zip(self.records, which.T, strict=True)], 1)
+        steps = np.unique(np.concatenate([run.steps for run in self.runs]))
+        which = np.stack([np.searchsorted(run.steps, steps, side="right") - 1 for run in self.runs], 1)
+        policies = np.stack([run.snapshots[i] for run, i in zip(self.runs, which.T, strict=True)], 1)
         kept = even_change(steps, policies, FRAMES)
         self._change = np.abs(np.diff(policies[kept], axis=0)).mean((1, 2, 3))
         return steps[kept], which[kept]
@@ -86,8 +86,8 @@ class ComparisonFilm(Film):
 
     @property
     def alt(self) -> str:
-        first, names = self.records[0], ", ".join(record.method for record in self.records)
-        courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
+        first, names = self.runs[0], ", ".join(run.method for run in self.runs)
+        courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
         small = self.grids[0].gains is not None
         arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
         change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
@@ -95,7 +95,7 @@ class ComparisonFilm(Film):
             " and distance to the optimal policy"
         )  # fmt: skip
         return (
-            f"{len(self.records)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. For "
+            f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. For "
             f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
             f"less likely; charts of {first.headline}{charts}. "
             f"{courses}"
@@ -104,12 +104,12 @@ class ComparisonFilm(Film):
     @property
     def likelihoods(self) -> bool:
         """Whether the runs know of two answers how likely they are; a language model's film of one lake does not."""
-        return all(name in record.metrics for record in self.records for name in LIKELIHOODS)
+        return all(name in run.metrics for run in self.runs for name in LIKELIHOODS)
 
     # ---- composition ----
 
     def _compose(self) -> None:
-        theme, first = self.theme, self.records[0]
+        theme, first = self.theme, self.runs[0]
         width, height = self.figure.get_size_inches()
         self.words(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
         self.words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
@@ -119,12 +119,12 @@ class ComparisonFilm(Film):
         pitch = self.column + GAP
         if self.rows == 1:
             pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.columns)
-        for i, record in enumerate(self.records):
+        for i, run in enumerate(self.runs):
             left, top = MARGIN + pitch * (i % self.columns), HEAD + (self.block + 0.2) * (i // self.columns)
-            self.grids.append(_MethodColumn(self, record, left, top))
+            self.grids.append(_MethodColumn(self, run, left, top))
         self._legend(MARGIN, HEAD + self.rows * (self.block + 0.2) + 0.02)
         self.charts = []
-        tall = ROW * len(self.records)
+        tall = ROW * len(self.runs)
         charts: list[tuple[Sequence[str], str]] = [((first.headline,), first.headline), (("distance",), "distance to optimal")]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
@@ -142,7 +142,7 @@ class ComparisonFilm(Film):
         ax.set(xlim=(0, 45), ylim=(1, 0), aspect="equal", anchor="W")
         ax.axis("off")
         x = 0.0
-        pairs = any(len(record.rejected) for record in self.records)
+        pairs = any(len(run.rejected) for run in self.runs)
         for colour, dashed, words in (
             (theme.visited, None, "visits: none to once an episode"),
             (theme.shown, False, "the human's path"),
@@ -170,12 +170,12 @@ class ComparisonFilm(Film):
 class _MethodColumn:
     """A method's column: name, success, policy and visits, and what changed since the base."""
 
-    def __init__(self, film: ComparisonFilm, record: Record, left: float, top: float) -> None:
+    def __init__(self, film: ComparisonFilm, run: Run, left: float, top: float) -> None:
         theme, grid, mdp = film.theme, film.grid, film.mdp
-        self.record = record
-        self.headline = record.headline
-        self.reached = record.metrics[self.headline].mean(-1)
-        short = record.title.partition(" · ")
+        self.run = run
+        self.headline = run.headline
+        self.reached = run.metrics[self.headline].mean(-1)
+        short = run.title.partition(" · ")
         name = short[2] if short[0] == "RLHF" else short[0]
         film.words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
         self.number = film.number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
@@ -185,8 +185,8 @@ class _MethodColumn:
         self.tiles = maps.TileColours(ax, grid, film.walkable, theme.visits, Normalize(0, 1, clip=True))
         film.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
-            (record.rejected, theme.rejected, 0.17, True),
-            (record.shown, theme.shown, 0.08, False),
+            (run.rejected, theme.rejected, 0.17, True),
+            (run.demonstration, theme.shown, 0.08, False),
         ):
             film.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
         self.beads = maps.is_fine(ax, grid)
@@ -211,11 +211,11 @@ class _MethodColumn:
             film.moves(*self.changes.artists)
 
     def update(self, index: int) -> None:
-        policy = self.record.snapshots[index]
+        policy = self.run.snapshots[index]
         self.number.update(f"{self.headline} {self.reached[index]:.3f}")
-        self.tiles.update(self.record.visits[index])
+        self.tiles.update(self.run.visits[index])
         self.arrows.update(policy)
-        change = policy - self.record.snapshots[0]
+        change = policy - self.run.snapshots[0]
         if self.changes is not None:
             self.changes.update(change)
         if self.gains is not None:
@@ -226,16 +226,16 @@ class _Dots:
     """A row a method: a dot at its value, a line over the 95 % interval of its seeds. A second measure's dot is hollow."""
 
     def __init__(self, film: ComparisonFilm, ax: Axes, names: Sequence[str], title: str, *, labels: bool) -> None:
-        theme, records = film.theme, film.records
-        self.rows = np.arange(len(records))
+        theme, runs = film.theme, film.runs
+        self.rows = np.arange(len(runs))
         style(ax, theme)
         ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
-        ax.set_ylim(len(records) - 0.5, -0.5)
-        ax.set_yticks(self.rows, [record.method for record in records] if labels else [])
+        ax.set_ylim(len(runs) - 0.5, -0.5)
+        ax.set_yticks(self.rows, [run.method for run in runs] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
         ax.grid(axis="y", color=theme.faint, lw=0.8)
         ax.set_axisbelow(True)
-        self.bands = [[np.stack(mean_interval(record.metrics[name])) for record in records] for name in names]
+        self.bands = [[np.stack(mean_interval(run.metrics[name])) for run in runs] for name in names]
         every = np.concatenate([band.ravel() for bands in self.bands for band in bands])
         if names[0] in LIKELIHOODS:
             ax.set_xscale("symlog", linthresh=1.0)

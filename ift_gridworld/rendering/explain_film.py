@@ -21,7 +21,7 @@ from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, fitted
 
 if TYPE_CHECKING:
-    from ift_gridworld.explain import Explanation, Scene
+    from ift_gridworld.explain import Explanation, Step
 
 WIDTH, HEIGHT = 9.6, 5.4
 STEP, READ, HOLD = 0.45, 2.6, 1.2  # seconds: a thing that happens, a scene's first and last frame
@@ -47,7 +47,7 @@ class ExplainFilm(Film):
         self.explanation, self.mdp, self.about = explanation, mdp, about
         self._compose(mdp.grid)
         self._frames: list[tuple[float, list[Draw]]] = []
-        for number, scene in enumerate(explanation.scenes):
+        for number, scene in enumerate(explanation.steps):
             held: list[Draw] = [lambda s=scene, n=number: self._say(s, n)]  # type: ignore[misc]
             moments = list(getattr(self, f"_{scene.kind}")(scene))
             for i, draw in enumerate(moments):
@@ -65,7 +65,7 @@ class ExplainFilm(Film):
 
     @property
     def alt(self) -> str:
-        told = " ".join(f"{scene.title}: {scene.caption}" for scene in self.explanation.scenes)
+        told = " ".join(f"{scene.title}: {scene.caption}" for scene in self.explanation.steps)
         return f"One update of {self.explanation.title.replace(' · ', ', ')}, explained on {self.about}. {told}"
 
     def update(self, index: int) -> None:
@@ -146,11 +146,11 @@ class ExplainFilm(Film):
             *((lambda text=text: text.set_text("")) for text in (*self.names, *self.labels, self.heading)),
         ]
 
-    def _say(self, scene: Scene, number: int) -> None:
+    def _say(self, scene: Step, number: int) -> None:
         self.title.set_text(scene.title)
         self.caption.set_text(fitted(scene.caption, 0.43 * WIDTH, 11))
         self.equation.set_text(scene.equation)
-        self.dots.set_text("  ".join("●" if i == number else "○" for i in range(len(self.explanation.scenes))))
+        self.dots.set_text("  ".join("●" if i == number else "○" for i in range(len(self.explanation.steps))))
 
     # ---- scenes: each yields what is drawn in its frames ----
 
@@ -174,16 +174,16 @@ class ExplainFilm(Film):
         if walkers:
             self.walkers.set_data(*np.array(ends).T)
 
-    def _walk(self, scene: Scene) -> Iterator[Draw]:
+    def _walk(self, scene: Step) -> Iterator[Draw]:
         paths = scene.data["paths"]
         for steps in _paced(max(len(path["states"]) for path in paths)):
             yield lambda n=steps: self._trace(paths, n)  # type: ignore[misc]
 
     def _shown_way(self) -> None:
-        first = self.explanation.scenes[0].data["paths"]
+        first = self.explanation.steps[0].data["paths"]
         self._trace([path for path in first if path["role"] == "shown"], 10**6, walkers=False)
 
-    def _predict(self, scene: Scene) -> Iterator[Draw]:
+    def _predict(self, scene: Step) -> Iterator[Draw]:
         true, weights = np.array(scene.data["true"]), np.array(scene.data["weights"])
         for count in _paced(len(true)):
 
@@ -193,7 +193,7 @@ class ExplainFilm(Film):
 
             yield draw
 
-    def _mix(self, scene: Scene) -> Iterator[Draw]:
+    def _mix(self, scene: Step) -> Iterator[Draw]:
         true, weights = np.array(scene.data["true"]), np.array(scene.data["weights"])
         mixing, right = scene.data["mixing"], scene.data["right"]
         labels = ["1", *("1" if r else f"{1 - mixing:g}" for r in right)]
@@ -208,7 +208,7 @@ class ExplainFilm(Film):
 
             yield draw
 
-    def _bars(self, scene: Scene) -> Iterator[Draw]:
+    def _bars(self, scene: Step) -> Iterator[Draw]:
         series = scene.data["series"][0]
         values, before = np.array(series["values"]), np.array(series.get("before", series["values"]))
         for share in (0.0, 0.5, 1.0):
@@ -229,7 +229,7 @@ class ExplainFilm(Film):
 
     _weights = _bars
 
-    def _flow(self, scene: Scene) -> Iterator[Draw]:
+    def _flow(self, scene: Step) -> Iterator[Draw]:
         """From the last step to the first, each takes over what has gathered behind it, faded."""
         loss, decay, weights = np.array(scene.data["losses"]), scene.data["decay"], np.array(scene.data["weights"])
         gathered = loss.copy()
@@ -244,7 +244,7 @@ class ExplainFilm(Film):
                 self._columns(loss, now - loss, top=top, labels=[""] * len(loss))
                 self.heading.set_text("its own loss (blue) and what flowed back to it (orange)")
                 if t < len(loss):
-                    self.walkers.set_data(*self._spot([self.explanation.scenes[0].data["paths"][0]["states"][t]]).T)
+                    self.walkers.set_data(*self._spot([self.explanation.steps[0].data["paths"][0]["states"][t]]).T)
 
             yield draw
 
@@ -255,10 +255,10 @@ class ExplainFilm(Film):
 
         yield weigh
 
-    def _pair(self, scene: Scene) -> Iterator[Draw]:
+    def _pair(self, scene: Step) -> Iterator[Draw]:
         values = -np.array(scene.data["values"])
         reference = None if scene.data["reference"] is None else -np.array(scene.data["reference"])
-        paths = self.explanation.scenes[0].data["paths"]
+        paths = self.explanation.steps[0].data["paths"]
         for share in (0.0, 1.0):
 
             def draw(share: float = share) -> None:
@@ -271,7 +271,7 @@ class ExplainFilm(Film):
 
             yield draw
 
-    def _pushes(self, scene: Scene) -> Iterator[Draw]:
+    def _pushes(self, scene: Step) -> Iterator[Draw]:
         for count in (1, 2):
 
             def draw(count: int = count) -> None:
@@ -283,7 +283,7 @@ class ExplainFilm(Film):
 
             yield draw
 
-    def _advantage(self, scene: Scene) -> Iterator[Draw]:
+    def _advantage(self, scene: Step) -> Iterator[Draw]:
         advantage, counts = (np.array(scene.data[name]) for name in ("advantage", "counts"))
         shown = np.where(counts > 0, advantage, 0.0)
 
@@ -293,7 +293,7 @@ class ExplainFilm(Film):
 
         yield draw
 
-    def _clip(self, scene: Scene) -> Iterator[Draw]:
+    def _clip(self, scene: Step) -> Iterator[Draw]:
         counts, (low, high), clip = np.array(scene.data["ratio"], float), scene.data["range"], scene.data["clip"]
         middle = np.linspace(low, high, len(counts) + 1)[:-1] + (high - low) / len(counts) / 2
         beyond = np.abs(middle - 1) > clip
@@ -307,7 +307,7 @@ class ExplainFilm(Film):
 
         yield draw
 
-    def _step(self, scene: Scene) -> Iterator[Draw]:
+    def _step(self, scene: Step) -> Iterator[Draw]:
         before, after = (np.array(scene.data[name]) for name in ("before", "after"))
         for share in (0.0, 0.25, 0.5, 0.75, 1.0):
             yield lambda s=share: self.arrows.update(before + s * (after - before))  # type: ignore[misc]
@@ -342,7 +342,7 @@ class ExplainFilm(Film):
                     [np.stack([left + dx, y], -1) for dx, y in ((0, low), (0.72, low), (0.72, high), (0, high))], 1
                 )
                 column.set_path(maps.closed(corners))
-        path = self.explanation.scenes[0].data["paths"][0]
+        path = self.explanation.steps[0].data["paths"][0]
         if count == len(path["actions"]):  # a bar a step
             for text, (x, name) in zip(self.names, self._names(path["actions"]), strict=False):
                 text.set_position((x, -0.03 * top))

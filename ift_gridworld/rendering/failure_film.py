@@ -17,9 +17,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from ift_gridworld.mdp import Origin
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, fitted, style, text_width, update_ticks
-from ift_gridworld.training.run import Lake
 
 WIDTH, MOST = 8.9, 2.75  # inches: of the picture; of a map
 MARGIN, RIGHT, HEAD, GAP = 0.6, 0.3, 0.95, 0.28  # at the left, at the right, above; between columns
@@ -90,7 +90,7 @@ class Failure:
     title: str
     about: str
     cause: tuple[tuple[str, str], ...]
-    lake: Lake
+    lake: Origin
     shown: Int[np.ndarray, "T 2"]
     rejected: Int[np.ndarray, "R 2"]
     steps: Int[np.ndarray, " F"]

@@ -20,41 +20,41 @@ from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
 from ift_gridworld.rendering.maps import Number
 from ift_gridworld.rendering.theme import Theme
-from ift_gridworld.training.run import Record, check_one_lake
+from ift_gridworld.training.run import Run, check_one_environment
 
 WIDTH, HEIGHT = 9.6, 6.0
 
 
 class MethodFilm(Film):
     """Args:
-    record: the run to show.
+    run: the run to show.
     theme: a name in THEMES.
     """
 
-    def __init__(self, record: Record, theme: str = "light") -> None:
-        check_one_lake([record])
+    def __init__(self, run: Run, theme: str = "light") -> None:
+        check_one_environment([run], drawn=True)
         super().__init__(theme, (WIDTH, HEIGHT))
-        self.record, self.mdp = record, record.lake.mdp
+        self.run, self.mdp = run, run.mdp
         assert self.mdp.grid is not None
         self.grid = self.mdp.grid
         self.walkable = maps.walkable(self.mdp)
         self._compose()
 
     def __len__(self) -> int:
-        return len(self.record.steps)
+        return len(self.run.steps)
 
     @property
     def change(self) -> Float[np.ndarray, " F"]:
-        return np.abs(np.diff(self.record.snapshots[:, self.walkable], axis=0)).mean((1, 2))
+        return np.abs(np.diff(self.run.snapshots[:, self.walkable], axis=0)).mean((1, 2))
 
     @property
     def alt(self) -> str:
-        record = self.record
+        run = self.run
         return (
-            f"{record.title.replace(' · ', ', ')}, on {record.place} ({record.about.replace(' · ', ', ')}). A map of "
+            f"{run.title.replace(' · ', ', ')}, on {run.place} ({run.about.replace(' · ', ', ')}). A map of "
             f"{self.grid.height} by {self.grid.width} tiles with an arrow for {self._arrows}, longer for a likelier one, "
-            f"over {len(self)} stages from update 0 to {record.steps[-1]}; beside it the value of each tile, the policy's "
-            f"matrix over the optimal one, and two curves. {record.course}"
+            f"over {len(self)} stages from update 0 to {run.steps[-1]}; beside it the value of each tile, the policy's "
+            f"matrix over the optimal one, and two curves. {run.course}"
         )
 
     @property
@@ -66,12 +66,12 @@ class MethodFilm(Film):
     # ---- composition ----
 
     def _compose(self) -> None:
-        record, theme, figure = self.record, self.theme, self.figure
-        short, _, long = record.title.partition(" · ")
+        run, theme, figure = self.run, self.theme, self.figure
+        short, _, long = run.title.partition(" · ")
         figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
         beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
         figure.text(beside, 0.929, long, size=13, color=theme.muted, va="center")
-        figure.text(0.03, 0.878, record.about, size=9.5, color=theme.muted, va="center")
+        figure.text(0.03, 0.878, run.about, size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
 
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
@@ -86,15 +86,15 @@ class MethodFilm(Film):
         self.strip = maps.Strip(strip, self.walkable, optimal_policy(self.mdp), theme)
         self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
         self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
-        figure.text(0.565, 0.455, record.about_seeds, size=9, color=theme.muted, va="center")
+        figure.text(0.565, 0.455, run.about_seeds, size=9, color=theme.muted, va="center")
         success = figure.add_axes((0.565, 0.285, 0.36, 0.13))
         distance = figure.add_axes((0.565, 0.085, 0.36, 0.13), sharex=success)
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         self.curves = [
-            _Curve(record, theme, success, "regret", "regret (optimal return - return)", theme.success, None)
-            if record.headline == "regret"
-            else _Curve(record, theme, success, "success", f"success{horizon}", theme.success, record.optimum["success"]),
-            _Curve(record, theme, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
+            _Curve(run, theme, success, "regret", "regret (optimal return - return)", theme.success, None)
+            if run.headline == "regret"
+            else _Curve(run, theme, success, "success", f"success{horizon}", theme.success, run.optimum["success"]),
+            _Curve(run, theme, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
         ]
         self.scores = [
             Number(figure, x, 0.878, size=11, colour=curve.colour, align="right")
@@ -107,15 +107,15 @@ class MethodFilm(Film):
         distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
 
     def _compose_policy(self, ax: Axes) -> None:
-        record, theme, grid = self.record, self.theme, self.grid
+        run, theme, grid = self.run, self.theme, self.grid
         maps.draw_lake(ax, grid, theme)
         self.hole = maps.hole_colour(ax, grid, theme)
         ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
         self.tiles = maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.moves(self.tiles.artist)
         for steps, colour, inset, dashed in (
-            (record.rejected, theme.rejected, 0.135, True),
-            (record.shown, theme.shown, 0.075, False),
+            (run.rejected, theme.rejected, 0.135, True),
+            (run.demonstration, theme.shown, 0.075, False),
         ):
             self.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
         self.moves(*maps.landmarks(ax, grid, theme))
@@ -124,7 +124,7 @@ class MethodFilm(Film):
         self.moves(self.arrows.artist)
         self.predictions = None
         self.beads = maps.is_fine(ax, grid)
-        if record.method == "ift" and record.settings.get("mixing") and not maps.has_signs(ax, grid):
+        if run.method == "ift" and run.settings.get("mixing") and not maps.has_signs(ax, grid):
             self.predictions = maps.Predictions(ax, grid, theme)
             self.moves(self.predictions.ties)
             self.moves(self.predictions.marks)
@@ -133,7 +133,7 @@ class MethodFilm(Film):
         theme = self.theme
         optimal = optimal_values(self.mdp)[0]
         low = min(
-            0.0, float(np.quantile(self.record.values[:, self.walkable], 0.2))
+            0.0, float(np.quantile(self.run.values[:, self.walkable], 0.2))
         )  # the worst of costly walks would hide the rest
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
@@ -151,9 +151,9 @@ class MethodFilm(Film):
             spine.set_visible(False)
 
     def _compose_legend(self, ax: Axes) -> None:
-        record, theme = self.record, self.theme
+        run, theme = self.run, self.theme
         entries = ["arrow", "visits", "shown"]
-        if len(record.rejected):
+        if len(run.rejected):
             entries.append("rejected")
         if self.predictions is not None:
             entries.append("predicted")
@@ -164,7 +164,7 @@ class MethodFilm(Film):
             entries.append("marks")
         if np.isin(self.grid.tiles, ["H", "C"]).any():
             entries.append("hole")
-        mixed = f"model's own prediction,\nmixed in with λ = {record.settings.get('mixing')}"
+        mixed = f"model's own prediction,\nmixed in with λ = {run.settings.get('mixing')}"
         words = {
             "arrow": (
                 f"mean move of\nabout {self.arrows.side}×{self.arrows.side} tiles"
@@ -210,9 +210,9 @@ class MethodFilm(Film):
             ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
 
     def _shown(self) -> str:
-        count, needs = self.record.settings.get("demonstrations") or 1, self.record.needs
+        count, needs = self.run.settings.get("demonstrations") or 1, self.run.needs
         many = f"\n(first of {count})" if count > 1 else ""
-        if needs == "rollouts" or self.record.settings.get("held_out"):
+        if needs == "rollouts" or self.run.settings.get("held_out"):
             return "the human's path,\nnot shown to it"
         return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
 
@@ -220,22 +220,22 @@ class MethodFilm(Film):
 
     def update(self, index: int) -> None:
         """Move everything to snapshot `index`."""
-        record = self.record
-        policy = record.snapshots[index]
-        self.step_text.update(f"update {record.steps[index]} / {record.settings.get('steps', record.steps[-1])}")
-        self.tiles.update(record.visits[index])
+        run = self.run
+        policy = run.snapshots[index]
+        self.step_text.update(f"update {run.steps[index]} / {run.settings.get('steps', run.steps[-1])}")
+        self.tiles.update(run.visits[index])
         self.arrows.update(policy)
         self.strip.update(policy)
-        self.value_tiles.update(record.values[index])
+        self.value_tiles.update(run.values[index])
         if self.predictions is not None:
-            self.predictions.update(record.shown[1:, 0], self.predicted(policy))
+            self.predictions.update(run.demonstration[1:, 0], self.predicted(policy))
         for curve, score in zip(self.curves, self.scores, strict=True):
             curve.update(index)
             score.update(f"{curve.name} {curve.mean[index]:.3f}")
 
     def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
         """For each step i >= 1 of the demonstration, how much of each tile IFT mixes in beside the human's tile."""
-        settings, states = self.record.settings, self.record.shown[:-1, 0]
+        settings, states = self.run.settings, self.run.demonstration[:-1, 0]
         weights = policy[states]
         if settings.get("prediction") != "expected":
             best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # `residual.greedy_action`, which needs torch
@@ -245,11 +245,11 @@ class MethodFilm(Film):
     @cached_property
     def _leads(self) -> Float[np.ndarray, "n A S"]:
         """Where each action leads from each of the human's states but the last."""
-        states = self.record.shown[:-1, 0]
+        states = self.run.demonstration[:-1, 0]
         leads = np.zeros((len(states), self.mdp.num_actions, self.mdp.num_states))
         step, action = np.ogrid[: len(states), : self.mdp.num_actions]
         np.add.at(leads, (step[..., None], action[..., None], self.mdp.next_state[states]), self.mdp.probability[states])
-        if self.record.settings.get("outcome") == "likeliest":
+        if self.run.settings.get("outcome") == "likeliest":
             leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
         return leads
 
@@ -257,11 +257,9 @@ class MethodFilm(Film):
 class _Curve:
     """A measure over the updates, mean and interval over seeds, with a cursor."""
 
-    def __init__(
-        self, record: Record, theme: Theme, ax: Axes, name: str, title: str, colour: str, optimum: float | None
-    ) -> None:
-        self.name, self.colour, self.steps = name, colour, record.steps
-        self.mean, low, high = mean_interval(record.metrics[name])
+    def __init__(self, run: Run, theme: Theme, ax: Axes, name: str, title: str, colour: str, optimum: float | None) -> None:
+        self.name, self.colour, self.steps = name, colour, run.steps
+        self.mean, low, high = mean_interval(run.metrics[name])
         style(ax, theme)
         # Snapshots lie on a square-root clock; on this axis the cursor moves evenly.
         ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))

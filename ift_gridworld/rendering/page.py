@@ -23,25 +23,25 @@ from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, optima
 from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Record, check_one_lake
+from ift_gridworld.training.run import Run, check_one_environment
 
 LIMIT = 1_000_000  # bytes of a page
 MOST_TILES = 10_000  # each is an element of the page by itself
 
 
-def save_page(records: Sequence[Record], path: str | Path) -> Path:
+def save_page(runs: Sequence[Run], path: str | Path) -> Path:
     """Write the page of some runs on one lake.
 
     Raises:
         ValueError: if the runs are not of one lake, or it has no map to draw, or too large a one.
     """
-    check_one_lake(records)
-    check_tiles(records[0].lake.mdp)
+    check_one_environment(runs, drawn=True)
+    check_tiles(runs[0].mdp)
     template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
-    most = max(len(record.steps) for record in records)
+    most = max(len(run.steps) for run in runs)
     while True:
-        data = json.dumps(_data(records, most), separators=(",", ":")).replace("</", "<\\/")
-        page = template.replace("/*TITLE*/", html.escape(_title(records))).replace("/*COLOURS*/", _colours())
+        data = json.dumps(_data(runs, most), separators=(",", ":")).replace("</", "<\\/")
+        page = template.replace("/*TITLE*/", html.escape(_title(runs))).replace("/*COLOURS*/", _colours())
         page = page.replace("/*DATA*/", data)
         size = len(page.encode())
         if size <= LIMIT or most <= 2:
@@ -56,9 +56,9 @@ def check_tiles(mdp: TabularMDP) -> None:
         raise ValueError(f"format is 'html', which has no room for {count}; allowed: {', '.join(PICTURES)}")
 
 
-def _title(records: Sequence[Record]) -> str:
-    names = ", ".join(record.method for record in records) if len(records) < 4 else f"{len(records)} methods"
-    return f"{records[0].lake.name} · {names}"
+def _title(runs: Sequence[Run]) -> str:
+    names = ", ".join(run.method for run in runs) if len(runs) < 4 else f"{len(runs)} methods"
+    return f"{runs[0].environment.name} · {names}"
 
 
 def _colours() -> str:
@@ -74,18 +74,18 @@ def _colours() -> str:
     )
 
 
-def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
-    mdp = records[0].lake.mdp
+def _data(runs: Sequence[Run], most: int) -> dict[str, Any]:
+    mdp = runs[0].mdp
     grid = mdp.grid
     assert grid is not None
     optimal = optimal_values(mdp)[0]
-    methods = [_method(record, most) for record in records]
+    methods = [_method(run, most) for run in runs]
     walkable = ~mdp.terminal & (grid.letters != " ")
-    values = np.concatenate([evaluate_policy(mdp, record.final)[:, walkable].ravel() for record in records])
+    values = np.concatenate([evaluate_policy(mdp, run.final)[:, walkable].ravel() for run in runs])
     return {
         "lake": {
-            "title": _title(records),
-            "about": f"{records[0].about} · {records[0].about_seeds}",
+            "title": _title(runs),
+            "about": f"{runs[0].about} · {runs[0].about_seeds}",
             "rows": grid.height,
             "columns": grid.width,
             "states": mdp.num_states,
@@ -112,21 +112,21 @@ def _data(records: Sequence[Record], most: int) -> dict[str, Any]:
     }
 
 
-def _method(record: Record, most: int) -> dict[str, Any]:
-    kept = np.unique(np.linspace(0, len(record.steps) - 1, min(most, len(record.steps))).round().astype(int))
-    policy, mdp = record.snapshots[kept], record.lake.mdp
+def _method(run: Run, most: int) -> dict[str, Any]:
+    kept = np.unique(np.linspace(0, len(run.steps) - 1, min(most, len(run.steps))).round().astype(int))
+    policy, mdp = run.snapshots[kept], run.mdp
     curves = {}
     for name in ("success", "distance"):
-        mean, low, high = mean_interval(record.metrics[name])
+        mean, low, high = mean_interval(run.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
     return {
-        "name": record.method,
-        "title": record.title,
-        "needs": record.needs,
-        "steps": record.steps.tolist(),  # of the curves
+        "name": run.method,
+        "title": run.title,
+        "needs": run.needs,
+        "steps": run.steps.tolist(),  # of the curves
         "kept": kept.tolist(),  # which of them have a policy
-        "shown": record.shown.tolist(),
-        "rejected": record.rejected.tolist(),
+        "shown": run.demonstration.tolist(),
+        "rejected": run.rejected.tolist(),
         "policy": _packed(policy, 0, 1),
         "value": _packed(evaluate_policy(mdp, policy)),
         "visits": _packed(expected_visits(mdp, policy)),

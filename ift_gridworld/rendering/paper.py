@@ -27,7 +27,7 @@ from ift_gridworld.rendering import STILLS, check_format, maps
 from ift_gridworld.rendering.film import dateless, style, update_ticks
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Record, check_one_lake
+from ift_gridworld.training.run import Run, check_one_environment
 
 WIDTHS = {"column": 3.3, "page": 6.9}  # inches
 STAGES = {"column": 3, "page": 5}  # maps in a row
@@ -42,7 +42,7 @@ TALLEST, LEAST = 9.0, 0.2
 LARGEST = 70  # tiles up to which the matrix of states by states is drawn
 
 
-def save_figure(records: Sequence[Record], path: str | Path, width: str = "column", theme: str = "light") -> Path:
+def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", theme: str = "light") -> Path:
     """Draw the figure and write it as the path's suffix says (png, pdf, svg), with what it shows in words as NAME.txt.
 
     A row of maps a run: the policy and its visits at stages between which equally much changes, from the base to the end.
@@ -54,10 +54,10 @@ def save_figure(records: Sequence[Record], path: str | Path, width: str = "colum
     check_format(kind)
     if kind not in STILLS:
         raise ValueError(f"format is {kind!r}; a figure for a paper can be: {', '.join(STILLS)}")
-    check_one_lake(records)
-    stages(records[0].lake.mdp, width)
+    check_one_environment(runs, drawn=True)
+    stages(runs[0].mdp, width)
     with rc_context({"svg.hashsalt": "ift_gridworld", "pdf.fonttype": 42, "svg.fonttype": "path"}):
-        figure = _Paper(records, width, theme)
+        figure = _Paper(runs, width, theme)
         out = io.BytesIO()
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it tells that embedded fonts have no date
         figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=dateless(kind))
@@ -82,8 +82,8 @@ def stages(mdp: TabularMDP, width: str) -> int:
 
 
 class _Paper:
-    def __init__(self, records: Sequence[Record], width: str, theme: str) -> None:
-        self.records, self.theme, self.mdp = list(records), THEMES[theme], records[0].lake.mdp
+    def __init__(self, runs: Sequence[Run], width: str, theme: str) -> None:
+        self.runs, self.theme, self.mdp = list(runs), THEMES[theme], runs[0].mdp
         assert self.mdp.grid is not None
         self.grid, self.walkable = self.mdp.grid, maps.walkable(self.mdp)
         self.stages = stages(self.mdp, width)
@@ -91,14 +91,14 @@ class _Paper:
         inches = WIDTHS[width]
         self.gap = 4 * GAP if self.grid.headings else GAP  # what is made of small maps must not run together
         self.map_width = (inches - 2 * MARGIN - (self.stages - 1) * self.gap) / self.stages
-        alone = len(records) == 1
+        alone = len(runs) == 1
         self.lift = 0.03 + 0.1 * bool(self.grid.headings)  # of what stands above a map
         self.head = LABEL + self.lift - 0.03 + (0 if alone else NAME)  # above each row of maps
         self.entries = int((inches - 2 * MARGIN) / ENTRY)  # in a line of the key
-        below = (MATRIX + 0.26) * alone + CURVE + 0.52 + (0.04 + LINE * ceil(len(records) / self.entries)) * (not alone)
-        room = (TALLEST - below) / len(records) - self.head - GAP
+        below = (MATRIX + 0.26) * alone + CURVE + 0.52 + (0.04 + LINE * ceil(len(runs) / self.entries)) * (not alone)
+        room = (TALLEST - below) / len(runs) - self.head - GAP
         self.map_height = min(self.map_width * tall / wide, max(room, min(LEAST * tall, TALLEST / 3)))
-        rows = len(records) * (self.head + self.map_height + GAP)
+        rows = len(runs) * (self.head + self.map_height + GAP)
         self.figure = Figure(figsize=(inches, rows + below), dpi=DPI, facecolor=self.theme.background)
         FigureCanvasAgg(self.figure)
         top = self._maps()
@@ -108,13 +108,13 @@ class _Paper:
 
     @property
     def alt(self) -> str:
-        courses = " ".join(f"{record.method}: {record.course}" for record in self.records)
-        rejected = ", dashed what was rejected" if any(len(record.rejected) for record in self.records) else ""
+        courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
+        rejected = ", dashed what was rejected" if any(len(run.rejected) for run in self.runs) else ""
         return (
-            f"Small multiples on {self.records[0].place} ({self.records[0].about.replace(' · ', ', ')}): maps of the policy at "
+            f"Small multiples on {self.runs[0].place} ({self.runs[0].about.replace(' · ', ', ')}): maps of the policy at "
             f"{self.stages} stages from the base to the end, and curves over the updates. Arrows are the policy, blue is how "
             f"often an episode is on a tile, green what the human showed or preferred{rejected} "
-            f"({self.records[0].about_seeds}). {courses}"
+            f"({self.runs[0].about_seeds}). {courses}"
         )
 
     def _axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -126,39 +126,39 @@ class _Paper:
         w, h = self.figure.get_size_inches()
         self.figure.text(left / w, 1 - top / h, text, size=size, color=self.theme.ink, **options)  # type: ignore[arg-type]
 
-    def _stages(self, record: Record) -> Int[np.ndarray, " K"]:
+    def _stages(self, run: Run) -> Int[np.ndarray, " K"]:
         """The base, the end, and snapshots between, equally far from each other as the policy goes."""
-        moved = np.abs(np.diff(record.snapshots[:, self.walkable], axis=0)).mean((1, 2)).cumsum()
+        moved = np.abs(np.diff(run.snapshots[:, self.walkable], axis=0)).mean((1, 2)).cumsum()
         way = np.concatenate([[0.0], moved]) / max(moved[-1], 1e-12)
         return np.array([int(np.abs(way - share).argmin()) for share in np.linspace(0, 1, self.stages)])
 
     def _maps(self) -> float:
         theme, grid, top = self.theme, self.grid, 0.0
-        for record in self.records:
-            if len(self.records) > 1:
-                short, _, long = record.title.partition(" · ")
+        for run in self.runs:
+            if len(self.runs) > 1:
+                short, _, long = run.title.partition(" · ")
                 self._words(MARGIN + 0.02, top + 0.13, long if short == "RLHF" else short, weight="bold")
             top += self.head
-            for i, index in enumerate(self._stages(record)):
+            for i, index in enumerate(self._stages(run)):
                 left = MARGIN + i * (self.map_width + self.gap)
-                self._words(left + 0.02, top - self.lift - 0.005, f"update {record.steps[index]}", SMALL)
+                self._words(left + 0.02, top - self.lift - 0.005, f"update {run.steps[index]}", SMALL)
                 ax = self._axes(left, top, self.map_width, self.map_height)
                 maps.draw_lake(ax, grid, theme)
-                maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(record.visits[index])
+                maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True)).update(run.visits[index])
                 for steps, colour, inset, dashed in (
-                    (record.rejected, theme.rejected, 0.16, True),
-                    (record.shown, theme.shown, 0.08, False),
+                    (run.rejected, theme.rejected, 0.16, True),
+                    (run.demonstration, theme.shown, 0.08, False),
                 ):
                     maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=0.9)
                 maps.landmarks(ax, grid, theme)
                 maps.starts(ax, grid, theme)
-                maps.Arrows(ax, grid, self.mdp.moves, self.walkable, theme).update(record.snapshots[index])
+                maps.Arrows(ax, grid, self.mdp.moves, self.walkable, theme).update(run.snapshots[index])
             top += self.map_height + GAP
         return top
 
     def _matrices(self, top: float) -> float:
         """T_theta(a|s) over T*(a|s) at the end, and the matrices of states by states side by side."""
-        policy, best = self.records[0].snapshots[-1], optimal_policy(self.mdp)
+        policy, best = self.runs[0].snapshots[-1], optimal_policy(self.mdp)
         inches = float(self.figure.get_size_inches()[0])
         square = int(self.walkable.sum()) <= LARGEST
         wide = inches - MARGIN - 0.24 - (2 * MATRIX + 0.55) * square
@@ -175,11 +175,11 @@ class _Paper:
         return top + MATRIX + 0.08
 
     def _curves(self, top: float) -> None:
-        theme, records = self.theme, self.records
+        theme, runs = self.theme, self.runs
         inches = float(self.figure.get_size_inches()[0])
         wide = (inches - 2 * MARGIN - 0.42 - 0.42) / 2  # the last tick's number is wider than its tick
         colours = [theme.success, theme.distance, theme.shown, theme.predicted, theme.muted]
-        last, told = max(int(record.steps[-1]) for record in records), records[0].headline
+        last, told = max(int(run.steps[-1]) for run in runs), runs[0].headline
         for i, (name, title) in enumerate(((told, told), ("distance", "distance to optimal"))):
             ax = self._axes(MARGIN + 0.3 + i * (wide + 0.42), top, wide, CURVE)
             style(ax, theme)
@@ -190,15 +190,15 @@ class _Paper:
             ax.set_xticks(update_ticks(last, apart=0.16))
             ax.minorticks_off()
             ax.set_xlabel("update", size=SMALL, color=theme.muted, labelpad=1)
-            for k, record in enumerate(records):
-                mean, low, high = mean_interval(record.metrics[name])
+            for k, run in enumerate(runs):
+                mean, low, high = mean_interval(run.metrics[name])
                 colour, dash = colours[k % len(colours)], DASHES[(k + k // len(colours)) % len(DASHES)]
-                ax.fill_between(record.steps, low, high, color=colour, alpha=0.18, lw=0)
-                ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=record.method)
-            most = max(float(record.metrics[name].max()) for record in records)
+                ax.fill_between(run.steps, low, high, color=colour, alpha=0.18, lw=0)
+                ax.plot(run.steps, mean, color=colour, lw=1.1, ls=dash, label=run.method)
+            most = max(float(run.metrics[name].max()) for run in runs)
             ax.set_ylim(*((-0.03, 1.05) if name == "success" else (0, 1.12 * max(most, 1e-6))))
             ax.yaxis.set_major_locator(MaxNLocator(3))
-            if len(records) > 1 and i == 0:
+            if len(runs) > 1 and i == 0:
                 self.figure.legend(
                     fontsize=SMALL,
                     frameon=False,
@@ -209,31 +209,31 @@ class _Paper:
                     borderpad=0.4,
                     borderaxespad=0,
                     loc="lower center",
-                    ncols=min(self.entries, len(records)),
+                    ncols=min(self.entries, len(runs)),
                 )
 
 
-def latex_table(records: Sequence[Record]) -> str:
+def latex_table(runs: Sequence[Run]) -> str:
     """The results as a LaTeX table (package booktabs): mean over seeds and 95 % interval, one row a method."""
-    first = records[0]
-    horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
+    first = runs[0]
+    horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
     lines = [
         f"% {first.about}; {first.seeds} seeds",
         r"\begin{tabular}{lrrr}",
         r"\toprule",
         rf"method & success{horizon} & regret & distance to optimal \\",
         r"\midrule",
-        *(_row(name, record, index) for name, record, index in (("base", first, 0), *((r.method, r, -1) for r in records))),
+        *(_row(name, run, index) for name, run, index in (("base", first, 0), *((r.method, r, -1) for r in runs))),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, record: Record, index: int) -> str:
+def _row(name: str, run: Run, index: int) -> str:
     cells = [name.replace("_", r"\_")]
     for measure in ("success", "regret", "distance"):
-        mean, low, high = mean_interval(record.metrics[measure][index])
-        interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if record.seeds > 1 else ""
+        mean, low, high = mean_interval(run.metrics[measure][index])
+        interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if run.seeds > 1 else ""
         cells.append(f"${mean:.3f}${interval}")
     return " & ".join(cells) + r" \\"

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ift_gridworld.evaluation.metrics import mean_interval
-from ift_gridworld.training.run import Record
+from ift_gridworld.training.run import Run
 
 
 def console() -> Console:
@@ -19,16 +19,16 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
 
 
-def results(records: Sequence[Record], width: int = 120) -> Table:
+def results(runs: Sequence[Run], width: int = 120) -> Table:
     """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short)."""
     gap = " " if width >= 106 else "\n"
-    first = records[0]
-    horizon = "" if first.lake.horizon is None else f" within {first.lake.horizon} steps"
+    first = runs[0]
+    horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
     optimum = first.optimum["success"]
-    rate = "" if first.lake.success_rate is None else f" ({first.lake.success_rate:.3g} as intended)"
-    slip = f", slippery{rate}" if first.lake.is_slippery else ""
+    rate = "" if first.environment.success_rate is None else f" ({first.environment.success_rate:.3g} as intended)"
+    slip = f", slippery{rate}" if first.environment.is_slippery else ""
     table = Table(
-        title=f"{first.lake.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
+        title=f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
         title_justify="left",
     )
     table.add_column("method")
@@ -38,15 +38,17 @@ def results(records: Sequence[Record], width: int = 120) -> Table:
     table.add_column("sec.", justify="right")
     rare = optimum < 0.01  # where hardly anybody arrives three decimals would say nothing
 
-    def measured(record: Record, index: int) -> list[str]:
+    def measured(run: Run, index: int) -> list[str]:
         names = ("success", "regret", "distance")
-        return [_interval(record.metrics[name][index], gap, rare and name != "distance") for name in names]
+        return [_interval(run.metrics[name][index], gap, rare and name != "distance") for name in names]
 
     table.add_row("(base)", *measured(first, 0), "0", "")
-    for record in records:
-        ended = f"{record.steps[-1]}" + ("!" if record.diverged else "")
-        table.add_row(record.method, *measured(record, -1), ended, f"{record.seconds:.2f}")
-    table.caption = f"the policy that is optimal for discount {first.lake.discount:g} reaches success {_short(optimum, rare)}"
+    for run in runs:
+        ended = f"{run.steps[-1]}" + ("!" if run.diverged else "")
+        table.add_row(run.method, *measured(run, -1), ended, f"{run.seconds:.2f}")
+    table.caption = (
+        f"the policy that is optimal for discount {first.environment.discount:g} reaches success {_short(optimum, rare)}"
+    )
     tried, arrived = (first.settings.get(name) for name in ("demonstrations", "demonstrations_arrived"))
     if tried != arrived and arrived is not None:
         table.caption += f"; of {tried} demonstrations {arrived or 'none'} arrived"
@@ -63,7 +65,7 @@ def _short(x: float, rare: bool = False) -> str:
     return f"{x:.1e}" if rare and x else f"{x:.3f}"
 
 
-def estimations(records: Sequence[Record], width: int = 120) -> Table:
+def estimations(runs: Sequence[Run], width: int = 120) -> Table:
     """Table 1 of the paper with numbers: what each method takes the model to be, and what it is, before and after training.
 
     Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.
@@ -87,12 +89,12 @@ def estimations(records: Sequence[Record], width: int = 120) -> Table:
     for when in ("base", "after"):
         for heading in ("T", "T̂", "bias", "gap"):
             table.add_column(f"{when}\n{heading}", justify="right", no_wrap=True)
-    for record in records:
-        row = TABLE[record.assumed_prior]
-        cells = [record.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
+    for run in runs:
+        row = TABLE[run.assumed_prior]
+        cells = [run.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
         for when in ("base", "trained"):
-            if when in record.estimation:
-                truth, taken, gap = (_known_mean(record.estimation[when][name]) for name in ("truth", "estimate", "gap"))
+            if when in run.estimation:
+                truth, taken, gap = (_known_mean(run.estimation[when][name]) for name in ("truth", "estimate", "gap"))
                 numbers = (f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}")
                 cells += ["?" if "nan" in number else number for number in numbers]
             else:

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ift_gridworld.training.run import Record
+    from ift_gridworld.training.run import Run
 
 
 class RenderWorker:
@@ -31,10 +31,10 @@ class RenderWorker:
         )
         self._ordered = 0
 
-    def draw(self, records: Sequence[Path], picture: Path, theme: str) -> None:
+    def draw(self, runs: Sequence[Path], picture: Path, theme: str) -> None:
         """Order saved runs drawn to the file `picture`, whose suffix says what kind of picture it is."""
         assert self._process.stdin is not None
-        print(json.dumps([[str(record) for record in records], str(picture), theme]), file=self._process.stdin, flush=True)
+        print(json.dumps([[str(run) for run in runs], str(picture), theme]), file=self._process.stdin, flush=True)
         self._ordered += 1
 
     def pictures(self) -> Iterator[Path]:
@@ -61,16 +61,16 @@ class RenderWorker:
 
 
 @lru_cache(maxsize=16)  # a run is drawn by itself and again beside others: what is computed for one picture serves both
-def _loaded(record: Path, written: int) -> Record:
+def _loaded(run: Path, written: int) -> Run:
     """The saved run as it was written at that time."""
-    from ift_gridworld.training.run import Record
+    from ift_gridworld.training.run import Run
 
-    return Record.load(record)
+    return Run.load(run)
 
 
-def draw(records: Sequence[Path], picture: Path, theme: str) -> Path:
+def draw(runs: Sequence[Path], picture: Path, theme: str) -> Path:
     """Draw saved runs, here: one by itself, several side by side."""
-    loaded = [_loaded(record, record.exists() and record.stat().st_mtime_ns) for record in records]
+    loaded = [_loaded(run, run.exists() and run.stat().st_mtime_ns) for run in runs]
     if picture.suffix == ".html":
         from ift_gridworld.rendering.page import save_page
 

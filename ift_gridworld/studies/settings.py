@@ -32,14 +32,15 @@ from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_path
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import MEASURES, log_likelihood, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.families import Method
-from ift_gridworld.methods.variants import find
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.registry import find_method
+from ift_gridworld.optimisation import OPTIMISERS
 from ift_gridworld.planning.exact import optimal_policy
-from ift_gridworld.policies.lake import POLICIES, Policy
+from ift_gridworld.policies.lake import POLICIES, LakePolicy
 from ift_gridworld.policies.residual import greedy_action
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.loop import make_base, train_lakes
-from ift_gridworld.training.optimisers import OPTIMISERS
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.lakes import train_lakes
 
 KEEP = (0, 10, 20, 40, 80, 150, 300)  # updates after which policies are looked at; a best checkpoint is one of them but 0
 RATES = (0.003, 0.01, 0.03, 0.1)  # the same for every method
@@ -128,7 +129,7 @@ class Setting:
         """The policy's default, common to all methods."""
         return POLICIES[self.policy.partition("-")[0]].learning_rate
 
-    def make_base(self, lakes: Sequence[TabularMDP], seeds: int, seed: int) -> Policy:
+    def make_base(self, lakes: Sequence[TabularMDP], seeds: int, seed: int) -> LakePolicy:
         """Of each lake, `seeds` members."""
         kind, _, width = self.policy.partition("-")
         base, _, good = self.base.partition("-")
@@ -286,7 +287,7 @@ def run_setting(
             rows.append(_rows(setting, names[i], seed, labels, {n: x[0, 0] for n, x in measured.items()}))
         for name in methods:
             changes = dict(options.get(name, {}))
-            kind = find(changes.pop("method", name))
+            kind = find_method(changes.pop("method", name))
             policy = base.members(spread)
             for parameter in freeze:
                 getattr(policy, parameter).requires_grad_(False)
@@ -382,7 +383,7 @@ def _unseen(policies: Float[np.ndarray, "*batch S A"], data: Shown) -> Float[np.
 
 
 def _estimated(
-    kind: type[Method], mdp: TabularMDP, policy: Policy, data: Sequence[Shown], changes: Mapping[str, Any]
+    kind: type[Method], mdp: TabularMDP, policy: LakePolicy, data: Sequence[Shown], changes: Mapping[str, Any]
 ) -> dict[str, Float[np.ndarray, " N"]]:
     """Bias and gap of what a method takes each seed's policy to be, by that seed's first four answers."""
     residual = {n: changes[n] for n in ("mixing", "prediction", "outcome") if n in changes}

@@ -1,93 +1,73 @@
-"""What a run leaves on disk: one JSON file a method, enough to redraw every picture without training again.
+"""A run: what training leaves, as it is saved, loaded, drawn and printed; and several runs side by side.
 
-Numbers are rounded when the record is made, before anything is drawn, so that a picture drawn after training and one drawn
-from the file are the same. This module and all that draws from it load without torch.
-
-What a small run saves can be read by eye. The tables of a large lake, millions of numbers of which few change between two
-snapshots, are packed instead: forty of 100 by 100 tiles are 24 MB of text, and packed 0.2 MB where a table learns one path.
+Numbers are rounded when a run is made, before anything is drawn, so that a picture drawn after training and one drawn from the
+file are the same. This module loads without torch and without matplotlib: what draws is imported when a picture is asked for.
 """
 
 from __future__ import annotations
 
-import json
 import zlib
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
-from functools import cached_property, lru_cache
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from ift_gridworld.envs.registry import make_env
-from ift_gridworld.evaluation.metrics import expected_visits
-from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import evaluate_policy
-from ift_gridworld.storage import pack, plain, round_significant, unpack, write_atomically
+from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
+from ift_gridworld.mdp import Origin, TabularMDP
+from ift_gridworld.planning import evaluate_policy
+from ift_gridworld.storage import round_significant, write_atomically
+from ift_gridworld.training import files
+from ift_gridworld.training.files import PLAIN, TABLES
 
-FORMAT = 2  # in 1 no tables were packed
-TABLES = ("snapshots", "base", "final")
-PLAIN = 250_000  # numbers in all tables together, beyond which they are kept and saved with the 24 bits of a float32
+if TYPE_CHECKING:
+    from rich.table import Table
 
+__all__ = ["Comparison", "Run", "check_one_environment", "compare"]
 
-@dataclass(frozen=True)
-class Lake:
-    """Where a run took place, enough to build its MDP again.
-
-    A map has `rows`; a Gymnasium environment has its id, `env`, the `options` it was made with, and its own ice
-    (`success_rate` is then None).
-    """
-
-    name: str
-    rows: tuple[str, ...] | None
-    env: str | None
-    is_slippery: bool
-    success_rate: float | None
-    discount: float
-    horizon: int | None
-    options: dict[str, Any] = field(default_factory=dict, hash=False)
-
-    @cached_property
-    def mdp(self) -> TabularMDP:
-        return _mdp(self)
+POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
 
-@lru_cache(maxsize=1)  # runs that are drawn together are of one lake; what is computed of it is then computed once
-def _mdp(lake: Lake) -> TabularMDP:
-    if lake.rows is None or lake.success_rate is None:
-        return TabularMDP.from_env(make_env(str(lake.env), **lake.options), discount=lake.discount)
-    return TabularMDP.from_map(lake.rows, is_slippery=lake.is_slippery, success_rate=lake.success_rate, discount=lake.discount)
-
-
-@dataclass(frozen=True, eq=False)
-class Record:
-    """One method's run.
+@dataclass(frozen=True, eq=False, repr=False)
+class Run:
+    """One method's training on one environment; N seeds, M snapshots.
 
     Attributes:
-        method, title, needs: its name in METHODS, its full one, and the data that it learns from.
-        lake: where.
-        settings: every setting of the script and of the method, resolved.
+        method, title, needs: its registered name, its full one, and the kind of data that it learns from.
+        environment: where, enough to make the MDP again (`mdp`).
+        settings: every setting, resolved.
         versions: of python and the packages that numbers depend on.
-        steps: updates at which snapshots were taken, [M].
-        metrics: each measure of `metrics.MEASURES` for every snapshot and seed.
+        steps: updates at which snapshots were taken; 0 is the base.
+        metrics: each metric of `evaluation.metrics` for every snapshot and seed.
         optimum: what the best policies reach.
         loss: of every update and seed.
-        assumed_prior: the row of the paper's Table 1 that the method stands in (`estimation.TABLE`).
-        estimation: what it assumed_prior of the model that it trains, beside the truth, "base" and "trained", averaged over the
-            human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
         snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
         base, final: T_theta(a|s) of every seed before and after training.
-        shown, rejected: (state, action) steps of the first demonstration (for methods that learn from pairs, of the first
-            preferred one) and of the first rejected one, if the method was given one (else empty).
+        demonstration, rejected: (state, action) steps of the first demonstration (for methods that learn from pairs, of the
+            first chosen answer) and of the first rejected answer, if the method was given one (else empty).
         seconds: spent in training.
         diverged: step and cause, if the loss stopped being a number.
+        assumed_prior: the row of the paper's Table 1 that the method stands in (`evaluation.estimation.TABLE`).
+        estimation: what the method assumes of the model that it trains, beside the truth, "base" and "trained", averaged over
+            the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
+        made_of: the MDP itself, where the environment cannot be made again.
+        every_policy: T_theta(a|s) of every seed at every snapshot (`policies`); None for a run that was loaded.
+
+    >>> from ift_gridworld import TabularMDP, train
+    >>> from ift_gridworld.training import make_base
+    >>> mdp = TabularMDP.make("two-paths")
+    >>> run = train("ift", mdp, make_base("mixture", mdp, policy="tabular"), steps=3)
+    >>> run.steps.tolist(), run.metrics["success"].shape
+    ([0, 1, 2, 3], (4, 1))
     """
 
     method: str
     title: str
     needs: str
-    lake: Lake
+    environment: Origin
     settings: dict[str, Any]
     versions: dict[str, str]
     steps: Int[np.ndarray, " M"]
@@ -97,13 +77,14 @@ class Record:
     snapshots: Float[np.ndarray, "M S A"]
     base: Float[np.ndarray, "N S A"]
     final: Float[np.ndarray, "N S A"]
-    shown: Int[np.ndarray, "T 2"]
+    demonstration: Int[np.ndarray, "T 2"]
     rejected: Int[np.ndarray, "T 2"]
     seconds: float
     diverged: str | None = None
     assumed_prior: str = ""
     estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]] = field(default_factory=dict)
-    format: int = field(default=FORMAT)
+    made_of: TabularMDP | None = None
+    every_policy: Float[np.ndarray, "M N S A"] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "loss", round_significant(np.asarray(self.loss, float)))
@@ -113,58 +94,90 @@ class Record:
             object.__setattr__(self, name, table.astype(np.float32) if is_large else round_significant(table.astype(float)))
         rounded = {name: round_significant(np.asarray(value, float)) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", rounded)
-        supposed = {
-            when: {n: round_significant(np.asarray(x, float)) for n, x in what.items()}
-            for when, what in self.estimation.items()
+        estimation = {
+            when: {name: round_significant(np.asarray(value, float)) for name, value in entries.items()}
+            for when, entries in self.estimation.items()
         }
-        object.__setattr__(self, "estimation", supposed)
+        object.__setattr__(self, "estimation", estimation)
+
+    # ---- what is known of it ----
+
+    @cached_property
+    def mdp(self) -> TabularMDP:
+        """The MDP that it was trained on."""
+        return self.environment.mdp if self.environment.can_be_made else self._made_of()
+
+    def _made_of(self) -> TabularMDP:
+        if self.made_of is None:
+            raise ValueError(f"the run's environment {self.environment.name!r} cannot be made again; allowed: one that can")
+        return self.made_of
+
+    @property
+    def policies(self) -> Float[np.ndarray, "M N S A"]:
+        """T_theta(a|s) of every seed at every snapshot.
+
+        Raises:
+            ValueError: for a run that was loaded: a file has the snapshots of the drawn seed alone.
+        """
+        if self.every_policy is None:
+            raise ValueError("a loaded run has the policies of the drawn seed alone; allowed: snapshots, base and final")
+        return self.every_policy
+
+    @property
+    def seeds(self) -> int:
+        """Number of independent policies."""
+        return len(self.final)
 
     @property
     def is_large(self) -> bool:
         """Whether tables are packed when they are saved."""
         return sum(np.size(getattr(self, name)) for name in TABLES) > PLAIN
 
+    @property
+    def custom_metrics(self) -> list[str]:
+        """Names of its metrics that are not built in."""
+        return [name for name in self.metrics if name not in MEASURES]
+
     @cached_property
     def visits(self) -> Float[np.ndarray, "M S"]:
-        """Of each snapshot, how often an episode is on each state (`metrics.expected_visits`)."""
-        return expected_visits(self.lake.mdp, self.snapshots)
+        """How often an episode is in each state under each snapshot (`metrics.expected_visits`)."""
+        return expected_visits(self.mdp, self.snapshots)
 
     @cached_property
     def values(self) -> Float[np.ndarray, "M S"]:
-        """Of each snapshot, what each state is worth under it."""
-        return evaluate_policy(self.lake.mdp, self.snapshots)
+        """The value of each state under each snapshot."""
+        return evaluate_policy(self.mdp, self.snapshots)
 
-    @property
-    def seeds(self) -> int:
-        return len(self.final)
+    # ---- in words ----
 
     @property
     def about(self) -> str:
-        """Lake, ice, policy and base in one line, as every picture says them."""
-        rate = "" if self.lake.success_rate is None else f", {self.lake.success_rate:.2g} as intended"
-        ice = f"slippery{rate}" if self.lake.is_slippery else "no slip"
-        kinds = {"mlp": "network", "tabular": "table", "language": "language model"}
-        policy = kinds.get(str(self.settings.get("policy")), "policy")
-        return f"{self.lake.name} · {ice} · {policy} · base: {self.settings.get('base')}"
+        """Environment, dynamics, policy and base in one line, as every picture says them."""
+        place = self.environment
+        rate = "" if place.success_rate is None else f", {place.success_rate:.2g} as intended"
+        ice = f"slippery{rate}" if place.is_slippery else "no slip"
+        policy = POLICY_NAMES.get(str(self.settings.get("policy")), "policy")
+        return f"{place.name} · {ice} · {policy}" + (f" · base: {self.settings['base']}" if "base" in self.settings else "")
 
     @property
     def place(self) -> str:
-        """What kind of place it is, in words."""
-        return "a frozen lake" if self.lake.env is None or "Lake" in self.lake.env else self.lake.env.partition("-")[0]
+        """The kind of environment, in words."""
+        known = self.environment.env
+        return "a frozen lake" if known is None or "Lake" in known else known.partition("-")[0]
 
     @property
     def headline(self) -> str:
-        """The measure that a run is summed up by: success, or regret where no clock runs, for there nearly every policy
-        arrives some day, and what it pays until then tells more."""
-        return "regret" if self.lake.horizon is None else "success"
+        """The metric that sums it up: success, or regret where there is no time limit, for there nearly every policy reaches
+        the goal some day, and the return until then says more."""
+        return "regret" if self.environment.horizon is None else "success"
 
     @property
     def course(self) -> str:
         """What became of success (or regret) and distance, in a sentence; means over seeds."""
-        told = self.headline
-        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in (told, "distance")} for i in (0, -1))
+        name = self.headline
+        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in (name, "distance")} for i in (0, -1))
         return (
-            f"{told.capitalize()} goes from {first[told]:.3f} to {last[told]:.3f}, the distance to the optimal policy from "
+            f"{name.capitalize()} goes from {first[name]:.3f} to {last[name]:.3f}, the distance to the optimal policy from "
             f"{first['distance']:.3f} to {last['distance']:.3f}{f' (means of {self.seeds} seeds)' if self.seeds > 1 else ''}."
         )
 
@@ -174,56 +187,167 @@ class Record:
         drawn = f"drawn: seed {self.settings.get('seed', 0)}"
         return f"{drawn}; curves: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
 
+    def __repr__(self) -> str:
+        seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
+        shown = [name for name in (self.headline, "distance", *self.custom_metrics) if name in self.metrics]
+        numbers = ", ".join(f"{n} {np.mean(self.metrics[n][0]):.3f} -> {np.mean(self.metrics[n][-1]):.3f}" for n in shown)
+        ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
+        return (
+            f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {len(self.steps)} snapshots, {seeds})\n"
+            f"  {numbers}{ended}"
+        )
+
+    # ---- kept, drawn, printed ----
+
+    def with_settings(self, **more: Any) -> Run:
+        """Return the run with further settings noted, such as those of a script; its own come last."""
+        return replace(self, settings={**more, **self.settings})
+
     def save(self, path: str | Path) -> Path:
-        """Write as JSON, one top-level entry a line; complete or not at all."""
-        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)} | {"lake": asdict(self.lake)}
-        if self.is_large:
-            # The first snapshot is the first seed's base. So every table but the other seeds' bases is all but the one before.
-            trained = np.stack([self.base, self.final], 1).reshape(-1, *self.base.shape[1:])
-            entries = {name: value for name, value in entries.items() if name not in TABLES}
-            entries["tables"] = pack(np.concatenate([self.snapshots, trained]))
-        lines = [f"{json.dumps(name)}: {json.dumps(plain(value), allow_nan=False)}" for name, value in entries.items()]
-        return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+        """Write it as JSON, complete or not at all (`training.files`).
+
+        Raises:
+            ValueError: if the path is a folder.
+            OSError: if the file cannot be written.
+        """
+        return files.save(self, path)
 
     @classmethod
-    def load(cls, path: str | Path) -> Record:
+    def load(cls, path: str | Path) -> Run:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: if the file is no such record.
+            ValueError: if the file is no saved run.
         """
         try:
-            entries = json.loads(Path(path).read_text(encoding="utf-8"))
-            if entries["format"] not in range(1, FORMAT + 1):
-                raise ValueError(f"format {entries['format']}; this version reads 1 to {FORMAT}")
-            entries["format"] = FORMAT
-            if "tables" in entries:
-                tables, count = unpack(**entries.pop("tables")), len(entries["steps"])
-                entries |= {"snapshots": tables[:count], "base": tables[count::2], "final": tables[count + 1 :: 2]}
-            lake = entries.pop("lake")
-            lake["rows"] = tuple(lake["rows"]) if lake["rows"] is not None else None
-            for name in ("steps", "shown", "rejected"):
-                entries[name] = np.array(entries[name], int)
-            entries["shown"], entries["rejected"] = (entries[n].reshape(-1, 2) for n in ("shown", "rejected"))
-            if not str(entries["method"]).isidentifier() or not isinstance(entries["settings"], dict):
-                raise ValueError("method or settings are not what a run saves")
-            entries["metrics"] = {name: np.array(value, float) for name, value in entries["metrics"].items()}
-            made = cls(lake=Lake(**lake), **entries)
-            shape = made.lake.mdp.num_states, made.lake.mdp.num_actions
-            seen = {name: made.metrics[name].shape for name in ("success", "regret", "distance")}
-            if set(seen.values()) != {(len(made.steps), made.seeds)} or made.snapshots.shape != (len(made.steps), *shape):
-                raise ValueError(f"metrics {seen} and policies {made.snapshots.shape} do not fit {len(made.steps)} snapshots")
-            if "success" not in made.optimum or not isinstance(made.title, str):
-                raise ValueError("optimum or title are not what a run saves")
-            return made
+            run = cls(**files.load(path))
+            shape = run.mdp.num_states, run.mdp.num_actions
+            shapes = {name: run.metrics[name].shape for name in ("success", "regret", "distance")}
+            if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
+                raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
         except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
             raise ValueError(f"{path} is not a saved run: {error}") from error
+        return run
+
+    def film(self, path: str | Path, *, theme: str = "light") -> Path:
+        """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
+
+        Raises:
+            ValueError: for an unknown suffix or theme, or an environment that has no map to draw.
+        """
+        return compare([self]).film(path, theme=theme)
+
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
+        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page"."""
+        return compare([self]).figure(path, width=width, theme=theme)
+
+    def page(self, path: str | Path) -> Path:
+        """Write it as a page to play with: one HTML file, no network."""
+        return compare([self]).page(path)
+
+    def table(self, width: int = 120) -> Table:
+        """Return a table of where it ended; ``print`` shows it, so does a notebook."""
+        return compare([self]).table(width)
+
+    def _repr_html_(self) -> str:
+        return compare([self])._repr_html_()
+
+    def _repr_png_(self) -> bytes:
+        return compare([self])._repr_png_()
 
 
-def check_one_lake(records: Sequence[Record]) -> None:
-    """Raise a ValueError if the runs are not of one lake, or it has no map to draw."""
-    lakes = {json.dumps(asdict(record.lake), sort_keys=True) for record in records}
-    if len(lakes) != 1:
-        raise ValueError(f"side by side stand runs on one lake; these are on {len(lakes)} lakes")
-    if records[0].lake.mdp.grid is None:
-        raise ValueError(f"environment {records[0].lake.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison:
+    """Runs on one environment side by side, at the same updates.
+
+    Attributes:
+        runs: one or more.
+    """
+
+    runs: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError("there are no runs; allowed: one or more")
+        for run in self.runs:
+            if not isinstance(run, Run):
+                raise ValueError(f"a run is {run!r}; allowed: what train or Run.load returns")
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self.runs)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def film(self, path: str | Path, *, theme: str = "light") -> Path:
+        """Draw them in one film, by the path's suffix, as `Run.film`."""
+        from ift_gridworld.rendering.draw import save_film
+
+        return save_film(self.runs, Path(path), theme)
+
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
+        """Draw them as one figure for a paper, as `Run.figure`."""
+        from ift_gridworld.rendering.paper import save_figure
+
+        return save_figure(self.runs, Path(path), width, theme)
+
+    def latex(self, path: str | Path) -> Path:
+        """Write their table of results for LaTeX (package booktabs)."""
+        from ift_gridworld.rendering.paper import latex_table
+
+        return write_atomically(path, latex_table(self.runs).encode())
+
+    def page(self, path: str | Path) -> Path:
+        """Write them as one page, as `Run.page`."""
+        from ift_gridworld.rendering.page import save_page
+
+        return save_page(self.runs, path)
+
+    def table(self, width: int = 120) -> Table:
+        """Return a table of where each ended, as `Run.table`."""
+        from ift_gridworld.rendering.tables import results
+
+        return results(self.runs, width)
+
+    def __repr__(self) -> str:
+        return "\n".join(["Comparison of", *(f"  {line}" for run in self.runs for line in repr(run).splitlines())])
+
+    def _repr_html_(self) -> str:
+        from ift_gridworld.rendering.notebook import html_of
+
+        return html_of(self.runs)
+
+    def _repr_png_(self) -> bytes:
+        from ift_gridworld.rendering.notebook import png_of
+
+        return png_of(self.runs)
+
+
+def compare(runs: Sequence[Run]) -> Comparison:
+    """Put runs on one environment side by side, to be drawn or printed together.
+
+    Args:
+        runs: in the order in which they are to stand.
+
+    Raises:
+        ValueError: if there are none, or they are not on one environment.
+
+    >>> compare([])
+    Traceback (most recent call last):
+    ValueError: there are no runs; allowed: one or more
+    """
+    comparison = Comparison(tuple(runs))
+    check_one_environment(comparison.runs)
+    return comparison
+
+
+def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
+    """Raise a ValueError if the runs are not on one environment, or it has no map although it is to be drawn."""
+    places = {repr(run.environment) for run in runs}
+    if len(places) > 1:
+        raise ValueError(f"the runs are on {len(places)} environments; allowed side by side: runs on one")
+    if drawn and runs[0].mdp.grid is None:
+        raise ValueError(
+            f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
+            "that is registered with a layout"
+        )

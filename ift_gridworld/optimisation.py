@@ -1,18 +1,53 @@
-"""Optimisers of parameters whose first dimension is the seed: elementwise, so that seeds never mix.
+"""The one descent that everything trained here goes through, and optimisers that never mix seeds.
 
-Those of `torch.optim` are not used because making one imports torch's compiler, which takes longer than a whole run here;
-they are what these are tested against.
+Optimisers work elementwise on parameters whose first dimension is the seed. Those of `torch.optim` are not used because
+making one imports torch's compiler, which takes longer than a whole run here; they are what these are tested against.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.rmsprop import rmsprop
+
+__all__ = ["OPTIMISERS", "Adam", "Optimiser", "RMSprop", "descend"]
+
+
+def descend(
+    objective: Callable[[int], Tensor], step: Callable[[], object], updates: Iterable[int]
+) -> Iterator[tuple[int, Tensor]]:
+    """Make updates by gradient descent, one each time the iterator is advanced.
+
+    Every training in the package is this loop: methods on lakes and on language models, the base policy, learned rewards, one
+    update explained. What differs (precision, accumulation, checkpoints, measuring) is in the two functions and in the body of
+    the caller's own ``for``.
+
+    Args:
+        objective: the losses of an update, of any shape; their sum is differentiated. An exception ends the descent before
+            the parameters change.
+        step: applies the gradients and clears them.
+        updates: numbers of the updates to make.
+
+    Yields:
+        The number of the update that was made and its losses, without gradient.
+
+    >>> x = torch.tensor([4.0], requires_grad=True)
+    >>> optimiser = torch.optim.SGD([x], lr=0.25)
+    >>> def step():
+    ...     optimiser.step()
+    ...     optimiser.zero_grad()
+    >>> [float(loss) for _, loss in descend(lambda update: x**2, step, range(3))]
+    [16.0, 4.0, 1.0]
+    """
+    for update in updates:
+        loss = objective(update)
+        loss.sum().backward()
+        step()
+        yield update, loss.detach()
 
 
 class Optimiser:

@@ -1,0 +1,38 @@
+"""Film one update of a method, slowly, each step of it told.
+
+ift-gridworld explain --method ift
+ift-gridworld explain --method dpo --map 4x4 --policy tabular
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ift_gridworld.cli.lake import PolicyArgs, as_flags, is_random
+from ift_gridworld.cli.parser import fail
+
+__all__ = ["ExplainArgs", "main"]
+
+
+@dataclass(frozen=True)
+class ExplainArgs(PolicyArgs):
+    """The command line of `explain`; the methods' own options are added by `method_options`."""
+
+    method: Literal["sft", "ift", "dpo", "orpo", "ppo"] = "ift"
+    """The method whose first update is explained."""
+    format: str = "gif"
+    """gif, mp4, webp (films); png, pdf, svg (the last frame)."""
+
+
+def main(args: ExplainArgs) -> int:
+    """Make the update and film it; returns the exit status."""
+    try:
+        args.require("hidden", args.policy == "mlp", "--policy mlp")
+        args.require("success_rate", args.slippery, "--slippery")
+        args.require("map_seed", is_random(args.map), "a random map")
+        from ift_gridworld.cli import explain_run
+
+        return explain_run.explain_update(args, args.method, args.format)
+    except (ValueError, OSError) as error:
+        fail(as_flags(args, str(error)))

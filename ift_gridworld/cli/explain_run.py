@@ -1,0 +1,54 @@
+"""What `explain` does: make one update and film it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from ift_gridworld.checks import check_choice
+from ift_gridworld.cli.lake import PolicyArgs
+from ift_gridworld.cli.lake_run import base_of, data_of, mdp_of, training_of
+from ift_gridworld.cli.method_options import method_overrides
+from ift_gridworld.cli.parser import check_seed
+from ift_gridworld.explain import explain
+from ift_gridworld.methods.registry import find_method
+from ift_gridworld.rendering import PICTURES
+from ift_gridworld.rendering.explain_film import ExplainFilm
+from ift_gridworld.rendering.tables import written
+from ift_gridworld.storage import check_folder, make_folder, versions, write_atomically
+from ift_gridworld.training.run import POLICY_NAMES
+
+__all__ = ["explain_update"]
+
+
+def explain_update(args: PolicyArgs, method: str, kind: str) -> int:
+    """Make one update of a method, save what was computed, film it, and print what was written; returns the exit status."""
+    check_choice("format", kind, PICTURES)
+    check_seed(args.seed)
+    overrides = method_overrides(args, [method])[method]
+    mdp = mdp_of(args)
+    shown, pair = data_of(mdp, 1, args.seed, find_method(method).needs == "pairs")
+    training = training_of(args, mdp.num_states)
+    base = base_of(args, mdp, seeds=1)
+    made = explain(method, mdp, base, shown, pair, training=training, seed=args.seed, **overrides)
+    check_folder(args.out)
+    place = mdp.where
+    about = f"{place.name} · {'slippery' if place.is_slippery else 'no slip'} · {POLICY_NAMES[args.policy]} · base: {args.base}"
+    film = ExplainFilm(made, mdp, f"{about} · seed {args.seed}", args.theme)
+    make_folder(args.out)
+    entries = {
+        "method": made.method,
+        "lake": asdict(place),
+        "settings": {
+            name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items() if name != "given"
+        },
+        "versions": versions(),
+        "loss": made.loss,
+        "before": made.before.tolist(),
+        "after": made.after.tolist(),
+        "scenes": [asdict(step) for step in made.steps],
+    }
+    name = f"explain_{made.method}"
+    saved = write_atomically(args.out / f"{name}.json", f"{json.dumps(entries, default=str)}\n".encode())
+    print(written([saved, film.save(args.out / f"{name}.{kind}")]))
+    return 0

@@ -1,0 +1,222 @@
+"""What `lake` does: train every method asked for from one base on the same data, save, draw, print a table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ift_gridworld.checks import check_choice, check_whole
+from ift_gridworld.cli.lake import EnvironmentArgs, LakeArgs, PolicyArgs
+from ift_gridworld.cli.lake_report import report
+from ift_gridworld.cli.method_options import chosen_methods, method_overrides
+from ift_gridworld.cli.parser import check_seed
+from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs
+from ift_gridworld.envs.maps import parse_size
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.options import TrainingOptions, option_names
+from ift_gridworld.methods.registry import find_method
+from ift_gridworld.policies.lake import LakePolicy
+from ift_gridworld.rendering.worker import RenderWorker
+from ift_gridworld.runtime import pick_device, progress
+from ift_gridworld.storage import check_folder, make_folder
+from ift_gridworld.training.base_policies import default_count, make_base
+from ift_gridworld.training.loop import train
+from ift_gridworld.training.run import Run, compare
+from ift_gridworld.training.snapshots import memory
+
+__all__ = ["base_of", "data_of", "mdp_of", "run", "training_of"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be trained, checked before anything is.
+
+    Attributes:
+        mdp: where.
+        overrides: for each method the values given for its own options.
+        training: options of training.
+        demonstrations, preferences: what methods learn from.
+    """
+
+    mdp: TabularMDP
+    overrides: Mapping[str, Mapping[str, Any]]
+    training: TrainingOptions
+    demonstrations: Trajectories
+    preferences: tuple[Trajectories, Trajectories]
+
+
+def run(args: LakeArgs, worker: RenderWorker | None) -> int:
+    """Explain one update, or train all methods; returns the exit status."""
+    if args.explain is not None:
+        from ift_gridworld.cli.explain_run import explain_update
+
+        return explain_update(args, args.explain, args.format or "gif")
+    plan = plan_of(args)
+    runs, paths = align(args, plan, worker)
+    if args.figure is not None:
+        comparison, name = compare(runs), together(args.method, [one.method for one in runs])
+        picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
+        paths += [comparison.figure(picture, width=args.figure, theme=args.theme), comparison.latex(args.out / f"{name}.tex")]
+    return report(runs, paths)
+
+
+def together(method: str, names: Sequence[str]) -> str:
+    """Name the file of several methods' common picture."""
+    return "all" if method == "all" else "-".join(names)
+
+
+# ---- before training ----
+
+
+def plan_of(args: LakeArgs) -> Plan:
+    """Check everything that can be checked before training, and make the data."""
+    names = chosen_methods(args.method)
+    overrides = method_overrides(args, names)
+    check_whole("seeds", args.seeds, at_least=1)
+    check_seed(args.seed)
+    pick_device(args.device)
+    if args.hidden is not None:
+        check_whole("hidden", args.hidden, at_least=1)
+    mdp = mdp_of(args)
+    training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
+    _check_drawable(args, mdp)
+    _check_memory(args, mdp, names, training)
+    count = default_count(mdp) if args.demonstrations is None else args.demonstrations
+    needed = any(find_method(name).needs == "pairs" for name in names)
+    shown, pairs = data_of(mdp, count, args.seed, needed)
+    check_folder(args.out)
+    return Plan(mdp, overrides, training, shown, pairs)
+
+
+def mdp_of(args: EnvironmentArgs) -> TabularMDP:
+    """Make the MDP that the command line names."""
+    name = Path(args.map).stem if Path(args.map).is_file() else args.map
+    label = name if args.size is None else f"{name} {args.size}"
+    return TabularMDP.make(
+        args.map,
+        size=None if args.size is None else parse_size(args.size),
+        seed=args.map_seed,
+        is_slippery=args.slippery,
+        success_rate=args.success_rate,
+        discount=args.discount,
+        label=label if len(label) <= 40 else f"{label[:39]}…",
+    )
+
+
+def training_of(args: PolicyArgs, states: int, **more: Any) -> TrainingOptions:
+    """Return the options of training; on a large lake fewer snapshots, for each is measured and drawn tile by tile."""
+    given = {name: value for name, value in more.items() if value is not None}
+    for name in option_names(TrainingOptions):
+        if getattr(args, name, None) is not None:
+            given[name] = getattr(args, name)
+    return TrainingOptions(**{"snapshots": default_snapshots(states), **given})
+
+
+def default_snapshots(states: int) -> int:
+    """Return as many as make a film that flows; on a larger lake fewer."""
+    return max(6, min(60, round(60 * (10_000 / states) ** 0.5)))
+
+
+def data_of(mdp: TabularMDP, count: int, seed: int, pairs: bool) -> tuple[Trajectories, tuple[Trajectories, Trajectories]]:
+    """Draw demonstrations, and preference pairs if they are needed, from one generator."""
+    generator = generators(seed, 1)[0]
+    shown = demonstrations(mdp, count, generator=generator)
+    return shown, preference_pairs(mdp, count, generator=generator, needed=pairs)
+
+
+def base_of(args: PolicyArgs, mdp: TabularMDP, seeds: int, device: str | torch.device = "cpu") -> LakePolicy:
+    """Make the base policies that the command line names."""
+    device = pick_device(str(device))
+    return make_base(args.base, mdp, policy=args.policy, seeds=seeds, seed=args.seed, hidden=args.hidden, device=device)
+
+
+def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
+    """Raise a ValueError for a picture that cannot be drawn of this environment."""
+    if not (args.render or args.figure):
+        return
+    if mdp.grid is None:
+        asked = "--render" if args.figure is None else "--figure"
+        allowed = "FrozenLake, CliffWalking, Taxi, or one that is registered with a layout"
+        raise ValueError(f"{asked}: {mdp.where.name} has no map to draw; allowed: {allowed}")
+    if args.figure is not None:
+        from ift_gridworld.rendering import STILLS
+        from ift_gridworld.rendering.paper import stages
+
+        check_choice("format", args.format or "pdf", STILLS)
+        stages(mdp, args.figure)
+    elif args.format == "html":
+        from ift_gridworld.rendering.page import check_tiles
+
+        check_tiles(mdp)
+
+
+def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], training: TrainingOptions) -> None:
+    """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
+    if not hasattr(os, "sysconf"):
+        return
+    size: dict[str, Any] = {"policy": args.policy, "training": training}
+    if args.hidden is not None:
+        size["hidden"] = args.hidden
+    need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > there:
+        less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
+        raise ValueError(
+            f"policy is {args.policy!r}, of which {args.seeds} seeds on {mdp.num_states} states need {need / 2**30:.1f} GiB, "
+            f"and this machine has {there / 2**30:.1f}; allowed: {less}"
+        )
+
+
+# ---- training ----
+
+
+def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list[Run], list[Path]]:
+    """Train every method from the same base on the same data; save each as soon as it is done, and have it drawn."""
+    names, runs, paths = list(plan.overrides), [], []
+    # First those that may find too few pairs to learn a reward from.
+    learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
+    order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
+    for method in order:
+        one = _train(args, plan, method)
+        make_folder(args.out)
+        runs.append(one)
+        paths.append(one.save(args.out / f"{method}.json"))
+        if worker is not None:
+            worker.draw(paths[-1:], args.out / f"{method}.{args.format or 'gif'}", args.theme)
+    if worker is not None:
+        if len(names) > 1:  # a picture each, and one of all
+            picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
+            worker.draw([args.out / f"{name}.json" for name in names], picture, args.theme)
+        with progress("drawing") as advance:
+            for done, picture in enumerate(worker.pictures(), 1):
+                paths.append(picture)
+                advance(done, len(runs) + (len(names) > 1))
+    return runs, paths
+
+
+def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
+    with progress(f"training {method}", "measuring what it kept") as advance:
+        trained = train(
+            method,
+            plan.mdp,
+            base_of(args, plan.mdp, args.seeds, args.device),
+            training=plan.training,
+            seed=args.seed,
+            demonstrations=plan.demonstrations,
+            preferences=plan.preferences,
+            progress=advance,
+            **plan.overrides[method],
+        )
+    return trained.with_settings(**settings_of(args))
+
+
+def settings_of(args: LakeArgs) -> dict[str, Any]:
+    """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
+    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"}
+    told = {name: value for name, value in asdict(args).items() if name in own}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}

@@ -1,0 +1,133 @@
+"""The methods' own options as options of a command line: each method brings those that it has, with its own defaults."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, Field, field, fields, make_dataclass
+from typing import Annotated, Any, TypeVar, get_type_hints
+
+from ift_gridworld.checks import suggestion
+from ift_gridworld.cli.parser import Arguments, flag, shown
+from ift_gridworld.methods.options import MethodOptions, option_names
+from ift_gridworld.methods.registry import METHODS, VARIANTS, method_options
+
+__all__ = ["chosen_methods", "method_overrides", "with_method_options"]
+
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None = None) -> type[ArgumentsT]:
+    """Return a dataclass of a command's options and those of all methods, listed or registered by a plugin.
+
+    An option that several methods have is one option; its help says whose defaults are what. None means not given.
+
+    Args:
+        command: the command's own options.
+        methods: whose options are added (default: of all listed).
+    """
+    import tyro
+
+    entries: list[tuple[str, Any, Any]] = []
+    own = {entry.name for entry in fields(command)}
+    for name, owners in _owners(METHODS if methods is None else methods).items():
+        if name in own:
+            continue
+        kind = get_type_hints(next(iter(owners.values())), include_extras=True)[name]
+        default = False if kind is bool else None
+        hint = bool if kind is bool else kind | None
+        entries.append((name, Annotated[hint, tyro.conf.arg(help=_help(name, owners))], field(default=default)))
+    made = make_dataclass(command.__name__, entries, bases=(command,), frozen=True)
+    made.__doc__, made.__module__ = command.__doc__, command.__module__
+    return made
+
+
+def chosen_methods(text: str) -> list[str]:
+    """Return the names that ``--method`` gives: one, several with commas between, or all.
+
+    Raises:
+        ValueError: for an unknown name, or one that stands twice.
+    """
+    names = list(METHODS) if text == "all" else text.split(",")
+    for name in names:
+        if name not in METHODS and name not in VARIANTS:
+            near = suggestion(name, (*METHODS, *VARIANTS))
+            allowed = f"{', '.join(METHODS)}, several with commas between, or all by itself"
+            raise ValueError(f"--method is {name!r}; {near}allowed: {allowed}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"--method is {text!r}, which names a method twice; allowed: each once")
+    return names
+
+
+def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return, for each chosen method, the values given for options that it has.
+
+    Raises:
+        ValueError: for an option that no chosen method has, or that none uses as it is set; or a value out of range.
+    """
+    everyone = _owners((*METHODS, *VARIANTS))
+    given = [name for name in everyone if name in args.given]
+    overrides = {
+        method: {name: getattr(args, name) for name in given if name in option_names(method_options(method))}
+        for method in methods
+    }
+    for name in given:
+        using = [method for method in methods if name in overrides[method]]
+        value = f"{flag(name)} is {shown(getattr(args, name))}"
+        if not using:
+            whose = ", ".join(method for method in METHODS if name in option_names(method_options(method)))
+            raise ValueError(f"{value}, which {', '.join(methods)} does not use; it is an option of {whose}")
+        reasons = [_options_of(method, overrides[method]).unused().get(name) for method in using]
+        if all(reasons):
+            raise ValueError(f"{value}, which is not used {reasons[0]}")
+    for method in methods:
+        _options_of(method, overrides[method])
+    return overrides
+
+
+def _options_of(method: str, overrides: Mapping[str, Any]) -> MethodOptions:
+    return method_options(method)(**overrides)
+
+
+def _owners(methods: Iterable[str]) -> dict[str, dict[str, type[MethodOptions]]]:
+    """By option: the methods that have it, with their dataclasses."""
+    owners: dict[str, dict[str, type[MethodOptions]]] = {}
+    for method in methods:
+        for name in option_names(method_options(method)):
+            owners.setdefault(name, {})[method] = method_options(method)
+    return owners
+
+
+def _help(name: str, owners: Mapping[str, type[MethodOptions]]) -> str:
+    """``ift: lambda, the share … (0.2)``; methods that share the words stand together."""
+    lines: dict[str, list[str]] = {}
+    for method, options in owners.items():
+        entry = next(entry for entry in fields(options) if entry.name == name)
+        text = _docs(options).get(name, "").rstrip(".")
+        default = _default(entry)
+        lines.setdefault(f"{text}{'' if default is None else f' ({default})'}", []).append(method)
+    return "; ".join(f"{', '.join(methods)}: {text}" for text, methods in lines.items()) + "."
+
+
+def _default(entry: Field[Any]) -> str | None:
+    if entry.default is MISSING or entry.default is None or isinstance(entry.default, bool):
+        return None
+    return str(entry.default)
+
+
+def _docs(options: type) -> dict[str, str]:
+    """The line of documentation under each field, base classes' included; nothing where there is no source."""
+    docs: dict[str, str] = {}
+    for kind in reversed(options.__mro__[:-1]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+        except (OSError, TypeError, SyntaxError):
+            continue
+        assert isinstance(body, ast.ClassDef)
+        for entry, following in zip(body.body, body.body[1:], strict=False):
+            text = following.value if isinstance(following, ast.Expr) else None
+            if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(text, ast.Constant):
+                docs[entry.target.id] = " ".join(str(text.value).split())
+    return docs

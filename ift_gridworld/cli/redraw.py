@@ -1,0 +1,48 @@
+"""Draw saved runs again, without training: one by itself, several side by side.
+
+ift-gridworld redraw runs/lake/ift.json --format pdf
+ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from ift_gridworld.cli.lake import OUT
+from ift_gridworld.cli.parser import Arguments, fail
+from ift_gridworld.plugins import load_plugins
+
+__all__ = ["RedrawArgs", "main"]
+
+
+@dataclass(frozen=True)
+class RedrawArgs(Arguments):
+    """The command line of `redraw`."""
+
+    runs: Positional[tuple[Path, ...]]
+    """Saved runs: METHOD.json."""
+    format: str | None = None
+    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    figure: Literal["column", "page"] | None = None
+    """A figure for a paper, at the width of a column or a page, and a table for LaTeX."""
+    theme: Literal["light", "dark"] = "light"
+    """Colours of pictures."""
+    out: Path = OUT
+    """Folder that everything is written to."""
+    plugin: tuple[str, ...] = ()
+    """Modules (or .py files) that register the environments of the runs."""
+
+
+def main(args: RedrawArgs) -> int:
+    """Draw what the command line asks for; returns the exit status."""
+    try:
+        from ift_gridworld.cli import redraw_run
+
+        load_plugins(args.plugin)
+        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure)
+    except (ValueError, OSError) as error:
+        fail(error)

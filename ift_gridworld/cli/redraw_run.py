@@ -1,0 +1,37 @@
+"""What `redraw` does: read saved runs and draw them. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ift_gridworld.checks import check_choice
+from ift_gridworld.cli.lake_report import report
+from ift_gridworld.rendering import STILLS, check_format
+from ift_gridworld.storage import make_folder
+from ift_gridworld.training.run import Run, compare
+
+__all__ = ["draw_again"]
+
+
+def draw_again(files: Sequence[Path], out: Path, theme: str, kind: str | None, figure: str | None) -> int:
+    """Draw saved runs, print their tables and what was written; returns the exit status.
+
+    Raises:
+        ValueError: for a file that is no saved run or stands twice, or a format that the picture has not.
+    """
+    if not files:
+        raise ValueError("no saved run is named; allowed: one file or more, such as runs/lake/ift.json")
+    if len({path.resolve() for path in files}) < len(files):
+        raise ValueError(f"redraw is {' '.join(map(str, files))!r}, which names a run twice; allowed: each once")
+    if figure is None:
+        check_format(kind or "gif")
+    else:
+        check_choice("format", kind or "pdf", STILLS)
+    comparison = compare([Run.load(path) for path in files])
+    make_folder(out)
+    name = "-".join(run.method for run in comparison)
+    if figure is None:
+        return report(comparison.runs, [comparison.film(out / f"{name}.{kind or 'gif'}", theme=theme)])
+    picture = comparison.figure(out / f"{name}_{figure}.{kind or 'pdf'}", width=figure, theme=theme)
+    return report(comparison.runs, [picture, comparison.latex(out / f"{name}.tex")])

@@ -1,0 +1,94 @@
+"""What every method is: the data that it needs, and how a batch of it becomes a loss. Nothing else differs between methods.
+
+A method sees a policy through embed | logits and a `source.DataSource` that hands it data, so that it does not know a lake from
+a language. Losses are returned per seed, [N]; their sum is minimised, so that seeds never mix.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any, ClassVar, Generic, Literal, TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ift_gridworld.methods.options import MethodOptions, TrainingOptions
+from ift_gridworld.methods.source import DataSource
+from ift_gridworld.policies.base import Policy
+
+__all__ = ["Method"]
+
+BatchT = TypeVar("BatchT")
+Needs = Literal["demonstrations", "pairs", "rollouts"]
+
+
+class Method(Generic[BatchT]):
+    """A method in training. A subclass gives `batch` and `loss`, and names its options by a dataclass of its own.
+
+    Args:
+        source: data and dynamics.
+        policy: trained in place; its copy at this moment is the frozen reference.
+        options: an instance of `options_type` (default: all defaults).
+
+    Attributes:
+        title: the name in full, after its short form, as in ``"IFT · intuitive fine-tuning"``.
+        needs: what it learns from.
+        assumed_prior: the row of `estimation.TABLE` that says where it assumes the model to stand.
+        draws: whether answers are drawn from the policy as it learns.
+        steps: updates, unless the caller asks for another number.
+        options_type: dataclass of its options.
+        keeps_reference: whether it compares the policy with a frozen copy of the base.
+        trains_critic: whether it trains a critic, of the policy's own kind, beside the policy.
+        max_grad_norm: gradient norm, per seed, above which it is scaled down; None for no bound.
+    """
+
+    title: ClassVar[str] = ""
+    needs: ClassVar[Needs] = "demonstrations"
+    assumed_prior: ClassVar[str] = "sft"
+    draws: ClassVar[bool] = False
+    steps: ClassVar[int] = 300
+    options_type: ClassVar[type[MethodOptions]] = MethodOptions
+    keeps_reference: ClassVar[bool] = True
+    trains_critic: ClassVar[bool] = False
+    max_grad_norm: float | None = None
+
+    def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
+        self.source, self.policy = source, policy
+        options = self.options_type() if options is None else options
+        if not isinstance(options, self.options_type):
+            raise ValueError(f"options is a {type(options).__name__}; allowed: {self.options_type.__name__}")
+        self.options: Any = options.resolved()
+        self._reference = copy.deepcopy(policy).requires_grad_(False) if self.keeps_reference else None
+
+    @property
+    def reference(self) -> Any:
+        """The base policy, frozen when the method was made."""
+        assert self._reference is not None, f"{type(self).__name__} keeps no reference"
+        return self._reference
+
+    @classmethod
+    def full_title(cls) -> str:
+        """Return `title`, or the name of a class that gives none."""
+        return cls.title or cls.__name__
+
+    @classmethod
+    def resolved(cls, training: TrainingOptions, policy: Policy) -> TrainingOptions:
+        """Fill in the method's number of steps and the policy's learning rate where the caller gives none."""
+        return replace(
+            training, steps=training.steps or cls.steps, learning_rate=training.learning_rate or policy.learning_rate
+        )
+
+    def parameters(self) -> Iterable[torch.nn.Parameter]:
+        """What the optimiser moves; the first dimension of each is the seed."""
+        return self.policy.parameters()
+
+    def batch(self, step: int) -> BatchT:
+        """The data of this update."""
+        raise NotImplementedError
+
+    def loss(self, batch: BatchT) -> Float[Tensor, " N"]:
+        """The loss of each seed."""
+        raise NotImplementedError

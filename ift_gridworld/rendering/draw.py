@@ -1,0 +1,36 @@
+"""Runs as films, stills and pages, by the suffix of the file that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ift_gridworld.checks import check_choice
+from ift_gridworld.rendering import THEME_NAMES, check_format
+from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.page import save_page
+
+if TYPE_CHECKING:
+    from ift_gridworld.training.run import Run
+
+__all__ = ["film_of", "save_film"]
+
+
+def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | ComparisonFilm:
+    """Return the film of one run, or of several side by side."""
+    check_choice("theme", theme, THEME_NAMES)
+    return MethodFilm(runs[0], theme) if len(runs) == 1 else ComparisonFilm(runs, theme)
+
+
+def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
+    """Draw runs into a file: a film, its last frame, or a page, by the suffix.
+
+    Raises:
+        ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.
+    """
+    check_format(path.suffix.removeprefix("."))
+    if path.suffix == ".html":
+        return save_page(runs, path)
+    return film_of(runs, theme).save(path)
