@@ -39,9 +39,7 @@ def explain_update(args: PolicyArgs, method: str, kind: str) -> int:
     entries = {
         "method": made.method,
         "lake": asdict(place),
-        "settings": {
-            name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items() if name != "given"
-        },
+        "settings": {name: value for name, value in vars(args).items() if name != "given"},
         "versions": versions(),
         "loss": made.loss,
         "before": made.before.tolist(),

@@ -43,7 +43,7 @@ def memory(
     method: str | type[Method[Any]] = "sft",
     training: TrainingOptions | None = None,
 ) -> dict[str, int]:
-    """Return the bytes that a population of N takes while it is trained, linear in N S. Batches and what is computed of them come on top.
+    """Return the bytes that a population of N takes while it is trained, linear in N S; batches come on top.
 
     A table has P = N S A parameters, a network N (S H + H + H A + A); PPO's critic is another of the same kind with A = 1.
 
@@ -79,6 +79,6 @@ def memory(
 
 
 def snapshot_steps(updates: int, count: int) -> set[int]:
-    """Return the updates to look at, at most `count` with 0 and the last: close together early, when most changes, far apart late."""
+    """Return at most `count` updates to look at, 0 and the last among them: close together early, when most changes."""
     share = np.linspace(0, 1, count) ** 2
     return {round(updates * s) for s in share}
