@@ -24,8 +24,8 @@ from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.checks import check_whole
+from ift_gridworld.envs.lake_env import LakeEnv
 from ift_gridworld.envs.maps import time_limit
-from ift_gridworld.envs.registry import LakeEnv
 from ift_gridworld.envs.tables import keep_at_hand
 from ift_gridworld.mdp import TabularMDP
 
