@@ -281,7 +281,7 @@ def test_mistakes(options, words):
 
 @pytest.mark.parametrize("mdp", ["4x4", gymnasium.make("FrozenLake-v1")], ids=["name", "environment"])
 def test_what_is_no_mdp(mdp):
-    with pytest.raises(ValueError, match="^mdp is .*; allowed: a TabularMDP, such as TabularMDP.from_env"):
+    with pytest.raises(ValueError, match="^mdp is .*; allowed: a TabularMDP, as TabularMDP.from_env"):
         TabularVectorEnv(mdp, 2)
 
 

@@ -246,7 +246,7 @@ def _mixed(
     device = next(policy.parameters()).device
     successor = lake_successor(mdp, policy.embed, prediction=prediction, outcome=outcome, device=device)
     windows = Windows.of(*(x[None].to(device) for x in (answers.states, answers.mask)))
-    return windows.mixed(policy, successor, mixing=mixing), windows.place[0].cpu().numpy()
+    return windows.mixed(policy, successor, mixing=mixing), windows.index[0].cpu().numpy()
 
 
 def _fit(x: np.ndarray, steps: int) -> np.ndarray:
