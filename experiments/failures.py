@@ -55,7 +55,7 @@ with loading():
     from ift_gridworld.methods.settings import Settings
     from ift_gridworld.methods.source import LakeSource, action_counts, compared_episodes
     from ift_gridworld.methods.source import train_reward_model as learned_reward
-    from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
+    from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies.lake import Policy
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line

@@ -262,7 +262,7 @@ def grpo(scene: Scene, theta: Tensor) -> Tensor:
 
 def _advantage(scene: Scene) -> np.ndarray:
     """A(s, a) = Q(s, a) - V(s) of the policy itself, exact."""
-    from ift_gridworld.planning.exact import evaluate_policy
+    from ift_gridworld.planning import evaluate_policy
 
     mdp, policy = scene.mdp, scene.policy.probabilities()[0]
     value = evaluate_policy(mdp, policy)

@@ -28,7 +28,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration, value_iteration
+from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
 from ift_gridworld.training.optimisers import Adam

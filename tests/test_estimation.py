@@ -20,7 +20,7 @@ from ift_gridworld.evaluation.estimation import TABLE, estimate
 from ift_gridworld.losses import ift_loss, sft_loss
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import METHODS
-from ift_gridworld.planning.exact import optimal_policy, state_matrix
+from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
 from ift_gridworld.training.loop import make_base

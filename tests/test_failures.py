@@ -14,7 +14,7 @@ from ift_gridworld.losses import orpo_loss
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.planning.exact import evaluate_policy
+from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.training.loop import train
 from ift_gridworld.training.optimisers import Adam

@@ -11,7 +11,7 @@ import pytest
 from ift_gridworld.envs.maps import LAKES, random_map, time_limit, two_paths
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import value_iteration
+from ift_gridworld.planning import value_iteration
 
 SLIP = [{"is_slippery": False}, *({"is_slippery": True, "success_rate": p} for p in (1 / 3, 0.8, 0.05, 1.0))]
 TABLES = {

@@ -14,7 +14,7 @@ from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.planning.exact import optimal_policy, success_probability, value_iteration
+from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
 from ift_gridworld.training.loop import make_base, train
 
 PAGE = Path(__file__).parents[1] / "figures" / "suite" / "README.md"

@@ -322,7 +322,7 @@ def test_shapes_in_signatures_hold_throughout():
         from ift_gridworld import METHODS, TabularMDP
         from ift_gridworld.envs import registry as envs
         from ift_gridworld.evaluation import metrics
-        from ift_gridworld.planning import exact as planning
+        from ift_gridworld import planning
         from ift_gridworld.training import loop as training
         for slip, policy in ((False, "mlp"), (True, "tabular")):
             mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=slip)

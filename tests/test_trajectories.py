@@ -26,7 +26,7 @@ from ift_gridworld.data.trajectories import (
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import occupancy, optimal_policy, success_probability, value_iteration
+from ift_gridworld.planning import occupancy, optimal_policy, success_probability, value_iteration
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)

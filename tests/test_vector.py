@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs.maps import bridge, time_limit
 from ift_gridworld.envs.vector import TabularVectorEnv, _EqualDraws, equal_slots
-from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, success_probability, value_iteration
+from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.training.loop import one_thread
 from ift_gridworld.training.optimisers import Adam
 

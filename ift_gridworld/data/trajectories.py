@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import greedy, optimal_policy, optimal_values
+from ift_gridworld.planning import greedy, optimal_policy, optimal_values
 
 Quality = Literal["optimal", "suboptimal"]
 # On ice that slips, a sub-optimal demonstrator takes a uniformly random action this often, else an optimal one.

@@ -41,7 +41,7 @@ from torch import Tensor
 
 from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy, walk_distribution
+from ift_gridworld.planning import optimal_policy, walk_distribution
 from ift_gridworld.policies.lake import Policy
 from ift_gridworld.policies.residual import Outcome, Prediction, Windows, lake_successor
 from ift_gridworld.policies.sparse import SparseStates

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import (
+from ift_gridworld.planning import (
     episodes_within,
     evaluate_policy,
     occupancy,

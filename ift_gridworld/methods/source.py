@@ -18,7 +18,7 @@ from ift_gridworld import losses
 from ift_gridworld.data.trajectories import Batch, Trajectories, Walkers, sample_episodes
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.settings import Settings
-from ift_gridworld.planning.exact import success_probability
+from ift_gridworld.planning import success_probability
 from ift_gridworld.policies.lake import Policy
 from ift_gridworld.policies.residual import Successor, lake_successor, residual_embeddings
 from ift_gridworld.training.optimisers import Adam

@@ -38,7 +38,7 @@ from ift_gridworld.data.trajectories import Batch
 from ift_gridworld.methods.families import DPO, IFT, METHODS, Method, Scored
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import ONE_HOT_STATES, Policy
 from ift_gridworld.policies.residual import Successor, Windows
 

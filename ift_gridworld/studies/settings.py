@@ -34,7 +34,7 @@ from ift_gridworld.evaluation.metrics import MEASURES, log_likelihood, measure, 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.families import Method
 from ift_gridworld.methods.variants import find
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import POLICIES, Policy
 from ift_gridworld.policies.residual import greedy_action
 from ift_gridworld.storage import write_atomically

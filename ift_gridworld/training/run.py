@@ -23,7 +23,7 @@ from jaxtyping import Float, Int
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import evaluate_policy
+from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.storage import pack, plain, round_significant, unpack, write_atomically
 
 FORMAT = 2  # in 1 no tables were packed
