@@ -47,7 +47,7 @@ with loading():
     from torch import Tensor
     from torch.nn.functional import logsigmoid, pad
 
-    from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
+    from ift_gridworld.data import Trajectories, demonstrations, generators, path_of, preference_pairs
     from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.evaluation.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.mdp import TabularMDP

@@ -153,7 +153,7 @@ def _as_flag(start: re.Match[str]) -> str:
 def align(args: Args, worker: RenderWorker | None) -> tuple[list[Record], list[Path]]:
     """Train every method asked for from the same base on the same data; save each as soon as it is done, and have it drawn."""
     with loading():
-        from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+        from ift_gridworld.data import demonstrations, generators, preference_pairs
         from ift_gridworld.methods.families import METHODS
         from ift_gridworld.policies.lake import POLICIES
         from ift_gridworld.training import loop as training
@@ -229,7 +229,7 @@ def align(args: Args, worker: RenderWorker | None) -> tuple[list[Record], list[P
 def explained(args: Args) -> str:
     """Make one update and film it; returns what was written, to be printed."""
     with loading():
-        from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+        from ift_gridworld.data import demonstrations, generators, preference_pairs
         from ift_gridworld.explain import EXPLAINED, explain
         from ift_gridworld.methods.families import METHODS
         from ift_gridworld.rendering import PICTURES
@@ -362,7 +362,7 @@ def make_lake(args: Args) -> Lake:
 def make_record(run: Run, lake: Lake, args: Args) -> Record:
     import numpy as np
 
-    from ift_gridworld.data.trajectories import path_of
+    from ift_gridworld.data import path_of
     from ift_gridworld.methods.families import METHODS
     from ift_gridworld.storage import versions
     from ift_gridworld.training.run import Record
@@ -379,7 +379,7 @@ def make_record(run: Run, lake: Lake, args: Args) -> Record:
             **asked,
             **run.settings,
             "demonstrations": len(run.demonstrations.states),
-            "demonstrations_arrived": int(run.demonstrations.arrived(run.mdp).sum()),
+            "demonstrations_arrived": int(run.demonstrations.reached_goal(run.mdp).sum()),
         },
         versions=versions(),
         steps=run.steps,

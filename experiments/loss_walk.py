@@ -27,7 +27,7 @@ from ift_gridworld.runtime import loading
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ift_gridworld.data.trajectories import Trajectories
+    from ift_gridworld.data import Trajectories
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.policies.lake import TabularPolicy
 
@@ -505,7 +505,7 @@ def make_scene(args: Args) -> Scene:
     """The base, the pair, and the policy after some updates of SFT."""
     import copy
 
-    from ift_gridworld.data.trajectories import generators, preference_pairs
+    from ift_gridworld.data import generators, preference_pairs
     from ift_gridworld.envs.registry import make_env
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.policies.lake import TabularPolicy

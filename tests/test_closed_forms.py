@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq, minimize, root
 from scipy.special import expit, logit
 
-from ift_gridworld.data.trajectories import Batch, demonstrations, enumerate_trajectories, generators
+from ift_gridworld.data import Batch, demonstrations, enumerate_trajectories, generators
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.losses import (

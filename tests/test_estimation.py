@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import (
+from ift_gridworld.data import (
     demonstrations,
     enumerate_trajectories,
     generators,

@@ -9,7 +9,7 @@ import torch
 from test_experiments import script
 from test_paper import check
 
-from ift_gridworld.data.trajectories import Walkers, generators
+from ift_gridworld.data import Walkers, generators
 from ift_gridworld.losses import orpo_loss
 from ift_gridworld.methods.families import METHODS
 from ift_gridworld.methods.settings import Settings

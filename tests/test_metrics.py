@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import (

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import demonstrations, generators, sample_episodes
+from ift_gridworld.data import demonstrations, generators, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.mdp import TabularMDP

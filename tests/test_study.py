@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import Trajectories, detour, path_of
+from ift_gridworld.data import Trajectories, detour, path_of
 from ift_gridworld.envs.maps import LAKES, two_paths
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import measure, tiles_of

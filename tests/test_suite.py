@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import suite
 
-from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.data import demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import LAKES, bridge
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import log_likelihood

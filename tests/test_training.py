@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ift_gridworld import METHODS
-from ift_gridworld.data.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+from ift_gridworld.data import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP

@@ -39,7 +39,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Trajectories
+from ift_gridworld.data import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, walk_distribution
 from ift_gridworld.policies.lake import Policy

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch, Trajectories
+from ift_gridworld.data import Batch, Trajectories
 from ift_gridworld.log_probs import entropy, kl_divergence, masked_mean, masked_sum
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.methods.source import DataSource

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch, Trajectories, Walkers, sample_episodes
+from ift_gridworld.data import Batch, Trajectories, Walkers, sample_episodes
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.planning import success_probability

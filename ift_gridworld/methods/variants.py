@@ -34,7 +34,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.methods.families import DPO, IFT, METHODS, Method, Scored
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.methods.source import LakeSource

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.data.trajectories import (
+from ift_gridworld.data import (
     SUBOPTIMAL_NOISE,
     Trajectories,
     demonstrations,

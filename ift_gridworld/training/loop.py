@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs, stacked
+from ift_gridworld.data import Trajectories, demonstrations, generators, preference_pairs, stacked
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
