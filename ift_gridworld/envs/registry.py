@@ -22,7 +22,7 @@ from ift_gridworld.envs.maps import (
     LAKES,
     Rows,
     Size,
-    _as_shape,
+    as_shape,
     bridge,
     open_lake,
     parse_map,
@@ -153,8 +153,8 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
         ValueError: as `make_env`.
     """
     if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
-        shape = parse_size(name) if name != "random" else _as_shape(8 if size is None else size)
-        if name != "random" and size is not None and _as_shape(size) != shape:
+        shape = parse_size(name) if name != "random" else as_shape(8 if size is None else size)
+        if name != "random" and size is not None and as_shape(size) != shape:
             raise ValueError(f"size {size} contradicts the map name {name!r}; give one of the two")
         return random_map(shape, frozen=frozen, seed=seed)
     if size is not None and name not in OWN:
