@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ift_gridworld import METHODS
-from ift_gridworld.data.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+from ift_gridworld.data import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
@@ -326,7 +326,7 @@ def test_shapes_in_signatures_hold_throughout():
         from ift_gridworld import METHODS, TabularMDP
         from ift_gridworld.envs import registry as envs
         from ift_gridworld.evaluation import metrics
-        from ift_gridworld.planning import exact as planning
+        from ift_gridworld import planning
         from ift_gridworld.training import loop as training
         for slip, policy in ((False, "mlp"), (True, "tabular")):
             mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=slip)

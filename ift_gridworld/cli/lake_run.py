@@ -14,7 +14,7 @@ from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
 from ift_gridworld.cli.setup import base_of, data_of, mdp_of, training_of
-from ift_gridworld.data.trajectories import Trajectories
+from ift_gridworld.data import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method

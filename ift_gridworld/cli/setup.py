@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ift_gridworld.cli.arguments import EnvironmentArgs, PolicyArgs
-from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs
+from ift_gridworld.data import Trajectories, demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import parse_size
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions, option_names
