@@ -23,7 +23,18 @@ from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.methods.variants import DPOSFT, NEEDS_THE_ORACLE, AgreeingIFT, AskingIFT, AverageIFT, ExpectedIFT, MixtureIFT, OracleIFT, best_actions, demonstrated
+from ift_gridworld.methods.variants import (
+    DPOSFT,
+    NEEDS_THE_ORACLE,
+    AgreeingIFT,
+    AskingIFT,
+    AverageIFT,
+    ExpectedIFT,
+    MixtureIFT,
+    OracleIFT,
+    best_actions,
+    demonstrated,
+)
 from ift_gridworld.methods.registry import VARIANTS, find_method
 from ift_gridworld.policies.lake import POLICIES
 from ift_gridworld.policies.residual import Windows, residual_embeddings
