@@ -13,6 +13,7 @@ from ift_gridworld import TabularMDP, train
 from ift_gridworld.envs.registry import unregister_environment
 from ift_gridworld.evaluation.metrics import unregister_metric
 from ift_gridworld.methods.registry import METHODS, unregister_method
+from ift_gridworld.planning import occupancy, optimal_policy
 from ift_gridworld.training import Run, make_base
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -70,9 +71,11 @@ def test_an_own_metric_is_measured_saved_and_printed(example, tmp_path):
 
 @pytest.mark.parametrize("example", ["own_environment"], indirect=True)
 def test_an_own_environment_is_solved_drawn_and_read_again(example, tmp_path):
-    """Six steps right: five are blown off the upper lane with probability 0.2, the last is not. Where one is blown down, one step
-    up leads back; so the expected number of steps is 6 + 5 * 0.2."""
-    mdp = TabularMDP.make("windy-corridor", discount=1.0)
+    """Six steps right, of which five are blown down with probability 0.2 each. There is no wind on the lower lane, so from
+    there the best is to go on and up at the end: one step more, once. On average 6 + (1 - 0.8^5) steps."""
+    mdp = TabularMDP.make("windy-corridor")
+    visits = occupancy(mdp, optimal_policy(mdp), discount=1.0, horizon=60)
+    assert visits[~mdp.terminal].sum() == pytest.approx(7 - 0.8**5, rel=1e-9)
     assert (mdp.num_states, mdp.horizon, mdp.actions) == (14, 60, ("left", "down", "right", "up"))
     assert mdp.grid.rows == ("SFFFFFG", "FFFFFFF")
     base = make_base("random", mdp, policy="tabular")

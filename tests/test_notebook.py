@@ -13,7 +13,8 @@ CELLS = (
     "from ift_gridworld.training import make_base\n"
     "mdp = TabularMDP.make('two-paths')\n"
     "mdp",
-    "runs = [train(name, mdp, make_base('mixture', mdp, policy='tabular'), steps=20, progress=True) for name in ('sft', 'dpo')]\n"
+    "bases = [make_base('mixture', mdp, policy='tabular') for _ in range(2)]\n"
+    "runs = [train(name, mdp, base, steps=20, progress=True) for name, base in zip(('sft', 'dpo'), bases)]\n"
     "runs[0]",
     "compare(runs)",
     "runs[1].table()",
