@@ -12,7 +12,6 @@ from ift_gridworld.data import Trajectories
 from ift_gridworld.envs.vector import TabularVectorEnv
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import SOLVERS
-from ift_gridworld.policies.residual import lake_successor
 
 # Placeholders of the other arguments: the MDP is checked before they are used.
 OTHERS = {"row": "sft", "policy": None, "reference": None, "beta": 1.0, "steps": 1, "horizon": 1, "count": 1, "random": []}
@@ -68,13 +67,6 @@ def test_an_environment_in_place_of_an_mdp_is_refused(function):
 def test_anything_else_in_place_of_an_mdp_is_refused(function, wrong):
     with pytest.raises(ValueError, match=r"^mdp is .*; allowed: a TabularMDP, as TabularMDP\.from_env\(env\) or .* gives$"):
         call(function, wrong)
-
-
-def test_each_of_several_lakes_is_checked():
-    lake, env = TabularMDP.from_map(("SF", "FG")), gymnasium.make("FrozenLake-v1")
-    for wrong in (env, [lake, env]):
-        with pytest.raises(ValueError, match="is an environment; allowed: a TabularMDP"):
-            lake_successor(wrong, lambda tiles: tiles)
 
 
 def test_a_value_of_many_lines_is_named_in_one():
