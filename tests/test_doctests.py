@@ -18,7 +18,7 @@ def module_of(file):
 
 FILES = {module_of(file): file.read_text(encoding="utf-8") for file in sorted(ROOT.rglob("*.py"))}
 # Rooms whose public functions must all have an example.
-WITH_EXAMPLES = ("losses", "planning", "data", "testing", "evaluation", "envs.maps", "policies.residual")
+WITH_EXAMPLES = ("log_probs", "losses", "planning", "data", "testing", "evaluation", "envs.maps", "policies.residual")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+__all__ = ["NOWHERE", "GridLayout", "taxi_layout"]
+
 NOWHERE = -1  # row and column of a state that cannot occur
 
 

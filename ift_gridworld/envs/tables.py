@@ -9,6 +9,20 @@ from jaxtyping import Int, UInt8
 
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
+__all__ = [
+    "ACTIONS",
+    "LAKE_ACTIONS",
+    "NARROW",
+    "STEPS",
+    "absorb",
+    "empty",
+    "keep_at_hand",
+    "lake_outcomes",
+    "layout_of",
+    "merge",
+    "neighbourhoods",
+]
+
 LAKE_ACTIONS = ("left", "down", "right", "up")
 ACTIONS = {  # in each environment's own order, which its table does not name
     "FrozenLakeEnv": LAKE_ACTIONS,
