@@ -49,9 +49,15 @@ IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "l
 CHECKS, RESIDUAL = "losses._checks", "policies.residual"
 MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
+FAMILIES = {
+    IMITATION: "test_losses_imitation",
+    PREFERENCES: "test_losses_preferences",
+    ON_POLICY: "test_losses_on_policy",
+}
 TESTS = {
-    "log_probs": ("test_log_probs", "test_losses", "test_residual", "test_reference_values"),
-    **dict.fromkeys((IMITATION, PREFERENCES, ON_POLICY, CHECKS), ("test_losses", "test_reference_values")),
+    "log_probs": ("test_log_probs", "test_losses", *FAMILIES.values(), "test_residual", "test_reference_values"),
+    **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
+    CHECKS: ("test_losses", *FAMILIES.values()),
     RESIDUAL: ("test_residual",),
 }
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
