@@ -53,7 +53,8 @@ class Args:
 
 def seeds(pairs: int) -> list[Callable[[], Row]]:
     """Settings of the reproduction at one learning rate: 64 seeds as one run, against 64 runs of one."""
-    from ift_gridworld.studies.settings import Setting, run_setting
+    from ift_gridworld.studies.running import run_setting
+    from ift_gridworld.studies.settings import Setting
 
     def taken(setting: Setting, count: int) -> float:
         began = time.perf_counter()
