@@ -1,31 +1,22 @@
 """The smaller scripts: the gallery is what its page says, and comparisons compare what they say."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
+import benchmark
 import pytest
 from PIL import Image
 
+from ift_gridworld.cli.gallery import Args, main
+from ift_gridworld.studies import gallery
+
 ROOT = Path(__file__).parents[1]
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-gallery, benchmark = script("gallery"), script("benchmark")
 
 
 def test_every_picture_of_the_gallery_is_there_and_on_its_page():
     """With its words beside it, a few megabytes in all; and nothing else lies there."""
     page = (ROOT / "figures" / "README.md").read_text()
     assert page == gallery.readme()
-    kept = {target for entry in gallery.ENTRIES for _, target, _ in entry.kept}
+    kept = {target for entry in gallery.ENTRIES for _, target, _ in entry.pictures}
     for target in kept:
         assert f"]({target})" in page
         if target.endswith(".gif"):
@@ -50,10 +41,10 @@ def test_every_picture_of_the_gallery_is_there_and_on_its_page():
 
 @pytest.mark.slow
 def test_the_gallery_draws_what_is_asked_for(tmp_path, capsys):
-    assert gallery.main(gallery.Args(out=tmp_path, only="--explain sft")) == 0
+    assert main(Args(out=tmp_path, only="--explain sft")) == 0
     assert {p.name for p in tmp_path.rglob("*") if p.is_file()} == {"sft.gif", "sft.gif.txt", "README.md"}
     with pytest.raises(SystemExit):
-        gallery.main(gallery.Args(out=tmp_path, only="--method nobody"))
+        main(Args(out=tmp_path, only="--method nobody"))
     assert "'--method nobody'" in capsys.readouterr().err
 
 
