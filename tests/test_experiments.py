@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import benchmark
 import pytest
 from PIL import Image
 
+from benchmarks.comparison import compare
 from ift_gridworld.cli.gallery import Args, main
 from ift_gridworld.studies import gallery
 
@@ -53,5 +53,5 @@ def test_ratios_are_medians_of_pairs_and_above_one_where_we_are_better(unit, rat
     """Ours is twice the peer's figure in four pairs of five, and an outlier in one."""
     theirs = iter([1.0, 3.0, 2.0, 50.0, 4.0])
     ours = iter([2.0, 6.0, 4.0, 1.0, 8.0])
-    row = benchmark.compare("x", "y", lambda: next(ours), lambda: next(theirs), unit, 5)
+    row = compare("x", "y", lambda: next(ours), lambda: next(theirs), unit, 5)
     assert row.ratio == ratio and (row.ours, row.theirs) == (4.0, 3.0)
