@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ift_gridworld.cli.command import fail
+from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import loading
 from ift_gridworld.storage import make_folder
@@ -25,25 +26,28 @@ class Args:
     """light, dark: of growth.png."""
     redraw: bool = False
     """Print and draw again what is in benchmark.json, without measuring."""
-    out: Path = Path("figures/benchmark")
-    """Folder that everything is written to."""
+    out: Path | None = None
+    """Folder that everything is written to (default: runs/benchmark)."""
+    publish: bool = False
+    """Write to figures/benchmark instead, the published gallery."""
 
 
 def main(args: Args) -> int:
     """Measure, save after each section, and report."""
     with loading():
         from benchmarks import report, sections
-    path = args.out / "benchmark.json"
     try:
+        folder = output_folder("benchmark", args.out, args.publish)
+        path = folder / "benchmark.json"
         check(args, list(sections.SECTIONS), path)
-        make_folder(args.out)
+        make_folder(folder)
     except ValueError as error:
         fail(error)
     results = report.load_results(path)
     for name, section in sections.SECTIONS.items():
         if args.only in name and not args.redraw:
             report.measure_section(results, name, section, args.pairs, path)
-    for written in (path, *report.write_report(results, sections.SECTIONS, args.out, args.theme)):
+    for written in (path, *report.write_report(results, sections.SECTIONS, folder, args.theme)):
         print(f"wrote {written}")
     return 0
 

@@ -58,7 +58,7 @@ def page(
     paragraphs = [
         "# Measured side by side",
         "Ours and the peer's are run in turn, so many pairs; figures and ratios are their medians. "
-        "`python experiments/benchmark.py` (extra `[bench]`) measures all of it again.",
+        "`python experiments/benchmark.py --publish` (extra `[bench]`) measures all of it again.",
         *([f"Measured on {once}."] if once else []),
     ]
     for name, section in comparisons.items():

@@ -2,6 +2,7 @@
 
     pip install -e '.[bench]'
     python experiments/benchmark.py
+    python experiments/benchmark.py --publish       # in the gallery
 
 Each comparison is run in pairs, ours and the peer's in turn, and the median of the pairs' ratios is reported: a machine that is
 busy slows both. A peer that is not installed is a row that says so. Prints a table and writes it as a page, README.md, and as

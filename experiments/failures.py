@@ -3,7 +3,8 @@
     python experiments/failures.py
     python experiments/failures.py --only displacement --format pdf
 
-Writes NAME.gif (or as --format says), its words as NAME.gif.txt, and NAME.json (settings, versions and every number drawn).
+Writes NAME.gif (or as --format says), its words as NAME.gif.txt, and NAME.json (settings, versions and every number drawn)
+under --out; --publish writes to the gallery.
 """
 
 from ift_gridworld.cli.command import launch

@@ -5,6 +5,7 @@ is tuned: settings are dealt out by a balanced random design, none is left out f
 
     python experiments/reproduction.py --quick                      # under a minute: the same study, smaller
     python experiments/reproduction.py                              # the whole study; interrupted, it goes on where it was
+    python experiments/reproduction.py --publish                    # in the gallery
     python experiments/reproduction.py --redraw                     # tables and figures again, from what is saved
     python experiments/reproduction.py --maps my_maps.txt           # the claims on your own lakes
     python experiments/reproduction.py --setting 4x4,firm,good-0.5,mlp-64,adam,1     # one setting, printed

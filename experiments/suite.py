@@ -1,6 +1,7 @@
 """Draw the optimum of every member of the suite, on firm ice and on slippery ice, and the page that tells what each is for.
 
     python experiments/suite.py
+    python experiments/suite.py --publish       # in the gallery
 
 Everything on the page is computed here, exactly: no method is trained. Writes NAME.png, its words and README.md under --out.
 """

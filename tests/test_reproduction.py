@@ -334,6 +334,7 @@ def test_every_number_on_the_page_is_one_of_the_findings():
         ({"maps": Path("nowhere.txt")}, "nowhere.txt"),
         ({"seed": -1}, "--seed is -1"),
         ({"redraw": True, "claim": "ift<sft:distance"}, "--redraw"),
+        ({"quick": True, "out": None, "publish": True}, "--publish is for the whole study"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_leaves_nothing(options, words, tmp_path, capsys):

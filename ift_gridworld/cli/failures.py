@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ift_gridworld.cli.command import check_seed, fail
+from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
@@ -27,8 +28,10 @@ class Args:
     """gif, mp4, webp; png, pdf, svg (the last frame)."""
     theme: str = "light"
     """light or dark."""
-    out: Path = Path("figures/failures")
-    """Folder that everything is written to."""
+    out: Path | None = None
+    """Folder that everything is written to (default: runs/failures)."""
+    publish: bool = False
+    """Write to figures/failures instead, the published gallery."""
 
 
 def main(args: Args) -> int:
@@ -37,13 +40,14 @@ def main(args: Args) -> int:
         from ift_gridworld.studies.failures import catalogue
     try:
         names = check(args, list(catalogue.FAILURES))
-        make_folder(args.out)
-        settings = asdict(args) | {"out": str(args.out)}
+        folder = output_folder("failures", args.out, args.publish)
+        make_folder(folder)
+        settings = {name: value for name, value in asdict(args).items() if name != "publish"} | {"out": str(folder)}
         with progress("failing, on purpose") as report:
             for done, name in enumerate(names):
                 report(done, len(names))
                 failure = catalogue.FAILURES[name](args.seeds, args.seed)
-                paths = catalogue.save_failure(failure, settings, args.out / f"{name}.{args.format}", args.theme)
+                paths = catalogue.save_failure(failure, settings, folder / f"{name}.{args.format}", args.theme)
                 print("\n".join([failure.title, *(f"  {heading}: {text}" for heading, text in failure.cause)]))
                 print(f"wrote {', '.join(map(str, paths))}\n")
     except (ValueError, OSError) as error:

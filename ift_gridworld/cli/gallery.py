@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ift_gridworld.cli.command import fail
+from ift_gridworld.cli.folders import GALLERY, output_folder
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder, write_atomically
 
@@ -16,10 +17,12 @@ __all__ = ["Args", "main"]
 class Args:
     """The command line."""
 
-    out: Path = Path("figures")
-    """Folder that the gallery is written to."""
     only: str = ""
     """Draw only entries whose command contains this."""
+    out: Path | None = None
+    """Folder that the gallery is written to (default: runs/gallery)."""
+    publish: bool = False
+    """Write to figures instead, the published gallery."""
 
 
 def main(args: Args) -> int:
@@ -28,16 +31,17 @@ def main(args: Args) -> int:
         from ift_gridworld.studies import gallery
     try:
         entries = gallery.select_entries(args.only)
-        make_folder(args.out)
+        folder = output_folder("gallery", args.out, args.publish, published=GALLERY)
+        make_folder(folder)
         with progress("drawing the gallery") as report:
             for done, entry in enumerate(entries):
                 report(done, len(entries))
-                gallery.draw_entry(entry, args.out)
+                gallery.draw_entry(entry, folder)
             report(len(entries), len(entries))
-        write_atomically(args.out / "README.md", gallery.readme().encode())
+        write_atomically(folder / "README.md", gallery.readme().encode())
     except (ValueError, OSError) as error:
         fail(error)
     except RuntimeError as error:
         fail(error, status=1)
-    print(f"wrote {sum(len(entry.pictures) for entry in entries)} pictures under {args.out}")
+    print(f"wrote {sum(len(entry.pictures) for entry in entries)} pictures under {folder}")
     return 0

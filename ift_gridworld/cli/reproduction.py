@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ift_gridworld.cli.command import check_seed, fail
+from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import cores, loading
 from ift_gridworld.storage import check_folder
@@ -37,14 +38,16 @@ class Args:
     theme: str = "light"
     """light, dark."""
     out: Path | None = None
-    """Folder of tables, figures and of the parts that a run leaves on its way (default: figures/reproduction, with _quick or
+    """Folder of tables, figures and of the parts that a run leaves on its way (default: runs/reproduction, with _quick or
     _maps behind it where these are asked for)."""
+    publish: bool = False
+    """Write the whole study to figures/reproduction instead, the published gallery."""
 
     @property
     def folder(self) -> Path:
         """The folder that everything is written to."""
         kind = "_maps" if self.maps is not None else "_quick" if self.quick else ""
-        return self.out or Path(f"figures/reproduction{kind}")
+        return output_folder(f"reproduction{kind}", self.out, self.publish)
 
     @property
     def number_of_seeds(self) -> int:
@@ -89,4 +92,6 @@ def check(args: Args) -> None:
     if args.theme not in THEME_NAMES:
         raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
     if args.redraw and (args.setting or args.claim or args.maps):
-        raise ValueError("--redraw draws what is saved; allowed with it: --quick, --out, --theme")
+        raise ValueError("--redraw draws what is saved; allowed with it: --quick, --out, --publish, --theme")
+    if args.publish and (args.quick or args.maps or args.setting or args.claim):
+        raise ValueError("--publish is for the whole study; allowed without it: --quick, --maps, --setting, --claim")

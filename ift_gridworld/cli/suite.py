@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ift_gridworld.cli.command import fail
+from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
@@ -17,10 +18,12 @@ __all__ = ["Args", "main"]
 class Args:
     """The command line."""
 
-    out: Path = Path("figures/suite")
-    """Folder that pictures and page are written to."""
     theme: str = "light"
     """light or dark."""
+    out: Path | None = None
+    """Folder that pictures and page are written to (default: runs/suite)."""
+    publish: bool = False
+    """Write to figures/suite instead, the published gallery."""
 
 
 def main(args: Args) -> int:
@@ -30,10 +33,11 @@ def main(args: Args) -> int:
     try:
         if args.theme not in THEME_NAMES:
             raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
-        make_folder(args.out)
+        folder = output_folder("suite", args.out, args.publish)
+        make_folder(folder)
         with progress("drawing the suite") as report:
-            suite.draw_suite(args.out, args.theme, report)
+            suite.draw_suite(folder, args.theme, report)
     except (ValueError, OSError) as error:
         fail(error)
-    print(f"wrote {len(suite.ENVIRONMENTS)} pictures and README.md under {args.out}")
+    print(f"wrote {len(suite.ENVIRONMENTS)} pictures and README.md under {folder}")
     return 0

@@ -160,9 +160,9 @@ def readme() -> str:
     lines = [
         "# Gallery",
         "",
-        "Each picture with the command that draws it, and what to look at. `python experiments/gallery.py` draws them all",
-        "again. The films are made of the runs' own snapshots; the numbers are exact. Beside each stands NAME.txt: what it",
-        "shows, in words.",
+        "Each picture with the command that draws it, and what to look at. `python experiments/gallery.py --publish` draws",
+        "them all again. The films are made of the runs' own snapshots; the numbers are exact. Beside each stands NAME.txt:",
+        "what it shows, in words.",
     ]
     for entry in ENTRIES:
         lines += ["", f"`{entry.command}`", ""]
@@ -171,10 +171,10 @@ def readme() -> str:
             lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []
     lines += [
         "",
-        "The figures of `python experiments/reproduction.py` are in [reproduction](reproduction); what they say stands in",
-        "[experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
+        "The figures of `python experiments/reproduction.py --publish` are in [reproduction](reproduction); what they say",
+        "stands in [experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
         "[language](language), with [experiments/language.md](../experiments/language.md). What",
-        "`python experiments/benchmark.py` measures stands in [benchmark](benchmark/README.md).",
+        "`python experiments/benchmark.py --publish` measures stands in [benchmark](benchmark/README.md).",
     ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 

@@ -217,7 +217,7 @@ def readme() -> str:
         "(CliffWalking's is always 1/3, and the taxi's moves go as intended with 0.8 when it rains). two-paths (from 3),",
         "bridge (from 5), open and random lakes (from 2) take a `--size`. The pictures show the optimal policy for a discount",
         "of 0.99: arrows for its moves, blue for how often an episode visits a tile; on small tiles one arrow, which is short",
-        "where other moves are as good. `python experiments/suite.py` draws and computes all of this page.",
+        "where other moves are as good. `python experiments/suite.py --publish` draws and computes all of this page.",
         "",
         "| place | ice | return | success | best success | steps | the firm optimum there: return | success |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
