@@ -103,8 +103,10 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
     def drawing(side: int) -> Callable[[], object]:
         from matplotlib.colors import Normalize
 
-        from ift_gridworld.rendering import maps
+        from ift_gridworld.rendering.arrows import PolicyArrows
+        from ift_gridworld.rendering.maps import draw_lake, walkable
         from ift_gridworld.rendering.theme import THEMES
+        from ift_gridworld.rendering.tiles import TileColours
 
         mdp, theme = lake(side), THEMES["light"]
         grid, random = mdp.grid, np.random.default_rng(0)
@@ -113,10 +115,10 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
 
         def work() -> None:
             figure, axes = canvas()
-            where = maps.walkable(mdp)
-            maps.draw_lake(axes, grid, theme)
-            maps.TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
-            maps.Arrows(axes, grid, mdp.moves, where, theme).update(policy)
+            where = walkable(mdp)
+            draw_lake(axes, grid, theme)
+            TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
+            PolicyArrows(axes, grid, mdp.moves, where, theme).update(policy)
             figure.canvas.draw()
 
         return work
@@ -194,10 +196,10 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
     """Seconds over size in log-log, a panel for each thing that grows, all with one scale of seconds."""
     from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
-    from ift_gridworld.rendering.study_figures import SMALL, TINY, Page
+    from ift_gridworld.rendering.study_figures import SMALL, TINY, StudyFigure
 
     panels = {kind: [growth for growth in found if growth.along == kind] for kind in (growth.along for growth in found)}
-    page = Page(2.5 + 0.14 * max(map(len, panels.values())), theme)
+    page = StudyFigure(2.5 + 0.14 * max(map(len, panels.values())), theme)
     colours = page.theme
     marks = (
         ("o", colours.success),
@@ -211,8 +213,8 @@ def draw(found: Sequence[Growth], path: Path, theme: str = "light") -> list[Path
     left = 0.55
     for kind, lines in panels.items():
         width = 2.5 if kind == "states" else 1.6
-        axes = page.axes(left, 0.15, width, 1.75)
-        page.plain(axes)
+        axes = page.add_axes(left, 0.15, width, 1.75)
+        page.style_axes(axes)
         for (mark, colour), growth in zip(marks, lines, strict=False):
             label = f"{growth.what}: slope {growth.slope:.2f}"
             axes.plot(growth.sizes, growth.seconds, mark, ls="-", color=colour, markersize=4, linewidth=1.3, label=label)

@@ -58,7 +58,7 @@ with loading():
     from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies.lake import Policy
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
-    from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line
+    from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
     from ift_gridworld.storage import versions, write_atomically
     from ift_gridworld.training.loop import Run, make_base, train
     from ift_gridworld.training.run import Lake
@@ -151,19 +151,19 @@ def displacement(args: Args) -> Failure:
         ),
     )
 
-    def case(title: str, run: Run) -> Case:
+    def case(title: str, run: Run) -> Panel:
         policies = run.policies[frames, 0]
         answers = (("preferred, c", "chosen_logp", "shown", False), ("rejected, r", "rejected_logp", "rejected", True))
-        lines = tuple(Line(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
+        lines = tuple(ChartLine(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
         notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, 0]]
-        return Case(title, notes, policies, expected_visits(scene.mdp, policies), lines)
+        return Panel(title, notes, policies, expected_visits(scene.mdp, policies), lines)
 
     moved = network.policies[frames, 0] - network.policies[0, 0]
     gone = [f"unseen moves {x:.0%}" for x in unseen[frames]]
     return Failure(
         "displacement", "Likelihood displacement under DPO", scene.about("table and network", args.seed), cause,
         scene.lake, path_of(chosen), path_of(rejected), np.array(frames),
-        (case("DPO, a table", table), case("DPO, a network", network), Case("What changed in it", gone, moved, signed=True)),
+        (case("DPO, a table", table), case("DPO, a network", network), Panel("What changed in it", gone, moved, signed=True)),
         "visits: none to once an episode", LIKELIHOOD, "symlog",
         (1.5 * float(min(r.metrics["rejected_logp"][:, 0].min() for r in runs.values())), 0.2),
     )  # fmt: skip
@@ -214,12 +214,12 @@ def log2(args: Args) -> Failure:
         loss = np.append(run.loss[:, which], run.loss[-1, which])
         notes = [f"gap {signed(x)}, success {y:.2f}" for x, y in zip(grown[-1], run.metrics["success"][:, which], strict=True)]
         drawn.append(
-            Case(
+            Panel(
                 title,
                 [notes[i] for i in frames],
                 policies[frames],
                 expected_visits(scene.mdp, policies[frames]),
-                (Line("loss", loss[frames], "distance"),),
+                (ChartLine("loss", loss[frames], "distance"),),
             )
         )
     stand = [int((np.abs(run.loss[-1] - np.log(2)) < 0.01).sum()) for run in runs]
@@ -317,10 +317,10 @@ def certainty(args: Args) -> Failure:
     cases = []
     for (title, _, smallest), policies, gap in zip(wanted, drawn, gaps, strict=True):
         notes = ["no number is left" if np.isnan(g) else f"p = 1 − {g:.0e}" for g in gap[frames]]
-        lines: tuple[Line, ...] = (Line("1 − p", gap[frames], "distance"),)
+        lines: tuple[ChartLine, ...] = (ChartLine("1 − p", gap[frames], "distance"),)
         if smallest is not None:
-            lines += (Line("below this, p is rounded to 1", np.full(len(frames), smallest), "muted", dashed=True),)
-        cases.append(Case(title, notes, policies[frames], None, lines))
+            lines += (ChartLine("below this, p is rounded to 1", np.full(len(frames), smallest), "muted", dashed=True),)
+        cases.append(Panel(title, notes, policies[frames], None, lines))
     stop = int(np.isnan(gaps[0]).argmax()) if np.isnan(gaps[0]).any() else len(gaps[0])
     cause = (
         (
@@ -385,11 +385,11 @@ def off_path(args: Args) -> Failure:
     for (title, _, _), run in zip(wanted, runs, strict=True):
         here = success_from_each_tile(scene, run.policies[frames, which])
         lines = (
-            Line("dropped on the start", here @ mdp.start, "success"),
-            Line("dropped off the path, mean", here[:, off].mean(-1), "distance", dashed=True),
+            ChartLine("dropped on the start", here @ mdp.start, "success"),
+            ChartLine("dropped off the path, mean", here[:, off].mean(-1), "distance", dashed=True),
         )
         notes = [f"off the path {x:.2f}" for x in here[:, off].mean(-1)]
-        cases.append(Case(title, notes, run.policies[frames, which], here, lines))
+        cases.append(Panel(title, notes, run.policies[frames, which], here, lines))
     fell = [int((x[1] < x[0] - 0.1).sum()) for x in dropped]
     went = [f"{x[0].mean():.2f} to {x[1].mean():.2f} ({n})" for x, n in zip(dropped, fell, strict=True)]
     cause = (
@@ -456,8 +456,8 @@ def exploited(args: Args) -> Failure:
         policies = run.policies[frames, which]
         share.append(evaluate_policy(believed, policies) @ mdp.start / most)
         success = run.metrics["success"][frames, which]
-        lines = (Line("learned return", share[-1], "distance", dashed=True), Line("success", success, "success"))
-        cases.append(Case(title, [f"success {x:.3f}" for x in success], policies, expected_visits(scene.mdp, policies), lines))
+        lines = (ChartLine("learned return", share[-1], "distance", dashed=True), ChartLine("success", success, "success"))
+        cases.append(Panel(title, [f"success {x:.3f}" for x in success], policies, expected_visits(scene.mdp, policies), lines))
     loop = walked_in_the_end(mdp, runs[0].policies[-1, which])
     pays = float(np.mean([reward[s, a] for s, a in loop]))
     first, second = compared_episodes(source(), base, settings.pairs)
@@ -488,7 +488,7 @@ def exploited(args: Args) -> Failure:
         ),
     )
     picture = np.broadcast_to((reward * ~mdp.terminal[:, None]).clip(-1, 1), (len(frames), *reward.shape))
-    model = Case("The learned reward", ["a full arrow: 1 nat or more"] * len(frames), picture, signed=True)
+    model = Panel("The learned reward", ["a full arrow: 1 nat or more"] * len(frames), picture, signed=True)
     return Failure(
         "exploited", "A learned reward, exploited", scene.about("network", args.seed + which), cause, scene.lake,
         np.zeros((0, 2), int), np.zeros((0, 2), int), np.array(frames), (*cases, model), "visits: none to once an episode",

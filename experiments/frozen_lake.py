@@ -184,9 +184,9 @@ def align(args: Args, worker: RenderWorker | None) -> tuple[list[Record], list[P
 
         check_tiles(mdp)
     if args.figure is not None:
-        from ift_gridworld.rendering.paper import stages
+        from ift_gridworld.rendering.paper import number_of_maps
 
-        stages(mdp, args.figure)
+        number_of_maps(mdp, args.figure)
     if args.snapshots is None:
         settings = replace(settings, snapshots=default_snapshots(mdp.num_states))
     check_memory(args, mdp, names, settings)
