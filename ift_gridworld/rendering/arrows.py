@@ -38,6 +38,17 @@ class PolicyArrows:
         artist: what was added to the Axes.
         small: whether a tile has one arrow only.
         side: side of a block that shares one arrow, in tiles; 1 where each tile has its own.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.mdp import TabularMDP
+        >>> from ift_gridworld.rendering import THEMES, draw_lake, walkable
+        >>> mdp, theme = TabularMDP.from_map(["SF", "HG"]), THEMES["light"]
+        >>> ax = draw_lake(Figure((2, 2)).add_subplot(), mdp.grid, theme)
+        >>> arrows = PolicyArrows(ax, mdp.grid, mdp.moves, walkable(mdp), theme)
+        >>> arrows.update(np.full((4, 4), 0.25))
+        >>> len(arrows.artist.get_path().vertices)  # two tiles, four moves, and the corners of an arrow
+        64
     """
 
     def __init__(

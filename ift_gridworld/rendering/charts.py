@@ -80,7 +80,7 @@ def update_ticks(last: int, apart: float = 0.12) -> list[int]:
 
     Example:
         >>> update_ticks(300)
-        [0, 10, 50, 100, 200, 300]
+        [0, 5, 20, 50, 100, 200, 300]
     """
     ticks = [last]
     for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):

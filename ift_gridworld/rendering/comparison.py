@@ -25,7 +25,7 @@ from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import is_fine, is_small
-from ift_gridworld.rendering.text import short_title, text_width
+from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.run import Record, check_one_lake
 
@@ -206,7 +206,8 @@ class _MethodColumn:
         theme = film.theme
         self.record, self.headline = record, record.headline
         self.reached = record.metrics[self.headline].mean(-1)
-        film.add_text(left + 0.03, top + 0.12, short_title(record.title), size=12.5, weight="bold", color=theme.ink)
+        title = shorten(short_title(record.title), 0.9 * film.column_width, 12.5)
+        film.add_text(left + 0.03, top + 0.12, title, size=12.5, weight="bold", color=theme.ink)
         self.number = film.add_number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
         self._compose_policy(film, film.add_axes(left, top + TITLE, film.map_width, film.map_height))
         top += TITLE
@@ -263,7 +264,7 @@ class _DotChart:
         style_axes(ax, theme)
         ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
         ax.set_ylim(len(records) - 0.5, -0.5)
-        ax.set_yticks(self.rows, [record.method for record in records] if labels else [])
+        ax.set_yticks(self.rows, [shorten(record.method, 1.0, 9) for record in records] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
         ax.grid(axis="y", color=theme.faint, lw=0.8)
         ax.set_axisbelow(True)

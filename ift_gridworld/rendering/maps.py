@@ -95,8 +95,8 @@ def draw_lake(ax: Axes, grid: GridLayout, theme: Theme, hole: str | None = None)
         >>> from matplotlib.figure import Figure
         >>> from ift_gridworld.rendering import THEMES
         >>> ax = draw_lake(Figure((2, 2)).add_subplot(), GridLayout.of(["SF", "HG"]), THEMES["light"])
-        >>> ax.get_xlim(), ax.get_ylim()
-        ((0.0, 2.0), (2.0, 0.0))
+        >>> len(ax.patches)  # ice, holes, the water in them, and the eight parts of the goal
+        11
     """
     hole = hole or hole_colour(ax, grid, theme)
     prepare_axes(ax, grid.height, grid.width)

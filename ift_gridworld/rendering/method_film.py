@@ -25,7 +25,7 @@ from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import has_signs, is_fine
 from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
-from ift_gridworld.rendering.text import Number, text_width
+from ift_gridworld.rendering.text import Number, shorten, text_width
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.rendering.tiles import TileColours, hole_colour
 from ift_gridworld.training.run import Record, check_one_lake
@@ -86,9 +86,10 @@ class MethodFilm(Film):
     def _compose(self) -> None:
         record, theme, figure = self.record, self.theme, self.figure
         short, _, long = record.title.partition(" · ")
+        short = shorten(short, 6.0, 19)
         figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
         beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
-        figure.text(beside, 0.929, long, size=13, color=theme.muted, va="center")
+        figure.text(beside, 0.929, shorten(long, (0.77 - beside) * WIDTH, 13), size=13, color=theme.muted, va="center")
         figure.text(0.03, 0.878, record.about, size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
@@ -168,8 +169,9 @@ class MethodFilm(Film):
     # ---- the legend ----
 
     def _compose_legend(self, ax: Axes) -> None:
-        prepare_axes(ax, 6, 6)
-        for row, (draw_sample, words) in enumerate(self._legend_entries()):
+        entries = self._legend_entries()
+        prepare_axes(ax, max(6, len(entries)), 6)
+        for row, (draw_sample, words) in enumerate(entries):
             y = row + 0.1
             draw_sample(ax, y)
             ax.text(1.1, y + 0.4, words, size=9, color=self.theme.ink, va="center", linespacing=1.1)

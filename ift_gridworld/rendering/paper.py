@@ -31,7 +31,7 @@ from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.paths import draw_answers
-from ift_gridworld.rendering.text import TextStyle, short_title
+from ift_gridworld.rendering.text import TextStyle, short_title, shorten
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
@@ -183,7 +183,8 @@ class PaperFigure:
         top = 0.0
         for record in self.records:
             if len(self.records) > 1:
-                self._add_text(MARGIN + 0.02, top + 0.13, short_title(record.title), weight="bold")
+                title = shorten(short_title(record.title), 2.9, TEXT)
+                self._add_text(MARGIN + 0.02, top + 0.13, title, weight="bold")
             top += self.head
             for i, index in enumerate(self._stages(record)):
                 left = MARGIN + i * (self.map_width + self.gap)
@@ -241,7 +242,7 @@ class PaperFigure:
             mean, low, high = mean_interval(record.metrics[name])
             colour, dash = colours[k % len(colours)], DASHES[(k + k // len(colours)) % len(DASHES)]
             ax.fill_between(record.steps, low, high, color=colour, alpha=0.18, lw=0)
-            ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=record.method)
+            ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=shorten(record.method, 0.8, SMALL))
         limit, largest = look_of(name).limit, max(float(record.metrics[name].max()) for record in records)
         ax.set_ylim(*((-0.03 * limit, 1.05 * limit) if limit is not None else (0, 1.12 * max(largest, 1e-6))))
         ax.yaxis.set_major_locator(MaxNLocator(3))

@@ -16,7 +16,7 @@ from matplotlib.transforms import Affine2D
 
 from ift_gridworld.rendering.shapes import empty_path
 
-__all__ = ["Letter", "Number", "TextStyle", "short_title", "text_width", "wrap_text"]
+__all__ = ["Letter", "Number", "TextStyle", "short_title", "shorten", "text_width", "wrap_text"]
 
 
 class TextStyle(TypedDict, total=False):
@@ -150,6 +150,24 @@ def wrap_text(text: str, width: float, size: float) -> str:
         else:
             lines[-1] = longer
     return "\n".join(lines)
+
+
+@cache
+def shorten(text: str, width: float, size: float) -> str:
+    """Cut one line of text to at most `width` inches, so that a long name does not run over its neighbours.
+
+    Args:
+        text: the line.
+        width: in inches.
+        size: size of the type, in points.
+
+    Example:
+        >>> shorten("ift", 1.0, 9.0), shorten("a_method_with_a_long_name", 1.0, 9.0).endswith("…")
+        ('ift', True)
+    """
+    if text_width(text, size) <= width:
+        return text
+    return next(cut for end in range(len(text) - 1, -1, -1) if text_width(cut := f"{text[:end]}…", size) <= width or not end)
 
 
 def short_title(title: str) -> str:

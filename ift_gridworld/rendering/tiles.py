@@ -100,6 +100,16 @@ class TileColours:
 
     Attributes:
         artist: what was added to the Axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering import THEMES, draw_lake
+        >>> grid, theme = GridLayout.of(["SF", "HG"]), THEMES["light"]
+        >>> ax = draw_lake(Figure((2, 2)).add_subplot(), grid, theme)
+        >>> visits = TileColours(ax, grid, np.array([True, True, False, False]), theme.visits, Normalize(0, 1))
+        >>> visits.update(np.array([1.0, 0.5, 0.0, 0.0]))
+        >>> len(visits.artist.get_facecolor())
+        2
     """
 
     def __init__(self, ax: Axes, grid: GridLayout, coloured: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
