@@ -206,7 +206,7 @@ class _MethodColumn:
         theme = film.theme
         self.record, self.headline = record, record.headline
         self.reached = record.metrics[self.headline].mean(-1)
-        title = shorten(short_title(record.title), 0.9 * film.column_width, 12.5)
+        title = shorten(short_title(record.title), film.column_width, 12.5, bold=True)
         film.add_text(left + 0.03, top + 0.12, title, size=12.5, weight="bold", color=theme.ink)
         self.number = film.add_number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
         self._compose_policy(film, film.add_axes(left, top + TITLE, film.map_width, film.map_height))
@@ -264,7 +264,7 @@ class _DotChart:
         style_axes(ax, theme)
         ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
         ax.set_ylim(len(records) - 0.5, -0.5)
-        ax.set_yticks(self.rows, [shorten(record.method, 1.0, 9) for record in records] if labels else [])
+        ax.set_yticks(self.rows, [shorten(record.method, 0.9, 9) for record in records] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
         ax.grid(axis="y", color=theme.faint, lw=0.8)
         ax.set_axisbelow(True)

@@ -11,7 +11,6 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.envs.grid import GridLayout
@@ -86,9 +85,9 @@ class MethodFilm(Film):
     def _compose(self) -> None:
         record, theme, figure = self.record, self.theme, self.figure
         short, _, long = record.title.partition(" · ")
-        short = shorten(short, 6.0, 19)
+        short = shorten(short, 6.0, 19, bold=True)
         figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
-        beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
+        beside = 0.045 + text_width(short, 19, bold=True) / WIDTH
         figure.text(beside, 0.929, shorten(long, (0.77 - beside) * WIDTH, 13), size=13, color=theme.muted, va="center")
         figure.text(0.03, 0.878, record.about, size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")

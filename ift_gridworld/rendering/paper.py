@@ -183,7 +183,7 @@ class PaperFigure:
         top = 0.0
         for record in self.records:
             if len(self.records) > 1:
-                title = shorten(short_title(record.title), 2.9, TEXT)
+                title = shorten(short_title(record.title), 3.0, TEXT, bold=True)
                 self._add_text(MARGIN + 0.02, top + 0.13, title, weight="bold")
             top += self.head
             for i, index in enumerate(self._stages(record)):

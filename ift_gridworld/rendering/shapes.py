@@ -27,7 +27,11 @@ __all__ = [
 
 
 def rectangle(x: float, y: float, width: float, height: float) -> Float[np.ndarray, "4 2"]:
-    """Return the corners of a rectangle whose upper left one is (x, y).
+    """Return the corners of a rectangle.
+
+    Args:
+        x, y: its upper left corner.
+        width, height: its size.
 
     Example:
         >>> rectangle(0, 0, 2, 1).tolist()
@@ -37,7 +41,12 @@ def rectangle(x: float, y: float, width: float, height: float) -> Float[np.ndarr
 
 
 def disc(x: float, y: float, radius: float) -> Float[np.ndarray, "40 2"]:
-    """Return a disc around (x, y), as a polygon of 40 corners."""
+    """Return a disc, as a polygon of 40 corners.
+
+    Args:
+        x, y: its middle.
+        radius: its radius.
+    """
     turn = np.linspace(0, 2 * np.pi, 40, endpoint=False)
     return np.array([x, y]) + radius * np.stack([np.cos(turn), np.sin(turn)], -1)
 

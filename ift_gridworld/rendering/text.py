@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from functools import cache
 from typing import ClassVar, Literal, TypedDict
 
@@ -17,6 +18,9 @@ from matplotlib.transforms import Affine2D
 from ift_gridworld.rendering.shapes import empty_path
 
 __all__ = ["Letter", "Number", "TextStyle", "short_title", "shorten", "text_width", "wrap_text"]
+
+
+BOLD = FontProperties(weight="bold")
 
 
 class TextStyle(TypedDict, total=False):
@@ -72,7 +76,6 @@ class Number:
         artist: what was added to the figure.
     """
 
-    FONT = FontProperties(weight="bold")
     UNIT = 100.0  # points at which glyphs are cached
     _glyphs: ClassVar[dict[str, tuple[np.ndarray, np.ndarray, float]]] = {}  # outline, codes, advance
 
@@ -109,23 +112,26 @@ class Number:
     def _outline(cls, text: str) -> tuple[np.ndarray, np.ndarray]:
         if text.isspace():  # which TextPath cannot draw
             return np.zeros((0, 2)), np.zeros(0, Path.code_type)
-        path = TextPath((0, 0), text, size=cls.UNIT, prop=cls.FONT)
+        path = TextPath((0, 0), text, size=cls.UNIT, prop=BOLD)
         return np.asarray(path.vertices), np.asarray(path.codes)
 
 
 @cache  # laying text out is slow, and words come again in every frame
-def text_width(text: str, size: float) -> float:
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """Return the width of one line of text, in inches.
 
     Args:
-        text: the line.
+        text: the line; may be empty.
         size: size of the type, in points.
+        bold: whether the type is bold.
 
     Example:
         >>> 0.2 < text_width("frozen lake", 9.0) < 1.0
         True
     """
-    return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
+    if not text.strip():  # which TextPath cannot draw
+        return 0.0
+    return float(TextPath((0, 0), text, size=size, prop=BOLD if bold else None).get_extents().x1) / 72
 
 
 @cache
@@ -153,21 +159,23 @@ def wrap_text(text: str, width: float, size: float) -> str:
 
 
 @cache
-def shorten(text: str, width: float, size: float) -> str:
+def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
     """Cut one line of text to at most `width` inches, so that a long name does not run over its neighbours.
 
     Args:
         text: the line.
         width: in inches.
         size: size of the type, in points.
+        bold: whether the type is bold.
 
     Example:
         >>> shorten("ift", 1.0, 9.0), shorten("a_method_with_a_long_name", 1.0, 9.0).endswith("…")
         ('ift', True)
     """
-    if text_width(text, size) <= width:
+    if text_width(text, size, bold=bold) <= width:
         return text
-    return next(cut for end in range(len(text) - 1, -1, -1) if text_width(cut := f"{text[:end]}…", size) <= width or not end)
+    fitting = bisect_right(range(len(text)), width, key=lambda end: text_width(f"{text[:end]}…", size, bold=bold))
+    return f"{text[: max(0, fitting - 1)]}…"
 
 
 def short_title(title: str) -> str:

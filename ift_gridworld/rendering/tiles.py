@@ -31,6 +31,11 @@ def hole_colour(ax: Axes, grid: GridLayout, theme: Theme) -> str:
     """Return the colour of holes, which is paler on fine tiles, so that thousands of holes do not hide the path between them.
 
     Where several tiles share a pixel, the ice beside the holes makes it pale already.
+
+    Args:
+        ax: where the map is drawn.
+        grid: the layout of the tiles.
+        theme: colours.
     """
     if not is_fine(ax, grid) or tiles_per_pixel(tile_inches(ax, grid)) > 1:
         return theme.hole
