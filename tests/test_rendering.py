@@ -282,7 +282,7 @@ def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
+def test_a_taxis_map_shows_walls_places_and_marks_over_the_tiles(theme):
     grid, side = TAXI.grid, 30
     figure = Figure((grid.width, grid.height), dpi=side, facecolor=theme.background)
     ax = maps.draw_lake(figure.add_axes((0, 0, 1, 1)), grid, theme)

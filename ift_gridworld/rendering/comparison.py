@@ -162,8 +162,9 @@ class ComparisonFilm(Film):
         self.charts = []
         for i, (metrics, title) in enumerate(charts):
             if self.rows == 1:
-                wide = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
-                ax = self.add_axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - chart_height, wide, chart_height)
+                chart_width = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
+                left = MARGIN + 0.75 + i * (chart_width + 0.35)
+                ax = self.add_axes(left, height - 0.42 - chart_height, chart_width, chart_height)
             else:
                 ax = self.add_axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (chart_height + 0.62), 2.95, chart_height)
             self.charts.append(_DotChart(self, ax, metrics, title, labels=i == 0 or self.rows > 1))

@@ -31,7 +31,7 @@ from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.paths import draw_answers
-from ift_gridworld.rendering.text import TextStyle, short_title, shorten
+from ift_gridworld.rendering.text import TextStyle, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
@@ -45,7 +45,7 @@ DPI = 200  # of print, at which small tiles must be told apart
 SMALL, TEXT = 7.0, 8.0  # points
 GAP, MARGIN, LABEL, NAME, MATRIX, CURVE = 0.08, 0.04, 0.16, 0.15, 0.52, 0.92  # inches
 DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (8, 2)))
-KEY_ENTRY, KEY_LINE = 0.8, 0.13  # inches: of the key to the curves
+KEY_ENTRY, KEY_LINE, LONG_NAME = 0.8, 0.13, 0.6  # inches: of the key to the curves; a name that needs a wider entry
 READABLE_TILE = 0.1  # inches: a tile of a small map, at least
 MAX_HEIGHT = 9.0  # inches: of a page; maps are drawn smaller to stay within
 LEAST_TILE = 0.2  # inches: no tile gets smaller than this for the sake of the page, unless the map is a tall one
@@ -136,7 +136,10 @@ class PaperFigure:
         single = len(records) == 1
         self.lift = 0.03 + 0.1 * bool(self.grid.headings)  # of what stands above a map
         self.head = LABEL + self.lift - 0.03 + (0 if single else NAME)  # above each row of maps
-        self.entries_per_line = int((inches - 2 * MARGIN) / KEY_ENTRY)
+        self.names = [shorten(record.method, 1.1, SMALL) for record in records]
+        longest = max(text_width(name, SMALL) for name in self.names)
+        entry = KEY_ENTRY if longest < LONG_NAME else longest + 0.45
+        self.entries_per_line = int((inches - 2 * MARGIN) / entry)
         key = 0.04 + KEY_LINE * ceil(len(records) / self.entries_per_line)
         below = (MATRIX + 0.26) * single + CURVE + 0.52 + key * (not single)
         room = (MAX_HEIGHT - below) / len(records) - self.head - GAP
@@ -242,7 +245,7 @@ class PaperFigure:
             mean, low, high = mean_interval(record.metrics[name])
             colour, dash = colours[k % len(colours)], DASHES[(k + k // len(colours)) % len(DASHES)]
             ax.fill_between(record.steps, low, high, color=colour, alpha=0.18, lw=0)
-            ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=shorten(record.method, 0.8, SMALL))
+            ax.plot(record.steps, mean, color=colour, lw=1.1, ls=dash, label=self.names[k])
         limit, largest = look_of(name).limit, max(float(record.metrics[name].max()) for record in records)
         ax.set_ylim(*((-0.03 * limit, 1.05 * limit) if limit is not None else (0, 1.12 * max(largest, 1e-6))))
         ax.yaxis.set_major_locator(MaxNLocator(3))
