@@ -281,7 +281,7 @@ class Comparison:
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`."""
-        from ift_gridworld.rendering.draw import save_film
+        from ift_gridworld.rendering.pictures import save_film
 
         return save_film(self.runs, Path(path), theme)
 
