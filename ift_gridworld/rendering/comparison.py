@@ -27,7 +27,7 @@ from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import is_fine, is_small
 from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
 
 __all__ = ["ComparisonFilm"]
 
@@ -60,6 +60,7 @@ class ComparisonFilm(Film):
         check_one_environment(runs, drawn=True)
         self.runs, self.mdp = list(runs), runs[0].mdp
         self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
+        self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
         self.steps, self.snapshots = self._shared_updates()
         super().__init__(theme, self._arrange())
         self._compose()
@@ -73,12 +74,13 @@ class ComparisonFilm(Film):
         self.per_row = count if count <= MAX_COLUMNS + 1 else ceil(count / ceil(count / MAX_COLUMNS))
         self.rows = ceil(count / self.per_row)
         height, width = self.grid.height, self.grid.width
-        charts = 3 * (CHART_ROW * count + 0.62)
+        number = 3 + bool(self.custom)
+        charts = number * (CHART_ROW * count + 0.62)
         self.beside = height > 2 * width  # a tall lake's two maps stand beside each other
         widest, tallest = 1.6, 2.56 if self.beside else 1.6
         if self.rows == 1:
             widest = (COLUMNS_WIDTH + GAP) / self.per_row - GAP
-            around = HEAD + TITLE + BETWEEN + LEGEND + charts / 3 + BELOW
+            around = HEAD + TITLE + BETWEEN + LEGEND + charts / number + BELOW
             tallest = 4.0 if self.beside else (COLUMNS_WIDTH + 2 * MARGIN - around) / 2
         self.map_width = min(widest, tallest * width / height)
         self.map_height = self.map_width * height / width
@@ -86,7 +88,7 @@ class ComparisonFilm(Film):
         self.column_width = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
         columns = self.per_row * (self.column_width + GAP) - GAP
         if self.rows == 1:  # charts side by side below
-            size = (max(columns, COLUMNS_WIDTH) + 2 * MARGIN, HEAD + self.column_height + LEGEND + charts / 3 + BELOW)
+            size = (max(columns, COLUMNS_WIDTH) + 2 * MARGIN, HEAD + self.column_height + LEGEND + charts / number + BELOW)
         else:  # one over the other at the right
             maps = self.rows * (self.column_height + 0.2)
             size = (columns + 4.05 + 2 * MARGIN, HEAD + max(maps + LEGEND, charts) + 0.1)
@@ -159,6 +161,7 @@ class ComparisonFilm(Film):
         charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
+        charts += [((name,), look_of(name).title) for name in self.custom]
         self.charts = []
         for i, (metrics, title) in enumerate(charts):
             if self.rows == 1:

@@ -96,7 +96,7 @@ class MethodFilm(Film):
         self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
         self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
         figure.text(0.565, 0.455, run.about_seeds, size=9, color=theme.muted, va="center")
-        self._compose_curves(figure.add_axes((0.565, 0.285, 0.36, 0.13)))
+        self._compose_curves()
 
     def _compose_policy(self, ax: Axes) -> None:
         run, theme, grid = self.run, self.theme, self.grid
@@ -145,25 +145,31 @@ class MethodFilm(Film):
         for spine in bar.spines.values():
             spine.set_visible(False)
 
-    def _compose_curves(self, above: Axes) -> None:
+    def _compose_curves(self) -> None:
+        """Success (or regret) and distance over the updates, and the first metric of the user's own, if there is one."""
         run, theme = self.run, self.theme
-        below = self.figure.add_axes((0.565, 0.085, 0.36, 0.13), sharex=above)
+        custom = run.custom_metrics[:1]
+        heights = (0.335, 0.21, 0.085) if custom else (0.285, 0.085)
+        axes = [self.figure.add_axes((0.565, bottom, 0.36, 0.075 if custom else 0.13)) for bottom in heights]
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         titles = {"success": f"success{horizon}", "regret": "regret (optimal return - return)"}
         headline = run.headline
         self.curves = [
-            _Curve(run, theme, above, headline, titles.get(headline, look_of(headline).title)),
-            _Curve(run, theme, below, "distance", "distance to optimal (mean squared)"),
+            _Curve(run, theme, axes[0], headline, titles.get(headline, look_of(headline).title)),
+            _Curve(run, theme, axes[1], "distance", "distance to optimal (mean squared)"),
+            *(_Curve(run, theme, axes[2], name, look_of(name).title) for name in custom),
         ]
+        places = ((0.805, 0.878, 11.0), (0.97, 0.878, 11.0), (0.925, 0.174, 9.0))  # the last above its own chart
         self.scores = [
-            Number(self.figure, x, 0.878, size=11, colour=curve.colour, align="right")
-            for x, curve in zip((0.805, 0.97), self.curves, strict=True)
+            Number(self.figure, x, y, size=size, colour=curve.colour, align="right")
+            for (x, y, size), curve in zip(places, self.curves, strict=False)
         ]
         self.animate(self.step_text.artist, *self.matrix.artists, *(score.artist for score in self.scores))
         for curve in self.curves:
             self.animate(curve.cursor, curve.dot)
-        above.tick_params(labelbottom=False)
-        below.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
+        for ax in axes[:-1]:
+            ax.tick_params(labelbottom=False)
+        axes[-1].set_xlabel("update", size=9, color=theme.muted, labelpad=1)
 
     # ---- the legend ----
 

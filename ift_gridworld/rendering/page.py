@@ -25,7 +25,7 @@ from ift_gridworld.rendering.formats import PICTURES
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
 
 __all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
 
@@ -109,7 +109,8 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
     """What the page shows, with at most so many snapshots of each run."""
     mdp = runs[0].mdp
     grid, optimal = grid_of(mdp), optimal_values(mdp)[0]
-    methods = [_method_data(run, snapshots) for run in runs]
+    custom = shared_custom_metrics(runs)
+    methods = [_method_data(run, snapshots, custom) for run in runs]
     walkable = ~mdp.terminal & (grid.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, run.final)[:, walkable].ravel() for run in runs])
     return {
@@ -138,16 +139,17 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
         },
         "low": min(0.0, float(np.quantile(values, 0.2))),
         "high": float(optimal[walkable].max()),
+        "custom": custom,
         "methods": methods,
     }
 
 
-def _method_data(run: Run, snapshots: int) -> dict[str, Any]:
+def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, Any]:
     count = min(snapshots, len(run.steps))
     kept = np.unique(np.linspace(0, len(run.steps) - 1, count).round().astype(int))
     policy, mdp = run.snapshots[kept], run.mdp
     curves = {}
-    for name in ("success", "distance"):
+    for name in ("success", "distance", *custom):
         if not np.isfinite(run.metrics[name]).all():
             raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
         mean, low, high = mean_interval(run.metrics[name])
