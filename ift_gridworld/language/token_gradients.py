@@ -1,4 +1,4 @@
-"""How hard a method pulls at each token of an answer while it trains: -∂L/∂log π of the token, exactly.
+"""How strongly a method pulls each token of an answer up while it trains: -∂L/∂log π of the token, exactly.
 
 With weights that gradient flows through, the released form of IFT un-learns a token that is learnt much better than the ones
 before it (`losses.ift_loss` has the closed form): its pull is negative. On texts the end token is such a one.
@@ -14,27 +14,37 @@ from jaxtyping import Float, Int
 
 from ift_gridworld import losses
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.families import IFT, Method
 from ift_gridworld.methods.settings import Settings
 
-ANSWERS = 32  # that are looked at
+__all__ = ["answer_log_probs", "rows_of_common_length", "token_pull"]
+
+ROWS = 32  # answers that are looked at
 
 
-def looked_at(data: Completions) -> Int[np.ndarray, " B"]:
-    """Rows whose answers have the length that most answers have: the first of them."""
+def rows_of_common_length(data: Completions) -> Int[np.ndarray, " B"]:
+    """Return the first rows, at most `ROWS`, whose answers have the length that most answers have."""
     count = data.length - data.prompt
     common = int(np.bincount(count).argmax())
-    return np.flatnonzero(count == common)[:ANSWERS]
+    return np.flatnonzero(count == common)[:ROWS]
 
 
 @torch.no_grad()
-def log_probs_seen(
+def answer_log_probs(
     kind: type[Method], source: TextSource, policy: LanguagePolicy, settings: Settings, rows: Int[np.ndarray, " B"]
 ) -> Float[np.ndarray, "B T"]:
-    """log π of each token of the answers, as the method's loss sees them: IFT's in the second pass."""
-    source = replace(source)  # what is drawn here is drawn from no run's own numbers
+    """Return log π in nats of each token of the answers, as the method's loss sees them: IFT's from the second pass.
+
+    Args:
+        kind: the method.
+        source: the data.
+        policy: the model.
+        settings: options of the method.
+        rows: rows of the demonstrations, with answers of one length (`rows_of_common_length`).
+    """
+    source = replace(source)  # a copy: what is drawn here must not change the run's own draws
     assert source.demonstrations is not None
     batch = source.demonstrations.batch(rows, source.device)
     if issubclass(kind, IFT):
@@ -44,8 +54,14 @@ def log_probs_seen(
     return logp[batch.mask].reshape(len(rows), -1).double().cpu().numpy()
 
 
-def pull(kind: type[Method], settings: Settings, logp: Float[np.ndarray, "*batch T"]) -> Float[np.ndarray, "*batch T"]:
-    """-∂L/∂log π of every token of SFT's or IFT's loss; above 0 the token becomes likelier. SFT's is 1 / T."""
+def token_pull(kind: type[Method], settings: Settings, logp: Float[np.ndarray, "*batch T"]) -> Float[np.ndarray, "*batch T"]:
+    """Return -∂L/∂log π of every token for the loss of SFT or IFT; above 0 the token becomes likelier. SFT's is 1 / T.
+
+    Args:
+        kind: SFT or IFT, or a subclass.
+        settings: options of the method.
+        logp: log π of each token, in nats.
+    """
     leaf = torch.tensor(logp, requires_grad=True)
     mask = torch.ones(leaf.shape, dtype=torch.bool)
     if issubclass(kind, IFT):
