@@ -18,6 +18,7 @@ from ift_gridworld.rendering.language_figures import draw_differences, draw_toke
 from ift_gridworld.rendering.tables import console, written
 from ift_gridworld.rendering.worker import draw
 from ift_gridworld.storage import write_atomically
+from ift_gridworld.studies.language_settings import LanguageRun
 
 __all__ = [
     "by_method",
@@ -32,7 +33,6 @@ __all__ = [
     "print_tables",
 ]
 
-LanguageRun = dict[str, Any]  # a run as it is saved
 # settings in which the files of one folder may differ
 FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn

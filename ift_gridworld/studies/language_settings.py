@@ -16,9 +16,19 @@ from ift_gridworld.methods.families import IFT, METHODS
 from ift_gridworld.methods.settings import Settings
 from ift_gridworld.runtime import pick_device
 
-__all__ = ["ALL_METHODS", "OPTIONS", "StudySettings", "check_settings", "method_settings", "saved_settings", "used_options"]
+__all__ = [
+    "ALL_METHODS",
+    "OPTIONS",
+    "LanguageRun",
+    "StudySettings",
+    "check_settings",
+    "method_settings",
+    "saved_settings",
+    "used_options",
+]
 
 ALL_METHODS = (*METHODS, *CONTROLS)
+LanguageRun = dict[str, Any]  # a run as it is saved
 OPTIONS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")  # those of `Settings` that may be given
 
 

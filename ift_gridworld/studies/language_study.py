@@ -22,11 +22,9 @@ from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.runtime import cores, processes, progress
 from ift_gridworld.storage import make_folder, versions, write_atomically
 from ift_gridworld.studies.language_seed import SeedStudy
-from ift_gridworld.studies.language_settings import StudySettings, saved_settings
+from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, saved_settings
 
-__all__ = ["LanguageRun", "export_data", "run_study", "save_runs"]
-
-LanguageRun = dict[str, Any]  # a run as it is saved
+__all__ = ["export_data", "run_study", "save_runs"]
 
 
 def run_study(settings: StudySettings) -> list[LanguageRun]:
