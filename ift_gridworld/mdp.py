@@ -16,6 +16,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import check_probability, check_whole
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
@@ -398,9 +399,7 @@ class TabularMDP:
 
     def _repr_png_(self) -> bytes | None:
         """The map with its optimal policy, in a notebook; None where there is no map."""
-        from ift_gridworld.rendering.notebook import png_of_mdp
-
-        return None if self.grid is None else png_of_mdp(self)
+        return None if self.grid is None else resolve("ift_gridworld.rendering.notebook:png_of_mdp")(self)
 
     @property
     def where(self) -> Origin:

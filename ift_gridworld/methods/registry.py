@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import suggestion
 from ift_gridworld.methods import options as o
 
@@ -118,8 +118,7 @@ def find_method(name: str) -> type[Method[Any]]:
         raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(METHODS)}")
     entry = _REGISTRY[name]
     if isinstance(entry.method, str):
-        module, _, attribute = entry.method.partition(":")
-        entry = _Entry(getattr(import_module(module), attribute), entry.options, entry.listed)
+        entry = _Entry(resolve(entry.method), entry.options, entry.listed)
         _REGISTRY[name] = entry
     found: type[Method[Any]] = entry.method
     return found
