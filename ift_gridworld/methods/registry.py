@@ -90,11 +90,11 @@ def register_method(
     if name in _REGISTRY:
         raise ValueError(f"a method named {name!r} is registered already; allowed: another name")
 
-    def add(found: type[T]) -> type[T]:
-        if not callable(getattr(found, "loss", None)) or not callable(getattr(found, "batch", None)):
+    def add(cls: type[T]) -> type[T]:
+        if not callable(getattr(cls, "loss", None)) or not callable(getattr(cls, "batch", None)):
             raise ValueError(f"method {name!r} is {found!r}; allowed: a subclass of ift_gridworld.methods.Method")
-        _REGISTRY[name] = _Entry(found, options or found.options_type, listed)  # type: ignore[attr-defined]
-        return found
+        _REGISTRY[name] = _Entry(cls, options or cls.options_type, listed)  # type: ignore[attr-defined]
+        return cls
 
     if isinstance(method, str):
         _REGISTRY[name] = _Entry(method, options or o.MethodOptions, listed)
@@ -120,8 +120,8 @@ def find_method(name: str) -> type[Method[Any]]:
     if isinstance(entry.method, str):
         entry = _Entry(resolve(entry.method), entry.options, entry.listed)
         _REGISTRY[name] = entry
-    found: type[Method[Any]] = entry.method
-    return found
+    cls: type[Method[Any]] = entry.method
+    return cls
 
 
 def method_options(name: str) -> type[o.MethodOptions]:
