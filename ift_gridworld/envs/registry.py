@@ -234,9 +234,10 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     if name in gymnasium.registry:
         return None
     names = [*LAKES, *REGISTERED, "random"]
-    names = ", ".join([*names, "NxM (for example 6x9)"])
     near = _other_version(name) or suggestion(name, [*names, *gymnasium.registry])
-    raise ValueError(f"unknown map {name!r}; {near}allowed: {names}, a map file that exists, or a Gymnasium id")
+    raise ValueError(
+        f"unknown map {name!r}; {near}allowed: {', '.join(names)}, NxM (for example 6x9), a map file that exists, or a Gymnasium id"
+    )
 
 
 def _other_version(name: str) -> str:

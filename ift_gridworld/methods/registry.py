@@ -92,8 +92,8 @@ def register_method(
 
     def add(cls: type[T]) -> type[T]:
         if not callable(getattr(cls, "loss", None)) or not callable(getattr(cls, "batch", None)):
-            raise ValueError(f"method {name!r} is {found!r}; allowed: a subclass of ift_gridworld.methods.Method")
-        _REGISTRY[name] = _Entry(cls, options or cls.options_type, listed)  # type: ignore[attr-defined]
+            raise ValueError(f"method {name!r} is {cls!r}; allowed: a subclass of ift_gridworld.methods.Method")
+        _REGISTRY[name] = _Entry(cls, options or getattr(cls, "options_type", o.MethodOptions), listed)
         return cls
 
     if isinstance(method, str):
