@@ -53,7 +53,7 @@ class Step:
     data: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """One update.
 
@@ -70,6 +70,16 @@ class Explanation:
     before: Float[np.ndarray, "S A"]
     after: Float[np.ndarray, "S A"]
     steps: list[Step]
+
+    def __repr__(self) -> str:
+        lines = [f"Explanation of one update of {self.method}: loss {self.loss:.4f}, {len(self.steps)} steps"]
+        return "\n".join([*lines, *(f"  {number}. {step.title}" for number, step in enumerate(self.steps, 1))])
+
+    def _repr_html_(self) -> str:
+        """Each step's title, caption and numbers, in a notebook."""
+        from ift_gridworld.rendering.notebook import html_of_explanation
+
+        return html_of_explanation(self)
 
 
 def explain(

@@ -392,6 +392,12 @@ class TabularMDP:
         sizes = f"{self.num_states} states, {self.num_actions} actions"
         return f"TabularMDP({self.where.name}: {sizes}, {ice}, discount {self.discount:g}, {limit})"
 
+    def _repr_png_(self) -> bytes | None:
+        """The map with its optimal policy, in a notebook; None where there is no map."""
+        from ift_gridworld.rendering.notebook import png_of_mdp
+
+        return None if self.grid is None else png_of_mdp(self)
+
     @property
     def where(self) -> Origin:
         """Where it came from; for one that was made of arrays, what can be told of it without them."""

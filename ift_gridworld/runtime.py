@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
@@ -31,9 +31,20 @@ def loading() -> Iterator[None]:
 
 @contextmanager
 def progress(description: str, afterwards: str = "") -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, nothing in a pipe or in a process of `processes`. Yields a function of (done, total), to be called
-    as work goes on; when all is done, what comes `afterwards` takes a while of which nothing is known."""
-    if not sys.stderr.isatty() or parent_process() is not None:
+    """Show a bar on a terminal or in a notebook, nothing in a pipe or in a worker process.
+
+    Args:
+        description: of the work.
+        afterwards: what follows when all is done and takes a while of which nothing is known.
+
+    Yields:
+        A function of (done, total), to be called as work goes on.
+    """
+    if parent_process() is None and _in_notebook():
+        with _notebook_bar(description) as report:
+            yield report
+        return
+    if parent_process() is not None or not _is_terminal(sys.stderr):
         yield lambda done, total: None
         return
     from rich.console import Console
@@ -50,6 +61,41 @@ def progress(description: str, afterwards: str = "") -> Iterator[Callable[[int, 
                 bar.add_task(afterwards, total=None)
 
         yield report
+
+
+def _is_terminal(stream: Any) -> bool:
+    return bool(getattr(stream, "isatty", lambda: False)())
+
+
+def _in_notebook() -> bool:
+    """Whether this process is a notebook's kernel."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return shell is not None and hasattr(shell, "kernel")
+
+
+@contextmanager
+def _notebook_bar(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar in the cell's output, redrawn at most ten times a second, gone when the work is done."""
+    from html import escape
+    from time import monotonic
+
+    from IPython.display import HTML, display
+
+    handle = display(HTML(f"{escape(description)} …"), display_id=True)
+    drawn = 0.0
+
+    def report(done: int, total: int) -> None:
+        nonlocal drawn
+        if monotonic() - drawn > 0.1 or done == total:
+            drawn = monotonic()
+            bar = f"<progress value='{done}' max='{total}'></progress>"
+            handle.update(HTML(f"{escape(description)} {bar} {done} of {total}"))
+
+    try:
+        yield report
+    finally:
+        handle.update(HTML(""))
 
 
 @contextmanager

@@ -16,10 +16,11 @@ from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 from ift_gridworld.rendering.tables import results
 
 if TYPE_CHECKING:
+    from ift_gridworld.explain import Explanation
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.training.run import Run
 
-__all__ = ["html_of", "png_of", "png_of_mdp"]
+__all__ = ["html_of", "html_of_explanation", "png_of", "png_of_mdp"]
 
 STYLE = "font-family:Menlo,'DejaVu Sans Mono',monospace;line-height:1.25;white-space:pre;overflow-x:auto"
 
@@ -45,6 +46,22 @@ def png_of_mdp(mdp: TabularMDP, theme: str = "light") -> bytes:
     """Return the map with its optimal policy as a PNG file."""
     name = mdp.where.name
     return _png(OptimalPolicyStill(name, {name: mdp}, theme))
+
+
+def html_of_explanation(explanation: Explanation) -> str:
+    """Return an explanation as HTML: each step's title, caption and equation, and its series as a table of numbers."""
+    blocks = [f"<h4>{html.escape(explanation.title)}: loss {explanation.loss:.4f}</h4>"]
+    for number, step in enumerate(explanation.steps, 1):
+        equation = f"<p>{html.escape(step.equation)}</p>" if step.equation else ""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{html.escape(series['name'])}</th>"
+            + "".join(f"<td>{value:.3f}</td>" for value in series["values"])
+            + "</tr>"
+            for series in step.data.get("series", ())
+        )
+        table = f"<table>{rows}</table>" if rows else ""
+        blocks.append(f"<p><b>{number}. {html.escape(step.title)}.</b> {html.escape(step.caption)}</p>{equation}{table}")
+    return f"<div style='max-width:60em'>{''.join(blocks)}</div>"
 
 
 def _png(film: Film) -> bytes:

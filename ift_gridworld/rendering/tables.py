@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,16 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
 
 
-def results(runs: Sequence[Run], width: int = 120) -> Table:
+class ResultTable(Table):
+    """A table that ``print`` shows as text."""
+
+    def __str__(self) -> str:
+        page = io.StringIO()
+        Console(width=120, file=page, no_color=True).print(self)
+        return page.getvalue()
+
+
+def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
     """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short)."""
     gap = " " if width >= 106 else "\n"
     first = runs[0]
@@ -27,20 +37,21 @@ def results(runs: Sequence[Run], width: int = 120) -> Table:
     optimum = first.optimum["success"]
     rate = "" if first.environment.success_rate is None else f" ({first.environment.success_rate:.3g} as intended)"
     slip = f", slippery{rate}" if first.environment.is_slippery else ""
-    table = Table(
+    table = ResultTable(
         title=f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
         title_justify="left",
     )
     table.add_column("method")
-    for heading in (f"success{horizon}", "regret", "distance to optimal"):
+    custom = [name for name in first.custom_metrics if all(name in run.metrics for run in runs)]
+    for heading in (f"success{horizon}", "regret", "distance to optimal", *custom):
         table.add_column(heading, justify="right")
     table.add_column("updates", justify="right")
     table.add_column("sec.", justify="right")
     rare = optimum < 0.01  # where hardly anybody arrives three decimals would say nothing
 
     def measured(run: Run, index: int) -> list[str]:
-        names = ("success", "regret", "distance")
-        return [_interval(run.metrics[name][index], gap, rare and name != "distance") for name in names]
+        names = ("success", "regret", "distance", *custom)
+        return [_interval(run.metrics[name][index], gap, rare and name in ("success", "regret")) for name in names]
 
     table.add_row("(base)", *measured(first, 0), "0", "")
     for run in runs:

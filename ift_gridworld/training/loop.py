@@ -5,7 +5,8 @@ from __future__ import annotations
 import operator
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
+from ift_gridworld.data.trajectories import Trajectories, generators, path_of, preference_pairs
+from ift_gridworld.data.trajectories import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
@@ -24,6 +26,7 @@ from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.optimisation import OPTIMISERS, descend
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
 from ift_gridworld.runtime import one_thread
+from ift_gridworld.runtime import progress as show_progress
 from ift_gridworld.storage import versions
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
@@ -43,7 +46,7 @@ def train(
     seed: int = 0,
     demonstrations: Trajectories | None = None,
     preferences: tuple[Trajectories, Trajectories] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] | bool = False,
     **overrides: Any,
 ) -> Run:
     """Align a policy in place by one method and keep snapshots.
@@ -57,7 +60,8 @@ def train(
         seed: of everything drawn while training.
         demonstrations: [B, T] (default: one path, or 16 episodes where the environment is stochastic).
         preferences: pairs (chosen, rejected), each [B, T] (default: likewise).
-        progress: called with (updates done, updates in all).
+        progress: a function that is called with (updates done, updates in all); or True for a bar on a terminal or in a
+            notebook.
         overrides: single options laid over both, as in ``train("ift", mdp, policy, mixing=0.5, steps=100)``.
 
     Returns:
@@ -75,56 +79,75 @@ def train(
     """
     _check(mdp, policy)
     name, kind, options, training = options_for(method, policy, options, training, overrides)
-    seed = operator.index(seed)
-    device = next(policy.parameters()).device
-    demonstrations = _default_demonstrations(mdp) if demonstrations is None else demonstrations
+    if demonstrations is None:
+        demonstrations = demonstrate(mdp, default_count(mdp))
     if preferences is None:
         preferences = preference_pairs(mdp, default_count(mdp), needed=kind.needs == "pairs")
-    chosen, rejected = preferences
-    data = [batch[None].to(device) for batch in (demonstrations, chosen, rejected)]
-    source = LakeSource(mdp, data[0], data[1], data[2], generators(seed, policy.population), device)
-    answers = chosen if kind.needs == "pairs" else demonstrations
+    data = _Data(mdp, demonstrations, *preferences, seed=operator.index(seed))
+    with show_progress(f"training {name}") if progress is True else nullcontext(progress or None) as report:
+        return _trained(name, kind, policy, options, training, data, report)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    """What a policy is trained on: where, on which data, and the seed of all that is drawn."""
+
+    mdp: TabularMDP
+    demonstrations: Trajectories
+    chosen: Trajectories
+    rejected: Trajectories
+    seed: int
+
+    def source(self, policy: LakePolicy) -> LakeSource:
+        device = next(policy.parameters()).device
+        shown, chosen, rejected = (x[None].to(device) for x in (self.demonstrations, self.chosen, self.rejected))
+        return LakeSource(self.mdp, shown, chosen, rejected, generators(self.seed, policy.population), device)
+
+
+def _trained(
+    name: str,
+    kind: type[Method[Any]],
+    policy: LakePolicy,
+    options: MethodOptions,
+    training: TrainingOptions,
+    data: _Data,
+    progress: Callable[[int, int], None] | None,
+) -> Run:
+    """Train and measure: what the method assumes before and after, and every policy that is kept."""
+    mdp, answers = data.mdp, data.chosen if kind.needs == "pairs" else data.demonstrations
     residual = {key: getattr(options, key) for key in ("mixing", "prediction", "outcome") if hasattr(options, key)}
 
     def estimated() -> dict[str, Float[np.ndarray, "N T"]]:
-        return estimate(kind.assumed_prior, mdp, policy, answers, stale=rejected, **residual).per_step()
+        return estimate(kind.assumed_prior, mdp, policy, answers, stale=data.rejected, **residual).per_step()
 
     estimation = {"base": estimated()}
     assert training.steps is not None
     candidates, kept = snapshots(training, policy.population * policy.num_states * policy.num_actions)
     began = time.perf_counter()
-    learner = kind(source, policy, options)
+    learner = kind(data.source(policy), policy, options)
     steps, policies, losses, diverged = optimise(learner, training, snapshot_steps(training.steps, candidates), progress)
     seconds = time.perf_counter() - began
     if diverged is None:
         estimation["trained"] = estimated()
-    shown = even_change(np.array(steps), policies, kept)
-    steps, policies = [steps[i] for i in shown], policies[shown]
-    pair: dict[str, Any] = {"chosen": chosen, "rejected": rejected} if len(chosen.states) else {}
+    chosen = even_change(np.array(steps), policies, kept)
+    steps, policies = [steps[i] for i in chosen], policies[chosen]
+    pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     return Run(
         method=name,
         title=kind.full_title(),
         needs=kind.needs,
         environment=mdp.where,
-        settings={
-            "policy": next((known for known, cls in POLICIES.items() if type(policy) is cls), type(policy).__name__),
-            "seed": seed,
-            "seeds": policy.population,
-            **asdict(training),
-            **asdict(options),
-            "demonstrations": len(demonstrations.states),
-            "demonstrations_arrived": int(demonstrations.arrived(mdp).sum()),
-        },
+        settings=_settings(policy, options, training, data),
         versions=versions(),
         steps=np.array(steps),
-        metrics=measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, demonstrations), **pair),
+        metrics=measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, data.demonstrations), **pair),
         optimum=reference_points(mdp),
         loss=torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population)),
         snapshots=policies[:, 0],
         base=policies[0],
         final=policies[-1],
         demonstration=path_of(answers),
-        rejected=path_of(rejected) if kind.needs == "pairs" and not kind.draws else np.zeros((0, 2), int),
+        rejected=path_of(data.rejected) if kind.needs == "pairs" and not kind.draws else np.zeros((0, 2), int),
         seconds=seconds,
         diverged=diverged,
         assumed_prior=kind.assumed_prior,
@@ -132,6 +155,20 @@ def train(
         made_of=mdp,
         every_policy=policies,
     )
+
+
+def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:
+    """All that a run is determined by, beside the code."""
+    kind = next((name for name, known in POLICIES.items() if type(policy) is known), type(policy).__name__)
+    return {
+        "policy": kind,
+        "seed": data.seed,
+        "seeds": policy.population,
+        **asdict(training),
+        **asdict(options),
+        "demonstrations": len(data.demonstrations.states),
+        "demonstrations_arrived": int(data.demonstrations.arrived(data.mdp).sum()),
+    }
 
 
 def _check(mdp: TabularMDP, policy: LakePolicy) -> None:
@@ -149,10 +186,6 @@ def _check(mdp: TabularMDP, policy: LakePolicy) -> None:
             f"the policy has {policy.num_states} states and {policy.num_actions} actions, "
             f"the environment {mdp.num_states} and {mdp.num_actions}; they must match"
         )
-
-
-def _default_demonstrations(mdp: TabularMDP) -> Trajectories:
-    return demonstrations(mdp, default_count(mdp))
 
 
 def options_for(
