@@ -58,7 +58,7 @@ class Method(Generic[BatchT]):
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
         self.source, self.policy = source, policy
         options = self.options_type() if options is None else options
-        if not isinstance(options, self.options_type):
+        if type(options) is not self.options_type:
             raise ValueError(f"options is a {type(options).__name__}; allowed: {self.options_type.__name__}")
         self.options: Any = options.resolved()
         self._reference = copy.deepcopy(policy).requires_grad_(False) if self.keeps_reference else None
