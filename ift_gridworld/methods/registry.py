@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class _Entry:
-    """A registered method: its class, or ``"module:Class"``; its options, if known without the class; whether `METHODS` lists it."""
+    """A method: its class, or ``"module:Class"``; its options, if known without the class; whether `METHODS` lists it."""
 
     method: Any
     options: type[o.MethodOptions] | None
