@@ -69,7 +69,7 @@ def with_states(sides: Sequence[int]) -> list[Callable[[], Growth]]:
     from ift_gridworld.envs.maps import open_lake
     from ift_gridworld.envs.vector import TabularVectorEnv
     from ift_gridworld.mdp import TabularMDP
-    from ift_gridworld.planning.exact import occupancy, solve
+    from ift_gridworld.planning import occupancy, solve
 
     def lake(side: int) -> TabularMDP:
         return TabularMDP.from_map(open_lake(side), is_slippery=True)

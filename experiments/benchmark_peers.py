@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 
 from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_success, success_probability
+from ift_gridworld.planning import optimal_success, success_probability
 
 # ---- stepping ----
 
@@ -111,7 +111,7 @@ Solver = Callable[[], Values]
 
 
 def ours_solver(mdp: TabularMDP, tolerance: float = ERROR) -> Solver:
-    from ift_gridworld.planning.exact import solve
+    from ift_gridworld.planning import solve
 
     return lambda: solve(replace(mdp), tolerance=tolerance)[0]  # a new object, of which nothing is remembered
 

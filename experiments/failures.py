@@ -47,7 +47,7 @@ with loading():
     from torch import Tensor
     from torch.nn.functional import logsigmoid, pad
 
-    from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, path_of, preference_pairs
+    from ift_gridworld.data import Trajectories, demonstrations, generators, path_of, preference_pairs
     from ift_gridworld.envs.maps import LAKES
     from ift_gridworld.evaluation.metrics import even_change, expected_visits, log_likelihood
     from ift_gridworld.mdp import TabularMDP
@@ -57,7 +57,7 @@ with loading():
     from ift_gridworld.methods.source import LakeSource
     from ift_gridworld.methods.reward_model import action_counts, compared_episodes
     from ift_gridworld.methods.reward_model import train_reward_model as learned_reward
-    from ift_gridworld.planning.exact import evaluate_policy, occupancy, success_probability, value_iteration
+    from ift_gridworld.planning import evaluate_policy, occupancy, success_probability, value_iteration
     from ift_gridworld.policies.lake import LakePolicy
     from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
     from ift_gridworld.rendering.failure_film import Case, Failure, FailureFilm, Line

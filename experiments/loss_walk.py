@@ -27,7 +27,7 @@ from ift_gridworld.runtime import loading
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ift_gridworld.data.trajectories import Trajectories
+    from ift_gridworld.data import Trajectories
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.policies.lake import TabularPolicy
 
@@ -262,7 +262,7 @@ def grpo(scene: Scene, theta: Tensor) -> Tensor:
 
 def _advantage(scene: Scene) -> np.ndarray:
     """A(s, a) = Q(s, a) - V(s) of the policy itself, exact."""
-    from ift_gridworld.planning.exact import evaluate_policy
+    from ift_gridworld.planning import evaluate_policy
 
     mdp, policy = scene.mdp, scene.policy.probabilities()[0]
     value = evaluate_policy(mdp, policy)
@@ -505,7 +505,7 @@ def make_scene(args: Args) -> Scene:
     """The base, the pair, and the policy after some updates of SFT."""
     import copy
 
-    from ift_gridworld.data.trajectories import generators, preference_pairs
+    from ift_gridworld.data import generators, preference_pairs
     from ift_gridworld.envs.registry import make_env
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.policies.lake import TabularPolicy

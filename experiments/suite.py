@@ -18,7 +18,7 @@ from ift_gridworld.envs.maps import LAKES, Rows
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import (
+from ift_gridworld.planning import (
     episodes_within,
     evaluate_policy,
     occupancy,

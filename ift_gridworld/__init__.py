@@ -6,10 +6,11 @@ Importing the package registers its environments with Gymnasium and loads nothin
 from typing import TYPE_CHECKING
 
 from ift_gridworld._lazy import lazy_names
-from ift_gridworld.envs.registry import make_env, register, register_environment
+from ift_gridworld.envs.lake_env import register
 from ift_gridworld.version import __version__
 
 if TYPE_CHECKING:
+    from ift_gridworld.envs import make_env, register_environment
     from ift_gridworld.evaluation.metrics import register_metric
     from ift_gridworld.mdp import TabularMDP
     from ift_gridworld.methods import METHODS, register_method
@@ -26,6 +27,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     __all__,
     {
+        "envs.registry": ["make_env", "register_environment"],
         "evaluation.metrics": ["register_metric"],
         "mdp": ["TabularMDP"],
         "methods": ["METHODS", "register_method"],

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["check_mdp", "check_probability", "check_whole"]
+
 
 def check_probability(name: str, value: float) -> None:
     """Refuse, by its name, what is no probability above 0."""
@@ -62,3 +64,22 @@ def suggestion(value: Any, allowed: Iterable[Any]) -> str:
 
     near = get_close_matches(str(value), [str(name) for name in allowed], n=1)
     return f"did you mean {near[0]}? " if near else ""
+
+
+def check_mdp(mdp: object, name: str = "mdp") -> None:
+    """Refuse what is not a finite MDP, above all an environment in its place.
+
+    An MDP is recognised by its arrays, because this module lies below `mdp.py` and cannot import the class.
+
+    Raises:
+        ValueError: naming the value and how to get an MDP.
+    """
+    if all(hasattr(mdp, array) for array in ("next_state", "probability", "reward", "terminated", "start")):
+        return
+    value = " ".join(reprlib.repr(mdp).split())
+    if hasattr(mdp, "step") and hasattr(mdp, "reset"):
+        way = "which is an environment; allowed: a TabularMDP, as TabularMDP.from_env(env) gives"
+        raise ValueError(f"{name} is {value}, {way}")
+    raise ValueError(
+        f"{name} is {value}; allowed: a TabularMDP, as TabularMDP.from_env(env) or TabularMDP.from_map(rows) gives"
+    )

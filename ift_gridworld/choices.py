@@ -1,25 +1,59 @@
-"""Alternatives that are chosen by name: as types, and as the tuples that messages list. Loads without torch."""
+"""Names that an option may take, each as a type for signatures and as a tuple for checks and command lines.
+
+This module imports neither torch nor numpy, so that a command line can offer the choices before anything heavy is loaded.
+"""
+
+from __future__ import annotations
 
 from typing import Literal, get_args
 
 __all__ = [
-    "BASES", "KL_KINDS", "NORMS", "OUTCOMES", "PREDICTIONS", "PROPAGATIONS", "REWARDS", "Base", "KLKind", "Norm", "Outcome",
-    "Prediction", "Propagation", "Reward",
-]  # fmt: skip
+    "BASES",
+    "KL_KINDS",
+    "NORMS",
+    "OUTCOMES",
+    "PREDICTIONS",
+    "PROPAGATIONS",
+    "QUALITIES",
+    "REWARDS",
+    "Base",
+    "KLKind",
+    "Norm",
+    "Outcome",
+    "Prediction",
+    "Propagation",
+    "Quality",
+    "Reward",
+]
 
-Propagation = Literal["released", "algorithm1", "equation21", "none"]  # definitions of IFT's relation propagation
-Norm = Literal["L1", "L2", "softmax", "log"]  # how the released definition scales its weights
-KLKind = Literal["k1", "k2", "k3"]  # estimators of a KL divergence from one sample
-Prediction = Literal["greedy", "expected"]  # what IFT mixes in: the best action's successor, or the average over actions
-Outcome = Literal["expected", "likeliest"]  # on slippery ice: the average over successors, or the likeliest one
-Reward = Literal["env", "preference"]  # the environment's reward, or a Bradley-Terry model's
+Propagation = Literal["released", "algorithm1", "equation21", "none"]
+"""Which published definition of IFT's relation propagation (`losses.ift_loss`)."""
+PROPAGATIONS: tuple[Propagation, ...] = get_args(Propagation)
 
-PROPAGATIONS: tuple[str, ...] = get_args(Propagation)
-NORMS: tuple[str, ...] = get_args(Norm)
-KL_KINDS: tuple[str, ...] = get_args(KLKind)
-PREDICTIONS: tuple[str, ...] = get_args(Prediction)
-OUTCOMES: tuple[str, ...] = get_args(Outcome)
-REWARDS: tuple[str, ...] = get_args(Reward)
+Norm = Literal["L1", "L2", "softmax", "log"]
+"""How the released form of IFT scales its weights (`losses.relation_weights`)."""
+NORMS: tuple[Norm, ...] = get_args(Norm)
 
-Base = Literal["mixture", "random", "uniform"]  # what is aligned
-BASES: tuple[str, ...] = get_args(Base)
+KLKind = Literal["k1", "k2", "k3"]
+"""Which estimator of the KL divergence (`losses.kl_estimate`)."""
+KL_KINDS: tuple[KLKind, ...] = get_args(KLKind)
+
+Prediction = Literal["greedy", "expected"]
+"""Which of the model's predictions is mixed into a state: its best action, or the average over its distribution."""
+PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
+
+Outcome = Literal["expected", "likeliest"]
+"""Where a predicted action leads on a slippery lake: the average over its outcomes, or the likeliest one."""
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
+
+Reward = Literal["env", "preference"]
+"""What on-policy methods are rewarded by: the environment, or a reward model trained on preference pairs."""
+REWARDS: tuple[Reward, ...] = get_args(Reward)
+
+Quality = Literal["optimal", "suboptimal"]
+"""How good a demonstrator is (`data.demonstrations`)."""
+QUALITIES: tuple[Quality, ...] = get_args(Quality)
+
+Base = Literal["mixture", "random", "uniform"]
+"""Which base policies are aligned (`training.make_base`)."""
+BASES: tuple[Base, ...] = get_args(Base)

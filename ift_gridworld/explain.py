@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Trajectories, generators
+from ift_gridworld.data import Trajectories, generators
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method

@@ -40,6 +40,7 @@ KINDS = (  # of arrays' entries, as numpy's letters and in words
     ("terminated", "b", "bool"),
     ("start", "f", "floating-point numbers"),
 )
+START_MEANING = "the probability of each of the S states to be the first, such as np.eye(S)[0]"
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,7 @@ def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
         for a in range(actions):
             for k, (p, successor, r, ends) in enumerate(table[s][a]):
                 next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
+    _check_successors(next_state)
     absorb(next_state, probability, reward, terminated, start)
     itself = np.arange(states, dtype=NARROW)[:, None, None]
     return merge(next_state, probability, reward, terminated, itself)
@@ -151,6 +153,9 @@ class TabularMDP:
         if self.horizon is not None:
             check_whole("horizon", self.horizon, at_least=1)
         for name, kinds, allowed in KINDS:
+            if getattr(self, name) is None:
+                meaning = START_MEANING if name == "start" else f"an array [S, A, K] of {allowed}"
+                raise ValueError(f"{name} is None; allowed: {meaning}")
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in kinds:
                 raise ValueError(f"{name} is an array of {array.dtype}; allowed: {allowed}")
@@ -169,9 +174,7 @@ class TabularMDP:
             self._check_entries()
 
     def _check_entries(self) -> None:
-        first, last = self.next_state.min(), self.next_state.max()
-        if first < 0 or last >= self.num_states:
-            raise ValueError(f"next_state holds {first if first < 0 else last}; allowed: 0…{self.num_states - 1}, the states")
+        _check_successors(self.next_state)
         if not np.isfinite(self.reward).all():
             raise ValueError(f"reward holds {self.reward[~np.isfinite(self.reward)][0]}; allowed: finite numbers")
         slots = self.probability.shape[-1]  # summed by a product: numpy is slow at many sums of few terms
@@ -267,11 +270,12 @@ class TabularMDP:
         table = getattr(inner, "P", None)
         if table is None:
             raise ValueError(f"{inner} has no transition table P; allowed: toy-text environments such as FrozenLake, Taxi")
-        if not hasattr(inner, "initial_state_distrib"):
-            raise ValueError(f"{inner} has no initial_state_distrib; allowed: an environment that says where episodes start")
+        distribution = getattr(inner, "initial_state_distrib", None)
+        if distribution is None:
+            raise ValueError(f"{inner} has no initial_state_distrib; allowed: {START_MEANING}")
         if getattr(inner, "fickle_passenger", False):
             raise ValueError("fickle_passenger is True; allowed: False, for what such a passenger does is not in the table P")
-        start = np.asarray(inner.initial_state_distrib, float)
+        start = np.asarray(distribution, float)
         adapter, entry, options = known_of(env)
         spec = env.spec
         horizon = getattr(spec, "max_episode_steps", None) if spec is not None else None
@@ -405,3 +409,11 @@ class TabularMDP:
             return self.origin
         size = "" if self.layout is None else f" {len(self.layout)}x{len(self.layout[0])}"
         return Origin(f"custom{size}", None, None, not self.is_deterministic, None, self.discount, self.horizon)
+
+
+def _check_successors(next_state: Int[np.ndarray, "S A K"]) -> None:
+    states = len(next_state)
+    if next_state.min() < 0 or next_state.max() >= states:
+        state, action, slot = (int(i) for i in np.argwhere((next_state < 0) | (next_state >= states))[0])
+        value = next_state[state, action, slot]
+        raise ValueError(f"next_state holds {value}; allowed: 0…{states - 1}, the states (at state {state}, action {action})")

@@ -11,7 +11,7 @@ from benchmark_rows import Row, compare
 
 from ift_gridworld import TabularMDP
 from ift_gridworld.envs.maps import LAKES, random_map
-from ift_gridworld.planning.exact import optimal_policy, optimal_success, value_iteration
+from ift_gridworld.planning import optimal_policy, optimal_success, value_iteration
 
 
 def slippery(size=6):

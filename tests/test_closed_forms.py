@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import brentq, minimize, root
 from scipy.special import expit, logit
 
-from ift_gridworld.data.trajectories import Batch, demonstrations, enumerate_trajectories, generators
+from ift_gridworld.data import Batch, demonstrations, enumerate_trajectories, generators
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.losses import (
@@ -28,7 +28,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration, value_iteration
+from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
 from ift_gridworld.optimisation import Adam

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import (
+from ift_gridworld.data import (
     demonstrations,
     enumerate_trajectories,
     generators,
@@ -20,7 +20,7 @@ from ift_gridworld.evaluation.estimation import TABLE, estimate
 from ift_gridworld.losses import ift_loss, sft_loss
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.registry import METHODS
-from ift_gridworld.planning.exact import optimal_policy, state_matrix
+from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
 from ift_gridworld.training.base_policies import make_base

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from ift_gridworld.data.trajectories import demonstrations, preference_pairs
+from ift_gridworld.data import demonstrations, preference_pairs
 from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.explain import EXPLAINED, explain

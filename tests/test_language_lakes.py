@@ -18,7 +18,7 @@ from ift_gridworld.language.lakes import (
     walk,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy, value_iteration
+from ift_gridworld.planning import optimal_policy, value_iteration
 
 
 def test_every_lake_has_the_optimal_policy_of_the_oracle():

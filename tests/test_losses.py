@@ -25,7 +25,7 @@ from ift_gridworld.losses import (
     value_loss,
 )
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import evaluate_policy, occupancy, soft_value_iteration
+from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration
 
 NORMS = pytest.mark.parametrize("norm", losses.NORMS)
 DECAYS = pytest.mark.parametrize("decay", [0.3, 0.95, 1.0])

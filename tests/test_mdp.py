@@ -11,7 +11,7 @@ import pytest
 from ift_gridworld.envs.maps import LAKES, random_map, time_limit, two_paths
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import value_iteration
+from ift_gridworld.planning import value_iteration
 
 SLIP = [{"is_slippery": False}, *({"is_slippery": True, "success_rate": p} for p in (1 / 3, 0.8, 0.05, 1.0))]
 TABLES = {
@@ -234,6 +234,13 @@ def test_is_deterministic(slip, expected):
     assert ((mdp.probability > 0).sum(-1).max() == 1) is np.bool_(expected)
 
 
+def astray(successor):
+    """Successors of a lake of 16 states, one of them out of range: state 3, action 2."""
+    next_state = TabularMDP.from_map(LAKES["4x4"]).next_state.copy()
+    next_state[3, 2] = successor
+    return next_state
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -255,6 +262,10 @@ def test_is_deterministic(slip, expected):
         ({"horizon": 2.5}, "horizon is 2.5; allowed: a whole number >= 1"),
         ({"actions": ("left", "right")}, "actions names 2; there are 4"),
         ({"next_state": np.full((16, 4, 1), -1)}, "next_state holds -1"),
+        ({"next_state": astray(99)}, r"next_state holds 99; allowed: 0…15, the states \(at state 3, action 2\)$"),
+        ({"next_state": astray(-2)}, r"next_state holds -2; allowed: 0…15, the states \(at state 3, action 2\)$"),
+        ({"start": None}, r"^start is None; allowed: the probability of each of the S states to be the first, such as np.eye"),
+        ({"reward": None}, r"^reward is None; allowed: an array \[S, A, K\] of numbers$"),
     ],
 )
 def test_bad_arrays_are_refused(change, named):
@@ -283,6 +294,31 @@ def test_bad_success_rate_is_refused(rate):
 def test_environment_without_a_table_is_refused():
     with pytest.raises(ValueError, match="CartPole"):
         TabularMDP.from_env(gymnasium.make("CartPole-v1"))
+
+
+def test_an_environment_without_a_start_distribution_is_refused():
+    env = gymnasium.make("FrozenLake-v1")
+    for change in (
+        lambda inner: setattr(inner, "initial_state_distrib", None),
+        lambda inner: delattr(inner, "initial_state_distrib"),
+    ):
+        change(env.unwrapped)
+        with pytest.raises(ValueError, match="has no initial_state_distrib; allowed: the probability of each of the S states"):
+            TabularMDP.from_env(env)
+
+
+def test_a_successor_out_of_range_in_an_environments_table_is_named():
+    env = gymnasium.make("FrozenLake-v1", is_slippery=False)
+    env.unwrapped.P[6][1] = [(1.0, 16, 0.0, False)]
+    with pytest.raises(ValueError, match=r"^next_state holds 16; allowed: 0…15, the states \(at state 6, action 1\)$"):
+        TabularMDP.from_env(env)
+
+
+@pytest.mark.parametrize("rows", ["SG", b"SG", "SFFFHHHG"])
+def test_one_string_is_no_map(rows):
+    with pytest.raises(ValueError, match="^the map is .*one string; allowed: a sequence of rows, such as") as error:
+        TabularMDP.from_map(rows)
+    assert repr(rows) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_passenger_whose_mind_is_not_in_the_table_is_refused():

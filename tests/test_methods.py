@@ -10,7 +10,7 @@ import torch
 from support import options_of
 
 from ift_gridworld import METHODS, losses
-from ift_gridworld.data.trajectories import Batch, demonstrations, generators, preference_pairs, sample_episodes
+from ift_gridworld.data import Batch, demonstrations, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import GRPOOptions, IFTOptions

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 from test_records import record as taxi_record
 from test_rendering import lake_record
 
-from ift_gridworld.data.trajectories import demonstrations, preference_pairs
+from ift_gridworld.data import demonstrations, preference_pairs
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.explain import EXPLAINED, explain
 from ift_gridworld.mdp import TabularMDP

@@ -9,10 +9,11 @@ import pytest
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning import exact as planning
-from ift_gridworld.planning.exact import (
+from ift_gridworld.planning import chain as chain_module
+from ift_gridworld.planning import (
     episodes_within,
     evaluate_policy,
+    evaluation,
     greedy,
     occupancy,
     optimal_policy,
@@ -24,6 +25,7 @@ from ift_gridworld.planning.exact import (
     value_iteration,
     walk_distribution,
 )
+from ift_gridworld.planning.chain import PolicyChain
 
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
 OPEN = TabularMDP.from_map(("SFF", "FFF", "FFG"))  # no holes: every shortest way is as good as every other
@@ -34,7 +36,7 @@ LEFT = np.eye(4)[np.zeros(16, int)]  # never leaves the start of a lake without 
 @pytest.fixture(params=[True, False], ids=["dense", "sparse"])
 def dense(request, monkeypatch):
     """Run a test along both ways of holding a state-state matrix."""
-    monkeypatch.setattr(planning, "DENSE_STATES", 10**9 if request.param else 0)
+    monkeypatch.setattr(chain_module, "DENSE_STATES", 10**9 if request.param else 0)
 
 
 def tiny(outcomes, *, reward=(), discount=1.0, ends=()):
@@ -279,7 +281,7 @@ def test_dense_equals_sparse(monkeypatch):
         rows = np.eye(4)[np.random.default_rng(seed).integers(0, 4, (6, mdp.num_states))]
         results = []
         for states in (10**9, 0):
-            monkeypatch.setattr(planning, "DENSE_STATES", states)
+            monkeypatch.setattr(chain_module, "DENSE_STATES", states)
             results.append(
                 [
                     evaluate_policy(mdp, rows),
@@ -442,7 +444,7 @@ def test_policies_measured_some_at_a_time_are_measured_alike(monkeypatch):
         lambda: np.concatenate([x.reshape(3, 2, -1) for x in episodes_within(mdp, policy, 30)], -1),
     )
     whole = [measure() for measure in measures]
-    monkeypatch.setattr(planning, "PART", 4 * mdp.probability.size)  # four of the six, then two
+    monkeypatch.setattr(evaluation, "OUTCOMES_AT_ONCE", 4 * mdp.probability.size)  # four of the six, then two
     for together, measure in zip(whole, measures, strict=True):
         apart = measure()
         assert apart.shape == together.shape
@@ -462,9 +464,9 @@ def test_a_walk_that_is_over_is_not_walked_on():
 @pytest.fixture
 def small_windows(monkeypatch):
     """Windows of a few steps, so that a lake of 20 x 20 is large."""
-    monkeypatch.setattr(planning, "REACH", 6)
-    monkeypatch.setattr(planning, "LOOK", 2)
-    monkeypatch.setattr(planning, "STAY", 20)
+    monkeypatch.setattr(chain_module, "REACH", 6)
+    monkeypatch.setattr(chain_module, "CHECK_EVERY", 2)
+    monkeypatch.setattr(chain_module, "WINDOW_STEPS", 20)
 
 
 @pytest.mark.usefixtures("small_windows")
@@ -501,13 +503,13 @@ def test_a_window_is_what_can_be_reached_and_its_rim_what_leads_out():
     policy[0] = np.eye(4)[2]  # the first member walks right
     mass = np.zeros((2, 400))
     mass[0, 0], mass[1, 399 - 45], mass[1, 5] = 1.0, 0.5, 1e-30  # the last is next to nothing
-    window, rim = planning._Chain(mdp, policy).around(mass.ravel())
-    reached = np.zeros((2, planning.REACH + 1, 400), bool)
+    window, rim = PolicyChain(mdp, policy).window(mass.ravel())
+    reached = np.zeros((2, chain_module.REACH + 1, 400), bool)
     for member, start in enumerate((0, 399 - 45)):
-        rows = walk_distribution(mdp, policy[member], planning.REACH + 1, np.eye(400)[start])
+        rows = walk_distribution(mdp, policy[member], chain_module.REACH + 1, np.eye(400)[start])
         reached[member] = np.logical_or.accumulate(rows > 0)
     np.testing.assert_array_equal(window, np.flatnonzero(reached[:, -1]))
-    soon = reached[:, planning.REACH - planning.LOOK]
+    soon = reached[:, chain_module.REACH - chain_module.CHECK_EVERY]
     np.testing.assert_array_equal(window[rim], np.flatnonzero(reached[:, -1] & ~soon))
 
 
@@ -515,9 +517,9 @@ def test_along_a_corridor_the_window_moves_with_the_walker():
     """3,000 tiles in a row: every one is stood on once, and the window never holds more than a few of them."""
     mdp = replace(TabularMDP.from_map(["S" + "F" * 2998 + "G"]), horizon=4000)
     policy = np.broadcast_to(np.eye(4)[2], (3000, 4))
-    window, rim = planning._Chain(mdp, policy[None]).around(mdp.start)
-    np.testing.assert_array_equal(window, np.arange(planning.REACH + 1))
-    np.testing.assert_array_equal(rim, np.arange(planning.REACH - planning.LOOK + 1, planning.REACH + 1))
+    window, rim = PolicyChain(mdp, policy[None]).window(mdp.start)
+    np.testing.assert_array_equal(window, np.arange(chain_module.REACH + 1))
+    np.testing.assert_array_equal(rim, np.arange(chain_module.REACH - chain_module.CHECK_EVERY + 1, chain_module.REACH + 1))
     np.testing.assert_array_equal(occupancy(mdp, policy, discount=1.0, horizon=4000), 1.0)
     np.testing.assert_allclose(
         occupancy(mdp, policy, discount=0.99, horizon=4000), 0.99 ** np.arange(3000.0), rtol=1e-11, atol=0
@@ -529,7 +531,7 @@ def test_along_a_corridor_the_window_moves_with_the_walker():
 @pytest.mark.usefixtures("small_windows")
 def test_a_window_of_most_tiles_is_all_of_them():
     mdp = TabularMDP.from_map(random_map(20, seed=2), is_slippery=True)
-    chain = planning._Chain(mdp, np.full((1, 400, 4), 0.25))
-    window, rim = chain.around(~mdp.terminal / 400)
+    chain = PolicyChain(mdp, np.full((1, 400, 4), 0.25))
+    window, rim = chain.window(~mdp.terminal / 400)
     np.testing.assert_array_equal(window, np.arange(400))
     assert not len(rim)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import generators
+from ift_gridworld.data import generators
 from ift_gridworld.log_probs import action_log_probs, entropy
 from ift_gridworld.losses import ift_loss, sft_loss
 from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy

@@ -16,7 +16,7 @@ from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette

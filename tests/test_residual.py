@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import demonstrations, generators, sample_episodes
+from ift_gridworld.data import demonstrations, generators, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.mdp import TabularMDP
@@ -315,7 +315,7 @@ def test_no_gradient_comes_from_the_first_pass(live, greedy):
         return weights @ model.table
 
     guess = successor(tokens, model.logits(model.embed(tokens))).detach()
-    mixed = residual_embeddings(model, tokens, every(1, 5), successor, mixing=0.4, live=live)
+    mixed = residual_embeddings(model, tokens, every(1, 5), successor, mixing=0.4, embedding_gradient=live)
     true = model.embed(tokens).detach()
     expected = torch.cat([true[:, :1], 0.6 * true[:, 1:] + 0.4 * guess[:, :-1]], 1)
     torch.testing.assert_close(mixed.detach(), expected, rtol=1e-13, atol=1e-15)
@@ -340,7 +340,7 @@ def test_alive_the_true_embedding_carries_its_share_of_gradient(mixing):
     """1 - lambda where a prediction arrives, 1 where none does and without mixing; not asked for, there is none."""
     model, tokens = language(), torch.tensor([[0, 3, 1]])
     successor = lambda states, logits: torch.zeros(1, 3, 3).double()  # noqa: E731
-    residual_embeddings(model, tokens, every(1, 3), successor, mixing=mixing, live=True).sum().backward()
+    residual_embeddings(model, tokens, every(1, 3), successor, mixing=mixing, embedding_gradient=True).sum().backward()
     expected = torch.zeros(5, 3).double()
     expected[[0, 3, 1]] = torch.tensor([1.0, 1 - mixing, 1 - mixing]).double()[:, None]
     torch.testing.assert_close(model.table.grad, expected)
@@ -370,9 +370,9 @@ def test_windows_equal_the_plain_path_where_embeddings_live(live, scale):
         model.logits = lambda e, m=model: scale * (e @ m.weight)
         successor = lambda states, logits, m=model: torch.softmax(logits, -1) @ m.table  # noqa: E731
         if windowed:
-            logp = Windows.of(tokens, mask).log_probs(model, actions, successor, mixing=0.3, live=live)
+            logp = Windows.of(tokens, mask).log_probs(model, actions, successor, mixing=0.3, embedding_gradient=live)
         else:
-            mixed = residual_embeddings(model, tokens, mask, successor, mixing=0.3, live=live)
+            mixed = residual_embeddings(model, tokens, mask, successor, mixing=0.3, embedding_gradient=live)
             logp = action_log_probs(model.logits(mixed), actions)
         weight = torch.randn(logp.shape, generator=torch.Generator().manual_seed(3)).double()
         (weight * logp).sum().backward()

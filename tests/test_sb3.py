@@ -5,7 +5,7 @@ import pytest
 
 from ift_gridworld import TabularMDP
 from ift_gridworld.envs.maps import LAKES
-from ift_gridworld.planning.exact import success_probability
+from ift_gridworld.planning import success_probability
 
 sb3 = pytest.importorskip("stable_baselines3")
 

@@ -10,19 +10,12 @@ from scipy.sparse import csr_array
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs import registry as envs
 from ift_gridworld.envs.maps import open_lake, random_map, two_paths
-from ift_gridworld.planning.exact import SOLVERS, _best_solver, greedy, optimal_success, solve, success_probability
-from ift_gridworld.planning.solvers import (
-    SHARE,
-    _Blocks,
-    backup,
-    best_chances,
-    ending,
-    modified_policy_iteration,
-    neighbour_sweeps,
-    policy_iteration,
-    success_rate,
-    value_iteration,
-)
+from ift_gridworld.planning import SOLVERS, greedy, optimal_success, solve, success_probability, value_iteration
+from ift_gridworld.planning.bellman import ROUNDING, backup
+from ift_gridworld.planning.matrices import can_terminate
+from ift_gridworld.planning.optimal import pick_solver
+from ift_gridworld.planning.solvers import modified_policy_iteration, policy_iteration
+from ift_gridworld.planning.sweeps import BlockGrid, best_success, neighbour_sweeps, success_rate
 
 
 def garnet(states, actions, branches, seed, discount):
@@ -91,7 +84,7 @@ def test_on_firm_ice_values_are_powers_of_the_discount():
 
 @pytest.mark.parametrize("side", [7, 16, 64])
 def test_the_size_of_blocks_makes_no_difference(side, monkeypatch):
-    monkeypatch.setattr(_Blocks, "SIDE", side)
+    monkeypatch.setattr(BlockGrid, "SIDE", side)
     for name in ("random", "firm", "open"):
         np.testing.assert_allclose(neighbour_sweeps(LAKES[name])[1], value_iteration(LAKES[name])[1], rtol=1e-9, atol=1e-14)
 
@@ -171,7 +164,7 @@ def test_undiscounted_ice_from_which_no_gift_is_reached_is_worth_nothing():
 def test_what_may_come_to_an_end():
     """0 -> 1 -> 2, which ends; 3 and 4 lead to one another."""
     leads = csr_array(np.array([[0, 1, 0, 0, 0], [0, 0, 0.5, 0.5, 0], [0, 0, 0.1, 0, 0], [0, 0, 0, 0, 1.0], [0, 0, 0, 1.0, 0]]))
-    assert ending(leads, np.array([False, False, True, False, False])).tolist() == [True, True, True, False, False]
+    assert can_terminate(leads, np.array([False, False, True, False, False])).tolist() == [True, True, True, False, False]
 
 
 def loop(discount):
@@ -208,7 +201,7 @@ def test_sweeps_are_as_exact_as_is_said(discount):
     np.testing.assert_allclose(backup(mdp, exact).max(-1), exact, rtol=1e-13)
     for solver in ("value_iteration", "modified_policy_iteration", "neighbour_sweeps"):
         off = np.abs(solve(mdp, solver=solver)[0] - exact).max() / exact.max()
-        assert off <= 4 * SHARE * discount / (1 - discount), solver
+        assert off <= 4 * ROUNDING * discount / (1 - discount), solver
 
 
 def test_with_discount_one_a_tolerance_changes_nothing():
@@ -279,7 +272,7 @@ def test_a_lake_is_known_by_its_arrays():
     ],
 )
 def test_what_is_picked(mdp, solver):
-    assert _best_solver(mdp) == solver
+    assert pick_solver(mdp) == solver
 
 
 def test_the_best_chance_within_a_time_limit():
@@ -289,7 +282,7 @@ def test_the_best_chance_within_a_time_limit():
     onward = mdp.probability * ~mdp.terminated
     for _ in range(90):
         reached = (goal + (onward * reached[mdp.next_state]).sum(-1)).max(-1)
-    assert best_chances(mdp, 0.8, 90) == pytest.approx(reached @ mdp.start, abs=1e-13)
+    assert best_success(mdp, 0.8, 90) == pytest.approx(reached @ mdp.start, abs=1e-13)
     assert optimal_success(mdp, 90) == pytest.approx(reached @ mdp.start, abs=1e-13)
     firm = TabularMDP.from_map(open_lake(24))
     assert optimal_success(firm, 45) == 0.0

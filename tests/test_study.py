@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data.trajectories import Trajectories, detour, path_of
+from ift_gridworld.data import Trajectories, detour, path_of
 from ift_gridworld.envs.maps import LAKES, two_paths
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.studies.settings import (
     ICE,
     OWN_MEASURES,

@@ -8,7 +8,7 @@ from test_paper import check
 
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering.study_figures import WIDTH, Aligned, Grid, Page, Point, _on, draw_policy
 from ift_gridworld.rendering.theme import THEMES
 

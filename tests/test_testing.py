@@ -31,7 +31,7 @@ def test_a_flipped_sign_fails_every_case_that_is_not_zero(name):
     report = check_loss(lambda *x, **o: -LOSSES[name](*x, **o), name)
     assert not report.passed
     spared = {result.title for result in report.results if result.outcome == "passed"}
-    zero = {case.title for case in testing.cases(name) if case.is_finite or not case.value.any()}
+    zero = {case.title for case in testing.loss_cases(name) if case.is_finite or not case.value.any()}
     assert spared <= zero
 
 
@@ -50,7 +50,7 @@ def test_every_number_of_the_original_implementations_is_a_case():
     """The gradients of the released form are two cases, attached and detached."""
     written = [entry["loss"].removesuffix("_equation21") for entry in testing.original_values()]
     for name in set(written):
-        cases = [case for case in testing.cases(name) if case.title.startswith("case ")]
+        cases = [case for case in testing.loss_cases(name) if case.title.startswith("case ")]
         twice = sum(entry["loss"] == "ift" for entry in testing.original_values()) if name == "ift" else 0
         assert len(cases) == written.count(name) + twice
         assert all(case.gradients for case in cases) or name in ("gae", "ift")
@@ -184,7 +184,7 @@ def test_options_that_a_function_does_not_take():
     skipped = [result for result in report.results if result.outcome == "skipped"]
     assert report.passed and {"takes no beta", "takes no beta, reference_free"} <= {result.reason for result in skipped}
     assert "skipped" in str(report)
-    taken = [case.options for case in testing.cases("dpo")]
+    taken = [case.options for case in testing.loss_cases("dpo")]
     assert len(skipped) == sum(o.get("beta", 0.1) != 0.1 or bool(o.get("reference_free")) for o in taken)
     assert not testing.Report("dpo", skipped).passed
     assert check_loss(lambda *inputs, **options: losses.dpo_loss(*inputs, **options), "dpo").passed

@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ift_gridworld import METHODS
-from ift_gridworld.data.trajectories import demonstrations, generators, preference_pairs
+from ift_gridworld.data import demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.mdp import TabularMDP

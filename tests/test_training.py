@@ -13,7 +13,7 @@ from support import known, options_of
 
 from ift_gridworld import METHODS
 from ift_gridworld.choices import BASES
-from ift_gridworld.data.trajectories import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
+from ift_gridworld.data import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
@@ -400,7 +400,7 @@ def test_shapes_in_signatures_hold_throughout():
         from ift_gridworld import METHODS, TabularMDP
         from ift_gridworld.envs import registry as envs
         from ift_gridworld.evaluation import metrics
-        from ift_gridworld.planning import exact as planning
+        from ift_gridworld import planning
         from ift_gridworld.methods.options import option_names
         from ift_gridworld.training.base_policies import make_base
         from ift_gridworld.training.loop import train

@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy.stats import chi2
 
-from ift_gridworld.data import trajectories
-from ift_gridworld.data.trajectories import (
+from ift_gridworld.data import (
     SUBOPTIMAL_NOISE,
     Batch,
     Trajectories,
@@ -21,12 +20,13 @@ from ift_gridworld.data.trajectories import (
     generators,
     label_pairs,
     preference_pairs,
+    rollouts,
     sample_episodes,
 )
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import occupancy, optimal_policy, success_probability, value_iteration
+from ift_gridworld.planning import occupancy, optimal_policy, success_probability, value_iteration
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -186,7 +186,7 @@ def test_demonstrations_on_slippery_ice_come_from_the_optimal_policy():
 def test_who_arrives_steps_onto_a_gift():
     mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
     shown = demonstrations(mdp, 50)
-    arrived = shown.arrived(mdp)
+    arrived = shown.reached_goal(mdp)
     assert arrived.shape == shown.mask.shape and 0 < arrived.sum() < 50
     assert torch.equal(arrived, (shown.next_states == 15) & shown.mask)
 
@@ -305,7 +305,7 @@ def test_no_slot_of_probability_zero_is_drawn_even_at_the_edges():
     below = np.nextafter
     draws = torch.tensor([0.0, below(0.5, 0), 0.5, below(1, 0), below(1, 0)], dtype=torch.float64)
     for expected in (1, 1000):
-        chances = trajectories._Chances(rows, draws=expected)
+        chances = rollouts.CategoricalRows(rows, draws=expected)
         assert chances.pick(torch.tensor([0, 0, 0, 0, 1]), draws).tolist() == [1, 1, 3, 3, 2]
         assert torch.equal(chances.rows, rows) == (expected == 1)
 
@@ -325,7 +325,7 @@ def test_a_walk_depends_on_its_own_seed_alone():
 def test_numbers_for_long_walks_are_drawn_block_by_block(monkeypatch):
     policy, uniform = np.full((16, 4), 0.25), torch.full((1, 16, 4), 0.25)
     at_once = Walkers(SLIPPERY, generators(3, 2), 4).walk(uniform, 60), sample_episodes(SLIPPERY, policy, 4, generators(3, 2))
-    monkeypatch.setattr(trajectories, "BLOCK", 7)
+    monkeypatch.setattr(rollouts, "STEPS_AT_ONCE", 7)
     by_blocks = Walkers(SLIPPERY, generators(3, 2), 4).walk(uniform, 60), sample_episodes(SLIPPERY, policy, 4, generators(3, 2))
     for one, two in zip(at_once, by_blocks, strict=True):
         assert all(torch.equal(getattr(one, f), getattr(two, f)) for f in ("states", "actions", "next_states", "mask"))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from ift_gridworld import METHODS
-from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
+from ift_gridworld.data import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import variants

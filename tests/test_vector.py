@@ -10,7 +10,7 @@ from scipy.stats import chisquare
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs.maps import bridge, time_limit
 from ift_gridworld.envs.vector import TabularVectorEnv, _EqualDraws, equal_slots
-from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, success_probability, value_iteration
+from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.runtime import one_thread
 from ift_gridworld.optimisation import Adam
 
@@ -281,7 +281,7 @@ def test_mistakes(options, words):
 
 @pytest.mark.parametrize("mdp", ["4x4", gymnasium.make("FrozenLake-v1")], ids=["name", "environment"])
 def test_what_is_no_mdp(mdp):
-    with pytest.raises(ValueError, match="^mdp is .*; allowed: a TabularMDP, such as TabularMDP.from_env"):
+    with pytest.raises(ValueError, match="^mdp is .*; allowed: a TabularMDP, as TabularMDP.from_env"):
         TabularVectorEnv(mdp, 2)
 
 

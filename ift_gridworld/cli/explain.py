@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ift_gridworld.cli.lake import PolicyArgs, as_flags, is_random
+from ift_gridworld.cli.arguments import PolicyArgs, as_flags, is_random
 from ift_gridworld.cli.parser import fail
 
 __all__ = ["ExplainArgs", "main"]

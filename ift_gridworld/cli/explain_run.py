@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.cli.lake import PolicyArgs
-from ift_gridworld.cli.lake_run import base_of, data_of, mdp_of, training_of
+from ift_gridworld.cli.arguments import PolicyArgs
 from ift_gridworld.cli.method_options import method_overrides
 from ift_gridworld.cli.parser import check_seed
+from ift_gridworld.cli.setup import base_of, data_of, mdp_of, training_of
 from ift_gridworld.explain import explain
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.rendering import PICTURES

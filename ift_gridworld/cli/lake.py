@@ -9,89 +9,10 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
-
-from ift_gridworld.choices import Base
-from ift_gridworld.cli.parser import Arguments, fail, shown
+from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, unused
+from ift_gridworld.cli.parser import fail
 
 __all__ = ["LakeArgs", "main"]
-
-OUT = Path("runs/lake")
-
-
-@dataclass(frozen=True)
-class EnvironmentArgs(Arguments):
-    """Where a policy is trained."""
-
-    map: str = "two-paths"
-    """two-paths, open, bridge, 4x4, 8x8, random, NxM (a random lake of that size), a map file, a name that a plugin registers,
-    or a Gymnasium id such as CliffWalking-v1 or Taxi-v4."""
-    size: str | None = None
-    """N or NxM, for two-paths, open, bridge and random."""
-    map_seed: int = 0
-    """Seed of a random map."""
-    slippery: bool = False
-    """Let moves slip to either side (let it rain, for a taxi)."""
-    success_rate: float | None = None
-    """With --slippery, probability of going where intended (1/3 if not given; for a taxi 0.8)."""
-    discount: float = 0.99
-    """Discount of the return; it defines the optimal policy."""
-
-
-@dataclass(frozen=True)
-class PolicyArgs(EnvironmentArgs):
-    """What is aligned."""
-
-    policy: Literal["mlp", "tabular"] = "mlp"
-    """mlp (two-layer network) or tabular."""
-    hidden: int | None = None
-    """Width of the network (64)."""
-    base: Base = "mixture"
-    """What is aligned: mixture (cloned from good and bad behaviour), random or uniform."""
-    seed: int = 0
-    """The first seed."""
-    learning_rate: float | None = None
-    """The same for every method (mlp 0.01, tabular 0.03)."""
-    optimiser: Literal["adam", "rmsprop"] = "adam"
-    """What turns gradients into updates."""
-    theme: Literal["light", "dark"] = "light"
-    """Colours of pictures."""
-    out: Path = OUT
-    """Folder that everything is written to."""
-    plugin: tuple[str, ...] = ()
-    """Modules (or .py files) that register methods, metrics or environments."""
-
-
-@dataclass(frozen=True)
-class LakeArgs(PolicyArgs):
-    """The command line of `lake`; the methods' own options are added by `method_options`."""
-
-    method: str = "ift"
-    """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo, or one that a plugin registers; several with
-    commas between; or all."""
-    demonstrations: int | None = None
-    """Demonstrations, and preference pairs for dpo and its relatives (1 if nothing is random, else 16)."""
-    steps: int | None = None
-    """Gradient updates (300; ppo and grpo 600)."""
-    snapshots: int | None = None
-    """Policies kept along the way, the frames of a film (60; above 10,000 states fewer: 20 on 300x300, 6 on 1000x1000)."""
-    seeds: int = 8
-    """Independent policies trained at once."""
-    device: str = "cpu"
-    """cpu or cuda."""
-    render: bool = False
-    """Draw as well."""
-    format: str | None = None
-    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
-    figure: Literal["column", "page"] | None = None
-    """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
-    png. A table of the results is written beside it for LaTeX."""
-    explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
-    """A slow film of one update of sft, ift, dpo, orpo or ppo, each step of it told."""
-    redraw: tuple[Path, ...] = field(default=())
-    """Draw these saved runs again instead of training: one by itself, several side by side."""
 
 
 def main(args: LakeArgs) -> int:
@@ -105,7 +26,11 @@ def main(args: LakeArgs) -> int:
             from ift_gridworld.cli import redraw_run
 
             return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure)
-        if args.render and args.figure is None:
+        if args.explain is not None:
+            from ift_gridworld.cli import explain_run
+
+            return explain_run.explain_update(args, args.explain, args.format or "gif")
+        if args.render:
             with RenderWorker() as worker:
                 from ift_gridworld.cli import lake_run
 
@@ -119,12 +44,6 @@ def main(args: LakeArgs) -> int:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         fail(f"out of memory: lower --seeds (now {args.seeds}) or the size of the lake")
-
-
-def as_flags(args: Arguments, message: str) -> str:
-    """Spell the option that a message begins with as it is spelled on the command line."""
-    name, is_, rest = message.partition(" is ")
-    return f"--{name.replace('_', '-')}{is_}{rest}" if is_ and name in vars(args) else message
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
@@ -160,17 +79,3 @@ def check(args: LakeArgs) -> None:
     args.require("map_seed", is_random(args.map), "a random map")
     if args.format is not None and args.figure is None:
         check_format(args.format)
-
-
-def unused(args: Arguments, uses: set[str], mode: str) -> None:
-    """Raise a ValueError for the first option that is given and that a mode does not use."""
-    for name in sorted(args.given - uses):
-        raise ValueError(f"--{name.replace('_', '-')} is {shown(getattr(args, name))}, which {mode} does not use")
-
-
-def is_random(name: str) -> bool:
-    """Whether a map of that name is drawn at random."""
-    from ift_gridworld.envs.maps import LAKES
-
-    rows, x, columns = name.partition("x")
-    return name == "random" or (name not in LAKES and bool(x) and rows.isdigit() and columns.isdigit())

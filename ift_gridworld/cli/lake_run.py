@@ -8,28 +8,25 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ift_gridworld.checks import check_choice, check_whole
-from ift_gridworld.cli.lake import EnvironmentArgs, LakeArgs, PolicyArgs
+from ift_gridworld.cli.arguments import LakeArgs
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
-from ift_gridworld.data.trajectories import Trajectories, demonstrations, generators, preference_pairs
-from ift_gridworld.envs.maps import parse_size
+from ift_gridworld.cli.setup import base_of, data_of, mdp_of, training_of
+from ift_gridworld.data import Trajectories
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import TrainingOptions, option_names
+from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
-from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, make_folder
-from ift_gridworld.training.base_policies import default_count, make_base
+from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.loop import train
 from ift_gridworld.training.run import Run, compare
 from ift_gridworld.training.snapshots import memory
 
-__all__ = ["base_of", "data_of", "mdp_of", "run", "training_of"]
+__all__ = ["run"]
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,7 @@ class Plan:
 
 
 def run(args: LakeArgs, worker: RenderWorker | None) -> int:
-    """Explain one update, or train all methods; returns the exit status."""
-    if args.explain is not None:
-        from ift_gridworld.cli.explain_run import explain_update
-
-        return explain_update(args, args.explain, args.format or "gif")
+    """Train all methods, save, draw and print; returns the exit status."""
     plan = plan_of(args)
     runs, paths = align(args, plan, worker)
     if args.figure is not None:
@@ -91,48 +84,6 @@ def plan_of(args: LakeArgs) -> Plan:
     shown, pairs = data_of(mdp, count, args.seed, needed)
     check_folder(args.out)
     return Plan(mdp, overrides, training, shown, pairs)
-
-
-def mdp_of(args: EnvironmentArgs) -> TabularMDP:
-    """Make the MDP that the command line names."""
-    name = Path(args.map).stem if Path(args.map).is_file() else args.map
-    label = name if args.size is None else f"{name} {args.size}"
-    return TabularMDP.make(
-        args.map,
-        size=None if args.size is None else parse_size(args.size),
-        seed=args.map_seed,
-        is_slippery=args.slippery,
-        success_rate=args.success_rate,
-        discount=args.discount,
-        label=label if len(label) <= 40 else f"{label[:39]}…",
-    )
-
-
-def training_of(args: PolicyArgs, states: int, **more: Any) -> TrainingOptions:
-    """Return the options of training; on a large lake fewer snapshots, for each is measured and drawn tile by tile."""
-    given = {name: value for name, value in more.items() if value is not None}
-    for name in option_names(TrainingOptions):
-        if getattr(args, name, None) is not None:
-            given[name] = getattr(args, name)
-    return TrainingOptions(**{"snapshots": default_snapshots(states), **given})
-
-
-def default_snapshots(states: int) -> int:
-    """Return as many as make a film that flows; on a larger lake fewer."""
-    return max(6, min(60, round(60 * (10_000 / states) ** 0.5)))
-
-
-def data_of(mdp: TabularMDP, count: int, seed: int, pairs: bool) -> tuple[Trajectories, tuple[Trajectories, Trajectories]]:
-    """Draw demonstrations, and preference pairs if they are needed, from one generator."""
-    generator = generators(seed, 1)[0]
-    shown = demonstrations(mdp, count, generator=generator)
-    return shown, preference_pairs(mdp, count, generator=generator, needed=pairs)
-
-
-def base_of(args: PolicyArgs, mdp: TabularMDP, seeds: int, device: str | torch.device = "cpu") -> LakePolicy:
-    """Make the base policies that the command line names."""
-    device = pick_device(str(device))
-    return make_base(args.base, mdp, policy=args.policy, seeds=seeds, seed=args.seed, hidden=args.hidden, device=device)
 
 
 def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields, make_dataclass
+from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from ift_gridworld.checks import suggestion
@@ -38,7 +39,9 @@ def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None
         kind = get_type_hints(next(iter(owners.values())), include_extras=True)[name]
         default = False if kind is bool else None
         hint = bool if kind is bool else kind | None
-        entries.append((name, Annotated[hint, tyro.conf.arg(help=_help(name, owners))], field(default=default)))
+        entries.append(
+            (name, Annotated[hint, tyro.conf.arg(help=_help(name, owners), help_behavior_hint="")], field(default=default))
+        )
     made = make_dataclass(command.__name__, entries, bases=(command,), frozen=True)
     made.__doc__, made.__module__ = command.__doc__, command.__module__
     return made
@@ -121,13 +124,24 @@ def _docs(options: type) -> dict[str, str]:
     """The line of documentation under each field, base classes' included; nothing where there is no source."""
     docs: dict[str, str] = {}
     for kind in reversed(options.__mro__[:-1]):
-        try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-        except (OSError, TypeError, SyntaxError):
-            continue
-        assert isinstance(body, ast.ClassDef)
-        for entry, following in zip(body.body, body.body[1:], strict=False):
-            text = following.value if isinstance(following, ast.Expr) else None
-            if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(text, ast.Constant):
-                docs[entry.target.id] = " ".join(str(text.value).split())
+        docs |= _documented(kind.__module__).get(kind.__qualname__, {})
+    return docs
+
+
+@cache
+def _documented(module: str) -> dict[str, dict[str, str]]:
+    """By class of a module: the line of documentation under each field."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except (OSError, TypeError, SyntaxError, KeyError):
+        return {}
+    return {node.name: _fields_of(node) for node in tree.body if isinstance(node, ast.ClassDef)}
+
+
+def _fields_of(node: ast.ClassDef) -> dict[str, str]:
+    docs = {}
+    for entry, following in zip(node.body, node.body[1:], strict=False):
+        text = following.value if isinstance(following, ast.Expr) else None
+        if isinstance(entry, ast.AnnAssign) and isinstance(entry.target, ast.Name) and isinstance(text, ast.Constant):
+            docs[entry.target.id] = " ".join(str(text.value).split())
     return docs

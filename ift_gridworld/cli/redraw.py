@@ -12,7 +12,7 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from ift_gridworld.cli.lake import OUT
+from ift_gridworld.cli.arguments import OUT
 from ift_gridworld.cli.parser import Arguments, fail
 from ift_gridworld.plugins import load_plugins
 

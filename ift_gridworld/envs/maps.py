@@ -1,9 +1,14 @@
-"""Maps of lakes: rows of the letters ``S`` start, ``F`` frozen, ``H`` hole, ``G`` goal; named, drawn at random, or read."""
+"""Maps of lakes: rows of the letters ``S`` start, ``F`` frozen, ``H`` hole, ``G`` goal; named, drawn at random, or read.
+
+`LAKES` names the maps that come with the package. A map is a tuple of strings of equal length, with at least one start, one
+goal, and a way between them.
+"""
 
 from __future__ import annotations
 
 import operator
 import re
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +16,26 @@ import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
 from ift_gridworld.checks import check_probability, check_whole
+
+__all__ = [
+    "FROZEN",
+    "GOAL",
+    "HOLE",
+    "LAKES",
+    "START",
+    "Rows",
+    "Size",
+    "as_grid",
+    "as_shape",
+    "bridge",
+    "open_lake",
+    "parse_map",
+    "parse_size",
+    "random_map",
+    "read_map",
+    "time_limit",
+    "two_paths",
+]
 
 Rows = tuple[str, ...]
 START, FROZEN, HOLE, GOAL = b"SFHG"
@@ -25,12 +50,28 @@ LAKES: dict[str, Rows] = {
 
 
 def time_limit(rows: Sequence[str]) -> int:
-    """Steps after which an episode is cut: 25 a tile of mean side length, Gymnasium's 100 for 4x4 and 200 for 8x8."""
+    """Return the time limit in steps: 25 per tile of mean side length, at least 100; Gymnasium's 100 for 4x4, 200 for 8x8.
+
+    Example:
+        >>> time_limit(LAKES["4x4"]), time_limit(LAKES["8x8"])
+        (100, 200)
+    """
     return max(100, 25 * (len(rows) + len(rows[0])) // 2)
 
 
 def read_map(path: str | Path) -> Rows:
-    """Read a map from a text file, one row a line; blank lines are skipped."""
+    """Read a map from a text file, one row per line; blank lines are skipped.
+
+    Raises:
+        ValueError: for a file that cannot be read as text, or a map that `parse_map` refuses; the file is named.
+
+    Example:
+        >>> from tempfile import NamedTemporaryFile
+        >>> with NamedTemporaryFile("w", suffix=".txt") as file:
+        ...     print("SF", "FG", sep=chr(10), file=file, flush=True)
+        ...     read_map(file.name)
+        ('SF', 'FG')
+    """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -48,8 +89,15 @@ def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:
         rows: strings, or letter by letter, as Gymnasium's ``env.unwrapped.desc`` has them.
 
     Raises:
-        ValueError: naming the first thing wrong: no rows, ragged rows, unknown letters, no S, no G, no way from S to G.
+        ValueError: naming the first mistake: one string instead of rows, no rows, ragged rows, unknown letters, no S, no G, no
+            way from S to G.
+
+    Example:
+        >>> parse_map(["SFF", "HHG"])
+        ('SFF', 'HHG')
     """
+    if isinstance(rows, str | bytes):
+        raise ValueError(f"the map is {reprlib.repr(rows)}, one string; allowed: a sequence of rows, such as ['SFF', 'HHG']")
     try:
         rows = tuple(row if isinstance(row, str) else "".join(np.asarray(row).astype(str).ravel()) for row in rows)
     except TypeError:
@@ -72,13 +120,20 @@ def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:
 
 
 def two_paths(size: Size = 4) -> Rows:
-    """The paper's game as a ring: one optimal and one sub-optimal way to the gift, nothing else walkable.
+    """Return the paper's game as a ring: one optimal and one sub-optimal way to the goal, nothing else walkable.
 
-    The start is a corner, the gift lies in the far column, so the way over the top is shorter than the way round the bottom
-    (for 4: 5 steps against 7).
+    The start is a corner and the goal lies in the far column, so that the way over the top is shorter than the way round the
+    bottom (for 4: 5 steps against 7).
 
     Args:
         size: n or (rows, columns), each at least 3.
+
+    Raises:
+        ValueError: for a size that is not allowed.
+
+    Example:
+        >>> two_paths(4)
+        ('SFFF', 'FHHF', 'FHHG', 'FFFF')
     """
     rows, columns = as_shape(size, at_least=3)
     grid = np.full((rows, columns), "F")
@@ -88,10 +143,17 @@ def two_paths(size: Size = 4) -> Rows:
 
 
 def open_lake(size: Size = 8) -> Rows:
-    """Nothing but ice, start and gift in opposite corners: every way that never turns back is as good as any other.
+    """Return a lake without holes, start and goal in opposite corners: every way that never turns back is optimal.
 
     Args:
         size: n or (rows, columns), each at least 2.
+
+    Raises:
+        ValueError: for a size that is not allowed.
+
+    Example:
+        >>> open_lake((2, 3))
+        ('SFF', 'FFG')
     """
     rows, columns = as_shape(size, at_least=2)
     grid = np.full((rows, columns), "F")
@@ -100,13 +162,20 @@ def open_lake(size: Size = 8) -> Rows:
 
 
 def bridge(size: Size = 8) -> Rows:
-    """Water between two banks: a bridge one tile wide straight to the gift, and a long way round over land two tiles wide.
+    """Return a lake with a bridge one tile wide straight to the goal, and a long way round that is two tiles wide.
 
-    On land no slip need lead into the water, on the bridge every slip does. So firm ice is crossed by the bridge, and where
-    it slips often enough the way round is the better one.
+    On the way round no slip need lead into a hole, on the bridge every slip does. So the bridge is optimal without slip, and
+    the way round where the ice slips often enough.
 
     Args:
         size: n or (rows, columns), each at least 5; the bridge is columns - 4 tiles long.
+
+    Raises:
+        ValueError: for a size that is not allowed.
+
+    Example:
+        >>> bridge(5)
+        ('FFFFF', 'FFFFF', 'FFHFF', 'SFFFG', 'FFHFF')
     """
     rows, columns = as_shape(size, at_least=5)
     grid = np.full((rows, columns), "F")
@@ -117,13 +186,20 @@ def bridge(size: Size = 8) -> Rows:
 
 
 def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_tries: int = 10_000) -> Rows:
-    """A random lake with a way from S (first tile) to G (last tile); for a square, Gymnasium's own for that seed.
+    """Return a random lake with a way from S (first tile) to G (last tile); for a square, Gymnasium's own for that seed.
 
     Args:
-        size: n or (rows, columns).
+        size: n or (rows, columns), each at least 2.
         frozen: probability that a tile is frozen, in (0, 1].
         seed: of the map; None draws a fresh one.
         max_tries: maps drawn before giving up.
+
+    Raises:
+        ValueError: for a size, a probability or a seed that is not allowed, or if no map with a way is drawn.
+
+    Example:
+        >>> random_map((2, 5), frozen=0.6, seed=0)
+        ('SFFFH', 'HHHFG')
     """
     rows, columns = as_shape(size, at_least=2)
     check_probability("frozen", frozen)
@@ -140,7 +216,15 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """``"6x9"`` or ``"6"`` as (rows, columns)."""
+    """Return ``"6x9"`` or ``"6"`` as (rows, columns).
+
+    Raises:
+        ValueError: for any other text.
+
+    Example:
+        >>> parse_size("6x9"), parse_size("6")
+        ((6, 9), (6, 6))
+    """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", text.strip())
     if match is None:
         raise ValueError(f"size {text!r}; allowed: a number (8) or rows x columns (6x9)")
@@ -148,6 +232,15 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
+    """Return a size as (rows, columns).
+
+    Raises:
+        ValueError: for what is not one or two whole numbers, or fewer tiles a side than `at_least`.
+
+    Example:
+        >>> as_shape(4), as_shape((2, 3))
+        ((4, 4), (2, 3))
+    """
     try:
         rows, columns = map(operator.index, size if isinstance(size, Sequence) else (size, size))
     except (TypeError, ValueError):
@@ -158,7 +251,13 @@ def as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
 
 
 def as_grid(rows: Sequence[str]) -> np.ndarray:
-    """The letters of a map as numbers (`START` and so on), [H, W]."""
+    """Return the letters of a map as numbers (`START` and so on), [H, W].
+
+    Example:
+        >>> as_grid(("SF", "HG")) == GOAL
+        array([[False, False],
+               [False,  True]])
+    """
     return np.frombuffer("".join(rows).encode("ascii"), np.uint8).reshape(len(rows), -1)
 
 
@@ -167,9 +266,9 @@ def _as_rows(grid: np.ndarray) -> Rows:
 
 
 def _has_way(rows: Rows) -> bool:
-    """Whether one stretch of ice holds a start and a goal."""
+    """Return whether a start and a goal are connected by tiles that are not holes."""
     from scipy.ndimage import label  # loaded where it is needed
 
     grid = as_grid(rows)
-    pond, _ = label(grid != HOLE)  # numbered from 1; holes are 0
-    return bool(np.isin(pond[grid == START], pond[grid == GOAL]).any())
+    component, _ = label(grid != HOLE)  # numbered from 1; holes are 0
+    return bool(np.isin(component[grid == START], component[grid == GOAL]).any())

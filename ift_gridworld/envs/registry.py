@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Sequence
@@ -16,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
-from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 
 from ift_gridworld.checks import check_probability, check_whole, suggestion
 from ift_gridworld.envs.adapters import Adapter, adapter_of
 from ift_gridworld.envs.grid import GridLayout
+from ift_gridworld.envs.lake_env import OWN
 from ift_gridworld.envs.maps import (
     LAKES,
     Rows,
@@ -36,7 +35,6 @@ from ift_gridworld.envs.maps import (
     two_paths,
 )
 
-OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
 
@@ -122,63 +120,6 @@ def known_of(env: gymnasium.Env) -> tuple[Adapter, RegisteredEnvironment | None,
         give = adapter.grid if grid is None else grid if callable(grid) else lambda env: grid
         adapter = Adapter(entry.actions or adapter.actions, adapter.rows, give, adapter.option_names)
     return adapter, entry, options
-
-
-class LakeEnv(FrozenLakeEnv):
-    """Gymnasium's `FrozenLakeEnv`, offering its pixel modes only where pygame, which draws them, is installed.
-
-    Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
-
-    Args:
-        map_name: a map of Gymnasium's where `options` have no ``desc``; None for a random one.
-        success_rate: probability of the intended move on slippery ice, in (0, 1].
-        max_episode_steps: ignored (`gymnasium.make` puts a clock around the environment; `register` says why it is here).
-        options: Gymnasium's other ones.
-
-    Raises:
-        ValueError: for a `map_name`, ``desc`` or `success_rate` that there is not.
-    """
-
-    metadata = {  # noqa: RUF012 (Gymnasium declares it so)
-        "render_modes": ["human", "ansi", "rgb_array"] if importlib.util.find_spec("pygame") else ["ansi"],
-        "render_fps": 4,
-    }
-
-    def __init__(
-        self,
-        *,
-        map_name: str = "4x4",
-        success_rate: float = 1 / 3,
-        max_episode_steps: int | None = None,
-        **options: Any,
-    ) -> None:
-        if map_name not in (None, *MAPS):
-            raise ValueError(f"map_name is {map_name!r}; allowed: {', '.join(MAPS)}, None")
-        check_probability("success_rate", success_rate)
-        if options.get("desc") is not None:  # letter by letter, or a map of one column would lose its second dimension
-            options["desc"] = [list(row) for row in parse_map(options["desc"])]
-        super().__init__(map_name=map_name, success_rate=success_rate, **options)
-
-
-def register() -> None:
-    """Register our lakes with Gymnasium; called once, when the package is imported.
-
-    `gymnasium.make` knows one time limit an id, that of the map it is registered with, whatever map it is then given.
-    `gymnasium.make_vec` leaves that to `vector.make_vector`, where the map's own holds.
-    """
-    for name, options, rows in (
-        *((spec, {"desc": LAKES[lake], "is_slippery": False}, LAKES[lake]) for lake, spec in OWN.items()),
-        ("ift_gridworld/FrozenLake-v0", {}, LAKES["4x4"]),
-    ):
-        if name not in gymnasium.registry:
-            gymnasium.register(
-                id=name,
-                entry_point="ift_gridworld.envs.registry:LakeEnv",
-                vector_entry_point="ift_gridworld.envs.vector:make_vector",
-                # Else `make_vec` would put the id's limit here, and nobody could tell it from one that was asked for.
-                kwargs={**options, "max_episode_steps": None},
-                max_episode_steps=time_limit(rows),
-            )
 
 
 def make_env(

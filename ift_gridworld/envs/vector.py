@@ -12,7 +12,6 @@ All that can follow an action is known, so that nothing has to be simulated. Wha
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import replace
 from typing import Any
 
@@ -23,9 +22,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.checks import check_whole
+from ift_gridworld.checks import check_mdp, check_whole
+from ift_gridworld.envs.lake_env import LakeEnv
 from ift_gridworld.envs.maps import time_limit
-from ift_gridworld.envs.registry import LakeEnv
 from ift_gridworld.envs.tables import keep_at_hand
 from ift_gridworld.mdp import TabularMDP
 
@@ -68,8 +67,7 @@ class TabularVectorEnv(VectorEnv):
         seed: int | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
-        if not isinstance(mdp, TabularMDP):
-            raise ValueError(f"mdp is {reprlib.repr(mdp)}; allowed: a TabularMDP, such as TabularMDP.from_env(env) makes")
+        check_mdp(mdp)
         self.mdp, self.num_envs = mdp, check_whole("num_envs", num_envs, at_least=1)
         limit = (mdp.horizon or 0) if max_episode_steps is None else max_episode_steps
         self.limit = check_whole("max_episode_steps", limit, at_least=0)

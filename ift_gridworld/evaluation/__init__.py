@@ -1,1 +1,67 @@
-"""Exact metrics of a policy, what each method assumes of its model (Table 1), and statistics over lakes and seeds."""
+"""Evaluation of policies and of methods.
+
+    metrics.py       exact measures of a policy on a lake; `MEASURES` names them
+    estimation.py    what each method assumes about the model it trains, against the truth (Table 1); needs torch
+    statistics.py    interquartile means and bootstrap intervals over lakes and seeds
+
+Names are loaded on first use, so that measuring does not load torch.
+"""
+
+from typing import TYPE_CHECKING
+
+from ift_gridworld._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from ift_gridworld.evaluation.estimation import TABLE, Assumption, Estimation, estimate
+    from ift_gridworld.evaluation.metrics import (
+        MEASURES,
+        even_change,
+        expected_visits,
+        log_likelihood,
+        mean_interval,
+        measure,
+        reference_points,
+        register_metric,
+        tiles_of,
+    )
+    from ift_gridworld.evaluation.statistics import (
+        Effect,
+        interquartile_mean,
+        paired_effect,
+        pooled_effect,
+        student_interval,
+    )
+
+__all__ = [
+    "MEASURES",
+    "TABLE",
+    "Assumption",
+    "Effect",
+    "Estimation",
+    "estimate",
+    "even_change",
+    "expected_visits",
+    "interquartile_mean",
+    "log_likelihood",
+    "mean_interval",
+    "measure",
+    "paired_effect",
+    "pooled_effect",
+    "reference_points",
+    "register_metric",
+    "student_interval",
+    "tiles_of",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    __all__,
+    {
+        "estimation": ["TABLE", "Assumption", "Estimation", "estimate"],
+        "metrics": [
+            "MEASURES", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure", "reference_points",
+            "register_metric", "tiles_of",
+        ],
+        "statistics": ["Effect", "interquartile_mean", "paired_effect", "pooled_effect", "student_interval"],
+    },
+)  # fmt: skip

@@ -1,7 +1,7 @@
-"""Exact measures of a policy on a lake, no sampling, and intervals over seeds.
+"""Exact measures of a policy on a lake, without sampling, and intervals over seeds.
 
-The state-action matrix T_theta(a|s) is the policy; the optimal one, T*(a|s), shares ties evenly. Distances are means of
-squared differences over the entries of the rows counted.
+The state-action matrix T_θ(a|s) is the policy; the optimal one, T*(a|s), shares ties evenly. Distances are means of squared
+differences over the entries of the rows that count. `MEASURES` names all measures. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld.checks import check_mdp
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import (
+from ift_gridworld.planning import (
     episodes_within,
     evaluate_policy,
     occupancy,
@@ -26,10 +27,22 @@ from ift_gridworld.planning.exact import (
     success_probability,
 )
 
+__all__ = [
+    "MEASURES",
+    "Steps",
+    "even_change",
+    "expected_visits",
+    "log_likelihood",
+    "mean_interval",
+    "measure",
+    "reference_points",
+    "tiles_of",
+]
+
 
 @runtime_checkable
 class Steps(Protocol):
-    """A `trajectories.Batch` on the CPU, by shape alone: measuring needs no torch."""
+    """Anything shaped like a `data.Batch` on the CPU, so that measuring needs no torch."""
 
     @property
     def states(self) -> Any: ...
@@ -41,7 +54,7 @@ class Steps(Protocol):
     def mask(self) -> Any: ...
 
 
-STATES_AT_ONCE = 2**14  # whose successors are compared with one another
+STATES_AT_ONCE = 2**14  # states whose successors are compared with one another at once
 
 MEASURES: dict[str, str] = {
     "success": "probability of reaching the goal within the time limit",
@@ -128,35 +141,41 @@ def measure(
     rejected: Steps | None = None,
     only: Sequence[str] | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
-    """Measure policies of any leading dimensions: all of `MEASURES`, and all registered metrics.
+    """Measure policies: all of `MEASURES`, and all registered metrics.
 
     Args:
         mdp: the lake; its discount defines the optimum, its horizon the time limit of success and visits.
-        policy: T_theta(a|s).
-        base: what "kl" is measured from; left out without it.
-        shown: weight of each tile in the human's demonstrations, such as `tiles_of` gives; distances over them are
-            left out without it.
-        chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; left out without them.
-        only: names of those that are wanted (default: all); expensive metrics are computed only on request.
+        policy: T_θ(a|s), with any leading dimensions.
+        base: what "kl" is measured from; without it "kl" is omitted.
+        shown: weight of each state in the human's demonstrations, such as `tiles_of` gives; without it distances over them
+            are omitted.
+        chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; without them it is omitted.
+        only: names of the metrics to compute (default: all). Expensive ones are computed only if they are named.
+
+    Returns:
+        One array per metric, in the units that `metric_descriptions` names.
+
+    Raises:
+        ValueError: for what is not an MDP, or not a policy of it.
+
+    Example:
+        >>> lake, uniform = TabularMDP.from_map(("SFG",)), np.full((3, 4), 0.25)
+        >>> result = measure(lake, uniform, only=["distance"])
+        >>> float(result["distance"])  # (3/4)² and three times (1/4)², averaged over four actions
+        0.1875
     """
+    check_mdp(mdp)
     policy = np.asarray(policy, float)
     wanted = set(metric_descriptions() if only is None else only)
-    target, walkable = optimal_policy(mdp), ~mdp.terminal
     result: dict[str, Any] = {}
     steps, visits, result["success"] = _episodes(mdp, policy)
     if wanted & {"return", "regret"}:
         result["return"] = evaluate_policy(mdp, policy) @ mdp.start
         result["regret"] = optimal_values(mdp)[0] @ mdp.start - result["return"]
+    walkable = ~mdp.terminal
     result["tiles"] = (visits[..., walkable] >= 0.1).sum(-1).astype(float)
-    weights = {"": walkable, "_shown": shown, "_optimal": _episodes_of_the_best(mdp)[1], "_visited": visits}
-    for what, squared_gap in (("", _gap), ("_next", _next_state_gap)):
-        if not any(f"distance{what}{over}" in wanted for over in weights):
-            continue
-        squared = squared_gap(mdp, policy - target)
-        for over, weight in weights.items():
-            if weight is not None:
-                weight = np.where(walkable, weight, 0.0)
-                result[f"distance{what}{over}"] = (squared * weight).sum(-1) / weight.sum(-1)
+    weights = {"": walkable, "_shown": shown, "_optimal": _optimal_episodes(mdp)[1], "_visited": visits}
+    result |= _distances(mdp, policy, {over: weight for over, weight in weights.items() if weight is not None}, wanted)
     if base is not None and "kl" in wanted:
         result["kl"] = (steps * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
     for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
@@ -166,8 +185,34 @@ def measure(
     return {name: result[name] for name in metric_descriptions() if name in result and name in wanted}
 
 
+def _distances(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], weights: dict[str, np.ndarray], wanted: set[str]
+) -> dict[str, Float[np.ndarray, "*batch"]]:
+    """Return distances to the optimal policy, of actions and of next states, averaged by each of the weights of states."""
+    result: dict[str, Any] = {}
+    target, walkable = optimal_policy(mdp), ~mdp.terminal
+    for kind, squared_gap in (("", _gap), ("_next", _next_state_gap)):
+        if not any(f"distance{kind}{over}" in wanted for over in weights):
+            continue
+        squared = squared_gap(mdp, policy - target)
+        for over, weight in weights.items():
+            weight = np.where(walkable, weight, 0.0)
+            result[f"distance{kind}{over}"] = (squared * weight).sum(-1) / weight.sum(-1)
+    return result
+
+
 def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
-    """How often an episode is in each state; discounted where there is no time limit, or it might be for ever."""
+    """Return how often an episode visits each state, within the time limit; discounted where there is none.
+
+    Raises:
+        ValueError: for what is not an MDP, or not a policy of it.
+
+    Example:
+        >>> always_right = np.eye(4)[[2, 2, 2]]
+        >>> expected_visits(TabularMDP.from_map(("SFG",)), always_right)  # the time limit is 100 steps
+        array([1., 1., 1.])
+    """
+    check_mdp(mdp)
     if mdp.horizon is None:
         return occupancy(mdp, policy)
     return occupancy(mdp, policy, discount=1.0, horizon=mdp.horizon)
@@ -176,44 +221,77 @@ def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) ->
 def _episodes(
     mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]
 ) -> tuple[Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch S"], Float[np.ndarray, "*batch"]]:
-    """Steps taken from each state, `expected_visits`, and success within the time limit, if there is one."""
+    """Return steps taken from each state, `expected_visits`, and success within the time limit, if there is one."""
     if mdp.horizon is None:
         visits = occupancy(mdp, policy)
         return visits, visits, np.asarray(success_probability(mdp, policy))
-    # What is paid at each step is paid where one is taken: not in the state where the clock runs out.
+    # The price of a step is paid where a step is taken: not in the state where time runs out.
     return episodes_within(mdp, policy, mdp.horizon)
 
 
-def _episodes_of_the_best(mdp: TabularMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Those of `optimal_policy`; every measure asks for them, so they are computed once for an MDP."""
-    if mdp not in _walked_by_the_best:
-        _walked_by_the_best[mdp] = _episodes(mdp, optimal_policy(mdp))
-    return _walked_by_the_best[mdp]
+def _optimal_episodes(mdp: TabularMDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the episodes of `optimal_policy`, computed once per MDP because every measurement needs them."""
+    if mdp not in _optimal_episodes_of:
+        _optimal_episodes_of[mdp] = _episodes(mdp, optimal_policy(mdp))
+    return _optimal_episodes_of[mdp]
 
 
-_walked_by_the_best: WeakKeyDictionary[TabularMDP, tuple[np.ndarray, np.ndarray, np.ndarray]] = WeakKeyDictionary()
+_optimal_episodes_of: WeakKeyDictionary[TabularMDP, tuple[np.ndarray, np.ndarray, np.ndarray]] = WeakKeyDictionary()
 
 
 def reference_points(mdp: TabularMDP) -> dict[str, float]:
-    """What the best policies reach: their return, and their success with and without the time limit."""
+    """Return what the best policies reach.
+
+    Returns:
+        "return": of the optimal policy. "success": of the optimal policy, within the time limit. "success_best_within_horizon":
+        of the policy that maximises it and knows the time left.
+
+    Raises:
+        ValueError: for what is not an MDP.
+
+    Example:
+        >>> reference_points(TabularMDP.from_map(("SFG",), discount=0.5))
+        {'return': 0.5, 'success': 1.0, 'success_best_within_horizon': 1.0}
+    """
+    check_mdp(mdp)
     return {
         "return": float(optimal_values(mdp)[0] @ mdp.start),
-        "success": float(_episodes_of_the_best(mdp)[2]),
+        "success": float(_optimal_episodes(mdp)[2]),
         "success_best_within_horizon": optimal_success(mdp, mdp.horizon),
     }
 
 
 def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch S"]:
-    """1 for each tile that the trajectories [..., B, T] step from, 0 elsewhere."""
+    """Return 1 for each state that the trajectories [..., B, T] step from, 0 elsewhere.
+
+    Raises:
+        ValueError: for what is not an MDP.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> steps = SimpleNamespace(states=[[0, 1, 0]], mask=[[True, True, False]])
+        >>> tiles_of(TabularMDP.from_map(("SFG",)), steps)
+        array([1., 1., 0.])
+    """
+    check_mdp(mdp)
     states, mask = np.asarray(trajectories.states), np.asarray(trajectories.mask)
-    stood = np.zeros((*states.shape[:-2], mdp.num_states))
+    visited = np.zeros((*states.shape[:-2], mdp.num_states))
     *where, row, step = np.nonzero(mask)
-    stood[*where, states[*where, row, step]] = 1.0
-    return stood
+    visited[*where, states[*where, row, step]] = 1.0
+    return visited
 
 
 def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps) -> Float[np.ndarray, "*batch"]:
-    """Mean over trajectories [B, T] of sum_t log pi(a_t|s_t), in nats; a probability too small for a float counts as 1e-308."""
+    """Return the mean over trajectories [B, T] of Σ_t log π(a_t|s_t), in nats.
+
+    A probability too small for a float counts as 1e-308.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> steps = SimpleNamespace(states=[[0, 1]], actions=[[2, 2]], mask=[[True, True]])
+        >>> float(log_likelihood(np.full((3, 4), 0.25), steps).round(4))  # 2 log(1/4)
+        -2.7726
+    """
     states, actions, mask = (np.asarray(x) for x in (trajectories.states, trajectories.actions, trajectories.mask))
     smallest = np.finfo(float).tiny
     logp = np.where(mask, np.log(np.maximum(policy[..., states, actions], smallest)), 0.0)
@@ -223,10 +301,21 @@ def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps)
 def mean_interval(
     values: Float[np.ndarray, "*batch N"], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
-    """Mean over seeds and its percentile-bootstrap interval (mean, low, high); with one seed all three are equal.
+    """Return the mean over seeds and its percentile-bootstrap interval (mean, low, high); with one seed all three are equal.
 
     The same resamples serve every entry, so that a curve's band is smooth. (scipy's bootstrap does the same; importing it
     takes longer than a whole run here.)
+
+    Args:
+        values: one per seed, over the last axis.
+        level: of the interval, in (0, 1).
+        resamples: how often the seeds are drawn again.
+        seed: of the resampling; the same seed gives the same interval.
+
+    Example:
+        >>> mean, low, high = mean_interval(np.array([0.0, 1.0]))
+        >>> float(mean), float(low), float(high)
+        (0.5, 0.0, 1.0)
     """
     values = np.asarray(values, float)
     seeds = values.shape[-1]
@@ -241,33 +330,47 @@ def mean_interval(
 
 
 def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S A"], count: int) -> list[int]:
-    """At most `count` of the snapshots, with the first and the last, between which about equally much changes.
+    """Choose at most `count` snapshots, the first and the last included, between which about equally much changes.
 
-    Three quarters of the way is the policies' own, mean |T_θ(a|s) - T_θ'(a|s)|; one quarter is the square root of time, so that
-    standing still is seen too. A film of them neither leaps nor drags.
+    Change is three quarters that of the policies, mean |T_θ(a|s) - T_θ'(a|s)|, and one quarter that of the square root of
+    time, so that periods without change are represented too. A film of these snapshots moves evenly.
+
+    Args:
+        steps: number of updates before each snapshot, increasing.
+        policies: the snapshots.
+        count: the most to choose.
+
+    Returns:
+        Their indices, increasing.
+
+    Example:
+        >>> policies = np.full((5, 1, 1, 2), 0.5)
+        >>> policies[3:] = [0.9, 0.1]  # nothing changes but between the third snapshot and the fourth
+        >>> even_change(np.arange(5), policies, 3)
+        [0, 2, 4]
     """
     if len(steps) <= count:
         return list(range(len(steps)))
     moved = [np.abs(after - before).mean() for before, after in pairwise(policies)]  # by pairs: they may be large
-    way = np.concatenate([[0.0], np.cumsum(moved)])
-    clock = np.sqrt(steps / steps[-1])
-    position = 0.75 * way / way[-1] + 0.25 * clock if way[-1] > 0 else clock
+    distance = np.concatenate([[0.0], np.cumsum(moved)])
+    time = np.sqrt(steps / steps[-1])
+    position = 0.75 * distance / distance[-1] + 0.25 * time if distance[-1] > 0 else time
     nearest = np.abs(position - np.linspace(0, 1, count)[:, None]).argmin(1)
     return sorted({0, len(steps) - 1, *map(int, nearest)})
 
 
 def _gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
-    """Mean over a of (T_theta(a|s) - T*(a|s))²."""
+    """Mean over a of (T_θ(a|s) - T*(a|s))²."""
     return np.mean(gap**2, -1)
 
 
 def _next_state_gap(mdp: TabularMDP, gap: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
-    """Mean over s' of (T_theta(s'|s) - T*(s'|s))², without a dense matrix: only a state's few successors differ."""
+    """Mean over s' of (T_θ(s'|s) - T*(s'|s))², without a dense matrix: only a state's few successors differ."""
     total = np.zeros(gap.shape[:-1])
     for part in (slice(i, i + STATES_AT_ONCE) for i in range(0, mdp.num_states, STATES_AT_ONCE)):
         flow = gap[..., part, :, None] * mdp.probability[part]  # [..., S, A, K]
         flow, successor = flow.reshape(*flow.shape[:-2], -1), mdp.next_state[part].reshape(flow.shape[-3], -1)
-        same = successor[:, :, None] == successor[:, None, :]  # slots of a state that lead to one place are added up
+        same = successor[:, :, None] == successor[:, None, :]  # slots of a state with one successor are added up
         merged = np.einsum("...sj,sjk->...sk", flow, same, optimize=True)
         total[..., part] = (merged**2 / same.sum(-1)).sum(-1)
     return total / mdp.num_states

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.language.models import LanguagePolicy, drawn
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.base import Method

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.language.text import Text
 from ift_gridworld.storage import write_atomically
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch, Trajectories
+from ift_gridworld.data import Batch, Trajectories
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.measure import Judge
 from ift_gridworld.language.models import Critic, LanguagePolicy, sample

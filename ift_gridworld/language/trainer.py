@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from transformers import Trainer
 
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.language.models import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.losses import Norm, Propagation

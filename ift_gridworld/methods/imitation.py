@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.policies.residual import Successor, Windows

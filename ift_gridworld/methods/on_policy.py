@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Trajectories
+from ift_gridworld.data import Trajectories
 from ift_gridworld.log_probs import entropy, masked_mean
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import GRPOOptions, MethodOptions, OnPolicyOptions, PPOOptions

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.log_probs import kl_divergence, masked_mean, masked_sum
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import DPOOptions, IPOOptions, ORPOOptions, SimPOOptions, TDPOOptions

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Trajectories, sample_episodes
+from ift_gridworld.data import Trajectories, sample_episodes
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import Adam, descend
 from ift_gridworld.planning import success_probability

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Batch, Trajectories, Walkers, sample_episodes
+from ift_gridworld.data import Batch, Trajectories, Walkers, sample_episodes
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.reward_model import train_reward_model

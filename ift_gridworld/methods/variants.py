@@ -34,13 +34,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data.trajectories import Batch
+from ift_gridworld.data import Batch
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.imitation import IFT
 from ift_gridworld.methods.options import IFTOptions, MethodOptions
 from ift_gridworld.methods.preferences import DPO, Scored
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import ONE_HOT_STATES, LakePolicy
 from ift_gridworld.policies.residual import Successor, Windows
 
@@ -111,7 +111,7 @@ class MixtureIFT(_Comparing):
         own = there @ policies
         true = policies.gather(1, windows.states[..., 1, None].expand(*own.shape))
         mixed = torch.where(arrives, torch.lerp(true, own, s.mixing), true)
-        index = (windows.place * policy.num_actions + batch.actions).flatten(1)
+        index = (windows.index * policy.num_actions + batch.actions).flatten(1)
         chance = mixed.flatten(1).gather(1, index.expand(len(mixed), -1)).reshape(-1, *batch.actions.shape[1:])
         logp = chance.clamp(min=torch.finfo(chance.dtype).tiny).log()
         return losses.ift_loss(
@@ -143,7 +143,7 @@ class AskingIFT(MixtureIFT):
         logp = torch.log_softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
         there = torch.where(windows.arrives[..., None], self._predicted(logp.exp()), 0.0)
         asked = there @ -(self._human * logp).sum(-1)[..., None]
-        price = asked[..., 0].gather(1, windows.place.flatten(1)).reshape(-1, *batch.mask.shape[1:])
+        price = asked[..., 0].gather(1, windows.index.flatten(1)).reshape(-1, *batch.mask.shape[1:])
         imitation = losses.sft_loss(policy.log_probs(batch.states, batch.actions), batch.mask)
         return (imitation + self.options.mixing * losses.sft_loss(-price, batch.mask)).mean(-1)
 

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.evaluation.metrics import even_change, mean_interval
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width
 from ift_gridworld.training.run import Run, check_one_environment

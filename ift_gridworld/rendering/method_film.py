@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.evaluation.metrics import mean_interval
-from ift_gridworld.planning.exact import optimal_policy, optimal_values
+from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
 from ift_gridworld.rendering.maps import Number

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, success_probability
+from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering import maps
 from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Film

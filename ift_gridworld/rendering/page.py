@@ -19,7 +19,7 @@ import numpy as np
 
 from ift_gridworld.evaluation.metrics import expected_visits, mean_interval
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import evaluate_policy, optimal_policy, optimal_values
+from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_values
 from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically

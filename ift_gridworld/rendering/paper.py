@@ -22,7 +22,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.exact import optimal_policy, state_matrix
+from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering import STILLS, check_format, maps
 from ift_gridworld.rendering.film import dateless, style, update_ticks
 from ift_gridworld.rendering.theme import THEMES

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.data.trajectories import (
+from ift_gridworld.data import (
     SUBOPTIMAL_NOISE,
     Trajectories,
     demonstrations,
@@ -35,7 +35,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.optimisation import OPTIMISERS
-from ift_gridworld.planning.exact import optimal_policy
+from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
 from ift_gridworld.policies.residual import greedy_action
 from ift_gridworld.storage import write_atomically

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ift_gridworld.checks import check_choice, check_interval, check_probability, check_whole
 from ift_gridworld.choices import BASES
-from ift_gridworld.data.trajectories import Trajectories, generators
-from ift_gridworld.data.trajectories import demonstrations as demonstrate
+from ift_gridworld.data import Trajectories, generators
+from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import Adam, descend
 from ift_gridworld.policies.lake import POLICIES, LakePolicy

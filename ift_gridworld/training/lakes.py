@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Trajectories, generators, stacked
+from ift_gridworld.data import Trajectories, generators, stacked
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ift_gridworld.data.trajectories import Trajectories, generators, path_of, preference_pairs
-from ift_gridworld.data.trajectories import demonstrations as demonstrate
+from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
+from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
@@ -167,7 +167,7 @@ def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data:
         **asdict(training),
         **asdict(options),
         "demonstrations": len(data.demonstrations.states),
-        "demonstrations_arrived": int(data.demonstrations.arrived(data.mdp).sum()),
+        "demonstrations_arrived": int(data.demonstrations.reached_goal(data.mdp).sum()),
     }
 
 

@@ -1,0 +1,251 @@
+"""Learning from pairs of a chosen and a rejected answer: DPO, IPO, ORPO, SimPO, TDPO, and reward models.
+
+All of them push the chosen answer's log-probability above the rejected one's and differ in three ways: whether a reference
+policy holds them back, whether the push ends (IPO's and SimPO's target margins) or only fades (a sigmoid), and whether
+log-probabilities are sums or means over an answer's steps. `bradley_terry_loss` scores returns of a reward model instead of
+log-probabilities; the reward model then serves an on-policy method.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from ift_gridworld.log_probs import at_least_float32, log1mexp
+from ift_gridworld.losses._checks import check_finite, check_positive, check_same_shape
+
+__all__ = ["bradley_terry_loss", "dpo_loss", "ipo_loss", "orpo_loss", "simpo_loss", "tdpo_loss"]
+
+# ---- with a reference policy ----
+
+
+def dpo_loss(
+    chosen: Float[Tensor, "*pairs"],
+    rejected: Float[Tensor, "*pairs"],
+    reference_chosen: Float[Tensor, "*#pairs"],
+    reference_rejected: Float[Tensor, "*#pairs"],
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+    reference_free: bool = False,
+) -> Float[Tensor, "*pairs"]:
+    """Direct preference optimisation: L = -(1-ε) log σ(β d) - ε log σ(-β d), d = (c - c_ref) - (r - r_ref).
+
+    At π = π_ref it is log 2 with ∂L/∂c = -β/2. It asks for the difference alone: both log-probabilities may fall.
+    Source: Rafailov et al. 2023 (arXiv 2305.18290), eq. 7.
+
+    Args:
+        chosen, rejected: summed log-probabilities of the two trajectories under the policy, in nats.
+        reference_chosen, reference_rejected: the same under the frozen reference.
+        beta: price of one nat of KL, > 0.
+        label_smoothing: ε, the share of labels assumed to be wrong, in [0, 0.5).
+        reference_free: assume an indifferent reference (its log-ratio is 0).
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta or label_smoothing that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> chosen, rejected = torch.tensor([-3.0]), torch.tensor([-5.0])
+        >>> dpo_loss(chosen, rejected, chosen, rejected)  # the policy is the reference: log 2
+        tensor([0.6931])
+    """
+    check_positive("beta", beta)
+    check_finite("beta", beta)
+    if not 0 <= label_smoothing < 0.5:
+        raise ValueError(f"label_smoothing is {label_smoothing}; allowed: [0, 0.5)")
+    margin = beta * _log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free)
+    return -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
+
+
+def ipo_loss(
+    chosen: Float[Tensor, "*pairs"],
+    rejected: Float[Tensor, "*pairs"],
+    reference_chosen: Float[Tensor, "*#pairs"],
+    reference_rejected: Float[Tensor, "*#pairs"],
+    *,
+    beta: float = 0.1,
+    reference_free: bool = False,
+) -> Float[Tensor, "*pairs"]:
+    """Identity preference optimisation: L = (d - 1/(2β))², d as in `dpo_loss`; a target margin instead of an endless one.
+
+    The original's log-probabilities are sums over steps. Means change the target margin by a factor of the length.
+    Source: Azar et al. 2023 (arXiv 2310.12036), eq. 17.
+
+    Args:
+        chosen, rejected: summed log-probabilities of the two trajectories under the policy, in nats.
+        reference_chosen, reference_rejected: the same under the frozen reference.
+        beta: price of one nat of KL, > 0; the target margin is 1/(2β) nats.
+        reference_free: assume an indifferent reference (its log-ratio is 0).
+
+    Returns:
+        One value per pair, in nats².
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> chosen, rejected = torch.tensor([-3.0]), torch.tensor([-5.0])
+        >>> ipo_loss(chosen, rejected, chosen, rejected, beta=0.1)  # d = 0, the target margin is 5
+        tensor([25.])
+    """
+    check_positive("beta", beta)
+    check_finite("beta", beta)
+    return (_log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
+
+
+def _log_ratio(
+    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, reference_free: bool
+) -> Tensor:
+    """d = (log π_c - log π_r) - (log ref_c - log ref_r)."""
+    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
+    policy = at_least_float32(chosen) - at_least_float32(rejected)
+    if reference_free:
+        return policy
+    return policy - (at_least_float32(reference_chosen) - at_least_float32(reference_rejected))
+
+
+def tdpo_loss(
+    chosen_margin: Float[Tensor, "*pairs"],
+    rejected_margin: Float[Tensor, "*pairs"],
+    chosen_kl: Float[Tensor, "*pairs"],
+    rejected_kl: Float[Tensor, "*pairs"],
+    *,
+    beta: float = 0.1,
+    alpha: float = 0.5,
+    version: int = 2,
+) -> Float[Tensor, "*pairs"]:
+    """Token-level DPO: L = -log σ(β d), with the forward KL of each answer's states in the margin.
+
+    Version 1: d = m_c - m_r - (kl_r - kl_c). Version 2: d = m_c - m_r - α (kl_r - stopgrad(kl_c)).
+    Source: Zeng et al. 2024 (arXiv 2404.11999).
+
+    Args:
+        chosen_margin, rejected_margin: m = log π - log π_ref, summed over steps, in nats.
+        chosen_kl, rejected_kl: Σ_t KL(π_ref(.|s_t) || π(.|s_t)) over each trajectory's states, in nats.
+        beta: price of one nat of KL, > 0.
+        alpha: weight of the KL difference in version 2.
+        version: 1 or 2.
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta, alpha or version that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> zero = torch.zeros(1)
+        >>> tdpo_loss(zero, zero, zero, torch.tensor([20.0]), beta=0.1, alpha=0.5)  # -log σ(-1)
+        tensor([1.3133])
+    """
+    check_positive("beta", beta)
+    check_finite("beta", beta)
+    if version not in (1, 2):
+        raise ValueError(f"version is {version}; allowed: 1, 2")
+    check_finite("alpha", alpha)
+    check_same_shape(chosen_margin=chosen_margin, rejected_margin=rejected_margin, chosen_kl=chosen_kl, rejected_kl=rejected_kl)
+    margin = at_least_float32(chosen_margin) - at_least_float32(rejected_margin)
+    if version == 1:
+        penalty = at_least_float32(rejected_kl) - at_least_float32(chosen_kl)
+    else:
+        penalty = alpha * (at_least_float32(rejected_kl) - at_least_float32(chosen_kl).detach())
+    return -F.logsigmoid(beta * (margin - penalty))
+
+
+# ---- without a reference policy ----
+
+
+def orpo_loss(
+    chosen_mean: Float[Tensor, "*pairs"], rejected_mean: Float[Tensor, "*pairs"], *, beta: float = 0.25
+) -> Float[Tensor, "*pairs"]:
+    """Odds-ratio preference optimisation: L = -c̄ - β log σ(log odds(c̄) - log odds(r̄)), odds(x̄) = e^x̄ / (1 - e^x̄).
+
+    SFT on the chosen answer plus a push between the odds of the two; no reference. At equal likelihoods the odds term is
+    log 2. Source: Hong et al. 2024 (arXiv 2403.07691), eq. 6 and 7, whose λ is beta here.
+
+    Args:
+        chosen_mean, rejected_mean: log-probabilities averaged over each trajectory's steps, <= 0, in nats per step.
+        beta: weight of the odds term, > 0.
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> mean = torch.tensor([-1.0])
+        >>> orpo_loss(mean, mean, beta=0.25)  # 1 + 0.25 log 2
+        tensor([1.1733])
+    """
+    check_positive("beta", beta)
+    check_finite("beta", beta)
+    check_same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
+    chosen_mean, rejected_mean = at_least_float32(chosen_mean), at_least_float32(rejected_mean)
+    log_odds = (chosen_mean - rejected_mean) - (log1mexp(chosen_mean) - log1mexp(rejected_mean))
+    return -chosen_mean - beta * F.logsigmoid(log_odds)
+
+
+def simpo_loss(
+    chosen_mean: Float[Tensor, "*pairs"], rejected_mean: Float[Tensor, "*pairs"], *, beta: float = 2.0, gamma: float = 1.6
+) -> Float[Tensor, "*pairs"]:
+    """Simple preference optimisation: L = -log σ(β (c̄ - r̄) - γ); no reference, length-averaged, with a target margin γ.
+
+    Source: Meng et al. 2024 (arXiv 2405.14734), eq. 6.
+
+    Args:
+        chosen_mean, rejected_mean: log-probabilities averaged over each trajectory's steps, in nats per step.
+        beta: scale of the margin, > 0.
+        gamma: margin to reach, after scaling (the paper's γ/β is 0.8).
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta or gamma that is not allowed.
+
+    Example:
+        >>> import torch
+        >>> simpo_loss(torch.tensor([-1.0]), torch.tensor([-1.8]))  # 2 · 0.8 - 1.6 = 0: log 2
+        tensor([0.6931])
+    """
+    check_positive("beta", beta)
+    check_finite("beta", beta)
+    check_finite("gamma", gamma)
+    check_same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
+    return -F.logsigmoid(beta * (at_least_float32(chosen_mean) - at_least_float32(rejected_mean)) - gamma)
+
+
+# ---- reward models ----
+
+
+def bradley_terry_loss(
+    chosen_return: Float[Tensor, "*pairs"], rejected_return: Float[Tensor, "*pairs"]
+) -> Float[Tensor, "*pairs"]:
+    """Reward model (eq. 33): L = -log σ(R_c - R_r), R the modelled return of each trajectory.
+
+    Source: Bradley and Terry 1952; for reward models Christiano et al. 2017 (arXiv 1706.03741).
+
+    Args:
+        chosen_return, rejected_return: returns of the two trajectories by the reward model.
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match.
+
+    Example:
+        >>> import torch
+        >>> bradley_terry_loss(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0]))
+        tensor([0.6931, 0.0486])
+    """
+    check_same_shape(chosen_return=chosen_return, rejected_return=rejected_return)
+    return -F.logsigmoid(at_least_float32(chosen_return) - at_least_float32(rejected_return))

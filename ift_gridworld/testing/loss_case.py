@@ -1,0 +1,52 @@
+"""What a case of a loss is, and which losses have cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ift_gridworld import losses
+
+__all__ = ["LOSSES", "LossCase", "Options"]
+
+LOSSES: dict[str, Callable[..., Tensor]] = {
+    "sft": losses.sft_loss,
+    "ift": losses.ift_loss,
+    "dpo": losses.dpo_loss,
+    "ipo": losses.ipo_loss,
+    "orpo": losses.orpo_loss,
+    "simpo": losses.simpo_loss,
+    "tdpo": losses.tdpo_loss,
+    "bradley_terry": losses.bradley_terry_loss,
+    "ppo_clip": losses.ppo_clip_loss,
+    "value": losses.value_loss,
+    "gae": losses.generalized_advantage_estimate,
+    "group_advantage": losses.group_relative_advantage,
+    "kl": losses.kl_estimate,
+}
+
+Options = Mapping[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LossCase:
+    """Inputs of a loss, and the values and gradients that it must compute from them.
+
+    Attributes:
+        title: what the case is about, and whose numbers these are.
+        inputs: in the loss's own order, float64 or boolean.
+        options: by name.
+        value: one per sequence, pair or step; or, where the original gives no more, their mean.
+        gradients: of the mean value, for the inputs whose gradient is known.
+        is_finite: the value is a convention (odds at certainty): it must be finite, nothing else is compared.
+    """
+
+    title: str
+    inputs: dict[str, Tensor]
+    options: Options
+    value: Tensor
+    gradients: dict[str, Tensor]
+    is_finite: bool = False

@@ -1,0 +1,128 @@
+"""The layout of the package: imports point one way, without a cycle; files and functions stay short enough to read."""
+
+import ast
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ift_gridworld"
+
+# From the bottom up. A module may import modules of its own row and of rows before it; each name stands for what begins so.
+ROWS = [
+    ["_lazy", "version", "checks", "choices", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
+    ["envs.grid", "envs.maps", "envs.tables", "envs.adapters", "envs.registry", "envs", "mdp", "vector", "sb3"],
+    ["planning"],
+    ["policies"],
+    ["data"],
+    ["methods"],
+    ["evaluation"],
+    ["training"],
+    ["explain"],
+    ["testing"],
+    ["rendering"],
+    ["language"],
+    ["studies"],
+    ["cli"],
+    ["__main__"],
+]
+# Imported when a picture is asked for, so that training does not load matplotlib and drawing does not load torch.
+WHEN_DRAWN = {
+    ("mdp", "rendering.notebook"),
+    ("explain", "rendering.notebook"),
+    ("training.run", "rendering.draw"),
+    ("training.run", "rendering.paper"),
+    ("training.run", "rendering.page"),
+    ("training.run", "rendering.tables"),
+    ("training.run", "rendering.notebook"),
+}
+
+
+def modules():
+    """Each module's dotted name below the package, and its file; a package's `__init__` has the package's name."""
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def imports(known):
+    """(importer, imported) for every import of one module by another, wherever it stands in the file."""
+    for name, path in known.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ift_gridworld":
+                home = ".".join(node.module.split(".")[1:])
+                for alias in node.names:
+                    inner = f"{home}.{alias.name}".strip(".")
+                    yield name, inner if inner in known else home
+            elif isinstance(node, ast.Import):
+                yield from ((name, ".".join(a.name.split(".")[1:])) for a in node.names if a.name.startswith("ift_gridworld."))
+
+
+def row_of(name):
+    fitting = [
+        (len(prefix), number) for number, row in enumerate(ROWS) for prefix in row if f"{name}.".startswith(f"{prefix}.")
+    ]
+    return max(fitting)[1] if fitting else None
+
+
+KNOWN = dict(modules())
+ARROWS = {(a, b) for a, b in imports(KNOWN) if a and b and a != b}  # the package's own face hands on names of all rows
+
+
+def test_every_module_has_its_row():
+    assert [name for name in KNOWN if name and row_of(name) is None] == []
+
+
+def test_imports_point_down():
+    upwards = {(a, b) for a, b in ARROWS if row_of(b) > row_of(a)}
+    assert upwards - WHEN_DRAWN == set()
+    assert WHEN_DRAWN - upwards == set(), "an exception that is not needed"
+
+
+def test_imports_have_no_cycle():
+    """A face hands on its own modules; its modules do not import it."""
+    graph = {name: set() for name in KNOWN}
+    for a, b in ARROWS - WHEN_DRAWN:
+        graph[a].add(b)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"a cycle: {' -> '.join(error.args[1])}")
+
+
+def test_what_draws_when_asked_is_imported_in_functions():
+    for importer, imported in WHEN_DRAWN:
+        tree = ast.parse(KNOWN[importer].read_text())
+        at_top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        assert f"ift_gridworld.{imported}" not in at_top
+
+
+@pytest.mark.parametrize("folder", ["ift_gridworld", "experiments", "benchmarks", "examples"])
+def test_files_and_functions_stay_short(folder):
+    """At most 450 lines a file and 60 a function, its documentation included."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        text = path.read_text()
+        assert text.count("\n") <= 450, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1
+                assert lines <= 60, f"{path}: {node.name} has {lines} lines"
+
+
+def test_scripts_import_the_package_alone():
+    """What another file imports lives in the package: no script imports a script."""
+    scripts = {path.stem for path in (ROOT / "experiments").glob("*.py")}
+    for path in (ROOT / "experiments").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module] if isinstance(node, ast.ImportFrom) else [a.name for a in getattr(node, "names", [])]
+            assert not {str(name).split(".")[0] for name in names} & scripts, path
+
+
+def test_few_types_are_ignored():
+    ignored = [
+        path
+        for path in (*PACKAGE.rglob("*.py"), *(ROOT / "experiments").glob("*.py"))
+        for _ in range(path.read_text().count("type: ignore"))
+    ]
+    assert len(ignored) <= 10, ignored
