@@ -96,9 +96,27 @@ def _mdp_of(origin: Origin) -> TabularMDP:
     return made
 
 
+def _size_of(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
+    """The numbers of states and actions, if the table and the start distribution have the same all through."""
+    states = len(table)
+    try:
+        actions = {len(table[s]) for s in range(states)}
+        complete = len(actions) == 1 and all(len(table[s][a]) for s in range(states) for a in range(max(actions)))
+    except (KeyError, IndexError, TypeError):
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"the transition table P has {states} entries, and gaps among them; allowed: P[state][action] with one outcome or "
+            "more, states and actions numbered from 0, the same actions in every state"
+        )
+    if start.shape != (states,):
+        raise ValueError(f"initial_state_distrib has shape {start.shape}; allowed: ({states},), a probability for each state")
+    return states, max(actions)
+
+
 def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     """The arrays of a transition table, equal outcomes added up, final states made terminal."""
-    states, actions = len(table), len(table[0])
+    states, actions = _size_of(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
     for s in range(states):
