@@ -6,6 +6,7 @@ Gymnasium to the last entry.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -311,9 +312,12 @@ class TabularMDP:
 
     def _come_from(self, name: str, env: str, options: dict[str, Any]) -> None:
         """Note how `make_env` makes the environment again, if a file can hold that."""
-        if all(isinstance(value, int | float | str | None | list) for value in options.values()):
-            ice = not self.is_deterministic
-            object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
+        try:
+            options = json.loads(json.dumps(options))  # as a file gives them back, rows of a map as a list
+        except (TypeError, ValueError):
+            return
+        ice = not self.is_deterministic
+        object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(
