@@ -11,13 +11,13 @@ from test_paper import check
 
 from ift_gridworld.data import Walkers, generators
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.training.loop import train
-from ift_gridworld.optimisation import Adam
 
 failures = script("failures")
 FEW = {"seeds": 2}

@@ -14,7 +14,6 @@ from test_records import MAPLESS, record
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.planning import evaluate_policy, optimal_policy
 from ift_gridworld.rendering.page import LIMIT, save_page
-from ift_gridworld.mdp import Origin
 
 STEPS = np.array([0, 1, 4, 10, 30])
 

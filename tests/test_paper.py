@@ -19,7 +19,6 @@ from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.paper import LEAST, TALLEST, WIDTHS, _Paper, latex_table, save_figure
 from ift_gridworld.training.base_policies import make_base
-from ift_gridworld.mdp import Origin
 
 ROWS = {
     "4x4": LAKES["4x4"],

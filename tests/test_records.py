@@ -7,9 +7,8 @@ import pytest
 from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Run
-from ift_gridworld.mdp import Origin
 from ift_gridworld.training.files import PLAIN
+from ift_gridworld.training.run import Run
 
 MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
 

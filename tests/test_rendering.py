@@ -25,7 +25,6 @@ from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.training.run import Run
-from ift_gridworld.mdp import Origin
 
 LIGHT = THEMES["light"]
 TILE = 60  # pixels

@@ -12,8 +12,8 @@ from ift_gridworld.envs.maps import LAKES, bridge
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train

@@ -129,7 +129,7 @@ def find_method(name: str) -> type[Method[Any]]:
         ValueError: for an unknown name, suggesting the nearest.
     """
     if name not in _REGISTRY:
-        raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(_REGISTRY)}")
     entry = _REGISTRY[name]
     if isinstance(entry.method, str):
         module, _, attribute = entry.method.partition(":")
