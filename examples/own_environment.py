@@ -26,9 +26,7 @@ class WindyCorridor(gymnasium.Env[int, int]):
     def __init__(self, wind: float = 0.2) -> None:
         self.observation_space, self.action_space = Discrete(2 * LENGTH), Discrete(4)
         self.initial_state_distrib = np.eye(2 * LENGTH)[0]
-        self.P = {
-            state: {action: self._outcomes(state, action, wind) for action in range(4)} for state in range(2 * LENGTH)
-        }
+        self.P = {state: {action: self._outcomes(state, action, wind) for action in range(4)} for state in range(2 * LENGTH)}
 
     def _outcomes(self, state: int, action: int, wind: float) -> list[tuple[float, int, float, bool]]:
         row, column = divmod(state, LENGTH)
@@ -36,7 +34,8 @@ class WindyCorridor(gymnasium.Env[int, int]):
         row, column = min(max(row + down, 0), 1), min(max(column + right, 0), LENGTH - 1)
         blown = row == 0 and right == 1 and column < LENGTH - 1
         ends = [(1 - wind, row), (wind, 1)] if blown else [(1.0, row)]
-        return [(p, r * LENGTH + column, float((r, column) == (0, LENGTH - 1)), (r, column) == (0, LENGTH - 1)) for p, r in ends]
+        goal = (0, LENGTH - 1)
+        return [(p, r * LENGTH + column, float((r, column) == goal), (r, column) == goal) for p, r in ends]
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
         """Start at the left end of the upper lane."""

@@ -208,11 +208,7 @@ def _ift(learner: Method, batch: Any) -> list[Step]:
     predicted = arrives.argmax(-1).tolist()
     right = [p == t for p, t in zip(predicted, path["states"][1:], strict=True)]
     wrong = sum(not r for r in right)
-    value = float(
-        losses.ift_loss(
-            logp, mask, decay=s.decay, propagation=s.propagation, norm=s.norm, detach_weights=s.detach_weights
-        ).mean(-1)
-    )
+    value = float(learner.loss(batch))
     return [
         _human_walks(batch),
         Step(

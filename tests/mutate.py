@@ -2,15 +2,16 @@
 
     python tests/mutate.py [--only NAME] [--list]
 
-A test that passes says little until it is known to fail where it should. This script changes `log_probs.py`, `losses.py` and
-`residual.py` one expression at a time (a sign, a reduction, a mask, a detach, a shift by one step, a constant, a branch, a
-guard, a safe form), runs the tests of the loss core against each mutant, and lists how many of them caught it. A survivor is a
-gap in the tests, or makes no difference that mathematics could see; then it stands in EQUIVALENT with the reason, is run all
-the same, and it is a mistake if a test catches it. The exit status is 1 if a mutant survived, or a table below is wrong.
+A test that passes says little until it is known to fail where it should. This script changes `log_probs.py`, the modules of
+`losses/` and `policies/residual.py` one expression at a time (a sign, a reduction, a mask, a detach, a shift by one step, a
+constant, a branch, a guard, a safe form), runs the tests of the loss core against each mutant, and lists how many of them
+caught it. A survivor is a gap in the tests, or makes no difference that mathematics could see; then it stands in EQUIVALENT
+with the reason, is run all the same, and it is a mistake if a test catches it. The exit status is 1 if a mutant survived, or a
+table below is wrong.
 
-How: torch and pytest are imported once. Each mutant is a fork, where the changed syntax tree is executed as the module before
-any test is imported, so that the tests import the mutant; the number of failed tests comes back through a pipe. Mutants that
-hang are killed and count as caught; mutants that cannot be imported are "stillborn" and are not.
+How: torch and pytest are imported once. Each mutant is a fork in which an import hook executes the changed syntax tree in the
+module's place, before any test is imported; the number of failed tests comes back through a pipe. Mutants that hang are killed
+and count as caught; mutants that cannot be imported are "stillborn" and do not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import argparse
 import ast
 import gc
 import importlib
+import importlib.abc
 import importlib.util
 import os
 import select
@@ -28,7 +30,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that happen to be installed cost half a second a mutant
 
@@ -41,12 +45,20 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
-MODULES = ("log_probs", "losses", "residual")
+IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
+CHECKS, RESIDUAL = "losses._checks", "policies.residual"
+MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
+FAMILIES = {
+    IMITATION: "test_losses_imitation",
+    PREFERENCES: "test_losses_preferences",
+    ON_POLICY: "test_losses_on_policy",
+}
 TESTS = {
-    "log_probs": ("test_log_probs", "test_losses", "test_residual", "test_reference_values"),
-    "losses": ("test_losses", "test_reference_values"),
-    "residual": ("test_residual",),
+    "log_probs": ("test_log_probs", "test_losses", *FAMILIES.values(), "test_residual", "test_reference_values"),
+    **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
+    CHECKS: ("test_losses", *FAMILIES.values()),
+    RESIDUAL: ("test_residual",),
 }
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 JOBS, SECONDS = 2, 60
@@ -62,7 +74,7 @@ RAISED = "the other side of the difference is float32 and has axes, so that prom
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
 FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
 MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
-_WEIGHTS = "masked_fill_zero(_product(loss, _decay_matrix(loss, decay).T), mask)"
+_WEIGHTS = "masked_fill_zero(_matmul(loss, _decay_matrix(loss, decay).T), mask)"
 _SAME = "(same * weight[..., None, :])"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "log1mexp", "x > -math.log(2.0) → x >= -math.log(2.0)"): "at -log 2 both forms are right to rounding",
@@ -83,72 +95,80 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("log_probs", "_weighted", "torch.where(logp > -torch.inf, x, 0.0) → torch.where(logp > -torch.inf, x, 1.0)"): (
         "what is taken there is multiplied by a probability of 0"
     ),
-    ("losses", "ift_loss", f"{_WEIGHTS} → at_least_float32(_product(loss, _decay_matrix(loss, decay).T))"): MASKED_LOSS,
-    ("losses", "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
-    ("losses", "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
+    (IMITATION, "ift_loss", f"{_WEIGHTS} → at_least_float32(_matmul(loss, _decay_matrix(loss, decay).T))"): MASKED_LOSS,
+    (IMITATION, "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
+    (IMITATION, "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
         "concerns rows that count nothing: all of their 0/0 stands off the mask and is filled with zero"
     ),
-    ("losses", "relation_weights", "steps.clamp(min=1) → steps.clamp(min=2)"): (
+    (IMITATION, "relation_weights", "steps.clamp(min=1) → steps.clamp(min=2)"): (
         "concerns rows that count one step, whose weight is scaled to 1 whatever it was"
     ),
-    ("losses", "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True)"): FACTOR,
-    ("losses", "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True) (no. 2)"): FACTOR,
-    ("losses", "relation_weights", "weights.amax(-1, keepdim=True).detach() → weights.amax(-1, keepdim=True)"): FACTOR,
+    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True)"): FACTOR,
+    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True) (no. 2)"): FACTOR,
+    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True).detach() → weights.amax(-1, keepdim=True)"): FACTOR,
     (
-        "losses",
+        IMITATION,
         "relation_weights",
         "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest.detach(), 1.0)",
     ): ("it is detached already"),
-    ("losses", "relation_weights", "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest, 2.0)"): (
+    (IMITATION, "relation_weights", "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest, 2.0)"): (
         "where the largest weight is 0 all are"
     ),
-    ("losses", "relation_weights", "torch.where(nothing, 1.0, total) → torch.where(nothing, 2.0, total)"): NOT_TAKEN,
-    ("losses", "tdpo_loss", "at_least_float32(chosen_kl) → at_least_float32(chosen_kl.detach()) (no. 2)"): (
+    (IMITATION, "relation_weights", "torch.where(is_zero, 1.0, total) → torch.where(is_zero, 2.0, total)"): NOT_TAKEN,
+    (PREFERENCES, "tdpo_loss", "at_least_float32(chosen_kl) → at_least_float32(chosen_kl.detach()) (no. 2)"): (
         "version 2 detaches it right after"
     ),
-    ("losses", "generalized_advantage_estimate", "value[..., :-1] → value[..., 1:]"): SAME_SHAPE,
-    ("losses", "generalized_advantage_estimate", "delta.new_zeros → delta.detach().new_zeros"): "zeros have no gradient",
-    ("losses", "group_relative_advantage", "reward[..., :1] → reward[..., -1:]"): "the mean takes out whichever was subtracted",
-    ("losses", "group_relative_advantage", "reward[..., :1] → reward.detach()[..., :1]"): "and so does its gradient",
+    (ON_POLICY, "generalized_advantage_estimate", "value[..., :-1] → value[..., 1:]"): SAME_SHAPE,
+    (ON_POLICY, "generalized_advantage_estimate", "delta.new_zeros → delta.detach().new_zeros"): "zeros have no gradient",
     (
-        "losses",
+        ON_POLICY,
+        "group_relative_advantage",
+        "reward[..., :1] → reward[..., -1:]",
+    ): "the mean takes out whichever was subtracted",
+    (ON_POLICY, "group_relative_advantage", "reward[..., :1] → reward.detach()[..., :1]"): "and so does its gradient",
+    (
+        ON_POLICY,
         "group_relative_advantage",
         "torch.where(agrees, 1.0, variance) → torch.where(agrees, 0.0, variance)",
     ): NOT_TAKEN,
     (
-        "losses",
+        ON_POLICY,
         "group_relative_advantage",
         "torch.where(agrees, 1.0, variance) → torch.where(agrees, 2.0, variance)",
     ): NOT_TAKEN,
-    ("losses", "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
-    ("losses", "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
-    ("losses", "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
-    ("residual", "_mixed_where", "isinstance(true, SparseStates) → isinstance(true.detach(), SparseStates)"): ONLY_TYPE,
-    ("residual", "_mixed_where", "arrives[..., None].to(true.weight) → arrives[..., None].to(true.detach().weight)"): ONLY_TYPE,
-    ("residual", "_follows", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
-    ("residual", "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",
-    ("residual", "Windows.of", "states[..., :1] → states[..., -1:]"): FIRST,
-    ("residual", "Windows.of", "torch.where(follows, before, -1) → torch.where(follows, before, -2)"): (
+    (ON_POLICY, "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
+    (ON_POLICY, "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
+    (ON_POLICY, "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
+    (RESIDUAL, "_mix_where", "isinstance(true, SparseStates) → isinstance(true.detach(), SparseStates)"): ONLY_TYPE,
+    (
+        RESIDUAL,
+        "_mix_where",
+        "has_prediction[..., None].to(true.weight) → has_prediction[..., None].to(true.detach().weight)",
+    ): ONLY_TYPE,
+    (RESIDUAL, "_follows_counted", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
+    (RESIDUAL, "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",
+    (RESIDUAL, "Windows.of", "states[..., :1] → states[..., -1:]"): FIRST,
+    (RESIDUAL, "Windows.of", "torch.where(follows, before, -1) → torch.where(follows, before, -2)"): (
         "any negative number marks a step that nothing arrives at"
     ),
     (
-        "residual",
+        RESIDUAL,
         "Windows.of",
         "int(states.max()) + 1 → int(states.max()) + 2",
     ): "any base above all states tells windows apart",
-    ("residual", "_distinct", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
+    (RESIDUAL, "_distinct", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
         "places beyond a member's own numbers are filled with any of them: none is looked up"
     ),
     (
-        "residual",
-        "_tiles_ahead",
+        RESIDUAL,
+        "_sparse_outcomes",
         f"{_SAME}.sum(-1) → {_SAME}.sum(-1) / {_SAME}.shape[-1]",
     ): "the largest is asked for, and a common factor does not change which it is",
-    ("residual", "_tiles_ahead", "weight.to(like) → weight.to(like.detach())"): ONLY_TYPE,
-    ("residual", "_tiles_ahead", "index.shape[-1] → index.shape[0]"): UNUSED_SLOTS,
+    (RESIDUAL, "_sparse_outcomes", "weight.to(like) → weight.to(like.detach())"): ONLY_TYPE,
+    (RESIDUAL, "_sparse_outcomes", "index.shape[-1] → index.shape[0]"): UNUSED_SLOTS,
     (
-        "residual",
-        "_tiles_ahead",
+        RESIDUAL,
+        "_sparse_outcomes",
         "torch.nn.functional.pad(x, (0, most - x.shape[-1])) → torch.nn.functional.pad(x, (1, most - x.shape[-1]))",
     ): UNUSED_SLOTS,
 }
@@ -225,7 +245,7 @@ CALLED = {  # called name: kind and what the call becomes; f is what is called, 
 DEFAULTS = {"released": "algorithm1", "L1": "L2", "k3": "k2", "greedy": "expected", "expected": "likeliest"}
 NOT_VALUES = {"shape", "dtype", "ndim", "device"}  # of a tensor
 # Calls through which neither a value nor a gradient passes, or no gradient.
-WITHOUT_VALUE = {"_same_steps", "_same_shape", "_decay_matrix", "zeros_like", "ones_like", "empty_like", "finfo"}
+WITHOUT_VALUE = {"check_same_steps", "check_same_shape", "_decay_matrix", "zeros_like", "ones_like", "empty_like", "finfo"}
 WITHOUT_GRADIENT = {*WITHOUT_VALUE, "new_tensor", "argmax", "one_hot"}
 
 
@@ -429,7 +449,7 @@ def scope_of(function: ast.FunctionDef) -> Scope:
             declared = text(node.annotation)
             masks |= {node.arg} if "Bool[" in declared else set()
             carrying |= {node.arg} if "Float[" in declared or declared in ("Tensor", "Embedding") else set()
-            models |= {node.arg} if declared in ("Embedded", "Successor") else set()  # gradient comes from them
+            models |= {node.arg} if declared in ("EmbeddedPolicy", "Successor") else set()  # gradient comes from them
     nodes = list(walk(function))
     counters = {n.target.id for n, *_ in nodes if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}
     while True:
@@ -458,10 +478,18 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
             yield from ((f"{node.name}.{x.name}", x) for x in node.body if isinstance(x, ast.FunctionDef))
 
 
+def path_of(module: str) -> Path:
+    return ROOT.joinpath(PACKAGE, *module.split(".")).with_suffix(".py")
+
+
+def parsed(module: str) -> ast.Module:
+    return ast.parse(path_of(module).read_text(encoding="utf-8"))
+
+
 def mutants() -> list[Mutant]:
     found = []
     for module in MODULES:
-        tree = ast.parse((ROOT / PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
+        tree = parsed(module)
         for name, function in functions(tree):
             scope, seen = scope_of(function), {text(function)}  # changes that come to the same are one
             repeated = Counter[str]()
@@ -549,20 +577,30 @@ class Failures:
         self.count += report.failed
 
 
+class MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """An import hook that executes a mutant where its module is imported."""
+
+    def __init__(self, mutant: Mutant) -> None:
+        self.mutant, self.name = mutant, f"{PACKAGE}.{mutant.module}"
+
+    def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        return importlib.util.spec_from_file_location(fullname, path_of(self.mutant.module), loader=self)
+
+    def exec_module(self, module: ModuleType) -> None:
+        exec(compile(ast.fix_missing_locations(self.mutant.tree), self.name, "exec"), module.__dict__)
+
+
 def run_tests(mutant: Mutant | None) -> int:
-    """In a child: how many tests fail where the mutant stands for its module."""
+    """In a child: return how many tests fail where the mutant replaces its module."""
     if mutant is not None:
         _put(mutant.parent, mutant.field, mutant.index, mutant.replacement)
-        name = f"{PACKAGE}.{mutant.module}"
-        spec = importlib.util.find_spec(name)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
+        sys.meta_path.insert(0, MutantImporter(mutant))
         try:
-            exec(compile(ast.fix_missing_locations(mutant.tree), name, "exec"), module.__dict__)
+            importlib.import_module(f"{PACKAGE}.{mutant.module}")
         except Exception:
             return STILLBORN
-        setattr(importlib.import_module(PACKAGE), mutant.module, module)
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     tests = TESTS[mutant.module if mutant is not None else "log_probs"]
@@ -610,7 +648,7 @@ def outcomes(todo: list[Mutant | None]) -> Iterator[tuple[Mutant | None, int]]:
 def warm_up() -> None:
     """What torch and the tests import on first use, once for all children; the mutated modules must not be among it."""
     torch.set_num_threads(1)
-    for module in ("trajectories", "planning"):
+    for module in ("data", "planning"):
         importlib.import_module(f"{PACKAGE}.{module}")
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1)[torch.tensor([0, 1, 1])], x)
@@ -622,17 +660,21 @@ def warm_up() -> None:
 
 
 def public_users() -> dict[str, set[str]]:
-    """Public function: itself and the private helpers that it reaches."""
-    users = {}
+    """Return, for each public function, itself and the private helpers that it reaches: those whose own name or whose module's
+    begins with an underscore."""
+    calls: dict[str, set[str]] = {}
+    private = set[str]()
     for module in MODULES:
-        calls = {}
-        for name, function in functions(ast.parse((ROOT / PACKAGE / f"{module}.py").read_text(encoding="utf-8"))):
+        for name, function in functions(parsed(module)):
             calls[name] = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
-        for name in (n for n in calls if not n.startswith("_")):
-            reached = {name}
-            while more := {c for r in reached for c in calls[r] if c in calls and c.startswith("_")} - reached:
-                reached |= more
-            users[name] = reached
+            if name.startswith("_") or module.rpartition(".")[2].startswith("_"):
+                private.add(name)
+    users = {}
+    for name in (n for n in calls if n not in private):
+        reached = {name}
+        while more := {c for r in reached for c in calls[r] if c in private} - reached:
+            reached |= more
+        users[name] = reached
     return users
 
 
@@ -655,13 +697,14 @@ def count_table(found: list[Mutant]) -> tuple[Table, list[str]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", metavar="NAME", help="a module or a function")
+    parser.add_argument("--only", metavar="NAME", help="a function, a module such as losses.on_policy, or a part of its name")
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 200)
 
     everything = mutants()
-    chosen = [m for m in everything if arguments.only in (None, m.module, m.function)]
+    only = arguments.only
+    chosen = [m for m in everything if only is None or only == m.function or only in (m.module, *m.module.split("."))]
     if not chosen:
         parser.error(f"--only {arguments.only}: no mutant is in a module or function of that name")
     results = dict.fromkeys(chosen, 0)
@@ -698,7 +741,7 @@ def main() -> int:
         return 0
     survived = [m for m, caught in results.items() if caught == 0 and not m.equivalent]
     for m in survived:
-        console.print(f"survived: {m.module}.py:{m.line} {m.function}: {m.kind}: {m.change}", style="bold red", markup=False)
+        console.print(f"survived: {m.module}:{m.line} {m.function}: {m.kind}: {m.change}", style="bold red", markup=False)
     ends = Counter(words.get(n, "caught" if n else "equivalent" if m.equivalent else "survived") for m, n in results.items())
     console.print(f"{', '.join(f'{n} {end}' for end, n in ends.items())}; {time.monotonic() - start:.0f} s")
     console.print(f"{len(results)} mutants, {len(survived)} survived")

@@ -2,8 +2,8 @@
 
     python tests/same_numbers.py REVISION
 
-Checks the revision out beside this one, runs the same command lines in both with the same interpreter, and compares the metrics,
-losses, steps and policies that they write, to the last digit. Exit status 1 if any number differs.
+Checks the revision out beside this one, runs the same command lines in both with the same interpreter, and compares the
+metrics, losses, steps and policies that they write, to the last digit. Exit status 1 if any number differs.
 """
 
 from __future__ import annotations

@@ -4,20 +4,10 @@ import numpy as np
 import pytest
 
 from ift_gridworld.evaluation.metrics import MEASURES
-from ift_gridworld.studies.claims import (
-    CLAIMS,
-    DISTANCES,
-    NOTHING,
-    VIEWS,
-    Claim,
-    Cube,
-    View,
-    asked,
-    summarise,
-    verdict,
-    whole_order,
-)
-from ift_gridworld.studies.settings import OWN_MEASURES
+from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_tested
+from ift_gridworld.studies.measures import OWN_MEASURES
+from ift_gridworld.studies.results import SettingResults
+from ift_gridworld.studies.verdicts import follows_published_order, summarise, verdict
 
 LAST, BEST_RATE = View("common", "last"), View("best", "last")
 
@@ -36,15 +26,15 @@ def table(values, measure="distance"):
     return {n: np.array(c, float if n == measure else object) for n, c in zip(names, columns, strict=True)}
 
 
-def cube(values, common=0.01, measure="distance"):
+def results(values, common=0.01, measure="distance"):
     columns = table(values, measure)
-    return Cube(columns, np.arange(len(columns["lake"])), common)
+    return SettingResults(columns, np.arange(len(columns["lake"])), common)
 
 
 def flat(**methods):
     """One lake, four seeds, one rate: each method's distance, nearly alike for all seeds."""
     noise = np.array([0.0, 0.001, 0.002, 0.003])
-    return cube({(m, 0.01, "last"): [(value + noise).tolist()] for m, value in methods.items()})
+    return results({(m, 0.01, "last"): [(value + noise).tolist()] for m, value in methods.items()})
 
 
 def test_every_measure_that_a_claim_names_is_measured():
@@ -57,12 +47,12 @@ def test_every_measure_that_a_claim_names_is_measured():
 
 def test_a_difference_is_paired_by_lake_and_seed():
     ift, sft = [[1.0, 2.0], [3.0, 4.0]], [[0.5, 2.5], [1.0, 9.0]]
-    made = cube({("ift", 0.01, "last"): ift, ("sft", 0.01, "last"): sft})
+    made = results({("ift", 0.01, "last"): ift, ("sft", 0.01, "last"): sft})
     at = made.difference(CLAIMS["ift<sft:distance"], LAST)
     order = [made.lakes.index(f"lake {i}") for i in (0, 1)]
     assert at[order].tolist() == (np.array(ift) - sft).tolist() and made.seeds == [5, 6]
     some = {("ift", 0.01, "last"): ift, ("sft", 0.01, "last"): sft[:1]}
-    missing = cube(some).difference(CLAIMS["ift<sft:distance"], LAST)
+    missing = results(some).difference(CLAIMS["ift<sft:distance"], LAST)
     assert np.isnan(missing).sum() == 2  # the second lake has no SFT
 
 
@@ -73,24 +63,24 @@ def test_a_rate_is_the_common_one_or_each_methods_own_best():
         for method, distances in (("sft", (0.3, 0.2, 0.1)), ("ift", (0.1, 0.2, 0.4)))
         for rate, distance in zip((0.001, 0.01, 0.1), distances, strict=True)
     }
-    made = cube(values, common=0.02)
+    made = results(values, common=0.02)
     assert made.rates("sft") and set(made.rates("ift")) == {"0.001", "0.01", "0.1"}
     assert (made.rate("sft", LAST), made.rate("ift", LAST)) == ("0.01", "0.01")
     assert (made.rate("sft", BEST_RATE), made.rate("ift", BEST_RATE)) == ("0.1", "0.001")
     assert made.difference(CLAIMS["ift<sft:distance"], BEST_RATE).tolist() == [[0.0, 0.0]]
     values["ift", 0.001, "last"] = [[np.nan, np.nan]]  # diverged there: the best of the others
-    assert cube(values).rate("ift", BEST_RATE) == "0.01"
+    assert results(values).rate("ift", BEST_RATE) == "0.01"
 
 
 def test_the_base_has_rows_of_its_own():
-    made = cube({("base", "", "base"): [[0.25, 0.5]], ("sft", 0.01, "last"): [[0.1, 0.2]]})
+    made = results({("base", "", "base"): [[0.25, 0.5]], ("sft", 0.01, "last"): [[0.1, 0.2]]})
     assert made.base("distance").tolist() == [[0.25, 0.5]] and set(made.methods) == {"base", "sft"}
-    assert cube({("base", np.nan, "base"): [[1.0]]}).base("distance").tolist() == [[1.0]]  # as read from a file
+    assert results({("base", np.nan, "base"): [[1.0]]}).base("distance").tolist() == [[1.0]]  # as read from a file
 
 
 @pytest.mark.parametrize(
     ("ift", "sft", "word", "holds"),
-    [(0.1, 0.2, "holds", True), (0.2, 0.1, "reversed", False), (0.1, 0.1 + NOTHING / 2, "unclear", False)],
+    [(0.1, 0.2, "holds", True), (0.2, 0.1, "reversed", False), (0.1, 0.1 + NEGLIGIBLE / 2, "unclear", False)],
 )
 def test_a_verdict_has_the_claims_sign(ift, sft, word, holds):
     found = verdict(flat(ift=ift, sft=sft), CLAIMS["ift<sft:distance"], LAST)
@@ -100,18 +90,18 @@ def test_a_verdict_has_the_claims_sign(ift, sft, word, holds):
 
 
 def test_where_seeds_disagree_a_verdict_is_unclear_and_where_nothing_is_compared_there_is_none():
-    mixed = cube({("ift", 0.01, "last"): [[0.0, 1.0, 0.1, 0.8]], ("sft", 0.01, "last"): [[0.5, 0.4, 0.5, 0.4]]})
+    mixed = results({("ift", 0.01, "last"): [[0.0, 1.0, 0.1, 0.8]], ("sft", 0.01, "last"): [[0.5, 0.4, 0.5, 0.4]]})
     assert verdict(mixed, CLAIMS["ift<sft:distance"], LAST).word == "unclear"
-    empty = cube({("ift", 0.01, "last"): [[np.nan, 1.0]], ("sft", 0.01, "last"): [[0.5, 0.4]]})
+    empty = results({("ift", 0.01, "last"): [[np.nan, 1.0]], ("sft", 0.01, "last"): [[0.5, 0.4]]})
     assert verdict(empty, CLAIMS["ift<sft:distance"], LAST).word == "none"
 
 
 def test_a_summary_counts_settings():
     """Three settings hold, one is reversed, one cannot be asked; the pooled effect is the interquartile mean of the means."""
     claim = CLAIMS["ift<sft:distance"]
-    cubes = [flat(ift=0.1, sft=0.1 + gap) for gap in (0.1, 0.2, 0.3, -0.5)] + [flat(ift=np.nan, sft=0.1)]
-    verdicts = [verdict(c, claim, LAST) for c in cubes]
-    found = summarise(claim, LAST, cubes, verdicts, ["a"] * 5)
+    each = [flat(ift=0.1, sft=0.1 + gap) for gap in (0.1, 0.2, 0.3, -0.5)] + [flat(ift=np.nan, sft=0.1)]
+    verdicts = [verdict(c, claim, LAST) for c in each]
+    found = summarise(claim, LAST, each, verdicts, ["a"] * 5)
     assert (found.settings, found.holds, found.clearly, found.against) == (4, 0.75, 0.75, 0.25)
     assert found.effect.value == pytest.approx(-(0.1 + 0.2) / 2)
 
@@ -127,11 +117,11 @@ def test_a_summary_counts_settings():
     ],
 )
 def test_the_whole_order(distances, holds):
-    assert whole_order(flat(**distances), LAST) is holds
+    assert follows_published_order(flat(**distances), LAST) is holds
 
 
 def test_preference_estimation_is_asked_once():
     """It is measured at the common rate and the last checkpoint; all else at every view."""
-    assert [asked(CLAIMS["ift<sft:bias"], view) for view in VIEWS] == [True, False, False, False]
-    assert all(asked(CLAIMS["dpo<ift:distance_next_shown"], view) for view in VIEWS)
+    assert [is_tested(CLAIMS["ift<sft:bias"], view) for view in VIEWS] == [True, False, False, False]
+    assert all(is_tested(CLAIMS["dpo<ift:distance_next_shown"], view) for view in VIEWS)
     assert VIEWS[0].name == "common rate, last checkpoint"

@@ -6,21 +6,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_experiments import script
 from test_paper import check
 
+from ift_gridworld.cli.failures import Args, main
 from ift_gridworld.data import Walkers, generators
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.preferences import Scored
+from ift_gridworld.methods.options import ORPOOptions
 from ift_gridworld.methods.source import LakeSource
-from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
+from ift_gridworld.studies.failures.catalogue import FAILURES
+from ift_gridworld.studies.failures.certainty import HalfPlainORPO, PlainORPO
+from ift_gridworld.studies.failures.displacement import first_order
+from ift_gridworld.studies.failures.exploited import comparisons, final_loop, rightly_ordered
+from ift_gridworld.studies.failures.log2 import LiveReference
+from ift_gridworld.studies.failures.off_path import success_from_each_tile
+from ift_gridworld.studies.failures.setup import Setup, signed
 from ift_gridworld.training.loop import train
+from ift_gridworld.optimisation import Adam
 
-failures = script("failures")
-FEW = {"seeds": 2}
+FEW = {"seeds": 2, "seed": 0}
 
 
 @pytest.fixture(scope="module")
@@ -30,15 +37,14 @@ def made():
 
     def make(name):
         if name not in known:
-            args = failures.Args(seed=5, seeds=1) if name == "exploited" else failures.Args(**FEW)
-            known[name] = failures.FAILURES[name](args)
+            known[name] = FAILURES[name](1, 5) if name == "exploited" else FAILURES[name](**FEW)
         return known[name]
 
     return make
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", failures.FAILURES)
+@pytest.mark.parametrize("name", FAILURES)
 def test_words_of_a_failure_are_readable(made, name):
     film = FailureFilm(made(name))
     for artist in film.moving:
@@ -49,7 +55,7 @@ def test_words_of_a_failure_are_readable(made, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", failures.FAILURES)
+@pytest.mark.parametrize("name", FAILURES)
 def test_a_failures_title_ends_left_of_the_update(made, name):
     film = FailureFilm(made(name))
     film.frame(len(film) - 1)
@@ -59,14 +65,14 @@ def test_a_failures_title_ends_left_of_the_update(made, name):
 
 def test_the_first_order_change_is_what_a_small_step_does():
     """c after a small step along the gradient of c - r, less c before, over the step."""
-    scene = failures.Scene("4x4", failures.Args(**FEW))
+    setup = Setup("4x4", **FEW)
     for kind in ("tabular", "mlp"):
-        policy = scene.base(kind).double()
+        policy = setup.base(kind).double()
 
         def sums(policy=policy):
-            return [(policy.log_probs(x.states[None], x.actions[None]) * x.mask[None]).sum((-1, -2)) for x in scene.pair]
+            return [(policy.log_probs(x.states[None], x.actions[None]) * x.mask[None]).sum((-1, -2)) for x in setup.preferences]
 
-        predicted = failures.first_order(policy, *scene.pair)
+        predicted = first_order(policy, *setup.preferences)
         before = sums()
         (before[0] - before[1]).sum().backward()
         step = 1e-6
@@ -106,12 +112,14 @@ def test_a_reference_that_follows_holds_the_loss_at_log_2_and_pushes_for_ever(ma
     gaps = [float(case.notes[-1].split()[1].strip(",").replace("−", "-")) for case in (right, following, both, slow)]
     assert gaps[1] > 10 * gaps[0] > 100 and abs(gaps[2]) < 0.01 < gaps[3] < 0.1
 
-    scene = failures.Scene("two-paths", failures.Args(**FEW))
-    policy = scene.base("mlp")
-    source = LakeSource(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 2))
-    learner = failures.LiveReference(source, policy, Settings())
+    setup = Setup("two-paths", **FEW)
+    policy = setup.base("mlp")
+    source = LakeSource(
+        setup.mdp, setup.demonstrations[None], setup.preferences[0][None], setup.preferences[1][None], generators(0, 2)
+    )
+    learner = LiveReference(source, policy)
     sides = learner.batch(0)
-    scored = [failures.Scored(side, policy) for side in sides]
+    scored = [Scored(side, policy) for side in sides]
     for side in scored:
         side.sum.retain_grad()
     learner.pair_loss(*scored).sum().backward()
@@ -130,14 +138,16 @@ def test_orpo_near_certainty(made):
     below, above = (torch.tensor(np.log1p(-gap)).bfloat16().exp() for gap in (0.99 * 2.0**-9, 1.02 * 2.0**-9))
     assert below == 1 and above < 1
 
-    scene = failures.Scene("two-paths", failures.Args(**FEW))
-    run = scene.train(failures.HalfPlainORPO, scene.base("mlp", seeds=1), seed=0)
+    setup = Setup("two-paths", **FEW)
+    run = setup.train(HalfPlainORPO, setup.base("mlp", seeds=1), seed=0)
     assert "policy of seed 0 is nan" in run.diverged
-    policy = scene.base("mlp", seeds=1)
-    scene.train(failures.HalfPlainORPO, policy, seed=0, steps=len(run.loss) - 1)
+    policy = setup.base("mlp", seeds=1)
+    setup.train(HalfPlainORPO, policy, seed=0, steps=len(run.loss) - 1)
     assert np.isfinite(policy.probabilities()).all()
-    source = LakeSource(scene.mdp, scene.shown[None], scene.pair[0][None], scene.pair[1][None], generators(0, 1))
-    learner = failures.HalfPlainORPO(source, policy, Settings())
+    source = LakeSource(
+        setup.mdp, setup.demonstrations[None], setup.preferences[0][None], setup.preferences[1][None], generators(0, 1)
+    )
+    learner = HalfPlainORPO(source, policy)
     loss = learner.loss(learner.batch(0))
     assert torch.isfinite(loss).all()
     loss.sum().backward()
@@ -152,8 +162,8 @@ def test_orpo_as_usually_written_is_ours_away_from_certainty():
         def __init__(self, mean):
             self.mean = mean
 
-    plain = failures.PlainORPO.__new__(failures.PlainORPO)
-    plain.beta = 0.25
+    plain = PlainORPO.__new__(PlainORPO)
+    plain.options = ORPOOptions(beta=0.25)
     torch.testing.assert_close(plain.pair_loss(Side(c), Side(r)), orpo_loss(c, r, beta=0.25))
 
 
@@ -173,14 +183,14 @@ def test_off_the_path_a_table_stays_and_a_network_does_not(made):
 def test_success_from_each_tile_is_what_walkers_reach(made):
     """4000 walks from one tile off the path; three standard errors."""
     failure = made("off_path")
-    scene = failures.Scene("4x4", failures.Args(**FEW))
+    setup = Setup("4x4", **FEW)
     policy, tile = failure.cases[1].arrows[-1], 2
-    start = replace(scene.mdp, start=np.eye(16)[tile])
+    start = replace(setup.mdp, start=np.eye(16)[tile])
     walkers = Walkers(start, generators(0, 1), 4000)
     steps = walkers.walk(torch.as_tensor(policy)[None], 100)
     ended = steps.terminated[0].float().argmax(-1)
     rate = float(steps.reward[0].gather(-1, ended[:, None]).mean())
-    expected = failures.success_from_each_tile(scene, policy)[tile]
+    expected = success_from_each_tile(setup, policy)[tile]
     assert abs(rate - expected) < 3 * np.sqrt(expected * (1 - expected) / 4000)
 
 
@@ -194,8 +204,7 @@ def test_an_exploited_reward(made):
     assert dear.lines[1].values[-1] > 0.99
 
     # The rewards are the run's own: drawn again from the same seed inside of training.
-    args = failures.Args(seed=5, seeds=1)
-    scene = failures.Scene("two-paths", args)
+    setup = Setup("two-paths", seeds=1, seed=5)
     seen = {}
 
     class Spy(METHODS["ppo"]):
@@ -203,17 +212,26 @@ def test_an_exploited_reward(made):
             super().__init__(*rest)
             seen["reward"] = self.learned_reward[0].double().numpy()
 
-    train(Spy, scene.mdp, scene.base("mlp"), reward="preference", steps=1, seed=5, shown=scene.shown, preferences=scene.pair)
-    walkable = ~scene.mdp.terminal
+    train(
+        Spy,
+        setup.mdp,
+        setup.base("mlp"),
+        reward="preference",
+        steps=1,
+        seed=5,
+        demonstrations=setup.demonstrations,
+        preferences=setup.preferences,
+    )
+    walkable = ~setup.mdp.terminal
     np.testing.assert_allclose(model.arrows[-1][walkable], seen["reward"][walkable].clip(-1, 1))
     # Where it ends: one move for ever, worth its reward over 1 - discount, and more than the way to the gift.
-    loop = failures.walked_in_the_end(scene.mdp, cheap.arrows[-1])
+    loop = final_loop(setup.mdp, cheap.arrows[-1])
     assert len(loop) == 1
     ((tile, action),) = loop
-    assert scene.mdp.next_state[tile, action].tolist() == [tile] * scene.mdp.next_state.shape[-1]
+    assert setup.mdp.next_state[tile, action].tolist() == [tile] * setup.mdp.next_state.shape[-1]
     words = dict(failure.cause)["What it found"]
-    assert f"pays {failures.signed(seen['reward'][tile, action])} nats" in words
-    believed = replace(scene.mdp, reward=np.broadcast_to(seen["reward"][..., None], scene.mdp.reward.shape).copy())
+    assert f"pays {signed(seen['reward'][tile, action])} nats" in words
+    believed = replace(setup.mdp, reward=np.broadcast_to(seen["reward"][..., None], setup.mdp.reward.shape).copy())
     stay = np.tile(np.eye(4)[action], (16, 1))
     assert evaluate_policy(believed, stay)[tile] == pytest.approx(seen["reward"][tile, action] / 0.01)
 
@@ -234,18 +252,18 @@ def test_comparisons_counts_the_pairs_that_say_something():
     first = Walks([[2, 0], [1, 0], [3, 0], [1, 1]], [1.0, 0.0, 0.5, 1.0])
     second = Walks([[0, 0], [0, 0], [0, 0], [1, 0]], [0.0, 1.0, 0.5, 0.0])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(failures, "action_counts", lambda side, mdp: side.counts[None])
-        assert failures.comparisons([(0, 0)], 0, first, second, Lake()) == (1, 2)
+        patch.setattr("ift_gridworld.studies.failures.exploited.action_counts", lambda side, mdp: side.counts[None])
+        assert comparisons([(0, 0)], 0, first, second, Lake()) == (1, 2)
         # Reward 1 for the first tile: pairs 1 right, 2 wrong, 4 a tie that is none.
         reward = np.array([[1.0], [0.0]])
-        assert failures.rightly_ordered(reward, 0, first, second, Lake()) == (pytest.approx(1 / 3), 3)
+        assert rightly_ordered(reward, 0, first, second, Lake()) == (pytest.approx(1 / 3), 3)
         # A loop of two moves is gone round as often as its rarer move: never, but in the last pair, once by the first walk.
-        assert failures.comparisons([(0, 0), (1, 0)], 0, first, second, Lake()) == (1, 1)
+        assert comparisons([(0, 0), (1, 0)], 0, first, second, Lake()) == (1, 1)
 
 
 @pytest.mark.slow
 def test_files(tmp_path, capsys):
-    assert failures.main(failures.Args(only="certainty", seeds=1, format="png", theme="dark", out=tmp_path)) == 0
+    assert main(Args(only="certainty", seeds=1, format="png", theme="dark", out=tmp_path)) == 0
     saved = json.loads((tmp_path / "certainty.json").read_text())
     assert (
         saved["settings"]["seeds"] == 1 and saved["versions"]["torch"] and saved["cases"][0]["lines"][0]["values"][-1] is None
@@ -267,7 +285,7 @@ def test_files(tmp_path, capsys):
 )
 def test_bad_input_is_told_in_a_line(tmp_path, capsys, bad, named):
     with pytest.raises(SystemExit) as end:
-        failures.main(failures.Args(**{"out": tmp_path / "new", **bad}))
+        main(Args(**{"out": tmp_path / "new", **bad}))
     told = capsys.readouterr().err
     assert end.value.code == 2 and told.count("\n") == 1 and named in told
     assert not (tmp_path / "new").exists()

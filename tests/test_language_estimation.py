@@ -17,8 +17,8 @@ from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.tasks import as_tokens, worse_walks
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build, counted, load, sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 from ift_gridworld.policies.residual import mix, residual_embeddings
 
 

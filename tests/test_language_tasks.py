@@ -17,8 +17,8 @@ from ift_gridworld.language.tasks import Task, as_tokens, make_base, worse_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.tokens import log_probs_seen, looked_at, pull
 from ift_gridworld.methods.imitation import IFT, SFT
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import Settings
 
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 

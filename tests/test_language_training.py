@@ -12,9 +12,9 @@ from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import LanguagePolicy, build
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.training import align, learning_rate, tokens_of
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.imitation import SFT
 from ift_gridworld.methods.options import Settings
-from ift_gridworld.methods.registry import METHODS
 
 
 def answers(seed=0, rows=20):

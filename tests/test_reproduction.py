@@ -12,14 +12,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reproduction
-import reproduction_figures as figures
-import reproduction_report as report
-from reproduction import Args, Unit, all_settings, all_units, design, main, run_ablation, seeds_for
 from test_paper import check
 
+from ift_gridworld.cli.reproduction import Args, main
 from ift_gridworld.studies.claims import CLAIMS, VIEWS
-from ift_gridworld.studies.settings import ICE, Setting, load_table, run_setting
+from ift_gridworld.studies.reproduction import design
+from ift_gridworld.studies.reproduction import study as reproduction
+from ift_gridworld.studies.reproduction.catalogue import STUDIES, run_ablation, study_parts
+from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_phases
+from ift_gridworld.studies.reproduction.design import HELD_IN, StudyScope, deal_settings, seeds_for, study_settings
+from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
+from ift_gridworld.studies.reproduction.parts import StudyPart, save_part
+from ift_gridworld.studies.results import settings_table
+from ift_gridworld.studies.running import run_setting
+from ift_gridworld.studies.settings import ICE, Setting
+from ift_gridworld.studies.tables import load_table
+from ift_gridworld.studies.verdicts import row_of
 
 TABLES = ("claims.csv.gz", "claims_pooled.csv", "claims_by_setting.csv.gz", "findings.json")
 
@@ -37,25 +45,25 @@ def told(capsys, *arguments, **options):
 
 
 def test_every_level_comes_equally_often_and_every_map_on_every_ice():
-    settings = all_settings(Args())
-    assert len(settings) == len({s.name for s in settings}) and settings == all_settings(Args())
-    assert all_settings(Args(seed=1)) != settings
+    settings = study_settings(StudyScope())
+    assert len(settings) == len({s.name for s in settings}) and settings == study_settings(StudyScope())
+    assert study_settings(StudyScope(seed=1)) != settings
     places = Counter((s.map, s.ice) for s in settings)
-    assert set(product(reproduction.SINGLE, ICE)) <= set(places)
+    assert set(product(design.SINGLE_LAKES, ICE)) <= set(places)
     blocks = {m: {i for n, i in places if n == m} for m, _ in places if m.startswith("lakes")}
     assert len(blocks) == 20 and all("firm" in ices and len(ices) == 2 for ices in blocks.values())  # of ten lakes each: 200
     assert Counter(ice for ices in blocks.values() for ice in ices) == {"firm": 20, "slippery": 10, "slippery-0.8": 10}
-    for group in ([s for s in settings if s.family in reproduction.SINGLE], [s for s in settings if s.map.startswith("lakes")]):
-        for name, levels in reproduction.LEVELS.items():
+    for group in ([s for s in settings if s.family in design.SINGLE_LAKES], [s for s in settings if s.map.startswith("lakes")]):
+        for name, levels in design.LEVELS.items():
             counts = Counter(getattr(s, name) for s in group)
             assert set(counts) == set(levels) and max(counts.values()) - min(counts.values()) <= 1
 
 
 def test_factors_are_dealt_out_independently_of_places():
     """With the place sorted first, no factor may follow it: rank correlations are those of shuffled cards."""
-    settings = design([*product(("4x4", "8x8"), ICE)] * 100, seed=0)
+    settings = deal_settings([*product(("4x4", "8x8"), ICE)] * 100, seed=0)
     order = np.arange(len(settings))
-    for name, levels in reproduction.LEVELS.items():
+    for name, levels in design.LEVELS.items():
         assert abs(np.corrcoef(order, [levels.index(getattr(s, name)) for s in settings])[0, 1]) < 0.2
 
 
@@ -66,38 +74,38 @@ def test_blocks_have_fewer_seeds():
 
 
 def test_variants_are_judged_on_lakes_that_no_other_study_has_seen():
-    units = all_units(Args())
-    maps = {study: {u.arguments["setting"].map for u in units if u.study == study} for study in {u.study for u in units}}
+    parts = study_parts(StudyScope())
+    maps = {study: {u.arguments["setting"].map for u in parts if u.study == study} for study in {u.study for u in parts}}
     others = set().union(*(found for study, found in maps.items() if study != "variants"))
-    assert report.HELD_IN in maps["variants"] and not maps["variants"] & others
-    assert len({(u.study, u.name) for u in units}) == len(units)
+    assert HELD_IN in maps["variants"] and not maps["variants"] & others
+    assert len({(u.study, u.name) for u in parts}) == len(parts)
 
 
-# ---- units ----
+# ---- parts ----
 
 
-def unit(**changes):
+def part(**changes):
     arguments = {"setting": Setting("two-paths-3", "firm", "good-0.5", "tabular", "adam", 1), "seeds": 2, "methods": ["sft"]}
-    return Unit("claims", "one", 1.0, run_setting, arguments | changes)
+    return StudyPart("claims", "one", 1.0, run_setting, arguments | changes)
 
 
 def test_a_saved_part_counts_if_it_is_of_the_same_settings_and_whole(tmp_path):
     (tmp_path / "parts").mkdir()
-    assert not unit().is_done(tmp_path)
-    reproduction.run_unit(unit(), tmp_path)
-    assert unit().is_done(tmp_path) and not unit(seeds=3).is_done(tmp_path)
-    saved = unit().path(tmp_path)
+    assert not part().is_saved(tmp_path)
+    save_part(part(), tmp_path)
+    assert part().is_saved(tmp_path) and not part(seeds=3).is_saved(tmp_path)
+    saved = part().path(tmp_path)
     saved.write_bytes(saved.read_bytes()[:-200])  # cut short
-    assert not unit().is_done(tmp_path)
-    reproduction.run_unit(unit(), tmp_path)
+    assert not part().is_saved(tmp_path)
+    save_part(part(), tmp_path)
     maps = tmp_path / "lakes.txt"
     maps.write_text("SFG\nFFF\n")
-    of_file = unit(setting=Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1))
-    reproduction.run_unit(of_file, tmp_path)
-    assert of_file.is_done(tmp_path)
+    of_file = part(setting=Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1))
+    save_part(of_file, tmp_path)
+    assert of_file.is_saved(tmp_path)
     maps.write_text("SFG\nFFH\n")
-    assert not of_file.is_done(tmp_path)  # other lakes
-    assert unit().path(tmp_path) != replace(unit(), name="One").path(tmp_path)  # names that differ in case alone
+    assert not of_file.is_saved(tmp_path)  # other lakes
+    assert part().path(tmp_path) != replace(part(), name="One").path(tmp_path)  # names that differ in case alone
 
 
 @pytest.mark.slow
@@ -130,7 +138,7 @@ def study(tmp_path_factory):
     maps = folder / "lakes.txt"
     maps.write_text("SFF\nFHG\n\nSFFF\nHFFG\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduction, "LEVELS", reproduction.LEVELS | {"demonstrations": (1, 4), "policy": ("tabular", "mlp-8")})
+        patch.setattr(design, "LEVELS", design.LEVELS | {"demonstrations": (1, 4), "policy": ("tabular", "mlp-8")})
         args = Args(quick=True, maps=maps, seeds=2, workers=2, out=folder / "out")
         assert main(args) == 0
         yield args
@@ -166,7 +174,7 @@ def test_the_number_of_processes_changes_nothing(study, tmp_path, capsys):
 @pytest.mark.slow
 def test_a_redrawn_study_is_the_same_and_runs_nothing(study, capsys, monkeypatch):
     before = {path: path.read_bytes() for path in study.out.glob("*") if path.is_file()}
-    monkeypatch.setattr(reproduction, "run_all", None)
+    monkeypatch.setattr(reproduction, "run_study", None)
     assert main(Args(redraw=True, out=study.out)) == 0
     assert {path: path.read_bytes() for path in before} == before
     out = capsys.readouterr().out
@@ -196,7 +204,7 @@ def test_a_pooled_row_run_alone_is_the_row_of_the_table(study, capsys):
     lines = [x for x in capsys.readouterr().out.splitlines() if "orpo<sft" in x]
     assert len(lines) == 4
     for view, line in zip(VIEWS, lines, strict=True):
-        row = report.row_of(pooled, "orpo<sft:distance", view)
+        row = row_of(pooled, "orpo<sft:distance", view)
         assert f"{pooled['effect'][row]:+.4f} [{pooled['low'][row]:+.4f}, {pooled['high'][row]:+.4f}]" in line
         assert f"{pooled['holds'][row]:.0%}" in line
 
@@ -232,7 +240,7 @@ def test_the_pooled_numbers_are_those_of_the_table(study):
             for method in ("ift", "orpo")
         }
         means.append(np.mean([values["ift"][pair] - values["orpo"][pair] for pair in values["ift"]]))
-    row = report.row_of(pooled, claim.name, VIEWS[0])
+    row = row_of(pooled, claim.name, VIEWS[0])
     assert pooled["settings"][row] == len(means)
     middle = np.sort(means)[len(means) // 4 : len(means) - len(means) // 4]
     assert pooled["effect"][row] == pytest.approx(np.mean(middle), abs=1e-6)
@@ -243,7 +251,7 @@ def test_the_pooled_numbers_are_those_of_the_table(study):
 def test_words_in_the_figures_of_claims(study, theme):
     columns, _ = load_table(study.out / "claims.csv.gz")
     pooled, _ = load_table(study.out / "claims_pooled.csv")
-    for page, alt in (figures.draw_claims(pooled, theme), figures.draw_phases(report.cubes_of(columns), theme)):
+    for page, alt in (draw_claims(pooled, theme), draw_phases(settings_table(columns), theme)):
         check(page.figure, least=6.5)
         assert len(alt) > 50
 
@@ -256,14 +264,14 @@ def test_the_quick_study(tmp_path, capsys):
     """All six tables, and every figure without a word over another or outside; the numbers of the findings are numbers."""
     out = tmp_path / "quick"
     assert main(Args(quick=True, out=out)) == 0
-    tables = {study: load_table(out / f"{study}.csv.gz")[0] for study in reproduction.STUDIES}
-    cubes = report.cubes_of(tables["claims"])
-    assert len(cubes) == len(all_settings(Args(quick=True))) == 9
+    tables = {study: load_table(out / f"{study}.csv.gz")[0] for study in STUDIES}
+    settings = settings_table(tables["claims"])
+    assert len(settings) == len(study_settings(StudyScope(quick=True))) == 9
     pages = [
-        figures.draw_figure3(tables["figure3"], tables["policies"], "light"),
-        figures.draw_ablation(tables["ablation"], "distance", "light"),
-        figures.draw_causes(cubes, tables["drain"], tables["rewards"], "dark"),
-        figures.draw_variants(tables["variants"], "dark"),
+        draw_figure3(tables["figure3"], tables["policies"], "light"),
+        draw_ablation(tables["ablation"], "distance", "light"),
+        draw_causes(settings, tables["drain"], tables["rewards"], "dark"),
+        draw_variants(tables["variants"], "dark"),
     ]
     for page, _ in pages:
         check(page.figure, least=6.5)
@@ -275,7 +283,7 @@ def test_the_quick_study(tmp_path, capsys):
     # What training must bring: SFT makes the preferred answer likelier, offline DPO drains moves into unseen ones.
     assert findings["change since the base, sft: chosen_logp"]["low"] > 0
     assert findings["change since the base, dpo: unseen"]["low"] > 0
-    paper = report.cubes_of(tables["figure3"])["two-paths-4,firm,good-0.5,mlp-64,adam,1"][1]
+    paper = settings_table(tables["figure3"])["two-paths-4,firm,good-0.5,mlp-64,adam,1"][1]
     assert paper.measure("success", "ift", VIEWS[0]).min() > 0.99 and paper.base("success").max() < 0.8
 
 
@@ -284,7 +292,7 @@ def test_the_quick_study(tmp_path, capsys):
 
 def test_every_figure_that_is_kept_is_on_the_page():
     """With its words beside it and as PDF; and the page shows no other."""
-    root = Path(reproduction.__file__).parents[1]
+    root = Path(__file__).parents[1]
     page = (root / "experiments" / "README.md").read_text()
     kept = {path.name for path in (root / "figures" / "reproduction").glob("*.png")}
     assert set(re.findall(r"figures/reproduction/(\w+\.png)", page)) == kept and len(kept) == 7
@@ -295,7 +303,7 @@ def test_every_figure_that_is_kept_is_on_the_page():
 
 def test_every_number_on_the_page_is_one_of_the_findings():
     """A finding is quoted as **value** <!-- name -->; shares as whole per cent, others to the digits that are given."""
-    root = Path(reproduction.__file__).parents[1]
+    root = Path(__file__).parents[1]
     page = (root / "experiments" / "README.md").read_text()
     findings = json.loads((root / "figures" / "reproduction" / "findings.json").read_text())["findings"]
     quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- (.+?) -->", page)
@@ -326,6 +334,7 @@ def test_every_number_on_the_page_is_one_of_the_findings():
         ({"maps": Path("nowhere.txt")}, "nowhere.txt"),
         ({"seed": -1}, "--seed is -1"),
         ({"redraw": True, "claim": "ift<sft:distance"}, "--redraw"),
+        ({"quick": True, "out": None, "publish": True}, "--publish is for the whole study"),
     ],
 )
 def test_a_mistake_is_told_in_one_line_and_leaves_nothing(options, words, tmp_path, capsys):

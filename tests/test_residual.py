@@ -2,6 +2,7 @@
 
 from types import SimpleNamespace
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -231,6 +232,13 @@ def test_unknown_options_are_refused_in_one_line(attempt, named):
     with pytest.raises(ValueError) as error:
         attempt()
     assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
+
+
+def test_each_of_several_lakes_is_checked():
+    lake, env = TabularMDP.from_map(("SF", "FG")), gymnasium.make("FrozenLake-v1")
+    for wrong in (env, [lake, env]):
+        with pytest.raises(ValueError, match="is an environment; allowed: a TabularMDP"):
+            lake_successor(wrong, lambda tiles: tiles)
 
 
 # ---- tiles instead of vectors ----

@@ -13,20 +13,12 @@ from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.evaluation.metrics import measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy
-from ift_gridworld.studies.settings import (
-    ICE,
-    OWN_MEASURES,
-    Setting,
-    draw_data,
-    joined,
-    lake_maps,
-    load_table,
-    read_maps,
-    run_setting,
-    select,
-    taught,
-    write_table,
-)
+from ift_gridworld.studies.data import draw_data
+from ift_gridworld.studies.lakes import lake_maps, read_maps
+from ift_gridworld.studies.measures import OWN_MEASURES, mixing_effects
+from ift_gridworld.studies.running import run_setting
+from ift_gridworld.studies.settings import ICE, Setting
+from ift_gridworld.studies.tables import concatenate_tables, load_table, select, write_table
 from ift_gridworld.training.loop import train
 
 FIRM = Setting("two-paths-4", "firm", "good-0.5", "mlp-8", "adam", 1)
@@ -166,7 +158,7 @@ def test_a_row_is_what_training_by_itself_gives(setting):
         start = base.probabilities()
         run = train(
             method, mdp, base, steps=20, snapshots=21, learning_rate=rate, optimiser=setting.optimiser,
-            shown=shown.demonstrations, preferences=(shown.chosen, shown.rejected),
+            demonstrations=shown.demonstrations, preferences=(shown.chosen, shown.rejected),
         )  # fmt: skip
         found = rows_of(table, method=method, seed=4 + seed, rate=rate, checkpoint="last")
         assert found["update"].tolist() == [20]
@@ -253,7 +245,7 @@ def test_what_mixing_teaches_by_hand():
     )
 
     def told():
-        return {name: value.item() for name, value in taught(mdp, policy[None, None, None], [shown]).items()}
+        return {name: value.item() for name, value in mixing_effects(mdp, policy[None, None, None], [shown]).items()}
 
     # Predictions are made on tiles 0 and 1, for tiles 1 and 2: from 0 down to 4 (the spare tile, where right is wrong), from 1
     # down into the hole 5.
@@ -277,7 +269,7 @@ def test_what_mixing_teaches_by_hand():
 def test_answers_of_one_step_predict_nothing():
     mdp = TabularMDP.from_map(("SG",))
     one = Trajectories(*(torch.zeros(1, 1).to(kind) for kind in (int, int, bool, int, float, bool, bool)))
-    found = taught(mdp, np.full((1, 1, 1, 2, 4), 0.25), [replace(one, mask=torch.ones(1, 1).bool())])
+    found = mixing_effects(mdp, np.full((1, 1, 1, 2, 4), 0.25), [replace(one, mask=torch.ones(1, 1).bool())])
     assert found["missed"].item() == 0 and np.isnan(found["right"].item()) and found["push"].item() == 0
 
 
@@ -319,17 +311,17 @@ def test_the_same_setting_is_the_same_table(tmp_path):
     assert files[0] == files[1]
 
 
-def test_tables_joined_keep_what_each_has():
+def test_concatenated_tables_keep_what_each_has():
     one, two = (
         {"lake": np.array(["a"], object), "distance": np.array([1.0])},
         {"lake": np.array(["b"], object), "tiles": np.array([2.0])},
     )
-    both = joined([one, two])
+    both = concatenate_tables([one, two])
     assert both["lake"].tolist() == ["a", "b"]
     assert np.array_equal(both["distance"], [1, np.nan], equal_nan=True) and np.array_equal(
         both["tiles"], [np.nan, 2], equal_nan=True
     )
-    assert list(joined([one, two], only=["tiles"])) == ["lake", "tiles"]
+    assert list(concatenate_tables([one, two], only=["tiles"])) == ["lake", "tiles"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no header", b"# {}\n", b"# {}\na,b\n1\n", gzip.compress(b"# {}\na\n1\n")])

@@ -5,36 +5,37 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import suite
 
+from ift_gridworld.cli.suite import Args, main
 from ift_gridworld.data import demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import LAKES, bridge
+from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
+from ift_gridworld.studies import suite
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train
 
 PAGE = Path(__file__).parents[1] / "figures" / "suite" / "README.md"
 
 
-def member(name):
-    return next(m for m in suite.MEMBERS if m.map == name)
+def environment(name):
+    return next(e for e in suite.ENVIRONMENTS if e.map == name)
 
 
 def test_the_page_says_what_is_computed():
     page = PAGE.read_text()
     assert page == suite.readme()
-    assert all((PAGE.parent / f"{m.name}.png").stat().st_size > 1000 for m in suite.MEMBERS)
-    assert len({m.name for m in suite.MEMBERS}) == len(suite.MEMBERS) == page.count("\n## ")
+    assert all((PAGE.parent / f"{m.name}.png").stat().st_size > 1000 for m in suite.ENVIRONMENTS)
+    assert len({m.name for m in suite.ENVIRONMENTS}) == len(suite.ENVIRONMENTS) == page.count("\n## ")
 
 
 def test_a_theme_that_is_none_is_told_in_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
-        suite.main(suite.Args(out=tmp_path / "suite", theme="sepia"))
+        main(Args(out=tmp_path / "suite", theme="sepia"))
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.count("\n") == 1 and "'sepia'; allowed: light, dark" in said
     assert not list(tmp_path.iterdir())
@@ -43,28 +44,28 @@ def test_a_theme_that_is_none_is_told_in_one_line(tmp_path, capsys):
 @pytest.mark.parametrize(("name", "steps"), [("two-paths", 5), ("4x4", 6), ("8x8", 14), ("open", 14), ("bridge", 7)])
 def test_on_firm_ice_the_optimum_is_the_shortest_way(name, steps):
     """A gift after n steps is worth 0.99^(n - 1)."""
-    lake = member(name).mdp("firm")
+    lake = environment(name).mdp("deterministic")
     made = suite.optimum(lake, lake)
     np.testing.assert_allclose([made.value, made.success, made.steps], [0.99 ** (steps - 1), 1, steps], rtol=1e-9)
-    assert (made.firm_value, made.firm_success) == (made.value, made.success)
+    assert (made.transferred_value, made.transferred_success) == (made.value, made.success)
 
 
 def test_the_cliffs_optimum_pays_for_thirteen_steps():
     """Up, eleven to the right, down; at -1 each."""
-    lake = member("CliffWalking-v1").mdp("firm")
+    lake = environment("CliffWalking-v1").mdp("deterministic")
     made = suite.optimum(lake, lake)
     np.testing.assert_allclose([made.value, made.steps], [-(1 - 0.99**13) / 0.01, 13], rtol=1e-9)
 
 
 def test_a_taxis_optimum_is_the_shortest_ride():
     """From each beginning, by breadth-first search through Gymnasium's table: -1 a step, 20 for the last."""
-    env = suite.make_env("Taxi-v4").unwrapped
+    env = make_env("Taxi-v4").unwrapped
     starts = np.flatnonzero(env.initial_state_distrib)
     length = np.full(500, np.inf)
     for _ in range(30):
         ways = [[1 if over else 1 + length[s] for a in range(6) for _, s, _, over in env.P[state][a]] for state in range(500)]
         length = np.array([min(way) for way in ways])
-    taxi = member("Taxi-v4").mdp("firm")
+    taxi = environment("Taxi-v4").mdp("deterministic")
     made = suite.optimum(taxi, taxi)
     value = -(1 - 0.99 ** (length[starts] - 1)) / 0.01 + 20 * 0.99 ** (length[starts] - 1)
     np.testing.assert_allclose([made.value, made.steps], [value.mean(), length[starts].mean()], rtol=1e-9)
@@ -104,15 +105,15 @@ def test_a_bridges_land_is_safe_and_its_bridge_is_not(size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("ice", suite.ICES)
-@pytest.mark.parametrize("place", suite.MEMBERS, ids=lambda m: m.name)
-def test_every_method_trains_in_every_place(place, ice, method):
+@pytest.mark.parametrize("dynamics", suite.DYNAMICS)
+@pytest.mark.parametrize("place", suite.ENVIRONMENTS, ids=lambda m: m.name)
+def test_every_method_trains_in_every_place(place, dynamics, method):
     """Losses are numbers, the policy moves and stays one, success is a probability; imitation makes what was shown likelier."""
-    mdp = place.mdp(ice)
+    mdp = place.mdp(dynamics)
     shown = demonstrations(mdp, 4, generator=generators(0, 1)[0])
     pairs = preference_pairs(mdp, 4, generator=generators(0, 1)[0])
     base = make_base("mixture", mdp, policy="tabular")
-    run = train(method, mdp, base, settings=Settings(steps=5, learning_rate=0.03), shown=shown, preferences=pairs)
+    run = train(method, mdp, base, steps=5, learning_rate=0.03, demonstrations=shown, preferences=pairs)
     assert run.diverged is None and np.isfinite(run.loss).all() and run.loss.shape == (5, 1)
     before, after = run.policies[0, 0], run.policies[-1, 0]
     # Where hardly a walk arrives, all returns of a group are equal, and GRPO has nothing to learn from.

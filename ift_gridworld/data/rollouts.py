@@ -177,6 +177,7 @@ def sample_episodes(
         tensor([[[2, 2],
                  [2, 2]]])
     """
+    check_mdp(mdp)
     table = torch.as_tensor(policy)
     table = table[None] if table.ndim == 2 else table
     walkers = Walkers(mdp, random, count, device, starts)

@@ -12,6 +12,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
+__all__ = ["NOWHERE", "GridLayout"]
+
 NOWHERE = -1  # row and column of a state that cannot occur
 
 

@@ -23,6 +23,8 @@ from stable_baselines3.common.vec_env import VecEnv
 from ift_gridworld.envs.vector import TabularVectorEnv
 from ift_gridworld.mdp import TabularMDP
 
+__all__ = ["TabularVecEnv"]
+
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]
 
 

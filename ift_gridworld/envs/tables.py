@@ -9,6 +9,17 @@ from jaxtyping import Int, UInt8
 
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
+__all__ = [
+    "LAKE_ACTIONS",
+    "NARROW",
+    "absorb",
+    "empty",
+    "keep_at_hand",
+    "lake_outcomes",
+    "merge",
+    "neighbourhoods",
+]
+
 LAKE_ACTIONS = ("left", "down", "right", "up")
 NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]

@@ -28,6 +28,8 @@ from ift_gridworld.envs.maps import time_limit
 from ift_gridworld.envs.tables import keep_at_hand
 from ift_gridworld.mdp import TabularMDP
 
+__all__ = ["TabularVectorEnv", "equal_slots", "make_vector"]
+
 MOST_SLOTS = 32  # equally likely successors of an action, at most
 
 Step = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]

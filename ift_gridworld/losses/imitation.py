@@ -56,8 +56,8 @@ def ift_loss(
 ) -> Float[Tensor, "*batch"]:
     """Intuitive Fine-Tuning's relation propagation: the steps of one answer are weighted by each other's losses.
 
-    `logp` should come from the second pass, over the residual connection's mixed states (`policies/residual.py`). With λ = 0
-    and propagation "none" the loss is SFT's to the last bit. With l_t = -log π(a*_t | s_t), over counted steps:
+    `logp` comes from the second pass, over the residual connection's mixed states (`policies/residual.py`); with λ = 0 and
+    propagation "none" the loss is SFT's to the last bit. With l_t = -log π(a*_t | s_t), over counted steps:
 
     - "released" (the authors' code): L = (1/N) Σ_t w_t l_t with `relation_weights` w, Σ w = N. A step answers for what
       follows it: where the loss is spread evenly, early steps weigh most. If gradient flows through w (as the authors
@@ -79,24 +79,21 @@ def ift_loss(
         detach_weights: hold w constant in the backward pass ("released" and "algorithm1").
 
     Returns:
-        One value per sequence: a weighted mean in nats per step ("released", "none"), a sum in nats ("equation21"), or a sum
-        of products in nats² ("algorithm1").
+        One value per sequence, in nats per step ("released", "none"), nats ("equation21") or nats² ("algorithm1").
 
     Raises:
         ValueError: if shapes do not match, or for a decay, propagation or norm that is not allowed.
 
     Example:
         >>> logp, mask = torch.tensor([[-2.0, -1.0]]), torch.ones(1, 2, dtype=torch.bool)
-        >>> ift_loss(logp, mask, decay=1.0)  # weights 2 · 3/4 and 2 · 1/4: the first step answers for both
+        >>> ift_loss(logp, mask, decay=1.0)  # weights 3/2 and 1/2: the first step answers for both
         tensor([1.7500])
-        >>> ift_loss(logp, mask, decay=1.0, propagation="equation21")  # 2 + 1, and 1 again
-        tensor([4.])
     """
     check_same_steps(logp=logp, mask=mask)
     check_choice("propagation", propagation, PROPAGATIONS)
-    logp = at_least_float32(logp)
     check_choice("norm", norm, NORMS)
     check_unit_interval("decay", decay)
+    logp = at_least_float32(logp)
     if propagation == "none":
         return sft_loss(logp, mask)
     loss = -masked_fill_zero(logp, mask)

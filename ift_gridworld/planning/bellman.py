@@ -68,6 +68,11 @@ def has_converged(
 
 
 def not_converged(mdp: TabularMDP, change: float, max_sweeps: int) -> ValueError:
-    """Return the error to raise after `max_sweeps` sweeps of which the last changed a value by `change`."""
+    """Return the error to raise after `max_sweeps` sweeps of which the last changed a value by `change`.
+
+    Example:
+        >>> not_converged(TabularMDP.from_map(("SG",), discount=1.0), 0.5, 100)
+        ValueError('values still change by 0.5 after 100 sweeps with discount 1.0')
+    """
     way_out = "" if mdp.discount == 1 else "; solver 'policy_iteration' does without sweeps"
     return ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}{way_out}")

@@ -293,9 +293,9 @@ def lake_successor(
     """
     if outcome not in OUTCOMES:
         raise ValueError(f"outcome is {outcome!r}; allowed: {', '.join(OUTCOMES)}")
-    lakes = list(mdp) if isinstance(mdp, Sequence) and not isinstance(mdp, str) else [mdp]
-    for lake in lakes:
-        check_mdp(lake)
+    lakes = list(mdp) if isinstance(mdp, Sequence) else [mdp]
+    for each in lakes:
+        check_mdp(each)
     with torch.no_grad():
         table = embed(torch.arange(lakes[0].num_states, device=device)[None])[0]
         # [L, S, A, D], the embedding of where each action leads.

@@ -32,7 +32,7 @@ def png_of(runs: Sequence[Run], theme: str = "light") -> bytes:
 
 def html_of(runs: Sequence[Run]) -> str:
     """Return the runs as HTML: the last frame of their film, if they can be drawn, over the table of results."""
-    screen = Console(width=110, record=True, file=io.StringIO(), no_color=True)
+    screen = Console(width=110, record=True, file=io.StringIO(), no_color=True, force_jupyter=False)
     screen.print(results(runs, 110))
     table = f'<pre style="{STYLE}">{html.escape(screen.export_text())}</pre>'
     if runs[0].mdp.grid is None:

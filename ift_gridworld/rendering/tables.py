@@ -25,7 +25,7 @@ class ResultTable(Table):
 
     def __str__(self) -> str:
         page = io.StringIO()
-        Console(width=120, file=page, no_color=True).print(self)
+        Console(width=120, file=page, no_color=True, force_jupyter=False).print(self)
         return page.getvalue()
 
 

@@ -9,21 +9,29 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import imageio.v3 as imageio
 import numpy as np
-from benchmark_rows import Row, compare, peak_memory
+from jaxtyping import Float
+from matplotlib.animation import AbstractMovieWriter, FuncAnimation, PillowWriter
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from ift_gridworld.rendering.film import Film
-    from ift_gridworld.training.run import Run
+from benchmarks.comparison import EXPERIMENTS, Comparison, compare, peak_memory
+from ift_gridworld.evaluation.metrics import expected_visits
+from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.training.run import Run
+
+__all__ = ["lake_panel", "pictures", "saved_run"]
 
 
 def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Run:
-    """A run to draw, made by the script itself."""
-    from ift_gridworld.training.run import Run
-
-    script = Path(__file__).with_name("frozen_lake.py")
+    """Return a run to draw, made by the script itself."""
+    script = EXPERIMENTS / "frozen_lake.py"
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(script), "--method", method, "--map", rows, "--seeds", str(seeds), "--out", folder]
         subprocess.run(command, check=True, capture_output=True)
@@ -31,13 +39,7 @@ def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Run:
 
 
 def lake_panel(record: Run) -> Film:
-    """The lake of the one-method film and nothing else: tiles, outlines, arrows."""
-    from jaxtyping import Float
-    from matplotlib.colors import Normalize
-
-    from ift_gridworld.evaluation.metrics import expected_visits
-    from ift_gridworld.rendering import maps
-    from ift_gridworld.rendering.film import Film
+    """Return the lake of the one-method film and nothing else: tiles, outlines, arrows."""
 
     class Panel(Film):
         def __init__(self) -> None:
@@ -71,7 +73,7 @@ def lake_panel(record: Run) -> Film:
 
 
 def drawn(make: Callable[[], Film]) -> float:
-    """Our frames a second, drawn, without writing them."""
+    """Return our frames a second, drawn, without writing them."""
     film = make()
     start = time.perf_counter()
     for _ in film.frames():
@@ -80,9 +82,7 @@ def drawn(make: Callable[[], Film]) -> float:
 
 
 def animated(make: Callable[[], Film]) -> float:
-    """The same artists moved by matplotlib's FuncAnimation, as everybody does it: frames a second, handed to a writer that
-    throws them away."""
-    from matplotlib.animation import AbstractMovieWriter, FuncAnimation
+    """Return those of the same artists moved by matplotlib's FuncAnimation, with a writer that throws frames away."""
 
     class Nowhere(AbstractMovieWriter):
         def setup(self, fig: Any, outfile: Any, dpi: Any = None) -> None:
@@ -98,23 +98,18 @@ def animated(make: Callable[[], Film]) -> float:
         artist.set_animated(False)
     count = len(film)
 
-    def step(index: int) -> list[object]:
+    def step(index: int) -> list[Any]:
         film.update(index)
         return []
 
-    animation = FuncAnimation(film.figure, step, frames=count, init_func=list)  # type: ignore[arg-type]
+    animation = FuncAnimation(film.figure, step, frames=count, init_func=list)
     start = time.perf_counter()
     animation.save("nowhere", writer=Nowhere())
     return count / (time.perf_counter() - start)
 
 
 def usual(record: Run) -> float:
-    """A lake's film as tutorials make it: imshow and quiver, a title that tells the update, FuncAnimation."""
-    from matplotlib.animation import FuncAnimation, PillowWriter
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from ift_gridworld.evaluation.metrics import expected_visits
+    """Return those of a lake's film as tutorials make it: imshow and quiver, a title that tells the update, FuncAnimation."""
 
     class Nowhere(PillowWriter):
         def finish(self) -> None: ...
@@ -146,29 +141,25 @@ def usual(record: Run) -> float:
     return count / (time.perf_counter() - start)
 
 
-def pictures(pairs: int) -> list[Callable[[], Row]]:
+def pictures(pairs: int) -> list[Callable[[], Comparison]]:
     """Frames a second of the film of a run on 8x8, drawn but not written; its file; the memory of writing it."""
-    from ift_gridworld.rendering.method_film import MethodFilm
-
     record = saved_run()
 
-    def sizes() -> Row:
+    def sizes() -> Comparison:
         """The same frames by imageio's default GIF writer; pixels are then as near to the frames as ours are."""
-        import imageio.v3 as imageio
-
         film = MethodFilm(record)
         with tempfile.TemporaryDirectory() as folder:
             ours = film.save(Path(folder) / "ours.gif").stat().st_size
             theirs = Path(folder) / "theirs.gif"
             imageio.imwrite(theirs, [np.asarray(f) for f in film.frames()], duration=[1000 * d for d in film.durations], loop=0)
-            return Row(
+            return Comparison(
                 "size of the film", "imageio", ours / 1000, theirs.stat().st_size / 1000, theirs.stat().st_size / ours, "kB"
             )
 
-    def memory() -> Row:
+    def memory() -> Comparison:
         """Peak memory of drawing and writing 8 times as many frames, in processes of their own."""
         peaks = [film_memory(record, times) for times in (1, 8)]
-        return Row("memory of 8 times the frames", "ours, the frames once", peaks[1], peaks[0], None, "MB")
+        return Comparison("memory of 8 times the frames", "ours, the frames once", peaks[1], peaks[0], None, "MB")
 
     def panel() -> Film:
         return lake_panel(record)
@@ -192,7 +183,7 @@ def pictures(pairs: int) -> list[Callable[[], Row]]:
 
 
 def film_memory(record: Run, times: int) -> float:
-    """In MB, of writing a film whose snapshots are repeated."""
+    """Return the peak memory, in MB, of writing a film whose snapshots are repeated."""
     program = (
         "import sys\n"
         "import numpy as np\n"

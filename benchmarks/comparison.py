@@ -1,4 +1,4 @@
-"""What `benchmark.py` is made of: a comparison is measured in pairs, ours and the peer's in turn, and becomes a row."""
+"""Comparisons, measured in pairs, ours and the peer's in turn, and the clocks and processes that they are measured with."""
 
 from __future__ import annotations
 
@@ -8,12 +8,28 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from statistics import median
+
+__all__ = [
+    "EXPERIMENTS",
+    "ROOT",
+    "Comparison",
+    "Section",
+    "compare",
+    "measure_alone",
+    "peak_memory",
+    "printed_number",
+    "seconds",
+]
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = ROOT / "experiments"
 
 
 @dataclass(frozen=True)
-class Row:
-    """One comparison.
+class Comparison:
+    """Medians of what was measured, ours and the peer's.
 
     Attributes:
         name: what is compared.
@@ -22,7 +38,7 @@ class Row:
         ratio: median of the pairs' ratios, above 1 where we are better.
         unit: what is measured; more of it is better if it ends in "/s", else less.
         note: what else is to be known, such as that a peer is not installed.
-        pairs: how many were measured.
+        pairs: number of pairs measured.
     """
 
     name: str
@@ -36,7 +52,7 @@ class Row:
 
 
 Section = Callable[[int], Sequence[Callable[[], object]]]
-"""From the number of pairs to what is to be measured one by one, each a `Row` or a `Growth`."""
+"""A function from the number of pairs to measurements, each of which returns a `Comparison` or a `Growth`."""
 
 
 def compare(
@@ -49,41 +65,41 @@ def compare(
     *,
     needs: str = "",
     note: str = "",
-) -> Row:
-    """Both in turn; `ours` and `theirs` return a figure in `unit`. Without the package `needs` nothing is measured."""
+) -> Comparison:
+    """Measure both in turn; `ours` and `theirs` return a figure in `unit`. Without the package `needs` nothing is measured."""
     if needs and find_spec(needs) is None:
-        return Row(name, peer, None, None, None, unit, "not installed")
+        return Comparison(name, peer, None, None, None, unit, "not installed")
     measured = [(ours(), theirs()) for _ in range(pairs)]
     more = unit.endswith("/s")
     ratios = [a / b if more else b / a for a, b in measured]
     ours_median, theirs_median = (median(side) for side in zip(*measured, strict=True))
-    return Row(name, peer, ours_median, theirs_median, median(ratios), unit, note, pairs)
+    return Comparison(name, peer, ours_median, theirs_median, median(ratios), unit, note, pairs)
 
 
-def alone(name: str, ours: Callable[[], float], unit: str, times: int, note: str = "") -> Row:
-    """Ours, where there is nobody to compare it with."""
-    return Row(name, "", median(ours() for _ in range(times)), None, None, unit, note, times)
+def measure_alone(name: str, ours: Callable[[], float], unit: str, times: int, note: str = "") -> Comparison:
+    """Measure ours, where there is nobody to compare it with."""
+    return Comparison(name, "", median(ours() for _ in range(times)), None, None, unit, note, times)
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """How long it takes, once."""
+    """Return how long it takes, once."""
     began = time.perf_counter()
     work()
     return time.perf_counter() - began
 
 
-def printed(program: str, *arguments: str) -> float:
-    """The number that a program prints last, run in a process of its own."""
+def printed_number(program: str, *arguments: str) -> float:
+    """Run a program in a process of its own; return the number that it prints last."""
     command = [sys.executable, "-c", program, *arguments]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
 def peak_memory(program: str, *arguments: str) -> float:
-    """The most memory, in MB, that a program of its own process held at once (on Linux; else what the system calls its peak).
+    """Return the most memory, in MB, that a program in a process of its own held at once.
 
-    The system's figure there begins with what the starting process held, so the process's own is read where there is one.
+    The system's figure begins with what the starting process held, so on Linux the process's own is read.
     """
-    told = (
+    report = (
         "import resource\n"
         "from pathlib import Path\n"
         "status = Path('/proc/self/status')\n"
@@ -91,4 +107,4 @@ def peak_memory(program: str, *arguments: str) -> float:
         "own = [float(line.split()[1]) for line in lines if line.startswith('VmHWM')]\n"
         "print((own or [resource.getrusage(resource.RUSAGE_SELF).ru_maxrss])[0] / 1000)\n"
     )
-    return printed(program + told, *arguments)
+    return printed_number(program + report, *arguments)

@@ -1,0 +1,69 @@
+"""The command `failures`: five ways in which alignment fails, computed and drawn."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ift_gridworld.cli.folders import output_folder
+from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
+from ift_gridworld.runtime import loading, progress
+from ift_gridworld.storage import make_folder
+
+__all__ = ["Args", "main"]
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line."""
+
+    only: str = "all"
+    """displacement, log2, certainty, off_path or exploited; or all."""
+    seeds: int = 8
+    """Independent policies over which is counted how often it happens."""
+    seed: int = 0
+    """The first of them. Which one is drawn, the picture says."""
+    format: str = "gif"
+    """gif, mp4, webp; png, pdf, svg (the last frame)."""
+    theme: str = "light"
+    """light or dark."""
+    out: Path | None = None
+    """Folder that everything is written to (default: runs/failures)."""
+    publish: bool = False
+    """Write to figures/failures instead, the published gallery."""
+
+
+def main(args: Args) -> int:
+    """Compute and draw each failure asked for."""
+    with loading():
+        from ift_gridworld.studies.failures import catalogue
+    try:
+        names = check(args, list(catalogue.FAILURES))
+        folder = output_folder("failures", args.out, args.publish)
+        make_folder(folder)
+        settings = {name: value for name, value in asdict(args).items() if name != "publish"} | {"out": str(folder)}
+        with progress("failing, on purpose") as report:
+            for done, name in enumerate(names):
+                report(done, len(names))
+                failure = catalogue.FAILURES[name](args.seeds, args.seed)
+                paths = catalogue.save_failure(failure, settings, folder / f"{name}.{args.format}", args.theme)
+                print("\n".join([failure.title, *(f"  {heading}: {text}" for heading, text in failure.cause)]))
+                print(f"wrote {', '.join(map(str, paths))}\n")
+    except (ValueError, OSError) as error:
+        fail(error)
+    return 0
+
+
+def check(args: Args, failures: list[str]) -> list[str]:
+    """Return the failures asked for; raise a ValueError for values that make no sense."""
+    if args.format not in PICTURES:
+        raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(PICTURES)}")
+    check_format(args.format)  # whether the extra that some need is there
+    for name, value, allowed in (("only", args.only, (*failures, "all")), ("theme", args.theme, THEME_NAMES)):
+        if value not in allowed:
+            raise ValueError(f"--{name} is {value!r}; allowed: {', '.join(allowed)}")
+    if args.seeds < 1:
+        raise ValueError(f"--seeds is {args.seeds}; allowed: at least 1")
+    check_seed(args.seed)
+    return failures if args.only == "all" else [args.only]

@@ -1,0 +1,65 @@
+"""The command `losses`: a walk through the losses in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.runtime import loading
+
+__all__ = ["Args", "main"]
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line."""
+
+    loss: str = "all"
+    """sft, ift, ift_detached, algorithm1, equation21, dpo, ipo, orpo, simpo, tdpo, bradley_terry, ppo, grpo; or all."""
+    map: str = "two-paths"
+    """two-paths, 4x4, 8x8, or a map file."""
+    slippery: bool = False
+    """Let the ice slip to either side."""
+    updates: int = 0
+    """Number of SFT updates between the reference and the policy."""
+    mixing: float = 0.2
+    """IFT: lambda, share of the model's own prediction in each state."""
+    decay: float = 0.95
+    """IFT: gamma of the relation propagation."""
+    seed: int = 0
+    """Of the pair that is drawn, where the ice slips."""
+
+
+def main(args: Args) -> int:
+    """Compute each loss asked for on one pair of answers, and print it."""
+    with loading():
+        from ift_gridworld.studies.loss_walk import catalogue, example, terminal
+    try:
+        names = check(args, list(catalogue.LOSSES))
+        pair = example.make_example(
+            args.map,
+            is_slippery=args.slippery,
+            updates=args.updates,
+            mixing=args.mixing,
+            decay=args.decay,
+            seed=args.seed,
+        )
+    except (ValueError, OSError) as error:
+        fail(error)
+    terminal.print_walk(f"{args.map}{', slippery' if args.slippery else ''}", args.updates, pair, names)
+    return 0
+
+
+def check(args: Args, losses: Sequence[str]) -> Sequence[str]:
+    """Return the losses asked for; raise a ValueError for values that make no sense."""
+    if args.loss not in ("all", *losses):
+        raise ValueError(f"--loss is {args.loss!r}; allowed: {', '.join(losses)}, all")
+    if not 0 <= args.mixing <= 1:
+        raise ValueError(f"--mixing is {args.mixing}; allowed: a number in [0, 1]")
+    if not 0 < args.decay <= 1:  # at 0 the released form is SFT, by a special case
+        raise ValueError(f"--decay is {args.decay}; allowed: a number in (0, 1]")
+    check_seed(args.seed)
+    if args.updates < 0:
+        raise ValueError(f"--updates is {args.updates}; allowed: 0 or more")
+    return losses if args.loss == "all" else [args.loss]

@@ -1,0 +1,97 @@
+"""The command `reproduction`: the paper's claims about the lake, tested in many settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ift_gridworld.cli.folders import output_folder
+from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.rendering import THEME_NAMES
+from ift_gridworld.runtime import cores, loading
+from ift_gridworld.storage import check_folder
+
+__all__ = ["Args", "main"]
+
+
+@dataclass(frozen=True)
+class Args:
+    """What to run, and where the tables and figures go."""
+
+    quick: bool = False
+    """The same study, smaller (on fewer settings, with half the seeds): under a minute."""
+    maps: Path | None = None
+    """A text file of maps, blank lines between them: ask the claims on these lakes instead."""
+    setting: str | None = None
+    """Run one setting alone (MAP,ICE,BASE,POLICY,OPTIMISER,DEMONSTRATIONS) and print what it says."""
+    claim: str | None = None
+    """Ask one claim alone (FIRST<SECOND:MEASURE), of one setting or of all of them, and print what is found."""
+    redraw: bool = False
+    """Tables and figures again from what is saved, without running anything."""
+    seeds: int = 8
+    """Independent policies, and data, on each lake of its own; on blocks of ten lakes a quarter of that, at least two."""
+    seed: int = 0
+    """The first of them; the design is drawn from it, too."""
+    workers: int = 0
+    """Processes (0: one a core)."""
+    theme: str = "light"
+    """light, dark."""
+    out: Path | None = None
+    """Folder of tables, figures and of the parts that a run leaves on its way (default: runs/reproduction, with _quick or
+    _maps behind it where these are asked for)."""
+    publish: bool = False
+    """Write the whole study to figures/reproduction instead, the published gallery."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder that everything is written to."""
+        kind = "_maps" if self.maps is not None else "_quick" if self.quick else ""
+        return output_folder(f"reproduction{kind}", self.out, self.publish)
+
+    @property
+    def number_of_seeds(self) -> int:
+        """Half the seeds, at least two, in the quick study."""
+        return max(2, self.seeds // 2) if self.quick else self.seeds
+
+    @property
+    def saved(self) -> dict[str, Any]:
+        """The settings that numbers depend on, as they are kept with each table."""
+        entries = asdict(self) | {"maps": None if self.maps is None else str(self.maps), "seeds": self.number_of_seeds}
+        return {name: entries[name] for name in ("quick", "maps", "setting", "claim", "seeds", "seed")}
+
+
+def main(args: Args) -> int:
+    """Run, or read, a study and report what it says."""
+    with loading():
+        from ift_gridworld.studies.reproduction import study
+    try:
+        check(args)
+        study.check_choices(args.setting, args.claim, args.maps)
+        scope = study.StudyScope(args.quick, args.maps, args.number_of_seeds, args.seed)
+        workers = args.workers or cores()
+        if args.setting is not None or args.claim is not None:
+            study.show(study.answer(scope, args.setting, args.claim, workers))
+            return 0
+        saved = study.load_study(args.folder) if args.redraw else study.run_study(scope, args.saved, args.folder, workers)
+        study.show(*study.report(saved, args.folder, args.theme))
+    except ValueError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename or args.folder}: {error.strerror}")
+    return 0
+
+
+def check(args: Args) -> None:
+    """Raise a ValueError, before anything runs, for values that make no sense."""
+    check_seed(args.seed)
+    check_folder(args.folder)
+    for name, value, least in (("seeds", args.seeds, 2), ("workers", args.workers, 0)):
+        if value < least:
+            raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
+    if args.theme not in THEME_NAMES:
+        raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    if args.redraw and (args.setting or args.claim or args.maps):
+        raise ValueError("--redraw draws what is saved; allowed with it: --quick, --out, --publish, --theme")
+    if args.publish and (args.quick or args.maps or args.setting or args.claim):
+        raise ValueError("--publish is for the whole study; allowed without it: --quick, --maps, --setting, --claim")

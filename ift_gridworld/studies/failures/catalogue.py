@@ -1,0 +1,43 @@
+"""All failures by name, and how one is saved."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ift_gridworld.rendering.failure_film import Failure, FailureFilm
+from ift_gridworld.storage import versions, write_atomically
+from ift_gridworld.studies.failures.certainty import certainty
+from ift_gridworld.studies.failures.displacement import displacement
+from ift_gridworld.studies.failures.exploited import exploited
+from ift_gridworld.studies.failures.log2 import log2
+from ift_gridworld.studies.failures.off_path import off_path
+
+__all__ = ["FAILURES", "save_failure"]
+
+FAILURES: dict[str, Callable[[int, int], Failure]] = {  # from the number of seeds and the first of them
+    "displacement": displacement,
+    "log2": log2,
+    "certainty": certainty,
+    "off_path": off_path,
+    "exploited": exploited,
+}
+
+
+def save_failure(failure: Failure, settings: Mapping[str, Any], path: Path, theme: str) -> list[Path]:
+    """Write the picture to a path, and settings, versions and every number drawn to a JSON file beside it."""
+    entries = {"settings": dict(settings), "versions": versions(), **asdict(failure)}
+    content = f"{json.dumps(entries, default=_plain, allow_nan=False)}\n".encode()
+    return [write_atomically(path.with_suffix(".json"), content), FailureFilm(failure, theme).save(path)]
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers as JSON holds them: None for NaN."""
+    if isinstance(value, np.ndarray | list):
+        return [_plain(entry) for entry in value]
+    return None if np.isnan(value) else value.item()

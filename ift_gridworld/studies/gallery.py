@@ -1,0 +1,211 @@
+"""The gallery: every picture under figures/ with the command that draws it, and the page that shows them.
+
+Each entry is a command of a script under experiments/; it is run in a folder of its own, and the pictures that are worth
+keeping are moved to the gallery. The curated set stays small; runs' numbers are not kept.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from ift_gridworld.storage import write_atomically
+
+__all__ = ["ENTRIES", "Entry", "draw_entry", "readme", "select_entries"]
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "experiments"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A command and its pictures.
+
+    Attributes:
+        arguments: of the script.
+        pictures: that are kept: file that it writes, name in the gallery, what to look at.
+        script: under experiments/.
+    """
+
+    arguments: str
+    pictures: tuple[tuple[str, str, str], ...]
+    script: str = "frozen_lake.py"
+
+    @property
+    def command(self) -> str:
+        return f"python experiments/{self.script} {self.arguments}".rstrip()
+
+
+ENTRIES = (
+    Entry(
+        "--method sft,ift,orpo,dpo,ppo --render",
+        (
+            (
+                "sft-ift-orpo-dpo-ppo.gif",
+                "side_by_side.gif",
+                "the methods of the paper's figure, and PPO, from one base: all learn to take the short way; DPO drains the "
+                "rejected one without end, and what it takes goes to moves that nobody showed",
+            ),
+            (
+                "ift.gif",
+                "two_paths/ift.gif",
+                "the base predicts the wrong way at the start (dotted line); once the prediction is right, the mixed-in tile "
+                "is the true one and IFT does what SFT does",
+            ),
+            (
+                "sft.gif",
+                "two_paths/sft.gif",
+                "off the path the network drifts, and the distance to the optimal policy grows again",
+            ),
+            ("dpo.gif", "two_paths/dpo.gif", "all of the rejected path turns away from the gift"),
+            ("orpo.gif", "two_paths/orpo.gif", "like SFT, with a milder push against the rejected path"),
+            (
+                "ppo.gif",
+                "two_paths/ppo.gif",
+                "rewarded on its own walks it keeps the second way in order, too: the smallest distance of these five",
+            ),
+        ),
+    ),
+    Entry(
+        "--method all --render --format html",
+        (("all.html", "two_paths.html", "a page to play with: all ten methods, every stage, an agent to drop on the ice"),),
+    ),
+    *(
+        Entry(f"--only {name}", ((f"{name}.gif", f"failures/{name}.gif", words),), "failures.py")
+        for name, words in (
+            (
+                "displacement",
+                "likelihood displacement: DPO asks for the difference alone, and drains both answers where they share weights",
+            ),
+            ("log2", "a DPO loss that stands at log 2, for three different reasons"),
+            ("certainty", "ORPO near certainty: bfloat16 rounds p to 1, and one gradient that is no number ends the policy"),
+            ("off_path", "SFT off the path: success when dropped on each tile, in a table, in a network, and with PPO"),
+            (
+                "exploited",
+                "a learned reward that orders 99 % of its pairs rightly, exploited: a push into the edge pays for ever",
+            ),
+        )
+    ),
+    Entry(
+        "--method sft,ift,dpo --map 20x20 --map-seed 2 --theme dark --render",
+        (
+            (
+                "sft-ift-dpo.gif",
+                "large_lake.gif",
+                "400 tiles: one arrow a tile, and shades of what the best moves gained; DPO turns nearly every tile "
+                "upwards, and the gift is reached no more",
+            ),
+        ),
+    ),
+    Entry(
+        "--method sft,ift --map 100x100 --policy tabular --seeds 1 --render",
+        (
+            (
+                "sft-ift.gif",
+                "ten_thousand.gif",
+                "ten thousand tiles: blocks of them share an arrow; a table learns the way that it was shown, and nothing "
+                "beside it",
+            ),
+        ),
+    ),
+    Entry(
+        "--method ift --map 8x8 --slippery --theme dark --render",
+        (
+            (
+                "ift.gif",
+                "slippery_8x8/ift.gif",
+                "on slippery ice a prediction is a spread of tiles: the diamonds are small where they are unlikely",
+            ),
+        ),
+    ),
+    Entry(
+        "",
+        (
+            ("README.md", "suite/README.md", "what each place of the suite is for, with the optimum of each"),
+            *(
+                (f"{name}.png", f"suite/{name}.png", f"the optimal policy of {name}, on firm ice and where it slips")
+                for name in ("two-paths", "4x4", "8x8", "20x20", "open", "bridge", "cliffwalking", "taxi")
+            ),
+        ),
+        "suite.py",
+    ),
+    Entry(
+        "--method sft,ift --map Taxi-v4 --steps 100 --render",
+        (
+            (
+                "ift.gif",
+                "suite/taxi.gif",
+                "500 states as small maps, a column a place of the passenger, a row a destination: 16 demonstrations reach few "
+                "of them, and what is not shown drifts",
+            ),
+        ),
+    ),
+    *(
+        Entry(f"--explain {method}", ((f"explain_{method}.gif", f"explain/{method}.gif", words),))
+        for method, words in (
+            ("ift", "one update of IFT: predict, mix, second pass, the loss flowing back along the path"),
+            ("sft", "one update of SFT: every step by itself"),
+            ("dpo", "one update of DPO: a pair, two pushes of one size"),
+            ("orpo", "one update of ORPO: a strong push and a weak one"),
+            ("ppo", "one update of PPO: walks, advantages, the clip"),
+        )
+    ),
+)
+
+
+def readme() -> str:
+    """Return the gallery's page."""
+    lines = [
+        "# Gallery",
+        "",
+        "Each picture with the command that draws it, and what to look at. `python experiments/gallery.py --publish` draws",
+        "them all again. The films are made of the runs' own snapshots; the numbers are exact. Beside each stands NAME.txt:",
+        "what it shows, in words.",
+    ]
+    for entry in ENTRIES:
+        lines += ["", f"`{entry.command}`", ""]
+        for _, target, words in entry.pictures:
+            lines += [f"- [{target}]({target}): {words}."]
+            lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []
+    lines += [
+        "",
+        "The figures of `python experiments/reproduction.py --publish` are in [reproduction](reproduction); what they say",
+        "stands in [experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
+        "[language](language), with [experiments/language.md](../experiments/language.md). What",
+        "`python experiments/benchmark.py --publish` measures stands in [benchmark](benchmark/README.md).",
+    ]
+    return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
+
+
+def select_entries(words: str) -> list[Entry]:
+    """Return the entries whose command contains these words; raise a ValueError if there are none."""
+    entries = [entry for entry in ENTRIES if words in entry.command]
+    if not entries:
+        raise ValueError(f"--only is {words!r}, which no command contains")
+    return entries
+
+
+def draw_entry(entry: Entry, gallery: Path) -> None:
+    """Run an entry's command in a folder of its own and move its pictures to the gallery.
+
+    Raises:
+        ValueError: where the scripts are not installed.
+        RuntimeError: if the command fails; it says what the command said.
+    """
+    script = SCRIPTS / entry.script
+    if not script.is_file():
+        raise ValueError(f"{script} is not there: the gallery is drawn in a checkout of the repository")
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, str(script), *entry.arguments.split(), "--out", folder]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise RuntimeError(f"{entry.arguments}: {finished.stderr or finished.stdout}")
+        for source, target, _ in entry.pictures:
+            for suffix in ("", ".txt"):  # and the words beside a picture
+                file = Path(folder) / f"{source}{suffix}"
+                if file.exists():
+                    path = gallery / f"{target}{suffix}"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomically(path, file.read_bytes())

@@ -1,0 +1,31 @@
+"""The figures of the reproduction, drawn from its tables in seconds; nothing here trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ift_gridworld.rendering.study_figures import Page
+from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_phases
+from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
+from ift_gridworld.studies.results import SettingsTable
+from ift_gridworld.studies.tables import Columns
+
+__all__ = ["draw_figures"]
+
+
+def draw_figures(
+    tables: Mapping[str, Columns], settings: SettingsTable, pooled: Columns, folder: Path, theme: str
+) -> list[Path]:
+    """Draw all figures that there are tables for; return the paths."""
+    pages: list[tuple[str, Page, str]] = [("claims", *draw_claims(pooled, theme)), ("phases", *draw_phases(settings, theme))]
+    if "figure3" in tables:
+        pages.append(("figure3", *draw_figure3(tables["figure3"], tables["policies"], theme)))
+    if "ablation" in tables:
+        for measure in ("distance", "success"):
+            pages.append((f"ablation_{measure}", *draw_ablation(tables["ablation"], measure, theme)))
+    if "drain" in tables:
+        pages.append(("causes", *draw_causes(settings, tables["drain"], tables["rewards"], theme)))
+    if "variants" in tables:
+        pages.append(("variants", *draw_variants(tables["variants"], theme)))
+    return [path for name, page, alt in pages for path in page.save(folder / name, alt)]

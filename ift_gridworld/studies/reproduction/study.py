@@ -1,0 +1,125 @@
+"""The whole reproduction: run it, or one setting or claim of it, and write its tables, findings and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.table import Table
+
+from ift_gridworld.rendering.tables import console, written
+from ift_gridworld.runtime import processes, progress
+from ift_gridworld.storage import versions, write_atomically
+from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
+from ift_gridworld.studies.claims import CLAIMS
+from ift_gridworld.studies.lakes import read_maps
+from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_parts, study_parts
+from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
+from ift_gridworld.studies.reproduction.figures import draw_figures
+from ift_gridworld.studies.reproduction.findings import findings
+from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
+from ift_gridworld.studies.results import settings_table
+from ift_gridworld.studies.running import run_setting
+from ift_gridworld.studies.settings import Setting
+from ift_gridworld.studies.tables import Columns, concatenate_tables, load_table, write_table
+from ift_gridworld.studies.verdicts import judge_claims
+
+__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "report", "run_study", "show"]
+
+SavedTables = Mapping[str, tuple[Columns, dict[str, Any]]]
+"""A study's tables by name, each with what made it."""
+
+
+def check_choices(setting: str | None, claim: str | None, maps: Path | None) -> None:
+    """Raise a ValueError for a setting, a claim or a file of maps that cannot be run."""
+    if claim is not None and claim not in CLAIMS:
+        raise ValueError(f"--claim is {claim!r}; allowed: {', '.join(CLAIMS)}")
+    if setting is not None:
+        _ = Setting.parse(setting).lakes
+    if maps is not None:
+        read_maps(maps)
+
+
+# ---- one setting, or one claim ----
+
+
+def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: int) -> Table:
+    """Run what is needed for one setting, one claim, or both; return the verdicts, save nothing."""
+    claims = list(CLAIMS.values()) if claim is None else [CLAIMS[claim]]
+    methods = [m for m in METHODS if any(m in (one.first, one.second) for one in claims)]
+    parts = [part for part in claims_parts(scope, methods) if setting in (None, part.name)]
+    if not parts:  # a setting that the design has not drawn
+        assert setting is not None
+        parsed = Setting.parse(setting)
+        arguments = {"setting": parsed, "methods": methods, "seeds": seeds_for(parsed, scope.seeds), "seed": scope.seed}
+        parts = [StudyPart("claims", parsed.name, 1.0, run_setting, arguments)]
+    tables: list[Columns] = []
+    with progress("settings") as tell, processes(workers) as pool:
+        for columns in pool.map(StudyPart.rows, parts):
+            tables.append(columns)
+            tell(len(tables), len(parts))
+    columns = _as_saved(concatenate_tables(tables))
+    pooled, by_setting = judge_claims(settings_table(columns), claims)
+    return table_of_setting(by_setting) if len(parts) == 1 else table_of_claims(pooled)
+
+
+def _as_saved(columns: Columns) -> Columns:
+    """Round to the digits that a file keeps, so that a row run alone is the row of the table."""
+    with TemporaryDirectory() as folder:
+        return load_table(write_table(columns, Path(folder) / "table.csv", {}))[0]
+
+
+# ---- the whole study ----
+
+
+def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, workers: int) -> SavedTables:
+    """Run all parts that are not saved yet and write a table for each kind of them.
+
+    Args:
+        scope: how large a study is.
+        settings: of the command, kept with each table.
+        folder: where parts and tables are saved.
+        workers: number of processes.
+    """
+    parts = study_parts(scope)
+    run_parts(parts, folder, workers)
+    saved = {}
+    for study, columns in collect_tables(parts, folder).items():
+        about = {"study": study, "settings": dict(settings), "versions": versions()}
+        write_table(columns, folder / f"{study}.csv.gz", about)
+        saved[study] = columns, about
+    return saved
+
+
+def load_study(folder: Path) -> SavedTables:
+    """Read the tables of a finished run; raise a ValueError if there are none."""
+    saved = {study: load_table(path) for study in STUDIES if (path := folder / f"{study}.csv.gz").exists()}
+    if "claims" not in saved:
+        raise ValueError(f"--redraw: {folder / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
+    return saved
+
+
+def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Path]]:
+    """Write the verdicts, the findings and the figures; return the verdicts as a table, and the paths."""
+    tables = {study: columns for study, (columns, _) in saved.items()}
+    about = json.loads(json.dumps(saved["claims"][1], sort_keys=True))  # as it reads from a file
+    settings = settings_table(tables["claims"])
+    pooled, by_setting = judge_claims(settings, list(CLAIMS.values()))
+    paths = [
+        write_table(pooled, folder / "claims_pooled.csv", about),
+        write_table(by_setting, folder / "claims_by_setting.csv.gz", about),
+    ]
+    content = json.dumps({"findings": findings(tables, settings, pooled), **about}, indent=1, allow_nan=False)
+    paths.append(write_atomically(folder / "findings.json", f"{content}\n".encode()))
+    paths += draw_figures(tables, settings, pooled, folder, theme)
+    return table_of_claims(pooled), paths
+
+
+def show(table: Table, paths: list[Path] | None = None) -> None:
+    """Print a table of verdicts, and the paths of the files written."""
+    console().print(table)
+    if paths:
+        print(written(paths))

@@ -1,0 +1,91 @@
+"""Tidy tables of a study: columns in memory, CSV files on disk."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ift_gridworld.evaluation.metrics import MEASURES
+from ift_gridworld.storage import write_atomically
+from ift_gridworld.studies.measures import OWN_MEASURES
+
+__all__ = ["Columns", "concatenate_tables", "load_table", "select", "write_table"]
+
+DIGITS = 7  # significant digits of saved numbers
+
+Columns = dict[str, np.ndarray]
+"""A table: each column's name and its values, one a row."""
+
+
+def concatenate_tables(tables: Sequence[Columns], only: Sequence[str] | None = None) -> Columns:
+    """Return the rows of all tables in one table; a measure that a table lacks is NaN there, a label is empty."""
+    names = [n for n in (*MEASURES, *OWN_MEASURES) if any(n in t for t in tables) and (only is None or n in only)]
+    labels = [n for n in dict.fromkeys(n for t in tables for n in t) if n not in (*MEASURES, *OWN_MEASURES)]
+    sizes = [len(next(iter(table.values()))) for table in tables]
+    columns = {
+        n: np.concatenate([t.get(n, np.full(s, "", object)) for t, s in zip(tables, sizes, strict=True)]) for n in labels
+    }
+    for name in names:
+        columns[name] = np.concatenate([t.get(name, np.full(s, np.nan)) for t, s in zip(tables, sizes, strict=True)])
+    return columns
+
+
+def write_table(columns: Columns, path: Path, about: Mapping[str, object]) -> Path:
+    """Save as CSV, gzipped if the name ends in .gz: a comment line that says what made it, a header, one row a line.
+
+    Numbers have `DIGITS` significant digits, NaN is an empty field. Complete or not at all; the same table, the same bytes.
+    """
+    text = io.StringIO()
+    text.write(f"# {json.dumps(about, sort_keys=True)}\n")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*([_field(x) for x in column] for column in columns.values()), strict=True))
+    content = text.getvalue().encode()
+    return write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
+
+
+def _field(value: object) -> str:
+    if isinstance(value, float | np.floating):
+        return "" if np.isnan(value) else f"{value:.{DIGITS}g}"
+    return str(value)
+
+
+def load_table(path: str | Path) -> tuple[Columns, dict[str, Any]]:
+    """Read what `write_table` wrote: the columns (numbers where a column holds nothing else) and what made it.
+
+    Raises:
+        ValueError: if the file is not such a table.
+    """
+    path = Path(path)
+    try:
+        content = path.read_bytes()
+        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode().splitlines()
+        about = json.loads(lines[0].removeprefix("# "))
+        reader = csv.reader(lines[1:])
+        header = next(reader)
+        cells = list(zip(*reader, strict=True)) or [()] * len(header)
+        if len(cells) != len(header):
+            raise ValueError(f"{len(header)} names, {len(cells)} columns")
+    except (OSError, EOFError, ValueError, IndexError, StopIteration) as error:
+        raise ValueError(f"{path} is not a saved table: {error or type(error).__name__}") from error
+    return {name: _column(column) for name, column in zip(header, cells, strict=True)}, about
+
+
+def _column(cells: Sequence[str]) -> np.ndarray:
+    try:
+        return np.array([float(cell) if cell else np.nan for cell in cells])
+    except ValueError:
+        return np.array(cells, object)
+
+
+def select(columns: Columns, keep: Bool[np.ndarray, " R"] | Int[np.ndarray, " R"]) -> Columns:
+    """Return some of the rows."""
+    return {name: column[keep] for name, column in columns.items()}

@@ -1,0 +1,129 @@
+"""Verdicts about the paper's claims: in each setting, and over many of them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
+from ift_gridworld.studies.claims import NEGLIGIBLE, ORDER, VIEWS, Claim, View, is_tested
+from ift_gridworld.studies.results import SettingResults, SettingsTable, strata
+from ift_gridworld.studies.tables import Columns
+
+__all__ = ["Summary", "Verdict", "follows_published_order", "judge_claims", "row_of", "summarise", "verdict"]
+
+SCRIPT = "python experiments/reproduction.py"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The effect of a claim in one setting, and whether its interval leaves any doubt."""
+
+    effect: Effect
+    sign: int
+
+    @property
+    def holds(self) -> bool:
+        return self.effect.value * self.sign > NEGLIGIBLE
+
+    @property
+    def word(self) -> str:
+        """holds, reversed (the interval leaves out zero), or unclear; none if nothing was compared."""
+        if not self.effect.lakes:
+            return "none"
+        if not self.effect.is_clear or abs(self.effect.value) <= NEGLIGIBLE:
+            return "unclear"
+        return "holds" if self.effect.value * self.sign > 0 else "reversed"
+
+
+def verdict(results: SettingResults, claim: Claim, view: View) -> Verdict:
+    """Test a claim in one setting at a view."""
+    return Verdict(paired_effect(results.difference(claim, view)), claim.sign)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A claim over many settings.
+
+    Attributes:
+        claim: the claim.
+        view: the view at which it is tested.
+        effect: pooled over settings, each of which counts alike (`statistics.pooled_effect`).
+        settings: number of settings in which it can be tested.
+        holds, clearly, against: share of them in which it holds, in which it holds with an interval that leaves out zero, and
+            in which the reverse does.
+    """
+
+    claim: Claim
+    view: View
+    effect: Effect
+    settings: int
+    holds: float
+    clearly: float
+    against: float
+
+
+def summarise(
+    claim: Claim,
+    view: View,
+    results: Sequence[SettingResults],
+    verdicts: Sequence[Verdict],
+    strata: Sequence[Hashable],
+) -> Summary:
+    """Pool a claim's effect over settings and count the settings in which it holds."""
+    effect = pooled_effect([each.difference(claim, view) for each in results], strata=strata)
+    known = [v for v in verdicts if v.effect.lakes]
+    outcomes = [v.holds for v in known], [v.word == "holds" for v in known], [v.word == "reversed" for v in known]
+    shares = [float(np.mean(outcome)) if known else np.nan for outcome in outcomes]
+    return Summary(claim, view, effect, len(known), *shares)
+
+
+def follows_published_order(results: SettingResults, view: View, measure: str = "distance") -> bool:
+    """Return whether DPO < IFT < ORPO and IFT < SFT, all at once."""
+    differences = [results.difference(Claim(*pair, measure, -1), view) for pair in ORDER]
+    return all(np.nanmean(difference) < -NEGLIGIBLE for difference in differences)
+
+
+def judge_claims(settings: SettingsTable, claims: Sequence[Claim]) -> tuple[Columns, Columns]:
+    """Test every claim at every view: return a table over all settings, and one of each setting."""
+    pooled: list[dict[str, Any]] = []
+    by_setting: list[dict[str, Any]] = []
+    for claim, view in product(claims, VIEWS):
+        if not is_tested(claim, view):
+            continue
+        labels = {"claim": claim.name, "first": claim.first, "second": claim.second, "measure": claim.measure}
+        labels |= {"rate": view.rate, "checkpoint": view.checkpoint}
+        verdicts = [verdict(results, claim, view) for _, results in settings.values()]
+        for name, one in zip(settings, verdicts, strict=True):
+            row = labels | {"setting": name, **_interval(one.effect), "verdict": one.word}
+            by_setting.append(row | {"command": f"{SCRIPT} --setting {name} --claim '{claim.name}'"})
+        total = summarise(claim, view, [results for _, results in settings.values()], verdicts, strata(settings))
+        row = labels | {"settings": total.settings, **_interval(total.effect)}
+        row |= {"holds": total.holds, "clearly": total.clearly, "reversed": total.against}
+        pooled.append(row | {"command": f"{SCRIPT} --claim '{claim.name}'"})
+    return _table(pooled), _table(by_setting)
+
+
+def _interval(effect: Effect) -> dict[str, float]:
+    return {"effect": effect.value, "low": effect.low, "high": effect.high}
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Columns:
+    """Turn rows into columns: numbers as floats, all else as objects."""
+    names = list(rows[0]) if rows else []
+    columns = {name: [row[name] for row in rows] for name in names}
+    return {name: np.array(values, float if _is_number(values[0]) else object) for name, values in columns.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float | np.floating)
+
+
+def row_of(pooled: Columns, claim: str, view: View) -> int:
+    """Return the index of a claim's row at a view in a table over all settings."""
+    matches = (pooled["claim"] == claim) & (pooled["rate"] == view.rate) & (pooled["checkpoint"] == view.checkpoint)
+    return int(np.flatnonzero(matches)[0])

@@ -1,0 +1,53 @@
+"""Examples in docstrings: all run, and every public function of the lower rooms has one."""
+
+import doctest
+import inspect
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import ift_gridworld
+
+ROOT = Path(ift_gridworld.__file__).parent
+
+
+def module_of(file):
+    return ".".join(file.relative_to(ROOT.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_of(file): file.read_text(encoding="utf-8") for file in sorted(ROOT.rglob("*.py"))}
+# Rooms whose public functions must all have an example.
+WITH_EXAMPLES = ("log_probs", "losses", "planning", "data", "testing", "evaluation", "envs.maps", "policies.residual")
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+def load(name):
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] == "ift_gridworld":
+            raise
+        return pytest.skip(f"needs {error.name}")
+
+
+@pytest.mark.parametrize("name", [name for name, text in FILES.items() if ">>> " in text])
+def test_examples_give_what_they_show(name):
+    result = doctest.testmod(load(name), optionflags=FLAGS)
+    assert result.failed == 0, f"{result.failed} of {result.attempted} examples in {name}; see the captured output"
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name.removeprefix("ift_gridworld.").startswith(WITH_EXAMPLES)])
+def test_every_public_function_has_an_example(name):
+    module = load(name)
+    assert module.__doc__
+    public = [] if name.rpartition(".")[2].startswith("_") else module.__all__
+    functions = {n: getattr(module, n) for n in public if inspect.isfunction(getattr(module, n))}
+    without = [n for n, function in functions.items() if ">>>" not in (inspect.getdoc(function) or "")]
+    assert not without, f"no example: {', '.join(without)}"
+
+
+def test_a_wrong_example_is_found():
+    """The runner itself: an example that shows the wrong value fails."""
+    module = type(ift_gridworld)("wrong", ">>> 1 + 1\n3\n")
+    assert doctest.testmod(module, optionflags=FLAGS, report=False) == doctest.TestResults(failed=1, attempted=1)
