@@ -696,5 +696,7 @@ def test_an_unknown_name_is_refused_in_one_line_that_lists_the_known():
     with pytest.raises(ValueError) as error:
         find_method("ift_psychic")
     message = str(error.value)
-    assert "\n" not in message and message.startswith("unknown method 'ift_psychic'; did you mean ift_asking? allowed: ")
+    assert "\n" not in message and message.startswith("unknown method 'ift_psychic'; allowed: ")
     assert message.split("allowed: ")[1].split(", ") == [*METHODS, *VARIANTS]
+    with pytest.raises(ValueError, match=r"^unknown method 'ift_agreing'; did you mean ift_agreeing\? allowed: "):
+        find_method("ift_agreing")
