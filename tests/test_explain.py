@@ -35,8 +35,8 @@ def scene(made, kind):
 @LAKE
 @pytest.mark.parametrize("policy", ["mlp", "tabular"])
 def test_it_is_the_update_that_training_makes_first(method, mdp, policy):
-    """To the last bit (a run keeps nine digits of a loss, which tell one float32 from the next); PPO's is the four epochs on its
-    first rollouts."""
+    """To the last bit (a run keeps nine digits of a loss, which tell one float32 from the next); PPO's is the four epochs on
+    its first rollouts."""
     updates = PPOOptions().epochs if method == "ppo" else 1
     made = told(method, mdp, policy)
     shown, preferences = demonstrations(mdp, 1), preference_pairs(mdp, 1)
