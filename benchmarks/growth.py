@@ -21,9 +21,11 @@ from ift_gridworld.envs.maps import LAKES, open_lake
 from ift_gridworld.envs.vector import TabularVectorEnv
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import occupancy, solve
-from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.study_figures import SMALL, TINY, Page
+from ift_gridworld.rendering.arrows import PolicyArrows
+from ift_gridworld.rendering.maps import draw_lake, walkable
+from ift_gridworld.rendering.study_figures import SMALL, TINY, StudyFigure
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train
 from ift_gridworld.training.run import Run
@@ -128,10 +130,10 @@ def prepare_drawing(side: int) -> Callable[[], object]:
 
     def work() -> None:
         figure, axes = canvas()
-        where = maps.walkable(mdp)
-        maps.draw_lake(axes, grid, theme)
-        maps.TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
-        maps.Arrows(axes, grid, mdp.moves, where, theme).update(policy)
+        where = walkable(mdp)
+        draw_lake(axes, grid, theme)
+        TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
+        PolicyArrows(axes, grid, mdp.moves, where, theme).update(policy)
         figure.canvas.draw()
 
     return work
@@ -205,7 +207,7 @@ def growth(pairs: int) -> list[Callable[[], Growth]]:
 def draw_growth(growths: Sequence[Growth], path: Path, theme: str = "light") -> list[Path]:
     """Draw seconds over size in log-log, a panel for each thing that grows, all with one scale of seconds."""
     panels = {kind: [growth for growth in growths if growth.along == kind] for kind in (growth.along for growth in growths)}
-    page = Page(2.5 + 0.14 * max(map(len, panels.values())), theme)
+    page = StudyFigure(2.5 + 0.14 * max(map(len, panels.values())), theme)
     colours = page.theme
     marks = (
         ("o", colours.success),
@@ -219,8 +221,8 @@ def draw_growth(growths: Sequence[Growth], path: Path, theme: str = "light") -> 
     left = 0.55
     for kind, lines in panels.items():
         width = 2.5 if kind == "states" else 1.6
-        axes = page.axes(left, 0.15, width, 1.75)
-        page.plain(axes)
+        axes = page.add_axes(left, 0.15, width, 1.75)
+        page.style_axes(axes)
         for (mark, colour), growth in zip(marks, lines, strict=False):
             label = f"{growth.what}: slope {growth.slope:.2f}"
             axes.plot(growth.sizes, growth.seconds, mark, ls="-", color=colour, markersize=4, linewidth=1.3, label=label)

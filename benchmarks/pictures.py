@@ -21,9 +21,12 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison import EXPERIMENTS, Comparison, compare, peak_memory
 from ift_gridworld.evaluation.metrics import expected_visits
-from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.maps import draw_lake, walkable
 from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.paths import PathOutline
+from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.run import Run
 
 __all__ = ["lake_panel", "pictures", "saved_run"]
@@ -46,13 +49,13 @@ def lake_panel(record: Run) -> Film:
             super().__init__("light", (4.4, 4.4))
             mdp, grid = record.mdp, record.mdp.grid
             assert grid is not None
-            self.visits, walkable = expected_visits(mdp, record.snapshots), maps.walkable(mdp)
+            self.visits, states = expected_visits(mdp, record.snapshots), walkable(mdp)
             ax = self.figure.add_axes((0.02, 0.02, 0.96, 0.96))
-            maps.draw_lake(ax, grid, self.theme)
-            self.tiles = maps.TileColours(ax, grid, walkable, self.theme.visits, Normalize(0, 1, clip=True))
-            outline = maps.Outlines(ax, grid, record.demonstration[:, 0], self.theme.shown, inset=0.075)
-            self.arrows = maps.Arrows(ax, grid, mdp.moves, walkable, self.theme)
-            self.moves(self.tiles.artist, outline.artist, self.arrows.artist)
+            draw_lake(ax, grid, self.theme)
+            self.tiles = TileColours(ax, grid, states, self.theme.visits, Normalize(0, 1, clip=True))
+            outline = PathOutline(ax, grid, record.demonstration[:, 0], self.theme.shown, inset=0.075)
+            self.arrows = PolicyArrows(ax, grid, mdp.moves, states, self.theme)
+            self.animate(self.tiles.artist, outline.artist, self.arrows.artist)
 
         def __len__(self) -> int:
             return len(record.steps)
@@ -94,7 +97,7 @@ def animated(make: Callable[[], Film]) -> float:
         def finish(self) -> None: ...
 
     film = make()
-    for artist in film.moving:
+    for artist in film.animated:
         artist.set_animated(False)
     count = len(film)
 

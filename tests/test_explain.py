@@ -87,7 +87,7 @@ def test_bars_of_many_steps_are_numbered_and_of_few_named():
         mdp = TabularMDP.from_map(open_lake(side))
         made = told("ift", mdp, "tabular")
         film = ExplainFilm(made, mdp, "")
-        *_, last = film._bars(scene(made, "bars"))
+        *_, last = film._moments(scene(made, "bars"))
         last()
         shown = [text.get_text() for text in film.names if text.get_text()]
         assert sorted(shown) == sorted(names) if side == 4 else shown == names

@@ -47,7 +47,7 @@ def made():
 @pytest.mark.parametrize("name", FAILURES)
 def test_words_of_a_failure_are_readable(made, name):
     film = FailureFilm(made(name))
-    for artist in film.moving:
+    for artist in film.animated:
         artist.set_animated(False)
     film.update(len(film) - 1)
     check(film.figure, least=8.0)

@@ -31,7 +31,7 @@ ROWS = [
 WHEN_DRAWN = {
     ("mdp", "rendering.notebook"),
     ("explain", "rendering.notebook"),
-    ("training.run", "rendering.draw"),
+    ("training.run", "rendering.pictures"),
     ("training.run", "rendering.paper"),
     ("training.run", "rendering.page"),
     ("training.run", "rendering.tables"),

@@ -14,7 +14,7 @@ from test_records import MAPLESS, record
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import Origin
 from ift_gridworld.planning import evaluate_policy, optimal_policy
-from ift_gridworld.rendering.page import LIMIT, save_page
+from ift_gridworld.rendering.page import MAX_BYTES, save_page
 
 STEPS = np.array([0, 1, 4, 10, 30])
 
@@ -97,11 +97,11 @@ def test_the_numbers_on_hover_are_the_runs(visit):
 
 def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
     page = visit([lake_record()])
-    grids = []
+    arrows = []
     for step in (0, 2, 4, 0):
         page.locator("#step").fill(str(step))
-        grids.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
-    assert grids[0] == grids[3] and len(set(grids)) == 3
+        arrows.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
+    assert arrows[0] == arrows[3] and len(set(arrows)) == 3
     page.locator("#play").click()
     page.wait_for_function("document.getElementById('when').textContent === 'update 30'", timeout=5000)
     page.wait_for_function("document.getElementById('play').textContent.includes('play')", timeout=5000)
@@ -121,7 +121,7 @@ def test_everything_can_be_done_by_keyboard(visit):
     page.keyboard.press("Enter")  # the last policy is optimal, and nothing slips
     page.wait_for_selector("text=reached the goal after 5 steps", timeout=5000)
     page.keyboard.press("m")
-    assert page.locator("#grids h2").all_inner_texts() == ["DPO · a method"]
+    assert page.locator("#boards h2").all_inner_texts() == ["DPO · a method"]
     before = page.evaluate("getComputedStyle(document.documentElement).backgroundColor")
     page.keyboard.press("t")
     assert page.evaluate("getComputedStyle(document.documentElement).backgroundColor") != before
@@ -156,7 +156,7 @@ def test_where_stages_are_left_out_the_curves_are_whole_and_the_page_says_so(tmp
     text = save_page([made], tmp_path / "page.html").read_text()
     data = json.loads(re.search(r'id="data">(.*?)</script>', text)[1])["methods"][0]
     assert data["steps"] == made.steps.tolist()
-    assert data["kept"][0] == 0 and data["kept"][-1] == 59 and len(data["kept"]) < LIMIT / (1600 * 6 * 2 * 4 / 3)
+    assert data["kept"][0] == 0 and data["kept"][-1] == 59 and len(data["kept"]) < MAX_BYTES / (1600 * 6 * 2 * 4 / 3)
     assert len(base64.b64decode(data["policy"]["data"])) == len(data["kept"]) * 1600 * 4 * 2
     for name, curve in data["curves"].items():
         np.testing.assert_allclose(curve["mean"], made.metrics[name].mean(-1), rtol=1e-4)
@@ -236,7 +236,7 @@ def test_a_page_refers_to_nothing_outside_itself_and_stays_small(tmp_path):
     page = save_page([lake_record()], tmp_path / "page.html").read_text()
     assert not re.search(r"(src|href)\s*=|url\(|@import|https?://(?!www\.w3\.org/2000/svg)", page)
     many = [lake_record(f"m{i}", random_map((20, 20), seed=1), snapshots=60, seed=i) for i in range(6)]
-    assert 0.5 * LIMIT < save_page(many, tmp_path / "many.html").stat().st_size <= LIMIT
+    assert 0.5 * MAX_BYTES < save_page(many, tmp_path / "many.html").stat().st_size <= MAX_BYTES
 
 
 def test_what_stands_in_a_name_cannot_end_the_script(tmp_path):

@@ -17,7 +17,7 @@ from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
-from ift_gridworld.rendering.paper import LEAST, TALLEST, WIDTHS, _Paper, latex_table, save_figure
+from ift_gridworld.rendering.paper import LEAST_TILE, MAX_HEIGHT, WIDTHS, PaperFigure, latex_table, save_figure
 from ift_gridworld.training.base_policies import make_base
 
 ROWS = {
@@ -71,7 +71,7 @@ def check(figure, least, margin=-0.01):
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 4])
 def test_words_in_a_papers_figure(rows, width, count):
-    check(_Paper(records(rows, count), width, "light").figure, least=7.0, margin=0.02)
+    check(PaperFigure(records(rows, count), width, "light").figure, least=7.0, margin=0.02)
 
 
 @pytest.mark.parametrize(
@@ -79,19 +79,19 @@ def test_words_in_a_papers_figure(rows, width, count):
     [(LAKES["4x4"], 5, "page"), (random_map((40, 3), seed=1), 2, "page"), (LAKES["8x8"], 3, "column")],
 )
 def test_a_papers_figure_stays_within_a_page(rows, count, width):
-    assert _Paper(records(rows, count), width, "light").figure.get_size_inches()[1] <= TALLEST + 1e-9
+    assert PaperFigure(records(rows, count), width, "light").figure.get_size_inches()[1] <= MAX_HEIGHT + 1e-9
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 def test_a_figure_of_all_methods_names_them_all_below_its_curves(width):
     """Maps can then not be so small that it stays within a page."""
-    made = _Paper(records(LAKES["4x4"], 10), width, "light")
+    made = PaperFigure(records(LAKES["4x4"], 10), width, "light")
     check(made.figure, least=7.0, margin=0.02)
     (key,) = made.figure.legends
     assert [text.get_text() for text in key.get_texts()] == [record.method for record in made.runs]
     curves = made.figure.axes[-2:]
     assert key.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in curves)
-    assert made.map_height == pytest.approx(4 * LEAST)
+    assert made.map_height == pytest.approx(4 * LEAST_TILE)
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -99,7 +99,7 @@ def test_a_papers_curves_lie_within_their_axes_and_the_last_tick_within_the_pict
     """Also one that stays where it begins, near a round number, over hundreds of updates."""
     made = lake_record(steps=np.array([0, 10, 50, 100, 1000]))
     made.metrics["distance"][:] = 0.149
-    figure = _Paper([made], width, "light").figure
+    figure = PaperFigure([made], width, "light").figure
     check(figure, least=7.0, margin=0.02)
     curves = figure.axes[-1]
     low, high = curves.get_ylim()
@@ -129,9 +129,9 @@ def test_words_about_a_taxi():
     check(MethodFilm(made).figure, least=8.0)
     check(MethodFilm(taxi_record(lake, method="dpo", demonstration=shown, rejected=rejected, **options)).figure, least=8.0)
     check(ComparisonFilm([made] * 7).figure, least=8.0)
-    check(_Paper([made], "page", "dark").figure, least=7.0)
+    check(PaperFigure([made], "page", "dark").figure, least=7.0)
     with pytest.raises(ValueError, match="'column', which is too narrow"):
-        _Paper([made], "column", "dark")
+        PaperFigure([made], "column", "dark")
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_words_in_every_scene_of_an_explanation(method):
     mdp = TabularMDP.from_map(LAKES["4x4"])
     made = explain(method, mdp, make_base("mixture", mdp), demonstrations(mdp, 1), preference_pairs(mdp, 1))
     film = ExplainFilm(made, mdp, "4x4 · no slip · network · base: mixture · seed 0")
-    for artist in film.moving:
+    for artist in film.animated:
         artist.set_animated(False)
     for index in range(len(film)):
         film.update(index)

@@ -17,12 +17,17 @@ from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import optimal_policy
-from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps
+from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps, scale
+from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
-from ift_gridworld.rendering.film import EACH, FIRST, LAST, LEAST
+from ift_gridworld.rendering.film import FIRST_SECONDS, LAST_SECONDS, LEAST_SECONDS, MEAN_SECONDS
+from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.paths import PathOutline, Predictions
+from ift_gridworld.rendering.shapes import PLACE_COLOURS
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.training.run import Run
 
@@ -47,8 +52,8 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
     figure = Figure((3, 3))
     for size, small in ((0.7, False), (0.025, True)):
         ax = maps.prepare_axes(figure.add_axes((0.1, 0.1, size, size)), 1, 1)
-        assert maps.is_small(ax, grid) is small
-        drawn = maps.Arrows(ax, grid, moves, where, LIGHT)
+        assert scale.is_small(ax, grid) is small
+        drawn = PolicyArrows(ax, grid, moves, where, LIGHT)
         paths = []
         for policy in ([[0.1, 0.2, 0.6, 0.1]], [[0.4, 0.0, 0.6, 0.0]], [[0.0, 0.6, 0.4, 0.0]]):
             drawn.update(np.array(policy))
@@ -61,7 +66,7 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
         x, y = paths[0].min(0) + paths[0].max(0)
         assert (x, y) == pytest.approx((1, 1))  # centred
         assert np.ptp(paths[0][:, 0]) > np.ptp(paths[0][:, 1]) and np.ptp(paths[2][:, 0]) < np.ptp(paths[2][:, 1])
-        shade = maps.TileColours(ax, grid, where, LIGHT.visits, Normalize(0, 1))
+        shade = TileColours(ax, grid, where, LIGHT.visits, Normalize(0, 1))
         np.testing.assert_allclose(shade.artist.get_paths()[0].vertices[:4], [(0, 0), (1, 0), (1, 1), (0, 1)])
 
 
@@ -72,14 +77,14 @@ def test_side_by_side_on_small_tiles_shades_what_the_best_moves_gained():
     for made in (*records, *few):
         made.metrics.update({name: np.full((5, 2), -3.0) for name in ("chosen_logp", "rejected_logp")})
     film = ComparisonFilm(records)
-    grid, record = film.grids[1], records[1]
-    assert grid.changes is None
+    column, record = film.columns[1], records[1]
+    assert column.changes is None
     film.update(len(film) - 1)
     best = optimal_policy(film.mdp) > 0
     gained = np.where(best, record.snapshots[-1] - record.snapshots[0], 0).sum(-1)[film.walkable]
     expected = film.theme.changes((gained + 1) / 2)
-    np.testing.assert_allclose(grid.gains.artist.get_facecolor(), expected, atol=0.01)
-    assert ComparisonFilm(few).grids[0].gains is None
+    np.testing.assert_allclose(column.gains.artist.get_facecolor(), expected, atol=0.01)
+    assert ComparisonFilm(few).columns[0].gains is None
 
 
 def fine(rows, draw, theme=LIGHT, inches=3.0):
@@ -87,7 +92,7 @@ def fine(rows, draw, theme=LIGHT, inches=3.0):
     grid = GridLayout.of(rows)
     figure = Figure(figsize=(inches, inches * grid.height / grid.width), dpi=100)
     ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), grid.height, grid.width)
-    assert maps.is_fine(ax, grid)
+    assert scale.is_fine(ax, grid)
     draw(ax, grid)
     agg = FigureCanvasAgg(figure)
     agg.draw()
@@ -106,7 +111,7 @@ def test_a_way_one_tile_wide_stays_in_sight_on_fine_tiles(side):
 
     def draw(ax, grid):
         path[state] = 1.0
-        maps.TileColours(ax, grid, np.ones(side * side, bool), LIGHT.visits, Normalize(0, 1)).update(path)
+        TileColours(ax, grid, np.ones(side * side, bool), LIGHT.visits, Normalize(0, 1)).update(path)
 
     blue = near(fine(rows, draw), LIGHT.visited)
     assert blue.any(1).all()
@@ -138,10 +143,10 @@ def test_start_and_gift_are_found_among_a_million_tiles(theme):
 
     def draw(ax, grid):
         maps.draw_lake(ax, grid, theme)
-        maps.TileColours(ax, grid, np.ones(side * side, bool), theme.visits, Normalize(0, 1)).update(np.ones(side * side))
-        maps.landmarks(ax, grid, theme)
+        TileColours(ax, grid, np.ones(side * side, bool), theme.visits, Normalize(0, 1)).update(np.ones(side * side))
+        maps.draw_landmarks(ax, grid, theme)
 
-    pixels, sign = fine(open_lake(side), draw, theme), int(100 * maps.SIGN)
+    pixels, sign = fine(open_lake(side), draw, theme), int(100 * scale.SIGN_SIDE)
     gift, ink = near(pixels, theme.gift), near(pixels, theme.ink, within=0.3)  # thin strokes are blended
     assert gift[-sign:, -sign:].sum() == gift.sum() > 0.1 * sign**2
     assert ink[3 : sign - 3, 3 : sign - 3].sum() > 0.05 * sign**2  # the S, within its frame
@@ -154,12 +159,12 @@ def test_on_small_tiles_no_arrow_lies_under_start_and_gift(side):
     arrows, or their blocks theirs."""
     grid, moves = GridLayout.of(open_lake(side)), TabularMDP.from_map(LAKES["4x4"]).moves
     ax = maps.prepare_axes(Figure((3, 3), dpi=100).add_axes((0, 0, 1, 1)), side, side)
-    signs, tile = maps.landmarks(ax, grid, LIGHT), 3 / side
-    assert bool(signs) == maps.has_signs(ax, grid) == (tile < maps.SIGNED)
-    arrows = maps.Arrows(ax, grid, moves, np.ones(side * side, bool), LIGHT)
+    signs, tile = maps.draw_landmarks(ax, grid, LIGHT), 3 / side
+    assert bool(signs) == scale.has_signs(ax, grid) == (tile < scale.SIGN_TILE)
+    arrows = PolicyArrows(ax, grid, moves, np.ones(side * side, bool), LIGHT)
     arrows.update(np.tile([0.0, 0.0, 1.0, 0.0], (side * side, 1)))
-    sign = maps.sign_side(ax, grid) if signs else 0.0
-    assert not signs or sign * tile == pytest.approx(maps.SIGN)
+    sign = scale.sign_side(ax, grid) if signs else 0.0
+    assert not signs or sign * tile == pytest.approx(scale.SIGN_SIDE)
     x, y = np.asarray(arrows.artist.get_path().vertices).T
     assert not ((x < sign) & (y < sign) | (x > side - sign) & (y > side - sign)).any()
     count = int(side // arrows.side)
@@ -170,8 +175,8 @@ def test_on_small_tiles_no_arrow_lies_under_start_and_gift(side):
 def test_a_taxis_small_maps_have_no_signs_over_their_headings():
     grid = TAXI.grid
     ax = maps.prepare_axes(Figure((2.7, 2.7)).add_axes((0, 0, 1, 1)), grid.height, grid.width)
-    assert maps.tile_inches(ax, grid) < maps.SIGNED and not maps.is_fine(ax, grid)
-    assert not maps.has_signs(ax, grid)
+    assert scale.tile_inches(ax, grid) < scale.SIGN_TILE and not scale.is_fine(ax, grid)
+    assert not scale.has_signs(ax, grid)
 
 
 @pytest.mark.parametrize(("inches", "beside"), [(1.0, True), (0.3, True), (0.2, False)])
@@ -179,7 +184,7 @@ def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
     """However likely each move is; on a smaller tile it is larger, in the middle, and paler than the arrow on it."""
     grid = GridLayout.of(["S"])
     ax = maps.prepare_axes(Figure((inches, inches)).add_axes((0, 0, 1, 1)), 1, 1)
-    (artist,) = maps.starts(ax, grid, LIGHT)
+    (artist,) = maps.draw_starts(ax, grid, LIGHT)
     letter = artist.get_path().get_extents()
     if not beside:
         assert letter.x0 + letter.x1 == pytest.approx(1.0) and letter.y0 + letter.y1 == pytest.approx(1.0)
@@ -187,7 +192,7 @@ def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
     assert 72 * inches * letter.height > 3.5  # points
     if beside:
         for action in range(4):
-            arrows = maps.Arrows(ax, grid, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
+            arrows = PolicyArrows(ax, grid, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
             arrows.update(np.eye(4)[[action]])
             assert not letter.overlaps(arrows.artist.get_path().get_extents())
 
@@ -196,10 +201,10 @@ def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
 def test_diamonds_of_predictions_can_be_seen_and_stay_in_their_tile(side):
     grid = GridLayout.of(open_lake(side))
     ax = maps.prepare_axes(Figure((3.6, 3.6)).add_axes((0, 0, 1, 1)), side, side)
-    drawn = maps.Predictions(ax, grid, LIGHT)
+    drawn = Predictions(ax, grid, LIGHT)
     drawn.update(np.array([1]), np.eye(side * side)[[1]])
     box = drawn.marks.get_path().get_extents()
-    assert box.width * 3.6 / side >= 2 * maps.DIAMOND - 1e-9
+    assert box.width * 3.6 / side >= 2 * scale.DIAMOND_RADIUS - 1e-9
     assert box.x0 >= 1 and box.x1 <= 2 and box.y0 >= 0 and box.y1 <= 1
 
 
@@ -208,9 +213,9 @@ def test_maps_of_few_methods_fill_their_columns_or_a_square_picture():
         ComparisonFilm([lake_record(random_map((60, 60), seed=1), method=name) for name in names])
         for names in (("sft", "ift"), ("sft", "ift", "grpo"))
     ]
-    (square, columns), (width, height) = films, films[0].figure.get_size_inches()
-    assert height == pytest.approx(width, abs=0.1) and square.map_width > columns.map_width
-    assert 3 * columns.map_width + 2 * comparison.GAP == pytest.approx(comparison.BOARDS)
+    (square, wide), (width, height) = films, films[0].figure.get_size_inches()
+    assert height == pytest.approx(width, abs=0.1) and square.map_width > wide.map_width
+    assert 3 * wide.map_width + 2 * comparison.GAP == pytest.approx(comparison.COLUMNS_WIDTH)
 
 
 def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
@@ -219,11 +224,11 @@ def test_an_arrow_of_a_block_is_the_mean_of_its_moves():
     grid, moves = GridLayout.of(open_lake(100)), TabularMDP.from_map(LAKES["4x4"]).moves
     figure = Figure((3, 3))
     ax = maps.prepare_axes(figure.add_axes((0, 0, 1, 1)), 100, 100)
-    arrows = maps.Arrows(ax, grid, moves, np.ones(10_000, bool), LIGHT)
+    arrows = PolicyArrows(ax, grid, moves, np.ones(10_000, bool), LIGHT)
     policy = np.tile([0.0, 0.5, 0.5, 0.0], (10_000, 1))
     policy[grid.place[:, 0] >= 50] = [0.5, 0.0, 0.5, 0.0]
-    centre, along, length = arrows._flow(policy)
-    assert arrows.side == np.ceil(maps.BLOCK / 0.03) == 7
+    centre, along, length = arrows.block_moves(policy)
+    assert arrows.side == np.ceil(scale.BLOCK_SIDE / 0.03) == 7
     above = centre[:, 1] < 50
     np.testing.assert_allclose(along[above], np.sqrt([[0.5, 0.5]] * above.sum()))
     np.testing.assert_allclose(length[above], np.sqrt(0.5))
@@ -238,19 +243,19 @@ def test_beads_of_two_paths_that_are_one_alternate():
     grid, states = GridLayout.of(open_lake(300)), np.arange(300)
     ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 300, 300)
     shown, rejected = (
-        maps.Outlines(ax, grid, states, "k", inset=0.1, dashed=dashed).artist.get_path().vertices for dashed in (False, True)
+        PathOutline(ax, grid, states, "k", inset=0.1, dashed=dashed).artist.get_path().vertices for dashed in (False, True)
     )
     left = [np.asarray(beads).reshape(-1, 5, 2)[:, 0, 0] for beads in (shown, rejected)]
-    width = maps.BEAD * 100  # tiles
+    width = scale.BEAD_SIDE * 100  # tiles
     for here, there in pairwise(sorted(np.concatenate(left))[1:]):
         assert there - here >= 0.9 * width  # hardly overlapping
     assert 40 < len(left[0]) < 60
 
 
 def test_a_strip_of_many_states_shows_means_of_neighbours():
-    count = 4 * maps.MOST_COLUMNS
+    count = 4 * MAX_MATRIX_COLUMNS
     policy = np.random.default_rng(0).dirichlet(np.ones(4), count)
-    strip = maps.Strip(Figure((3, 3)).add_axes((0, 0, 1, 1)), np.ones(count, bool), policy, LIGHT)
+    strip = PolicyMatrix(Figure((3, 3)).add_axes((0, 0, 1, 1)), np.ones(count, bool), policy, LIGHT)
     strip.update(policy)
     np.testing.assert_allclose(strip.image.get_array(), policy.reshape(-1, 4, 4).mean(1).T)
 
@@ -262,7 +267,7 @@ def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
     """A disc for picking up, a square for dropping off, in the middle of the tile."""
     grid, where = GridLayout.of(["F"]), np.ones(1, bool)
     ax = maps.prepare_axes(Figure((3, 3)).add_axes((0, 0, 1, 1)), 1, 1)
-    arrows = maps.Arrows(ax, grid, TAXI.moves, where, LIGHT)
+    arrows = PolicyArrows(ax, grid, TAXI.moves, where, LIGHT)
     for action, area in ((4, np.pi * 0.34**2), (5, 0.6**2)):
         for p in (0.1, 0.5, 1.0):
             policy = np.zeros((1, 6))
@@ -277,14 +282,14 @@ def test_what_is_no_move_is_a_mark_that_grows_with_its_probability():
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
+def test_a_taxis_map_shows_walls_places_and_marks_over_the_tiles(theme):
     grid, side = TAXI.grid, 30
     figure = Figure((grid.width, grid.height), dpi=side, facecolor=theme.background)
     ax = maps.draw_lake(figure.add_axes((0, 0, 1, 1)), grid, theme)
     walkable = maps.walkable(TAXI)
     assert walkable.sum() == 400
-    maps.TileColours(ax, grid, walkable, theme.visits, Normalize(0, 1)).update(np.zeros(500))
-    maps.landmarks(ax, grid, theme)
+    TileColours(ax, grid, walkable, theme.visits, Normalize(0, 1)).update(np.zeros(500))
+    maps.draw_landmarks(ax, grid, theme)
     agg = FigureCanvasAgg(figure)
     agg.draw()
     pixels = np.asarray(agg.buffer_rgba())[..., :3].astype(float) / 255
@@ -294,11 +299,11 @@ def test_a_taxis_board_shows_walls_places_and_marks_over_the_tiles(theme):
 
     for (top, x), (bottom, _) in grid.walls:
         np.testing.assert_allclose(at((top + bottom) / 2, x), to_rgb(theme.ink), atol=0.05)
-    for letter, colour in maps.PLACES.items():
+    for letter, colour in PLACE_COLOURS.items():
         for y, x in np.argwhere(grid.tiles == letter):
             np.testing.assert_allclose(at(y + 0.06, x + 0.8), to_rgb(getattr(theme, colour)), atol=0.05)
     for y, x in grid.marks["passenger"]:
-        colour = to_rgb(getattr(theme, maps.PLACES[grid.tiles[y, x]]))
+        colour = to_rgb(getattr(theme, PLACE_COLOURS[grid.tiles[y, x]]))
         np.testing.assert_allclose(at(y + 0.75, x + 0.5), colour, atol=0.05)
     for y, x in np.argwhere(grid.tiles == " "):
         if y % 6:  # no heading
@@ -340,7 +345,7 @@ def arrows(policy, layout=("FFF", "FFF", "FFF"), where=None):
     where = np.ones(len(layout) * len(layout[0]), bool) if where is None else where
 
     def draw(ax):
-        maps.Arrows(ax, GridLayout.of(layout), moves, where, LIGHT).update(policy)
+        PolicyArrows(ax, GridLayout.of(layout), moves, where, LIGHT).update(policy)
 
     return canvas(layout, draw)
 
@@ -370,7 +375,7 @@ def test_arrows_grow_with_probability_and_ties_are_drawn_together():
         policy = np.zeros((9, 4))
         policy[4, 2] = p
         size.append(ink(arrows(policy)))
-    assert size[0] == 0  # below maps.HIDDEN
+    assert size[0] == 0  # below arrows.LEAST_PROBABILITY
     assert all(a < b for a, b in pairwise(size))
     tie = np.zeros((9, 4))
     tie[4, [0, 2]] = 0.5
@@ -396,7 +401,7 @@ def test_tiles_take_the_colour_of_their_value():
     values = np.array([0, 0.5, 1, 1, 0.25, 1])
 
     def draw(ax):
-        maps.TileColours(ax, GridLayout.of(layout), shown, LIGHT.visits, Normalize(0, 1)).update(values)
+        TileColours(ax, GridLayout.of(layout), shown, LIGHT.visits, Normalize(0, 1)).update(values)
 
     pixels = canvas(layout, draw)
     for s in range(6):
@@ -456,9 +461,11 @@ def test_what_changes_much_stands_longer_and_the_ends_are_held():
     film = MethodFilm(lake_record(snapshots=5))
     object.__setattr__(film.run, "snapshots", policies)
     first, *between, last = film.durations
-    assert (first, last) == (FIRST, LAST)
+    assert (first, last) == (FIRST_SECONDS, LAST_SECONDS)
     change = np.array([0.4, 0.2, 0.1])
-    np.testing.assert_allclose(between, np.maximum(LEAST, EACH * (0.4 + 0.6 * change / change.mean())), atol=0.0051)
+    np.testing.assert_allclose(
+        between, np.maximum(LEAST_SECONDS, MEAN_SECONDS * (0.4 + 0.6 * change / change.mean())), atol=0.0051
+    )
 
 
 @pytest.mark.parametrize("theme", THEME_NAMES)
@@ -471,7 +478,7 @@ def test_side_by_side_shows_each_method_at_its_latest_snapshot(theme, count, tmp
     for made in records:
         made.metrics.update(extra)
     film = ComparisonFilm(records, theme)
-    for update, which in zip(film.steps, film.which, strict=True):
+    for update, which in zip(film.steps, film.snapshots, strict=True):
         for made, index in zip(records, which, strict=True):
             assert made.steps[index] <= update and (index == 4 or made.steps[index + 1] > update)
     with Image.open(film.save(tmp_path / "all.gif")) as gif:

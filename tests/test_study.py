@@ -324,7 +324,7 @@ def test_concatenated_tables_keep_what_each_has():
     assert list(concatenate_tables([one, two], only=["tiles"])) == ["lake", "tiles"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no header", b"# {}\n", b"# {}\na,b\n1\n", gzip.compress(b"# {}\na\n1\n")])
+@pytest.mark.parametrize("content", [b"", b"no header", b"# {}\n", b"# {}\na,b\n1\n", gzip.compress(b"# {}\na\n1\n", mtime=0)])
 def test_what_is_no_table_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "broken.csv"
     path.write_bytes(content)

@@ -9,11 +9,11 @@ from test_paper import check
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy
-from ift_gridworld.rendering.study_figures import WIDTH, Aligned, Grid, Page, Point, _on, draw_policy
+from ift_gridworld.rendering.study_figures import WIDTH, Estimate, Heatmap, PolicyMap, StudyFigure, draw_policy, ink_on
 from ift_gridworld.rendering.theme import THEMES
 
 THEME = pytest.mark.parametrize("theme", THEMES)
-GRID = Grid(
+TABLE = Heatmap(
     "share", ["a", "b"], ["x", "y", "z"], np.array([[0.0, 50.0, 100.0], [np.nan, 25.0, 75.0]]), np.eye(2, 3, dtype=bool)
 )
 
@@ -28,47 +28,47 @@ def test_numbers_can_be_read_on_every_shade(theme):
     """WCAG asks for a contrast of 4.5 to 1."""
     for share in np.linspace(0, 1, 101):
         shade = THEMES[theme].changes(share)
-        light, dark = sorted((luminance(shade[:3]), luminance(_on(shade, THEMES[theme]))), reverse=True)
+        light, dark = sorted((luminance(shade[:3]), luminance(ink_on(shade))), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, share
 
 
 @THEME
 def test_cells_are_orange_at_the_low_end_and_blue_at_the_high_one_unless_against(theme):
-    for against in (False, True):
-        page = Page(1.5, theme)
-        page.cells(GRID, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), against=against)
+    for reverse in (False, True):
+        page = StudyFigure(1.5, theme)
+        page.draw_heatmap(TABLE, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), reverse=reverse)
         ax = page.figure.axes[0]
         drawn = ax.images[0].cmap(ax.images[0].norm(np.array([0.0, 100.0])))
         ends = [to_rgb(colour) for colour in (THEMES[theme].less, THEMES[theme].more)]
-        np.testing.assert_allclose(drawn[:, :3], ends[::-1] if against else ends, atol=0.01)
+        np.testing.assert_allclose(drawn[:, :3], ends[::-1] if reverse else ends, atol=0.01)
 
 
 def test_cells_say_their_numbers_mark_what_is_clear_and_leave_out_what_is_none():
-    page = Page(1.5, "light")
-    page.cells(GRID, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), write=".0f")
+    page = StudyFigure(1.5, "light")
+    page.draw_heatmap(TABLE, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), number_format=".0f")
     ax = page.figure.axes[0]
     assert [text.get_text() for text in ax.texts] == ["0", "50", "100", "25", "75"]
     assert len(ax.lines) == 2  # one dot for each marked cell
     assert [label.get_text() for label in ax.get_yticklabels()] == ["a", "b"]
     check(page.figure, least=6.5)
-    nameless = Page(1.5, "light")
-    nameless.cells(GRID, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), names=False)
+    nameless = StudyFigure(1.5, "light")
+    nameless.draw_heatmap(TABLE, 0.5, 0.4, 3.0, 0.6, limits=(0, 100), names=False)
     assert {label.get_text() for label in nameless.figure.axes[0].get_yticklabels()} == {""}
     assert not nameless.figure.axes[0].texts
 
 
 def test_a_forest_stands_where_its_values_are():
     """Two series in two rows, one point missing: markers at the values, lines along the intervals."""
-    page = Page(2.0, "light")
-    series = {"one": [Point(0.1, 0.0, 0.3), None], "two": [Point(-0.2, -0.3, -0.1), Point(np.nan, np.nan, np.nan)]}
-    ax = page.forest(["first", "second"], series, 0.8, 0.4, 3.0, 1.0, label="difference", hollow=["two"])
+    page = StudyFigure(2.0, "light")
+    series = {"one": [Estimate(0.1, 0.0, 0.3), None], "two": [Estimate(-0.2, -0.3, -0.1), Estimate(np.nan, np.nan, np.nan)]}
+    ax = page.draw_forest(["first", "second"], series, 0.8, 0.4, 3.0, 1.0, label="difference", hollow=["two"])
     marks = [line for line in ax.lines if line.get_marker() in "os"]
     assert [line.get_xdata() for line in marks] == [[0.1], [-0.2]]
     spans = sorted(tuple(line.get_xdata()) for line in ax.lines if line not in marks and len(set(line.get_xdata())) == 2)
     assert (0.0, 0.3) in spans and (-0.3, -0.1) in spans
     assert to_rgb(marks[1].get_markerfacecolor()) == to_rgb(page.theme.background)
     assert ax.get_ylim() == (1.5, -0.5)  # the first row on top
-    page.legend(ax, 0.8, 1.9, 2)
+    page.add_legend(ax, 0.8, 1.9, 2)
     check(page.figure, least=6.5)
 
 
@@ -77,10 +77,10 @@ def test_a_page_is_written_whole_and_the_same_each_time(theme, tmp_path):
     mdp = TabularMDP.from_map(LAKES["4x4"])
     written = []
     for name in ("one", "two"):
-        page = Page(1.6, theme)
-        page.heading(0.1, 0.15, "A lake")
-        draw_policy(page, Aligned("the optimum", mdp, optimal_policy(mdp), (0, 4, 8)), 0.1, 0.4, 1.0)
-        page.key(3.0, 0.5, "never", "always")
+        page = StudyFigure(1.6, theme)
+        page.add_heading(0.1, 0.15, "A lake")
+        draw_policy(page, PolicyMap("the optimum", mdp, optimal_policy(mdp), (0, 4, 8)), 0.1, 0.4, 1.0)
+        page.draw_colour_key(3.0, 0.5, "never", "always")
         check(page.figure, least=6.5)
         paths = page.save(tmp_path / name, "A lake and its optimum.")
         assert [path.suffix for path in paths] == [".pdf", ".png"]

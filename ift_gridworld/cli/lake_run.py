@@ -96,10 +96,10 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
         raise ValueError(f"{asked}: {mdp.where.name} has no map to draw; allowed: {allowed}")
     if args.figure is not None:
         from ift_gridworld.rendering import STILLS
-        from ift_gridworld.rendering.paper import stages
+        from ift_gridworld.rendering.paper import number_of_maps
 
         check_choice("format", args.format or "pdf", STILLS)
-        stages(mdp, args.figure)
+        number_of_maps(mdp, args.figure)
     elif args.format == "html":
         from ift_gridworld.rendering.page import check_tiles
 

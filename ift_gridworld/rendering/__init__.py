@@ -1,22 +1,99 @@
-"""Pictures of runs: maps on an Axes, films, stills, a page. Reads saved runs, never a live trainer; needs no display.
+"""Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
-`maps` draws on an Axes; `method_film` and `comparison` compose whole pictures of one run and of several; `page` writes them as
-one HTML file; `worker` draws in a process of its own. This file loads nothing, so that names can be checked before matplotlib
-is needed.
+    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
+    maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
+    paper       small multiples, matrices and curves at the width of a column or of a page
+    page        runs as one HTML file to play with
+    worker      draws in a process of its own
+    tables      results for a terminal
+
+Importing this package loads nothing but names of formats and themes, so that they can be checked before matplotlib is needed;
+everything else is loaded on first use.
 """
 
-from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-VIDEO = ("mp4", "webp")  # films that the extra [video] writes
-STILLS = ("png", "pdf", "svg")
-PICTURES = ("gif", *VIDEO, *STILLS)  # what one film can be written as
-FORMATS = (*PICTURES, "html")
-THEME_NAMES = ("light", "dark")
+from ift_gridworld._lazy import lazy_names
+from ift_gridworld.rendering.formats import FORMATS, PICTURES, STILLS, THEME_NAMES, VIDEO, check_format, check_theme
 
+if TYPE_CHECKING:
+    from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
+    from ift_gridworld.rendering.comparison import ComparisonFilm
+    from ift_gridworld.rendering.explain_film import ExplainFilm
+    from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
+    from ift_gridworld.rendering.film import Film
+    from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
+    from ift_gridworld.rendering.matrix import PolicyMatrix
+    from ift_gridworld.rendering.method_film import MethodFilm
+    from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
+    from ift_gridworld.rendering.page import save_page
+    from ift_gridworld.rendering.paper import latex_table, save_figure
+    from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
+    from ift_gridworld.rendering.pictures import film_of, save_film
+    from ift_gridworld.rendering.theme import THEMES, Theme
+    from ift_gridworld.rendering.tiles import TileColours
+    from ift_gridworld.rendering.worker import RenderWorker, draw_files
 
-def check_format(name: str) -> None:
-    """Raise a ValueError if pictures of this kind cannot be drawn here."""
-    if name not in FORMATS:
-        raise ValueError(f"format is {name!r}; allowed: {', '.join(FORMATS)}")
-    if name in VIDEO and find_spec("imageio_ffmpeg") is None:
-        raise ValueError(f"format {name} needs the extra [video]: pip install 'ift-gridworld[video]'; allowed without: gif")
+__all__ = [
+    "FORMATS",
+    "PICTURES",
+    "STILLS",
+    "THEMES",
+    "THEME_NAMES",
+    "VIDEO",
+    "ChangeArrows",
+    "ChartLine",
+    "ComparisonFilm",
+    "ExplainFilm",
+    "Failure",
+    "FailureFilm",
+    "Film",
+    "MethodFilm",
+    "OptimalPolicyStill",
+    "Panel",
+    "PathOutline",
+    "PolicyArrows",
+    "PolicyMatrix",
+    "Predictions",
+    "RenderWorker",
+    "Theme",
+    "TileColours",
+    "check_format",
+    "check_theme",
+    "draw_answers",
+    "draw_files",
+    "draw_lake",
+    "draw_landmarks",
+    "draw_starts",
+    "film_of",
+    "latex_table",
+    "prepare_axes",
+    "save_figure",
+    "save_film",
+    "save_page",
+    "walkable",
+]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    __all__,
+    {
+        "arrows": ("ChangeArrows", "PolicyArrows"),
+        "comparison": ("ComparisonFilm",),
+        "explain_film": ("ExplainFilm",),
+        "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
+        "film": ("Film",),
+        "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
+        "maps": ("draw_lake", "draw_landmarks", "draw_starts", "prepare_axes", "walkable"),
+        "matrix": ("PolicyMatrix",),
+        "method_film": ("MethodFilm",),
+        "optimal_still": ("OptimalPolicyStill",),
+        "page": ("save_page",),
+        "paper": ("latex_table", "save_figure"),
+        "paths": ("PathOutline", "Predictions", "draw_answers"),
+        "theme": ("THEMES", "Theme"),
+        "tiles": ("TileColours",),
+        "pictures": ("film_of", "save_film"),
+        "worker": ("RenderWorker", "draw_files"),
+    },
+)

@@ -1,21 +1,38 @@
-"""The drawing process: reads orders, one JSON list [runs, picture, theme] a line, and answers each with a line."""
+"""The drawing process: reads orders, a JSON list [runs, picture, theme, folder, plugins] a line, and answers each in a line.
+
+The answer is null, or what went wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
+"""
+
+from __future__ import annotations
 
 import json
 import os
 import sys
 from pathlib import Path
 
-from ift_gridworld.rendering.worker import draw
+from ift_gridworld.plugins import load_plugins
+from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import loading
 
-with loading():  # before the first order comes
-    import ift_gridworld.rendering.method_film  # noqa: F401
 
-for line in sys.stdin:
-    runs, picture, theme = json.loads(line)
-    try:
-        answer = {"picture": str(draw([Path(run) for run in runs], Path(picture), theme))}
-    except (ValueError, OSError) as error:
-        answer = {"error": str(error)}
-    print(json.dumps(answer), flush=True)
-os._exit(0)  # everything is written: taking matplotlib down in good order would only keep the caller waiting
+def serve() -> None:
+    """Draw what stdin asks for until it ends, then end the process."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing printed on the way is taken for an answer
+    with loading():  # before the first order comes
+        import ift_gridworld.rendering.method_film  # noqa: F401
+    for line in sys.stdin:
+        runs, picture, theme, folder, plugins = json.loads(line)
+        error = None
+        try:
+            os.chdir(folder)
+            load_plugins(plugins)
+            draw_files([Path(run) for run in runs], Path(picture), theme)
+        except (ValueError, OSError) as cause:
+            error = str(cause)
+        print(json.dumps(error), file=answers, flush=True)
+    sys.stderr.flush()
+    os._exit(0)  # everything is written: taking matplotlib down in good order would only keep the caller waiting
+
+
+if __name__ == "__main__":
+    serve()

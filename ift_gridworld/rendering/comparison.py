@@ -1,7 +1,7 @@
 """The side-by-side film: several methods on one lake from one base, a column each, at the same update.
 
-Above the policy and where it goes, below what has changed since the base; beside them what became of success, of the distance
-to the optimal policy, and of the likelihood of both answers of the preference pair.
+Each column shows the policy and where it goes above, and what has changed since the base below. Charts tell how success, the
+distance to the optimal policy, and the likelihood of both answers of the preference pair develop.
 """
 
 from __future__ import annotations
@@ -19,63 +19,89 @@ from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.evaluation.metrics import even_change, mean_interval
 from ift_gridworld.planning import optimal_policy
-from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film, style, text_width
-from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
+from ift_gridworld.rendering.charts import look_of, style_axes
+from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
+from ift_gridworld.rendering.scale import is_fine, is_small
+from ift_gridworld.rendering.text import short_title, shorten, text_width
+from ift_gridworld.rendering.tiles import TileColours
+from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
 
-MOST = 5  # methods in a row, if they do not all fit into one
-FRAMES = 72
-GAP, MARGIN, HEAD = 0.22, 0.3, 0.95  # inches: between columns, at the edges, above
-TITLE, BETWEEN, LEGEND, BELOW = 0.5, 0.3, 0.42, 0.25  # above each method; between its two maps; below all; below charts
-ROW = 0.215  # of a method in a chart
-BOARDS = 10.0  # all columns together, where one row is enough; the picture is then no taller than wide
+__all__ = ["ComparisonFilm"]
+
+MAX_COLUMNS = 5  # methods in a row, if they do not all fit into one
+MAX_FRAMES = 72
+# Inches: between columns, at the edges, above; above each method; between its two maps; below all; below charts.
+GAP, MARGIN, HEAD = 0.22, 0.3, 0.95
+TITLE, BETWEEN, LEGEND, BELOW = 0.5, 0.3, 0.42, 0.25
+CHART_ROW = 0.215  # inches: of a method in a chart
+COLUMNS_WIDTH = 10.0  # inches: all columns together where one row is enough; the picture is then no taller than wide
 LIKELIHOODS = ("chosen_logp", "rejected_logp")
 
 
 class ComparisonFilm(Film):
-    """Args:
-    runs: the runs to compare, on one lake.
-    theme: a name in THEMES.
+    """The film of several runs on one lake.
+
+    Args:
+        runs: the runs to compare, on one lake with a map.
+        theme: a name in THEMES.
+
+    Raises:
+        ValueError: if the runs are not of one lake, it has no map, or for an unknown theme.
+
+    Example (writes two files)::
+
+        ComparisonFilm([Run.load("sft.json"), Run.load("ift.json")]).save("sft-ift.gif")
     """
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs, drawn=True)
         self.runs, self.mdp = list(runs), runs[0].mdp
-        assert self.mdp.grid is not None
-        self.grid, self.walkable = self.mdp.grid, maps.walkable(self.mdp)
-        self.steps, self.which = self._clock()
-        count = len(self.runs)
-        self.columns = count if count <= MOST + 1 else ceil(count / ceil(count / MOST))
-        self.rows = ceil(count / self.columns)
-        tall, wide = self.grid.height, self.grid.width
-        charts = 3 * (ROW * count + 0.62)
-        # As wide as the columns allow, but no taller than leaves the picture in a screen's shape.
-        self.beside = tall > 2 * wide  # a tall lake's two maps stand beside each other
-        room, tallest = 1.6, 2.56 if self.beside else 1.6
-        if self.rows == 1:
-            room = (BOARDS + GAP) / self.columns - GAP
-            around = HEAD + TITLE + BETWEEN + LEGEND + charts / 3 + BELOW
-            tallest = 4.0 if self.beside else (BOARDS + 2 * MARGIN - around) / 2
-        self.map_width = min(room, tallest * wide / tall)
-        self.map_height = self.map_width * tall / wide
-        self.block = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
-        self.column = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
-        grids = self.columns * (self.column + GAP) - GAP
-        if self.rows == 1:  # charts side by side below
-            size = (max(grids, BOARDS) + 2 * MARGIN, HEAD + self.block + LEGEND + charts / 3 + BELOW)
-        else:  # one over the other at the right
-            size = (grids + 4.05 + 2 * MARGIN, HEAD + max(self.rows * (self.block + 0.2) + LEGEND, charts) + 0.1)
-        super().__init__(theme, (round(size[0], 1), round(size[1], 1)))
+        self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
+        self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
+        self.steps, self.snapshots = self._shared_updates()
+        super().__init__(theme, self._arrange())
         self._compose()
 
-    def _clock(self) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, "F M"]]:
-        """The updates that are shown, and which snapshot of each method that is: its latest until then."""
+    def _arrange(self) -> tuple[float, float]:
+        """Choose the sizes of maps and columns; returns width and height of the picture, in inches.
+
+        Maps are as wide as the columns allow, but no taller than leaves the picture in a screen's shape.
+        """
+        count = len(self.runs)
+        self.per_row = count if count <= MAX_COLUMNS + 1 else ceil(count / ceil(count / MAX_COLUMNS))
+        self.rows = ceil(count / self.per_row)
+        height, width = self.grid.height, self.grid.width
+        number = 3 + bool(self.custom)
+        charts = number * (CHART_ROW * count + 0.62)
+        self.beside = height > 2 * width  # a tall lake's two maps stand beside each other
+        widest, tallest = 1.6, 2.56 if self.beside else 1.6
+        if self.rows == 1:
+            widest = (COLUMNS_WIDTH + GAP) / self.per_row - GAP
+            around = HEAD + TITLE + BETWEEN + LEGEND + charts / number + BELOW
+            tallest = 4.0 if self.beside else (COLUMNS_WIDTH + 2 * MARGIN - around) / 2
+        self.map_width = min(widest, tallest * width / height)
+        self.map_height = self.map_width * height / width
+        self.column_height = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
+        self.column_width = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
+        columns = self.per_row * (self.column_width + GAP) - GAP
+        if self.rows == 1:  # charts side by side below
+            size = (max(columns, COLUMNS_WIDTH) + 2 * MARGIN, HEAD + self.column_height + LEGEND + charts / number + BELOW)
+        else:  # one over the other at the right
+            maps = self.rows * (self.column_height + 0.2)
+            size = (columns + 4.05 + 2 * MARGIN, HEAD + max(maps + LEGEND, charts) + 0.1)
+        return round(size[0], 1), round(size[1], 1)
+
+    def _shared_updates(self) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, "F M"]]:
+        """Choose the updates that are shown, and for each the snapshot of each method: its latest until then."""
         steps = np.unique(np.concatenate([run.steps for run in self.runs]))
-        which = np.stack([np.searchsorted(run.steps, steps, side="right") - 1 for run in self.runs], 1)
-        policies = np.stack([run.snapshots[i] for run, i in zip(self.runs, which.T, strict=True)], 1)
-        kept = even_change(steps, policies, FRAMES)
-        self._change = np.abs(np.diff(policies[kept], axis=0)).mean((1, 2, 3))
-        return steps[kept], which[kept]
+        latest = np.stack([np.searchsorted(run.steps, steps, side="right") - 1 for run in self.runs], 1)
+        policies = np.stack([run.snapshots[i] for run, i in zip(self.runs, latest.T, strict=True)], 1)
+        frames = even_change(steps, policies, MAX_FRAMES)
+        self._change = np.abs(np.diff(policies[frames], axis=0)).mean((1, 2, 3))
+        return steps[frames], latest[frames]
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -88,7 +114,7 @@ class ComparisonFilm(Film):
     def alt(self) -> str:
         first, names = self.runs[0], ", ".join(run.method for run in self.runs)
         courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
-        small = self.grids[0].gains is not None
+        small = self.columns[0].gains is not None
         arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
         change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
         charts = ", distance to the optimal policy and the likelihood of both answers" if self.likelihoods else (
@@ -103,57 +129,67 @@ class ComparisonFilm(Film):
 
     @property
     def likelihoods(self) -> bool:
-        """Whether the runs know of two answers how likely they are; a language model's film of one lake does not."""
+        """Whether all runs know how likely both answers are; a language model's film of one lake does not."""
         return all(name in run.metrics for run in self.runs for name in LIKELIHOODS)
 
     # ---- composition ----
 
     def _compose(self) -> None:
         theme, first = self.theme, self.runs[0]
-        width, height = self.figure.get_size_inches()
-        self.words(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        self.words(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
-        self.step_text = self.number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
-        self.moves(self.step_text.artist)
-        self.grids = []
-        pitch = self.column + GAP
+        width, _ = self.figure.get_size_inches()
+        self.add_text(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
+        self.add_text(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
+        self.step_text = self.add_number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
+        pitch = self.column_width + GAP
         if self.rows == 1:
-            pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.columns)
-        for i, run in enumerate(self.runs):
-            left, top = MARGIN + pitch * (i % self.columns), HEAD + (self.block + 0.2) * (i // self.columns)
-            self.grids.append(_MethodColumn(self, run, left, top))
-        self._legend(MARGIN, HEAD + self.rows * (self.block + 0.2) + 0.02)
-        self.charts = []
-        tall = ROW * len(self.runs)
-        charts: list[tuple[Sequence[str], str]] = [((first.headline,), first.headline), (("distance",), "distance to optimal")]
+            pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.per_row)
+        self.columns = [
+            _MethodColumn(
+                self,
+                run,
+                MARGIN + pitch * (i % self.per_row),
+                HEAD + (self.column_height + 0.2) * (i // self.per_row),
+            )
+            for i, run in enumerate(self.runs)
+        ]
+        self._draw_legend(MARGIN, HEAD + self.rows * (self.column_height + 0.2) + 0.02)
+        self._compose_charts(width, self.figure.get_size_inches()[1])
+
+    def _compose_charts(self, width: float, height: float) -> None:
+        """Charts in a row below, or one over the other at the right, in a picture of that size."""
+        headline, chart_height = self.runs[0].headline, CHART_ROW * len(self.runs)
+        charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
-        for i, (names, title) in enumerate(charts):
+        charts += [((name,), look_of(name).title) for name in self.custom]
+        self.charts = []
+        for i, (metrics, title) in enumerate(charts):
             if self.rows == 1:
-                wide = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
-                ax = self.axes(MARGIN + 0.75 + i * (wide + 0.35), height - 0.42 - tall, wide, tall)
+                chart_width = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
+                left = MARGIN + 0.75 + i * (chart_width + 0.35)
+                ax = self.add_axes(left, height - 0.42 - chart_height, chart_width, chart_height)
             else:
-                ax = self.axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (tall + 0.62), 2.95, tall)
-            self.charts.append(_Dots(self, ax, names, title, labels=i == 0 or self.rows > 1))
+                ax = self.add_axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (chart_height + 0.62), 2.95, chart_height)
+            self.charts.append(_DotChart(self, ax, metrics, title, labels=i == 0 or self.rows > 1))
 
-    def _legend(self, left: float, top: float) -> None:
+    def _draw_legend(self, left: float, top: float) -> None:
         theme = self.theme
-        ax = self.axes(left, top, 9.0, 0.2)
+        ax = self.add_axes(left, top, 9.0, 0.2)
         ax.set(xlim=(0, 45), ylim=(1, 0), aspect="equal", anchor="W")
         ax.axis("off")
         x = 0.0
-        pairs = any(len(run.rejected) for run in self.runs)
+        has_rejected = any(len(run.rejected) for run in self.runs)
         for colour, dashed, words in (
             (theme.visited, None, "visits: none to once an episode"),
             (theme.shown, False, "the human's path"),
-            *(((theme.rejected, True, "rejected path"),) if pairs else ()),
+            *(((theme.rejected, True, "rejected path"),) if has_rejected else ()),
             (theme.more, None, "likelier than in the base"),
             (theme.less, None, "less likely"),
         ):
             if dashed is None:
                 ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, fc=colour, lw=0))
             else:
-                maps.path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.grids[0].beads, width=1.6)
+                draw_path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.columns[0].beads, width=1.6)
             ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
             x += 2.6 + text_width(words, 9) / 0.2
 
@@ -161,54 +197,55 @@ class ComparisonFilm(Film):
 
     def update(self, index: int) -> None:
         self.step_text.update(f"update {self.steps[index]}")
-        for grid, i in zip(self.grids, self.which[index], strict=True):
-            grid.update(int(i))
+        for column, snapshot in zip(self.columns, self.snapshots[index], strict=True):
+            column.update(int(snapshot))
         for chart in self.charts:
-            chart.update(self.which[index])
+            chart.update(self.snapshots[index])
 
 
 class _MethodColumn:
-    """A method's column: name, success, policy and visits, and what changed since the base."""
+    """A method's column: name, headline, policy and visits, and what changed since the base."""
 
     def __init__(self, film: ComparisonFilm, run: Run, left: float, top: float) -> None:
-        theme, grid, mdp = film.theme, film.grid, film.mdp
-        self.run = run
-        self.headline = run.headline
+        theme = film.theme
+        self.run, self.headline = run, run.headline
         self.reached = run.metrics[self.headline].mean(-1)
-        short = run.title.partition(" · ")
-        name = short[2] if short[0] == "RLHF" else short[0]
-        film.words(left + 0.03, top + 0.12, name, size=12.5, weight="bold", color=theme.ink)
-        self.number = film.number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
-        film.moves(self.number.artist)
-        ax = film.axes(left, top + TITLE, film.map_width, film.map_height)
-        maps.draw_lake(ax, grid, theme)
-        self.tiles = maps.TileColours(ax, grid, film.walkable, theme.visits, Normalize(0, 1, clip=True))
-        film.moves(self.tiles.artist)
-        for steps, colour, inset, dashed in (
-            (run.rejected, theme.rejected, 0.17, True),
-            (run.demonstration, theme.shown, 0.08, False),
-        ):
-            film.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed, width=1.2).artist)
-        self.beads = maps.is_fine(ax, grid)
-        film.moves(*maps.landmarks(ax, grid, theme), *maps.starts(ax, grid, theme))
-        self.arrows = maps.Arrows(ax, grid, mdp.moves, film.walkable, theme)
-        film.moves(self.arrows.artist)
+        title = shorten(short_title(run.title), film.column_width, 12.5, bold=True)
+        film.add_text(left + 0.03, top + 0.12, title, size=12.5, weight="bold", color=theme.ink)
+        self.number = film.add_number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
+        self._compose_policy(film, film.add_axes(left, top + TITLE, film.map_width, film.map_height))
         top += TITLE
-        aside = left + film.map_width + GAP if film.beside else left
-        below = film.axes(aside, top + (0.0 if film.beside else film.map_height + BETWEEN), film.map_width, film.map_height)
-        top += film.map_height + 0.5 * BETWEEN
-        which = "right: " if film.beside else ""
-        maps.draw_lake(below, grid, theme)
+        change_left = left + film.map_width + GAP if film.beside else left
+        change_top = top + (0.0 if film.beside else film.map_height + BETWEEN)
+        ax = film.add_axes(change_left, change_top, film.map_width, film.map_height)
+        self._compose_change(film, ax, left + 0.03, top + film.map_height + 0.5 * BETWEEN)
+
+    def _compose_policy(self, film: ComparisonFilm, ax: Axes) -> None:
+        theme, grid, run = film.theme, film.grid, self.run
+        draw_lake(ax, grid, theme)
+        self.tiles = TileColours(ax, grid, film.walkable, theme.visits, Normalize(0, 1, clip=True))
+        film.animate(self.tiles.artist)
+        film.animate(*draw_answers(ax, grid, theme, run.demonstration[:, 0], run.rejected[:, 0], width=1.2))
+        self.beads = is_fine(ax, grid)
+        film.animate(*draw_landmarks(ax, grid, theme), *draw_starts(ax, grid, theme))
+        self.arrows = PolicyArrows(ax, grid, film.mdp.moves, film.walkable, theme)
+        film.animate(self.arrows.artist)
+
+    def _compose_change(self, film: ComparisonFilm, ax: Axes, left: float, top: float) -> None:
+        """The map of changes; its title stands at that place."""
+        theme, grid = film.theme, film.grid
+        side = "right: " if film.beside else ""
+        draw_lake(ax, grid, theme)
         self.changes = self.gains = None
-        if maps.is_small(below, grid):  # too small for arrows: shades of what the best moves gained
-            film.words(left + 0.03, top, f"{which}change of the best moves", size=8.5, color=theme.muted)
-            self.best = optimal_policy(mdp) > 0
-            self.gains = maps.TileColours(below, grid, film.walkable, theme.changes, Normalize(-1, 1))
-            film.moves(self.gains.artist, *maps.landmarks(below, grid, theme))
+        if is_small(ax, grid):  # too small for arrows: shades of what the best moves gained
+            film.add_text(left, top, f"{side}change of the best moves", size=8.5, color=theme.muted)
+            self.best = optimal_policy(film.mdp) > 0
+            self.gains = TileColours(ax, grid, film.walkable, theme.changes, Normalize(-1, 1))
+            film.animate(self.gains.artist, *draw_landmarks(ax, grid, theme))
         else:
-            film.words(left + 0.03, top, f"{which}change since the base", size=8.5, color=theme.muted)
-            self.changes = maps.Changes(below, grid, mdp.moves, film.walkable, theme)
-            film.moves(*self.changes.artists)
+            film.add_text(left, top, f"{side}change since the base", size=8.5, color=theme.muted)
+            self.changes = ChangeArrows(ax, grid, film.mdp.moves, film.walkable, theme)
+            film.animate(*self.changes.artists)
 
     def update(self, index: int) -> None:
         policy = self.run.snapshots[index]
@@ -222,44 +259,42 @@ class _MethodColumn:
             self.gains.update((change * self.best).sum(-1))
 
 
-class _Dots:
-    """A row a method: a dot at its value, a line over the 95 % interval of its seeds. A second measure's dot is hollow."""
+class _DotChart:
+    """A row a method: a dot at its mean, a line over the 95 % interval of its seeds. A second metric's dot is hollow."""
 
-    def __init__(self, film: ComparisonFilm, ax: Axes, names: Sequence[str], title: str, *, labels: bool) -> None:
+    def __init__(self, film: ComparisonFilm, ax: Axes, metrics: Sequence[str], title: str, *, labels: bool) -> None:
         theme, runs = film.theme, film.runs
         self.rows = np.arange(len(runs))
-        style(ax, theme)
+        style_axes(ax, theme)
         ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
         ax.set_ylim(len(runs) - 0.5, -0.5)
-        ax.set_yticks(self.rows, [run.method for run in runs] if labels else [])
+        ax.set_yticks(self.rows, [shorten(run.method, 0.9, 9) for run in runs] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
         ax.grid(axis="y", color=theme.faint, lw=0.8)
         ax.set_axisbelow(True)
-        self.bands = [[np.stack(mean_interval(run.metrics[name])) for run in runs] for name in names]
-        every = np.concatenate([band.ravel() for bands in self.bands for band in bands])
-        if names[0] in LIKELIHOODS:
+        self.bands = [[np.stack(mean_interval(run.metrics[name])) for run in runs] for name in metrics]
+        values = np.concatenate([band.ravel() for bands in self.bands for band in bands])
+        if metrics == LIKELIHOODS:
             ax.set_xscale("symlog", linthresh=1.0)
-            low = float(every.min())
+            low = float(values.min())
             ax.set_xlim(1.3 * low, 0.15)
             ticks = [t for t in (-100, -30, -10, -3, -1, 0) if t >= 1.3 * low]
             ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
             ax.minorticks_off()
         else:
-            ax.set_xlim(-0.02 * every.max(), 1.04 * (1.0 if names[0] == "success" else every.max()))
+            ax.set_xlim(-0.02 * values.max(), 1.04 * (look_of(metrics[0]).limit or values.max()))
             ax.xaxis.set_major_locator(MaxNLocator(5))
         self.marks = []
-        for i, _ in enumerate(names):
-            colour = {"success": theme.success, "regret": theme.success, "distance": theme.distance}.get(
-                names[0], (theme.shown, theme.rejected)[i]
-            )
-            spread = LineCollection([], colors=colour, lw=2.2, alpha=0.45)
-            ax.add_collection(spread)
+        for i, name in enumerate(metrics):
+            colour = getattr(theme, look_of(name).colour)
+            interval = LineCollection([], colors=colour, lw=2.2, alpha=0.45)
+            ax.add_collection(interval)
             dots = ax.plot([], [], "o", ms=5.5, mfc=theme.background if i else colour, mec=colour, mew=1.6)[0]
-            film.moves(spread, dots)
-            self.marks.append((spread, dots))
+            film.animate(interval, dots)
+            self.marks.append((interval, dots))
 
-    def update(self, which: Int[np.ndarray, " M"]) -> None:
-        for (spread, dots), bands in zip(self.marks, self.bands, strict=True):
-            mean, low, high = np.stack([band[:, i] for band, i in zip(bands, which, strict=True)], 1)
-            spread.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, self.rows, strict=True)])
+    def update(self, snapshots: Int[np.ndarray, " M"]) -> None:
+        for (interval, dots), bands in zip(self.marks, self.bands, strict=True):
+            mean, low, high = np.stack([band[:, i] for band, i in zip(bands, snapshots, strict=True)], 1)
+            interval.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, self.rows, strict=True)])
             dots.set_data(mean, self.rows)

@@ -1,4 +1,4 @@
-"""Frames to files: GIF through one shared palette and changed pixels only; MP4 and WebP where imageio-ffmpeg is installed."""
+"""Frames as files: GIF with one shared palette and changed pixels only; MP4 and WebP where imageio-ffmpeg is installed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ from typing import Any
 import numpy as np
 from PIL import GifImagePlugin, Image
 
-from ift_gridworld.rendering import check_format
+from ift_gridworld.rendering.formats import check_format
 from ift_gridworld.storage import write_atomically
 
+__all__ = ["COLOURS", "encode_gif", "shared_palette", "write_gif", "write_video"]
+
 COLOURS = 128  # one of them marks pixels that stay as they are
-APART = 10  # colours of the palette differ by at least this much: nearer ones would be taken for each other
+LEAST_DIFFERENCE = 10  # between colours of the palette: nearer ones would be taken for each other
 
 
 def shared_palette(samples: Sequence[Image.Image]) -> Image.Image:
-    """A palette for the whole film: the commonest colours of some frames to the letter, then others that cover the rest."""
+    """Return a palette for a whole film: the commonest colours of some frames exactly, then others that cover the rest.
+
+    Args:
+        samples: RGB images of the film.
+    """
     pixels = np.concatenate([np.asarray(sample)[::2, ::2].reshape(-1, 3) for sample in samples]).astype(np.uint32)
     packed = (pixels[:, 0] << 16) | (pixels[:, 1] << 8) | pixels[:, 2]
     colours, counts = np.unique(packed, return_counts=True)
@@ -28,7 +34,7 @@ def shared_palette(samples: Sequence[Image.Image]) -> Image.Image:
     candidates = [*colours[: COLOURS // 2], *np.array(spread.getpalette()).reshape(-1, 3)]
     table = np.zeros((0, 3), int)
     for colour in candidates:
-        if len(table) < COLOURS - 1 and (not len(table) or np.square(table - colour).sum(1).min() >= APART**2):
+        if len(table) < COLOURS - 1 and (not len(table) or np.square(table - colour).sum(1).min() >= LEAST_DIFFERENCE**2):
             table = np.vstack([table, colour])
     palette = Image.new("P", (1, 1))
     palette.putpalette([int(x) for x in np.vstack([table, *[table[:1]] * (COLOURS - 1 - len(table))]).ravel()])
@@ -36,14 +42,20 @@ def shared_palette(samples: Sequence[Image.Image]) -> Image.Image:
 
 
 def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palette: Image.Image) -> bytes:
-    """An endlessly looping GIF. Each frame after the first holds only the rectangle that changed, unchanged pixels clear.
+    """Return an endlessly looping GIF.
 
-    Frames are taken one at a time, so that memory does not grow with their number.
+    Each frame after the first holds only the rectangle that changed, with unchanged pixels transparent. Frames are taken one at
+    a time, so that memory does not grow with their number.
 
     Args:
         frames: RGB images of one size.
         durations: seconds for each; GIF counts in hundredths.
         palette: from `shared_palette`.
+
+    Example:
+        >>> frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black")]
+        >>> encode_gif(frames, [0.1, 0.1], shared_palette(frames))[:6]
+        b'GIF89a'
     """
     colours = (palette.getpalette() or [])[: 3 * (COLOURS - 1)]
     table = bytes(colours) + bytes(3 * COLOURS - len(colours))
@@ -73,7 +85,12 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
 
 
 def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], palette: Image.Image) -> Path:
-    """`encode_gif` to a file, complete or not at all."""
+    """Write what `encode_gif` returns to a file, complete or not at all.
+
+    Args:
+        path: where to write.
+        frames, durations, palette: as for `encode_gif`.
+    """
     return write_atomically(path, encode_gif(frames, durations, palette))
 
 
@@ -90,10 +107,16 @@ CODECS: dict[str, dict[str, Any]] = {
 
 
 def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], *, rate: int = 25) -> Path:
-    """An H.264 film (.mp4) or an animated WebP (.webp, an endless loop); each frame repeated for as long as it lasts.
+    """Write an H.264 film (.mp4) or an animated WebP (.webp, an endless loop), complete or not at all.
+
+    Args:
+        path: where to write.
+        frames: RGB images of one size.
+        durations: seconds for each, for which it is repeated.
+        rate: frames a second.
 
     Raises:
-        ValueError: where the extra [video] (imageio-ffmpeg) is not installed.
+        ValueError: for another suffix, or where the extra [video] (imageio-ffmpeg) is not installed.
     """
     path = Path(path)
     kind = path.suffix.lstrip(".")

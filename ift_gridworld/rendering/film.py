@@ -1,4 +1,4 @@
-"""What every film shares: what does not change is drawn once, what does is moved and drawn over it, one frame at a time.
+"""The base of every film: what does not change is drawn once, what changes is moved and drawn over it, frame by frame.
 
 A film is written as its path's suffix says; the same artists make the still pictures. Everything is read from saved runs, so
 that a film redrawn from its file is the film drawn after training.
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Unpack
 
 import numpy as np
 from jaxtyping import Float
@@ -19,44 +19,56 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.textpath import TextPath
 from PIL import Image
 
-from ift_gridworld.rendering import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
-from ift_gridworld.rendering.maps import Number
-from ift_gridworld.rendering.theme import THEMES, Theme
+from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
+from ift_gridworld.rendering.text import Number, TextStyle
+from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.storage import write_atomically
 
+__all__ = ["DPI", "Film", "file_metadata"]
+
 DPI = 100
-FIRST, LAST = 1.2, 2.5  # seconds that the first and the last frame stand
-EACH, LEAST = 0.085, 0.04  # seconds that the others stand: on average, and at least
+FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
+MEAN_SECONDS, LEAST_SECONDS = 0.085, 0.04  # that the others stand
 
 
 class Film:
-    """Args:
-    theme: a name in THEMES.
-    size: width and height in inches, of DPI pixels each.
+    """Frames of one figure, to be written as a film or as a still.
+
+    A subclass composes the figure, passes what changes to `animate`, and defines `__len__`, `change`, `alt` and `update`.
+
+    Args:
+        theme: a name in THEMES.
+        size: width and height in inches, of `DPI` pixels each.
+
+    Attributes:
+        figure: what is drawn.
+        animated: what changes from frame to frame, from below.
+
+    Raises:
+        ValueError: for an unknown theme.
     """
 
     def __init__(self, theme: str, size: tuple[float, float]) -> None:
-        self.theme: Theme = THEMES[theme]
+        self.theme: Theme = find_theme(theme)
         self.figure = Figure(figsize=size, dpi=DPI, facecolor=self.theme.background)
         self.canvas = FigureCanvasAgg(self.figure)
-        self.moving: list[Artist] = []
+        self.animated: list[Artist] = []
 
     def __len__(self) -> int:
-        """Number of frames."""
+        """Return the number of frames."""
         raise NotImplementedError
 
     @property
     def change(self) -> Float[np.ndarray, " F"]:
-        """How much changes from each frame to the next, in any unit."""
+        """How much changes from each frame to the next, in any unit; one entry fewer than frames."""
         raise NotImplementedError
 
     @property
     def alt(self) -> str:
-        """What there is to see, in words, for who cannot see it."""
+        """What the picture shows, in words, for those who cannot see it."""
         raise NotImplementedError
 
     def update(self, index: int) -> None:
@@ -65,61 +77,81 @@ class Film:
 
     @property
     def durations(self) -> list[float]:
-        """Seconds that each frame stands. What changes much is shown longer, so that change flows evenly; the first and the
-        last stand still for a while, so that the loop reads well."""
+        """Seconds that each frame stands.
+
+        Frames into which much changes stand longer, so that change flows evenly. The first and the last stand still for a
+        while, so that the loop reads well.
+        """
         change = self.change[:-1]  # into each frame between the first and the last
-        even = change / change.mean() if change.any() else np.ones_like(change)
-        between = np.maximum(LEAST, EACH * (0.4 + 0.6 * even))
-        return [FIRST, *between.round(2).tolist(), LAST][: len(self)]  # in hundredths, as GIF counts
+        relative = change / change.mean() if change.any() else np.ones_like(change)
+        between = np.maximum(LEAST_SECONDS, MEAN_SECONDS * (0.4 + 0.6 * relative))
+        return [FIRST_SECONDS, *between.round(2).tolist(), LAST_SECONDS][: len(self)]  # in hundredths, as GIF counts
 
     # ---- composition, in inches from the upper left corner ----
 
-    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
-        """Axes at a place."""
+    def add_axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """Add Axes at a place."""
         w, h = self.figure.get_size_inches()
         return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
 
-    def words(self, left: float, top: float, text: str, **style: object) -> None:
-        """Text that stays; `top` is its middle unless `va` says otherwise."""
+    def add_text(self, left: float, top: float, text: str, **style: Unpack[TextStyle]) -> None:
+        """Add text that does not change; `top` is its middle unless `va` says otherwise."""
         w, h = self.figure.get_size_inches()
-        self.figure.text(left / w, 1 - top / h, text, **{"va": "center", **style})  # type: ignore[arg-type]
+        style.setdefault("va", "center")
+        self.figure.text(left / w, 1 - top / h, text, **style)
 
-    def number(self, left: float, top: float, **style: object) -> Number:
-        """Text that changes."""
+    def add_number(
+        self, left: float, top: float, *, size: float, colour: str, align: Literal["left", "right"] = "left"
+    ) -> Number:
+        """Add text that changes; `top` is its middle. It moves in every frame."""
         w, h = self.figure.get_size_inches()
-        return Number(self.figure, left / w, 1 - top / h, **style)  # type: ignore[arg-type]
+        number = Number(self.figure, left / w, 1 - top / h, size=size, colour=colour, align=align)
+        self.animate(number.artist)
+        return number
 
     # ---- frames ----
 
-    def moves(self, *artists: Artist) -> None:
-        """Have these drawn in every frame, in this order, and left out of what is drawn once."""
+    def animate(self, *artists: Artist) -> None:
+        """Draw these in every frame, in this order, and leave them out of what is drawn once."""
         for artist in artists:
             artist.set_animated(True)
-            self.moving.append(artist)
+            self.animated.append(artist)
 
     @cached_property
-    def _still(self) -> Any:
+    def _background(self) -> Any:
         """What never changes, drawn once."""
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
     def frame(self, index: int) -> Image.Image:
-        """One frame, RGB: what moves, moved and drawn over what does not."""
-        self.canvas.restore_region(self._still)
+        """Draw one frame, RGB."""
+        self.canvas.restore_region(self._background)
         self.update(index)
         renderer = self.canvas.get_renderer()
-        for artist in self.moving:
+        for artist in self.animated:
             artist.draw(renderer)
         size = self.canvas.get_width_height()
         return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
 
     def frames(self) -> Iterator[Image.Image]:
-        """Every frame, drawn one at a time."""
+        """Draw every frame, one at a time."""
         return map(self.frame, range(len(self)))
 
     def save(self, path: str | Path) -> Path:
-        """Write as the path's suffix says, a film (gif, mp4, webp) or the last frame as a still (png, pdf, svg), and beside it
-        what there is to see in words, as NAME.txt."""
+        """Write the film (gif, mp4, webp), or its last frame as a still (png, pdf, svg), as the path's suffix says.
+
+        What the picture shows is written beside it in words, as NAME.txt. Files are complete or not there at all.
+
+        Args:
+            path: where to write.
+
+        Returns:
+            The path.
+
+        Raises:
+            ValueError: for an unknown suffix, or a video where the extra [video] is not installed.
+            OSError: if the file cannot be written.
+        """
         path = Path(path)
         kind = path.suffix.lstrip(".")
         check_format(kind)
@@ -137,53 +169,20 @@ class Film:
 
     def _save_still(self, path: Path, kind: str) -> Path:
         self.update(len(self) - 1)
-        for artist in self.moving:
+        for artist in self.animated:
             artist.set_animated(False)
         out = io.BytesIO()
         with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
-            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=dateless(kind))
-        for artist in self.moving:
+            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
+        for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
 
 
-def style(ax: Axes, theme: Theme) -> None:
-    """Two faint axes, small labels."""
-    ax.set_facecolor(theme.background)
-    for side, spine in ax.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
-        spine.set_color(theme.faint)
-    ax.tick_params(colors=theme.muted, labelsize=8.5, length=2.5, color=theme.faint, pad=2)
+def file_metadata(kind: str) -> dict[str, None]:
+    """Return metadata without a date, so that the same run gives the same file.
 
-
-def update_ticks(last: int, apart: float = 0.12) -> list[int]:
-    """0, the last update, and round numbers between that stand apart on a square-root axis."""
-    ticks = [last]
-    for value in sorted((m * 10**k for m in (1, 2, 5) for k in range(7)), reverse=True):
-        if value < last and np.sqrt(ticks[-1] / last) - np.sqrt(value / last) > apart and value / last >= 0.012:
-            ticks.append(value)
-    return [0, *reversed(ticks)]
-
-
-@cache  # laying text out is slow, and words come again in every frame
-def text_width(text: str, size: float) -> float:
-    """Of one line, in inches."""
-    return float(TextPath((0, 0), text, size=size).get_extents().x1) / 72
-
-
-@cache
-def fitted(text: str, width: float, size: float) -> str:
-    """The text in lines of at most `width` inches."""
-    lines = [""]
-    for word in text.split():
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_width(longer, size) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return "\n".join(lines)
-
-
-def dateless(kind: str) -> dict[str, None]:
-    """The same run gives the same file: no date inside."""
+    Args:
+        kind: the file's suffix, without its dot.
+    """
     return {"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(kind, {})

@@ -1,15 +1,17 @@
-"""Figures of a language run, drawn from its saved runs: how hard each method pulls at each token, and what becomes of it."""
+"""Figures of a language study, drawn from its saved runs: how hard each method pulls at each token, and the results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from ift_gridworld.evaluation.statistics import student_interval
-from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Grid, Page, Point
+from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Estimate, Heatmap, StudyFigure
+
+__all__ = ["TITLES", "draw_differences", "draw_tokens", "in_order", "title_of"]
 
 TITLES = {
     "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",
@@ -18,8 +20,29 @@ TITLES = {
     "dpo": "DPO", "dpo_online": "DPO online", "orpo": "ORPO", "ipo": "IPO", "simpo": "SimPO", "tdpo": "TDPO",
     "ppo": "PPO, exact reward", "ppo_preference": "PPO, learned reward", "grpo": "GRPO, exact reward",
 }  # fmt: skip
-MEASURED = {"greedy": "greedy success", "sampled": "sampled success", "distance": "distance to T*", "end": "P(end) on the gift"}
-CURVES = {"end": "P(end) on the gift", "sampled": "sampled success", "distance": "distance to T*"}
+GREEDY, SAMPLED, DISTANCE, END = "greedy success", "sampled success", "distance to T*", "P(end) on the gift"
+DIFFERENCES = {"greedy": GREEDY, "sampled": SAMPLED, "distance": DISTANCE, "end": END}
+CURVES = {"end": END, "sampled": SAMPLED, "distance": DISTANCE}
+
+
+def title_of(method: str) -> str:
+    """Return the name that figures give a method; one that they do not know keeps its own.
+
+    Example:
+        >>> title_of("ppo"), title_of("my_method")
+        ('PPO, exact reward', 'my_method')
+    """
+    return TITLES.get(method, method)
+
+
+def in_order(methods: Collection[str]) -> list[str]:
+    """Return methods in the order of figures: those of this package first, then the others as they come.
+
+    Example:
+        >>> in_order(["my_method", "dpo", "ift"])
+        ['ift', 'dpo', 'my_method']
+    """
+    return [name for name in TITLES if name in methods] + [name for name in methods if name not in TITLES]
 
 
 def draw_tokens(
@@ -27,97 +50,110 @@ def draw_tokens(
     steps: Mapping[str, Sequence[int]],
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     theme: str,
-) -> tuple[Page, str]:
-    """The pull at each token over the updates, a map a method; below, what was measured on held-out lakes.
+) -> tuple[StudyFigure, str]:
+    """Draw the pull at each token over the updates, a heat map a method; below, curves of the results on held-out lakes.
 
     Args:
         pulls: of each method, the mean over answers of `language.tokens.pull`, times the answers' length: SFT's is 1.
-        steps: the updates at which it was looked at.
-        runs: of each method, one a seed, with what was measured.
+        steps: of each method, the updates at which the pull was computed.
+        runs: of each method, one run a seed, with its results over the updates as "measured".
         theme: a name in THEMES.
+
+    Returns:
+        The figure, and what it shows in words.
     """
-    page = Page(4.55, theme)
-    page.heading(0.1, 0.17, "How hard each token of an answer is pulled up while training (SFT's pull is 1)")
+    figure = StudyFigure(4.55, theme)
+    figure.add_heading(0.1, 0.17, "How hard each token of an answer is pulled up while training (SFT's pull is 1)")
     names = list(pulls)
     gap, left = 0.25, 0.55
-    wide = (WIDTH - left - 0.1 - gap * (len(names) - 1)) / len(names)
+    width = (WIDTH - left - 0.1 - gap * (len(names) - 1)) / len(names)
     for i, name in enumerate(names):
         values = pulls[name]
-        kept = np.unique(np.linspace(0, len(values) - 1, 10).round().astype(int))
+        rows = np.unique(np.linspace(0, len(values) - 1, 10).round().astype(int))
         tokens = [*(str(t + 1) for t in range(values.shape[1] - 1)), "end"]
-        grid = Grid(
-            TITLES.get(name, name), [str(steps[name][k]) for k in kept], tokens, values[kept], values[kept] < 0,
+        table = Heatmap(
+            title_of(name), [str(steps[name][row]) for row in rows], tokens, values[rows], values[rows] < 0,
             row_label="update" if i == 0 else "", column_label="token of the answer",
         )  # fmt: skip
-        page.cells(grid, left + i * (wide + gap), 0.55, wide, 1.45, limits=(-1, 3), names=i == 0)
-    page.key(5.55, 0.13, "−1", "3")
-    page.note(
+        figure.draw_heatmap(table, left + i * (width + gap), 0.55, width, 1.45, limits=(-1, 3), names=i == 0)
+    figure.draw_colour_key(5.55, 0.13, "−1", "3")
+    figure.add_note(
         0.1,
         2.4,
         "SFT's colour is a pull of 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of one length.",
     )
-    page.heading(0.1, 2.85, "On held-out lakes")
-    colours = [page.theme.success, page.theme.distance, page.theme.shown, page.theme.muted]
-    wide = (WIDTH - 0.55 - 0.1 - 2 * 0.45) / 3
-    for i, (measure, title) in enumerate(CURVES.items()):
-        ax = page.axes(0.45 + i * (wide + 0.45), 3.1, wide, 0.85)
-        page.plain(ax)
-        for k, (name, mine) in enumerate(runs.items()):
-            at = [m["step"] for m in mine[0]["measured"]]
-            table = np.array([[m[measure] for m in run["measured"]] for run in mine]).T
-            mean, low, high = np.array([student_interval(values) for values in table]).T
-            ax.plot(at, mean, color=colours[k % 4], lw=1.2, label=TITLES.get(name, name), ls="-" if k < 4 else "--")
-            if len(mine) > 1:
-                ax.fill_between(at, low, high, color=colours[k % 4], alpha=0.2, lw=0)
-        ax.set_title(title, size=SMALL, color=page.theme.ink, loc="left", pad=3)
-        ax.set_xlabel("update", size=TINY, color=page.theme.muted, labelpad=1.5)
-        if measure != "distance":
-            ax.set_ylim(0, 1.02)
-    page.legend(ax, 0.45, 4.38, min(4, len(runs)))
+    figure.add_heading(0.1, 2.85, "On held-out lakes")
+    _draw_curves(figure, runs)
     seeds = len(next(iter(runs.values())))
-    last = " / ".join(f"{TITLES.get(n, n)} {np.mean([r['measured'][-1]['end'] for r in mine]):.2f}" for n, mine in runs.items())
+    ends = " / ".join(
+        f"{title_of(name)} {np.mean([run['measured'][-1]['end'] for run in own]):.2f}" for name, own in runs.items()
+    )
     return (
-        page,
-        f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {last}.",
+        figure,
+        f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {ends}.",
     )
 
 
-def draw_differences(found: Mapping[str, Mapping[str, Sequence[float]]], theme: str) -> tuple[Page, str]:
-    """How each method differs from SFT in what is measured on held-out lakes, with intervals over seeds.
+def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Results on held-out lakes over the updates, mean and interval over seeds."""
+    colours = [figure.theme.success, figure.theme.distance, figure.theme.shown, figure.theme.muted]
+    width = (WIDTH - 0.55 - 0.1 - 2 * 0.45) / 3
+    for i, (metric, title) in enumerate(CURVES.items()):
+        ax = figure.add_axes(0.45 + i * (width + 0.45), 3.1, width, 0.85)
+        figure.style_axes(ax)
+        for k, (name, own) in enumerate(runs.items()):
+            steps = [result["step"] for result in own[0]["measured"]]
+            table = np.array([[result[metric] for result in run["measured"]] for run in own]).T
+            mean, low, high = np.array([student_interval(values) for values in table]).T
+            ax.plot(steps, mean, color=colours[k % 4], lw=1.2, label=title_of(name), ls="-" if k < 4 else "--")
+            if len(own) > 1:
+                ax.fill_between(steps, low, high, color=colours[k % 4], alpha=0.2, lw=0)
+        ax.set_title(title, size=SMALL, color=figure.theme.ink, loc="left", pad=3)
+        ax.set_xlabel("update", size=TINY, color=figure.theme.muted, labelpad=1.5)
+        if metric != "distance":
+            ax.set_ylim(0, 1.02)
+    figure.add_legend(ax, 0.45, 4.38, min(4, len(runs)))
+
+
+def draw_differences(differences: Mapping[str, Mapping[str, Sequence[float]]], theme: str) -> tuple[StudyFigure, str]:
+    """Draw how the results of each method on held-out lakes differ from SFT's, with intervals over seeds.
 
     Args:
-        found: of each method and measure, one difference a seed.
+        differences: of each method and metric, one difference a seed.
         theme: a name in THEMES.
+
+    Returns:
+        The figure, and what it shows in words.
     """
-    names = [name for name in TITLES if name in found]
+    names = in_order(differences)
     height = 0.155 * len(names)
-    page = Page(height + 1.05, theme)
-    page.heading(0.1, 0.17, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
+    figure = StudyFigure(height + 1.05, theme)
+    figure.add_heading(0.1, 0.17, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
     left, gap = 1.55, 0.16
-    wide = (WIDTH - left - 0.1 - gap * (len(MEASURED) - 1)) / len(MEASURED)
-    told = []
-    for i, (measure, title) in enumerate(MEASURED.items()):
-        points = [Point(*student_interval(np.array(found[name][measure]))) for name in names]
-        better = "less is better" if measure == "distance" else "more is better"
-        page.forest(
-            [TITLES[name] for name in names],
-            {"difference": points},
-            left + i * (wide + gap),
+    width = (WIDTH - left - 0.1 - gap * (len(DIFFERENCES) - 1)) / len(DIFFERENCES)
+    sentences = []
+    for i, (metric, title) in enumerate(DIFFERENCES.items()):
+        estimates = [Estimate(*student_interval(np.array(differences[name][metric]))) for name in names]
+        better = "less is better" if metric == "distance" else "more is better"
+        figure.draw_forest(
+            [title_of(name) for name in names],
+            {"difference": estimates},
+            left + i * (width + gap),
             0.45,
-            wide,
+            width,
             height,
             label=better,
             title=title,
             names=i == 0,
         )
         clear = [
-            TITLES[name]
-            for name, point in zip(names, points, strict=True)
-            if len(found[name][measure]) > 1 and (point.low > 0 or point.high < 0)
+            title_of(name)
+            for name, estimate in zip(names, estimates, strict=True)
+            if len(differences[name][metric]) > 1 and (estimate.low > 0 or estimate.high < 0)
         ]
-        told.append(f"{title} clearly differs for {' / '.join(clear) or 'none'}")
-    counts = sorted({len(values) for by_measure in found.values() for values in by_measure.values()})
+        sentences.append(f"{title} clearly differs for {' / '.join(clear) or 'none'}")
+    counts = sorted({len(values) for by_metric in differences.values() for values in by_metric.values()})
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    how = "each method at the rate that its validation lakes chose"
-    page.note(0.1, height + 0.83, f"Mean of {seeds} seeds and its 95 % interval (Student's t), {how}.")
-    return page, f"Differences from SFT, {seeds} seeds. {'; '.join(told)}."
+    rate = "each method at the rate that its validation lakes chose"
+    figure.add_note(0.1, height + 0.83, f"Mean of {seeds} seeds and its 95 % interval (Student's t), {rate}.")
+    return figure, f"Differences from SFT, {seeds} seeds. {'; '.join(sentences)}."

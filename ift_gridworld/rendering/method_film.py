@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -10,34 +11,50 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.planning import optimal_policy, optimal_values
-from ift_gridworld.rendering import maps
-from ift_gridworld.rendering.film import Film, style, text_width, update_ticks
-from ift_gridworld.rendering.maps import Number
+from ift_gridworld.rendering.arrows import PolicyArrows
+from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
+from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, prepare_axes, walkable
+from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
+from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
+from ift_gridworld.rendering.scale import has_signs, is_fine
+from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
+from ift_gridworld.rendering.text import Number, shorten, text_width
 from ift_gridworld.rendering.theme import Theme
+from ift_gridworld.rendering.tiles import TileColours, hole_colour
 from ift_gridworld.training.run import Run, check_one_environment
 
-WIDTH, HEIGHT = 9.6, 6.0
+__all__ = ["MethodFilm"]
+
+WIDTH, HEIGHT = 9.6, 6.0  # inches
+DrawSample = Callable[[Axes, float], None]  # of a legend, at a height
 
 
 class MethodFilm(Film):
-    """Args:
-    run: the run to show.
-    theme: a name in THEMES.
+    """The film of one run.
+
+    Args:
+        run: the run to show, on a lake with a map.
+        theme: a name in THEMES.
+
+    Raises:
+        ValueError: if the lake has no map, or for an unknown theme.
+
+    Example (writes two files)::
+
+        MethodFilm(Run.load("ift.json"), "dark").save("ift.gif")
     """
 
     def __init__(self, run: Run, theme: str = "light") -> None:
         check_one_environment([run], drawn=True)
         super().__init__(theme, (WIDTH, HEIGHT))
         self.run, self.mdp = run, run.mdp
-        assert self.mdp.grid is not None
-        self.grid = self.mdp.grid
-        self.walkable = maps.walkable(self.mdp)
+        self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
         self._compose()
 
     def __len__(self) -> int:
@@ -68,79 +85,57 @@ class MethodFilm(Film):
     def _compose(self) -> None:
         run, theme, figure = self.run, self.theme, self.figure
         short, _, long = run.title.partition(" · ")
+        short = shorten(short, 6.0, 19, bold=True)
         figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
-        beside = 0.045 + TextPath((0, 0), short, size=19, prop=Number.FONT).get_extents().x1 / 72 / WIDTH
-        figure.text(beside, 0.929, long, size=13, color=theme.muted, va="center")
+        beside = 0.045 + text_width(short, 19, bold=True) / WIDTH
+        figure.text(beside, 0.929, shorten(long, (0.77 - beside) * WIDTH, 13), size=13, color=theme.muted, va="center")
         figure.text(0.03, 0.878, run.about, size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
-
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
-        strip = figure.add_axes((0.06, 0.04, 0.43, 0.115))
-        rows = ", ".join(self.mdp.actions)
-        state, shared = "tile" if self.mdp.custom_grid is None else "state", round(self.walkable.sum() / maps.MOST_COLUMNS)
+        self._compose_matrix(figure.add_axes((0.06, 0.04, 0.43, 0.115)))
+        self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
+        self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
+        figure.text(0.565, 0.455, run.about_seeds, size=9, color=theme.muted, va="center")
+        self._compose_curves()
+
+    def _compose_policy(self, ax: Axes) -> None:
+        run, theme, grid = self.run, self.theme, self.grid
+        draw_lake(ax, grid, theme)
+        self.hole = hole_colour(ax, grid, theme)
+        ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
+        self.tiles = TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.animate(self.tiles.artist)
+        self.animate(*draw_answers(ax, grid, theme, run.demonstration[:, 0], run.rejected[:, 0], insets=(0.075, 0.135)))
+        self.animate(*draw_landmarks(ax, grid, theme))
+        self.animate(*draw_starts(ax, grid, theme))
+        self.arrows = PolicyArrows(ax, grid, self.mdp.moves, self.walkable, theme)
+        self.animate(self.arrows.artist)
+        self.beads = is_fine(ax, grid)
+        self.predictions = None
+        if mixing_of(run) and not has_signs(ax, grid):
+            self.predictions = Predictions(ax, grid, theme)
+            self.animate(self.predictions.ties, self.predictions.marks)
+
+    def _compose_matrix(self, ax: Axes) -> None:
+        rows, shared = ", ".join(self.mdp.actions), round(self.walkable.sum() / MAX_MATRIX_COLUMNS)
+        state = "tile" if self.mdp.custom_grid is None else "state"
         column = f"means of {shared} {state}s" if shared > 1 else f"a column a {state}"
         title = f"T(a|s): {column}; rows: {rows}"
         if text_width(title, 9) > 0.43 * WIDTH:
             title = f"T(a|s), rows: {rows}"
-        strip.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
-        self.strip = maps.Strip(strip, self.walkable, optimal_policy(self.mdp), theme)
-        self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
-        self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
-        figure.text(0.565, 0.455, run.about_seeds, size=9, color=theme.muted, va="center")
-        success = figure.add_axes((0.565, 0.285, 0.36, 0.13))
-        distance = figure.add_axes((0.565, 0.085, 0.36, 0.13), sharex=success)
-        horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
-        self.curves = [
-            _Curve(run, theme, success, "regret", "regret (optimal return - return)", theme.success, None)
-            if run.headline == "regret"
-            else _Curve(run, theme, success, "success", f"success{horizon}", theme.success, run.optimum["success"]),
-            _Curve(run, theme, distance, "distance", "distance to optimal (mean squared)", theme.distance, None),
-        ]
-        self.scores = [
-            Number(figure, x, 0.878, size=11, colour=curve.colour, align="right")
-            for x, curve in zip((0.805, 0.97), self.curves, strict=True)
-        ]
-        self.moves(self.step_text.artist, *self.strip.artists, *(score.artist for score in self.scores))
-        for curve in self.curves:
-            self.moves(curve.cursor, curve.dot)
-        success.tick_params(labelbottom=False)
-        distance.set_xlabel("update", size=9, color=theme.muted, labelpad=1)
-
-    def _compose_policy(self, ax: Axes) -> None:
-        run, theme, grid = self.run, self.theme, self.grid
-        maps.draw_lake(ax, grid, theme)
-        self.hole = maps.hole_colour(ax, grid, theme)
-        ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
-        self.tiles = maps.TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True))
-        self.moves(self.tiles.artist)
-        for steps, colour, inset, dashed in (
-            (run.rejected, theme.rejected, 0.135, True),
-            (run.demonstration, theme.shown, 0.075, False),
-        ):
-            self.moves(maps.Outlines(ax, grid, steps[:, 0], colour, inset=inset, dashed=dashed).artist)
-        self.moves(*maps.landmarks(ax, grid, theme))
-        self.moves(*maps.starts(ax, grid, theme))
-        self.arrows = maps.Arrows(ax, grid, self.mdp.moves, self.walkable, theme)
-        self.moves(self.arrows.artist)
-        self.predictions = None
-        self.beads = maps.is_fine(ax, grid)
-        if run.method == "ift" and run.settings.get("mixing") and not maps.has_signs(ax, grid):
-            self.predictions = maps.Predictions(ax, grid, theme)
-            self.moves(self.predictions.ties)
-            self.moves(self.predictions.marks)
+        ax.set_title(title, size=9, color=self.theme.ink, loc="left", pad=3)
+        self.matrix = PolicyMatrix(ax, self.walkable, optimal_policy(self.mdp), self.theme)
 
     def _compose_values(self, ax: Axes) -> None:
-        theme = self.theme
-        optimal = optimal_values(self.mdp)[0]
-        low = min(
-            0.0, float(np.quantile(self.run.values[:, self.walkable], 0.2))
-        )  # the worst of costly walks would hide the rest
+        theme, optimal = self.theme, optimal_values(self.mdp)[0]
+        # A quantile, because the worst values of costly walks would hide the rest.
+        low = min(0.0, float(np.quantile(self.run.values[:, self.walkable], 0.2)))
         high = max(float(optimal[~self.mdp.terminal].max()), low + 1e-9)
         norm, cmap = Normalize(low, high, clip=True), colormaps[theme.values]
-        maps.draw_lake(ax, self.grid, theme, hole=theme.hole)  # which is nearer to the colours of small values
+        draw_lake(ax, self.grid, theme, hole=theme.hole)  # a paler one would be nearer to the colours of small values
         ax.set_title("value V(s)", size=11, color=theme.ink, loc="left", pad=3)
-        self.value_tiles = maps.TileColours(ax, self.grid, self.walkable, cmap, norm)
-        self.moves(self.value_tiles.artist, *maps.landmarks(ax, self.grid, theme))
+        self.value_tiles = TileColours(ax, self.grid, self.walkable, cmap, norm)
+        self.animate(self.value_tiles.artist, *draw_landmarks(ax, self.grid, theme))
         bar = self.figure.add_axes((0.726, 0.5, 0.009, 0.28))
         bar.imshow(np.linspace(1, 0, 128)[:, None], aspect="auto", cmap=cmap, extent=(0, 1, low, high))
         bar.set(xticks=[], yticks=[low, high])
@@ -150,71 +145,108 @@ class MethodFilm(Film):
         for spine in bar.spines.values():
             spine.set_visible(False)
 
-    def _compose_legend(self, ax: Axes) -> None:
+    def _compose_curves(self) -> None:
+        """Success (or regret) and distance over the updates, and the first metric of the user's own, if there is one."""
         run, theme = self.run, self.theme
-        entries = ["arrow", "visits", "shown"]
-        if len(run.rejected):
-            entries.append("rejected")
-        if self.predictions is not None:
-            entries.append("predicted")
-        standing = [name for name, move in zip(self.mdp.actions, self.mdp.moves, strict=True) if not move.any()]
-        if standing:
-            entries.append("standing")
-        if self.grid.marks:
-            entries.append("marks")
-        if np.isin(self.grid.tiles, ["H", "C"]).any():
-            entries.append("hole")
-        mixed = f"model's own prediction,\nmixed in with λ = {run.settings.get('mixing')}"
-        words = {
-            "arrow": (
-                f"mean move of\nabout {self.arrows.side}×{self.arrows.side} tiles"
-                if self.arrows.side > 1
-                else "likeliest move"
-                if self.arrows.small
-                else "probability\nof a move"
-            ),
-            "standing": ",\n".join(standing),
-            "marks": "who waits there,\nand where they go",
-            "visits": "visits: none to\nonce an episode",
-            "shown": self._shown(),
-            "rejected": "rejected path",
-            "predicted": mixed,
-            "hole": "cliff" if (self.grid.tiles == "C").any() else "hole",
-        }
-        maps.prepare_axes(ax, 6, 6)
-        for row, entry in enumerate(entries):
-            y = row + 0.1
-            if entry == "arrow":
-                sample = maps.Arrows(ax, GridLayout.of(["F"]), np.array([[0, 1]]), np.array([True]), theme)
-                sample.centre = np.array([[0.0, y + 0.4]])
-                sample.along = np.array([[1.7, 0.0]])
-                sample.update(np.array([[1.0]]))
-            elif entry == "visits":
-                for i, level in enumerate((0.0, 0.5, 1.0)):
-                    ax.add_patch(Rectangle((0.27 * i, y + 0.15), 0.27, 0.5, fc=theme.visits(level), lw=0))
-            elif entry in ("shown", "rejected"):
-                colour, dashed = (theme.shown, False) if entry == "shown" else (theme.rejected, True)
-                maps.path_sample(ax, 0.1, y + 0.12, 0.58, colour, dashed=dashed, beads=self.beads)
-            elif entry == "standing":
-                for i, shape in enumerate(maps.STANDING[: len(standing)]):
-                    ax.fill(*(0.65 * shape + [0.2 + 0.55 * i, y + 0.4]).T, fc=theme.arrow, lw=0)
-            elif entry == "marks":
-                for i, kind in enumerate(self.grid.marks):
-                    for shape in maps.MARKS[kind]:
-                        ax.fill(*(0.5 * shape + [-0.05 + 0.5 * i, y + 0.15]).T, fc=theme.muted, lw=0)
-            elif entry == "predicted":
-                diamond = 0.24 * np.array([(0, -1), (1, 0), (0, 1), (-1, 0)]) + [0.4, y + 0.4]
-                ax.fill(diamond[:, 0], diamond[:, 1], fc=theme.predicted, lw=0)
-            else:
-                ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=self.hole, lw=0))
-            ax.text(1.1, y + 0.4, words[entry], size=9, color=theme.ink, va="center", linespacing=1.1)
+        custom = run.custom_metrics[:1]
+        heights = (0.335, 0.21, 0.085) if custom else (0.285, 0.085)
+        axes = [self.figure.add_axes((0.565, bottom, 0.36, 0.075 if custom else 0.13)) for bottom in heights]
+        horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
+        titles = {"success": f"success{horizon}", "regret": "regret (optimal return - return)"}
+        headline = run.headline
+        self.curves = [
+            _Curve(run, theme, axes[0], headline, titles.get(headline, look_of(headline).title)),
+            _Curve(run, theme, axes[1], "distance", "distance to optimal (mean squared)"),
+            *(_Curve(run, theme, axes[2], name, look_of(name).title) for name in custom),
+        ]
+        places = ((0.805, 0.878, 11.0), (0.97, 0.878, 11.0), (0.925, 0.174, 9.0))  # the last above its own chart
+        self.scores = [
+            Number(self.figure, x, y, size=size, colour=curve.colour, align="right")
+            for (x, y, size), curve in zip(places, self.curves, strict=False)
+        ]
+        self.animate(self.step_text.artist, *self.matrix.artists, *(score.artist for score in self.scores))
+        for curve in self.curves:
+            self.animate(curve.cursor, curve.dot)
+        for ax in axes[:-1]:
+            ax.tick_params(labelbottom=False)
+        axes[-1].set_xlabel("update", size=9, color=theme.muted, labelpad=1)
 
-    def _shown(self) -> str:
+    # ---- the legend ----
+
+    def _compose_legend(self, ax: Axes) -> None:
+        entries = self._legend_entries()
+        prepare_axes(ax, max(6, len(entries)), 6)
+        for row, (draw_sample, words) in enumerate(entries):
+            y = row + 0.1
+            draw_sample(ax, y)
+            ax.text(1.1, y + 0.4, words, size=9, color=self.theme.ink, va="center", linespacing=1.1)
+
+    def _legend_entries(self) -> list[tuple[DrawSample, str]]:
+        """What the legend explains, from above: how its sample is drawn, and the words beside it."""
+        run, side = self.run, self.arrows.side
+        move = "likeliest move" if self.arrows.small else "probability\nof a move"
+        entries: list[tuple[DrawSample, str]] = [
+            (self._draw_arrow, f"mean move of\nabout {side}×{side} tiles" if side > 1 else move),
+            (self._draw_visits, "visits: none to\nonce an episode"),
+            (self._draw_shown, self._shown_words()),
+        ]
+        if len(run.rejected):
+            entries.append((self._draw_rejected, "rejected path"))
+        if self.predictions is not None:
+            entries.append((self._draw_prediction, f"model's own prediction,\nmixed in with λ = {mixing_of(run)}"))
+        if self._staying:
+            entries.append((self._draw_staying, ",\n".join(self._staying)))
+        if self.grid.marks:
+            entries.append((self._draw_marks, "who waits there,\nand where they go"))
+        if np.isin(self.grid.tiles, ["H", "C"]).any():
+            entries.append((self._draw_hole, "cliff" if (self.grid.tiles == "C").any() else "hole"))
+        return entries
+
+    def _shown_words(self) -> str:
         count, needs = self.run.settings.get("demonstrations") or 1, self.run.needs
-        many = f"\n(first of {count})" if count > 1 else ""
+        several = f"\n(first of {count})" if count > 1 else ""
         if needs == "rollouts" or self.run.settings.get("held_out"):
             return "the human's path,\nnot shown to it"
-        return ("preferred path" if needs == "pairs" else "shown by the human" if many else "shown by\nthe human") + many
+        if needs == "pairs":
+            return f"preferred path{several}"
+        return f"shown by the human{several}" if several else "shown by\nthe human"
+
+    @property
+    def _staying(self) -> list[str]:
+        """Names of the actions that are no moves."""
+        return [name for name, move in zip(self.mdp.actions, self.mdp.moves, strict=True) if not move.any()]
+
+    def _draw_arrow(self, ax: Axes, y: float) -> None:
+        arrow = PolicyArrows(ax, GridLayout.of(["F"]), np.array([[0, 1]]), np.array([True]), self.theme)
+        arrow.centre = np.array([[0.0, y + 0.4]])
+        arrow.direction = np.array([[1.7, 0.0]])
+        arrow.update(np.array([[1.0]]))
+
+    def _draw_visits(self, ax: Axes, y: float) -> None:
+        for i, level in enumerate((0.0, 0.5, 1.0)):
+            ax.add_patch(Rectangle((0.27 * i, y + 0.15), 0.27, 0.5, fc=self.theme.visits(level), lw=0))
+
+    def _draw_shown(self, ax: Axes, y: float) -> None:
+        draw_path_sample(ax, 0.1, y + 0.12, 0.58, self.theme.shown, dashed=False, beads=self.beads)
+
+    def _draw_rejected(self, ax: Axes, y: float) -> None:
+        draw_path_sample(ax, 0.1, y + 0.12, 0.58, self.theme.rejected, dashed=True, beads=self.beads)
+
+    def _draw_prediction(self, ax: Axes, y: float) -> None:
+        diamond = 0.24 * DIAMOND + [0.4, y + 0.4]
+        ax.fill(diamond[:, 0], diamond[:, 1], fc=self.theme.predicted, lw=0)
+
+    def _draw_staying(self, ax: Axes, y: float) -> None:
+        for i, shape in enumerate(ACTION_MARKS[: len(self._staying)]):
+            ax.fill(*(0.65 * shape + [0.2 + 0.55 * i, y + 0.4]).T, fc=self.theme.arrow, lw=0)
+
+    def _draw_marks(self, ax: Axes, y: float) -> None:
+        for i, kind in enumerate(self.grid.marks):
+            for shape in MARK_GLYPHS[kind]:
+                ax.fill(*(0.5 * shape + [-0.05 + 0.5 * i, y + 0.15]).T, fc=self.theme.muted, lw=0)
+
+    def _draw_hole(self, ax: Axes, y: float) -> None:
+        ax.add_patch(Rectangle((0.1, y + 0.12), 0.6, 0.55, fc=self.hole, lw=0))
 
     # ---- frames ----
 
@@ -225,7 +257,7 @@ class MethodFilm(Film):
         self.step_text.update(f"update {run.steps[index]} / {run.settings.get('steps', run.steps[-1])}")
         self.tiles.update(run.visits[index])
         self.arrows.update(policy)
-        self.strip.update(policy)
+        self.matrix.update(policy)
         self.value_tiles.update(run.values[index])
         if self.predictions is not None:
             self.predictions.update(run.demonstration[1:, 0], self.predicted(policy))
@@ -234,52 +266,63 @@ class MethodFilm(Film):
             score.update(f"{curve.name} {curve.mean[index]:.3f}")
 
     def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
-        """For each step i >= 1 of the demonstration, how much of each tile IFT mixes in beside the human's tile."""
+        """Return, for each step i >= 1 of the demonstration, the weight of each state that IFT mixes in beside the human's.
+
+        Args:
+            policy: T_θ(a|s).
+        """
         settings, states = self.run.settings, self.run.demonstration[:-1, 0]
         weights = policy[states]
         if settings.get("prediction") != "expected":
-            best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # `residual.greedy_action`, which needs torch
+            best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # as `residual.greedy_action`, which needs torch
             weights = np.eye(self.mdp.num_actions)[best.argmax(-1)]
-        return np.einsum("na,nas->ns", weights, self._leads)
+        return np.einsum("na,nas->ns", weights, self._successors)
 
     @cached_property
-    def _leads(self) -> Float[np.ndarray, "n A S"]:
-        """Where each action leads from each of the human's states but the last."""
+    def _successors(self) -> Float[np.ndarray, "n A S"]:
+        """P(s'|s, a) in each of the human's states but the last."""
         states = self.run.demonstration[:-1, 0]
-        leads = np.zeros((len(states), self.mdp.num_actions, self.mdp.num_states))
+        successors = np.zeros((len(states), self.mdp.num_actions, self.mdp.num_states))
         step, action = np.ogrid[: len(states), : self.mdp.num_actions]
-        np.add.at(leads, (step[..., None], action[..., None], self.mdp.next_state[states]), self.mdp.probability[states])
+        outcomes = (step[..., None], action[..., None], self.mdp.next_state[states])
+        np.add.at(successors, outcomes, self.mdp.probability[states])
         if self.run.settings.get("outcome") == "likeliest":
-            leads = np.eye(self.mdp.num_states)[leads.argmax(-1)]
-        return leads
+            successors = np.eye(self.mdp.num_states)[successors.argmax(-1)]
+        return successors
+
+
+def mixing_of(run: Run) -> float:
+    """Return the share of its own prediction that a run mixed into each state; 0 for a method that mixes nothing in.
+
+    The row of Table 1 is looked at as well, because a saved run may hold the options of methods that were trained beside it.
+    """
+    mixes = run.assumed_prior in ("", "ift")  # the only row in which the model stands on mixed states; "" is unknown
+    return run.settings.get("mixing") or 0 if mixes else 0
 
 
 class _Curve:
-    """A measure over the updates, mean and interval over seeds, with a cursor."""
+    """A metric over the updates, mean and interval over seeds, with a cursor."""
 
-    def __init__(self, run: Run, theme: Theme, ax: Axes, name: str, title: str, colour: str, optimum: float | None) -> None:
-        self.name, self.colour, self.steps = name, colour, run.steps
+    def __init__(self, run: Run, theme: Theme, ax: Axes, name: str, title: str) -> None:
+        self.name, self.colour, self.steps = name, getattr(theme, look_of(name).colour), run.steps
         self.mean, low, high = mean_interval(run.metrics[name])
-        style(ax, theme)
-        # Snapshots lie on a square-root clock; on this axis the cursor moves evenly.
-        ax.set_xscale("function", functions=(lambda x: np.sqrt(np.maximum(x, 0)), np.square))
-        ax.set_xlim(0, max(1, self.steps[-1]))
-        ax.set_xticks(update_ticks(int(self.steps[-1])))
-        ax.minorticks_off()
-        ax.fill_between(self.steps, low, high, color=colour, alpha=0.22, lw=0)
-        ax.plot(self.steps, self.mean, color=colour, lw=1.8)
+        optimum, limit = run.optimum.get(name), look_of(name).limit
+        style_axes(ax, theme)
+        update_axis(ax, int(self.steps[-1]))
+        ax.fill_between(self.steps, low, high, color=self.colour, alpha=0.22, lw=0)
+        ax.plot(self.steps, self.mean, color=self.colour, lw=1.8)
         ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
             ax.text(1.03, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")
-            ax.set_ylim(-0.03, 1.06)
-            ax.set_yticks([0, 0.5, 1])
+        if limit is not None:
+            ax.set_ylim(-0.03 * limit, 1.06 * limit)
+            ax.set_yticks([0, 0.5 * limit, limit])
         else:
-            top = max(float(high.max()), 1e-6) * 1.12
-            ax.set_ylim(0, top)
+            ax.set_ylim(0, max(float(high.max()), 1e-6) * 1.12)
             ax.yaxis.set_major_locator(MaxNLocator(3))
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
-        self.dot = ax.plot([0], [0], "o", ms=6, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
+        self.dot = ax.plot([0], [0], "o", ms=6, color=self.colour, mec=theme.background, mew=1, clip_on=False)[0]
 
     def update(self, index: int) -> None:
         step, value = self.steps[index], self.mean[index]

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ift_gridworld.rendering.draw import film_of
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
+from ift_gridworld.rendering.pictures import film_of
 from ift_gridworld.rendering.tables import results
 
 if TYPE_CHECKING:

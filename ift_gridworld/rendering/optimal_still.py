@@ -1,4 +1,4 @@
-"""A still of the optimal policy of a place, or of several versions of it side by side; nothing is trained for it."""
+"""A still of the optimal policy of an environment, or of several versions of it side by side; nothing is trained for it."""
 
 from __future__ import annotations
 
@@ -14,51 +14,61 @@ from PIL import Image
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
-from ift_gridworld.rendering import maps
+from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
 
-WIDTH, TALLEST = 3.6, 2.7  # inches of a map, at most
-GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36
+__all__ = ["OptimalPolicyStill"]
+
+WIDTH, TALLEST = 3.6, 2.7  # inches: of a map, at most
+GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36  # inches
 
 
 class OptimalPolicyStill(Film):
     """Arrows for the policy that is optimal for each MDP's discount, and blue for how often an episode visits a tile.
 
     Args:
-        title: what is shown, for who cannot see it.
-        places: MDPs of one grid, by the name that stands above each.
+        title: what is shown, for those who cannot see it.
+        environments: MDPs of one layout, by the name that stands above each.
         theme: a name in THEMES.
+
+    Raises:
+        ValueError: if the MDPs have no map, or for an unknown theme.
+
+    Example (writes two files)::
+
+        OptimalPolicyStill("FrozenLake", {"no slip": TabularMDP.from_map(LAKES["4x4"])}).save("lake.png")
     """
 
-    def __init__(self, title: str, places: Mapping[str, TabularMDP], theme: str = "light") -> None:
+    def __init__(self, title: str, environments: Mapping[str, TabularMDP], theme: str = "light") -> None:
         self.title = title
-        grid = next(iter(places.values())).grid
-        assert grid is not None
+        grid = grid_of(next(iter(environments.values())))
         width = min(WIDTH, TALLEST * grid.width / grid.height)
-        tall = width * grid.height / grid.width
+        height = width * grid.height / grid.width
         foot = FOOT if grid.headings else MARGIN
-        super().__init__(theme, (len(places) * (width + GAP) - GAP + 2 * MARGIN, tall + HEAD + foot))
+        super().__init__(theme, (len(environments) * (width + GAP) - GAP + 2 * MARGIN, height + HEAD + foot))
         if grid.headings:
             key = "G → R: from G to R · disc: pick up · square: drop off · flag: where to · heavy line: wall"
-            self.words(MARGIN, HEAD + tall + 0.24, key, size=9, color=self.theme.muted)
-        self.told: list[str] = []
-        for column, (name, mdp) in enumerate(places.items()):
+            self.add_text(MARGIN, HEAD + height + 0.24, key, size=9, color=self.theme.muted)
+        self.results: list[str] = []
+        for column, (name, mdp) in enumerate(environments.items()):
             left, best = MARGIN + column * (width + GAP), optimal_policy(mdp)
-            told = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
+            result = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
             if mdp.horizon is not None:
-                told += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
-            self.told.append(f"{name.capitalize()}: {told}.")
-            self.words(left, 0.17, name, size=11, weight="bold", color=self.theme.ink)
-            self.words(left, 0.37, told, size=9, color=self.theme.muted)
-            ax, walkable = self.axes(left, HEAD, width, tall), maps.walkable(mdp)
-            maps.draw_lake(ax, grid, self.theme)
-            visits = maps.TileColours(ax, grid, walkable, self.theme.visits, Normalize(0, 1, clip=True))
+                result += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
+            self.results.append(f"{name.capitalize()}: {result}.")
+            self.add_text(left, 0.17, name, size=11, weight="bold", color=self.theme.ink)
+            self.add_text(left, 0.37, result, size=9, color=self.theme.muted)
+            ax, states = self.add_axes(left, HEAD, width, height), walkable(mdp)
+            draw_lake(ax, grid, self.theme)
+            visits = TileColours(ax, grid, states, self.theme.visits, Normalize(0, 1, clip=True))
             visits.update(expected_visits(mdp, best))
-            maps.landmarks(ax, grid, self.theme)
-            maps.starts(ax, grid, self.theme)
-            maps.Arrows(ax, grid, mdp.moves, walkable, self.theme).update(best)
+            draw_landmarks(ax, grid, self.theme)
+            draw_starts(ax, grid, self.theme)
+            PolicyArrows(ax, grid, mdp.moves, states, self.theme).update(best)
 
     def __len__(self) -> int:
         return 1
@@ -69,13 +79,13 @@ class OptimalPolicyStill(Film):
 
     @property
     def alt(self) -> str:
-        return f"{self.title}: the optimal policy as arrows, blue where it goes. {' '.join(self.told)}"
+        return f"{self.title}: the optimal policy as arrows, blue where it goes. {' '.join(self.results)}"
 
     def update(self, index: int) -> None:
-        """Nothing moves."""
+        """Do nothing, because nothing moves."""
 
     def save(self, path: str | Path) -> Path:
-        """As any film; a PNG in few colours, which is a third of the bytes."""
+        """Write as `Film.save` does; a PNG in few colours, which takes a third of the bytes."""
         path = super().save(path)
         if path.suffix == ".png":
             out = io.BytesIO()

@@ -1,7 +1,7 @@
 """A page to play with: one self-contained HTML file of one or more saved runs, for any browser, from disk, without a network.
 
-The runs' snapshots travel as 16-bit integers, so that a run stays well under a megabyte; where a page would grow beyond that,
-snapshots are left out evenly, and it says so; the curves are whole. What the page shows and does is in `page.html`.
+Snapshots are stored as 16-bit integers, so that a run stays well under a megabyte. Where a page would grow beyond that,
+snapshots are left out evenly, and the page says so; the curves are complete. What the page shows and does is in `page.html`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.resources import files
@@ -20,40 +21,70 @@ import numpy as np
 from ift_gridworld.evaluation.metrics import expected_visits, mean_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_values
-from ift_gridworld.rendering import PICTURES
+from ift_gridworld.rendering.formats import PICTURES
+from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
 
-LIMIT = 1_000_000  # bytes of a page
-MOST_TILES = 10_000  # each is an element of the page by itself
+__all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
+
+MAX_BYTES = 1_000_000  # of a page, as long as two snapshots a run fit
+MAX_TILES = 10_000  # each is an element of the page by itself
 
 
 def save_page(runs: Sequence[Run], path: str | Path) -> Path:
     """Write the page of some runs on one lake.
 
+    Args:
+        runs: the runs.
+        path: where to write, usually NAME.html.
+
+    Returns:
+        The path.
+
     Raises:
-        ValueError: if the runs are not of one lake, or it has no map to draw, or too large a one.
+        ValueError: if the runs are not of one lake, it has no map or too large a one, or a metric is not a finite number.
+        OSError: if the file cannot be written.
+
+    Example (writes a file)::
+
+        save_page([Run.load("sft.json"), Run.load("ift.json")], "lake.html")
     """
     check_one_environment(runs, drawn=True)
     check_tiles(runs[0].mdp)
     template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
-    most = max(len(run.steps) for run in runs)
+    snapshots = max(len(run.steps) for run in runs)
     while True:
-        data = json.dumps(_data(runs, most), separators=(",", ":")).replace("</", "<\\/")
-        page = template.replace("/*TITLE*/", html.escape(_title(runs))).replace("/*COLOURS*/", _colours())
-        page = page.replace("/*DATA*/", data)
+        page = _fill(template, TITLE=html.escape(_title(runs)), COLOURS=_colours(), DATA=_json(_data(runs, snapshots)))
         size = len(page.encode())
-        if size <= LIMIT or most <= 2:
+        if size <= MAX_BYTES or snapshots <= 2:
             return write_atomically(path, page.encode())
-        most = max(2, min(most - 1, int(most * LIMIT / size)))
+        snapshots = max(2, min(snapshots - 1, int(snapshots * MAX_BYTES / size)))
 
 
 def check_tiles(mdp: TabularMDP) -> None:
-    """Raise a ValueError if a browser could not hold the map."""
-    if mdp.grid is not None and mdp.grid.tiles.size > MOST_TILES:
-        count = f"{mdp.grid.tiles.size} tiles, more than the {MOST_TILES} that a browser draws one by one"
+    """Check that a browser can hold the map.
+
+    Raises:
+        ValueError: if it has more than `MAX_TILES` tiles.
+
+    Example:
+        >>> check_tiles(TabularMDP.from_map(["SF", "FG"]))
+    """
+    if mdp.grid is not None and mdp.grid.tiles.size > MAX_TILES:
+        count = f"{mdp.grid.tiles.size} tiles, more than the {MAX_TILES} that a browser draws one by one"
         raise ValueError(f"format is 'html', which has no room for {count}; allowed: {', '.join(PICTURES)}")
+
+
+def _fill(template: str, **parts: str) -> str:
+    """The template with each /*NAME*/ replaced, in one pass: what is filled in is not looked at again."""
+    return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], template)
+
+
+def _json(data: dict[str, Any]) -> str:
+    """Data for a script element, which no text in it can end or leave."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def _title(runs: Sequence[Run]) -> str:
@@ -62,7 +93,7 @@ def _title(runs: Sequence[Run]) -> str:
 
 
 def _colours() -> str:
-    """The themes as style sheets: light, dark where the reader's system is dark, and either by choice."""
+    """Style sheets of the themes: light, dark where the reader's system is dark, and either by choice."""
     light, dark = (
         "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items()) + f"--line:{THEMES[theme].faint};"
         for theme in ("light", "dark")
@@ -74,12 +105,12 @@ def _colours() -> str:
     )
 
 
-def _data(runs: Sequence[Run], most: int) -> dict[str, Any]:
+def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
+    """What the page shows, with at most so many snapshots of each run."""
     mdp = runs[0].mdp
-    grid = mdp.grid
-    assert grid is not None
-    optimal = optimal_values(mdp)[0]
-    methods = [_method(run, most) for run in runs]
+    grid, optimal = grid_of(mdp), optimal_values(mdp)[0]
+    custom = shared_custom_metrics(runs)
+    methods = [_method_data(run, snapshots, custom) for run in runs]
     walkable = ~mdp.terminal & (grid.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, run.final)[:, walkable].ravel() for run in runs])
     return {
@@ -108,15 +139,19 @@ def _data(runs: Sequence[Run], most: int) -> dict[str, Any]:
         },
         "low": min(0.0, float(np.quantile(values, 0.2))),
         "high": float(optimal[walkable].max()),
+        "custom": custom,
         "methods": methods,
     }
 
 
-def _method(run: Run, most: int) -> dict[str, Any]:
-    kept = np.unique(np.linspace(0, len(run.steps) - 1, min(most, len(run.steps))).round().astype(int))
+def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, Any]:
+    count = min(snapshots, len(run.steps))
+    kept = np.unique(np.linspace(0, len(run.steps) - 1, count).round().astype(int))
     policy, mdp = run.snapshots[kept], run.mdp
     curves = {}
-    for name in ("success", "distance"):
+    for name in ("success", "distance", *custom):
+        if not np.isfinite(run.metrics[name]).all():
+            raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
         mean, low, high = mean_interval(run.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
     return {
@@ -135,7 +170,7 @@ def _method(run: Run, most: int) -> dict[str, Any]:
 
 
 def _packed(values: np.ndarray, low: float | None = None, high: float | None = None) -> dict[str, Any]:
-    """As 16-bit integers over a range, little-endian, base64: an error of at most 1/131070 of the range."""
+    """Numbers as 16-bit integers over a range, little-endian, base64; the error is at most 1/131070 of the range."""
     values = np.asarray(values, float)
     low = float(values.min()) if low is None else low
     high = float(values.max()) if high is None else high
@@ -145,4 +180,5 @@ def _packed(values: np.ndarray, low: float | None = None, high: float | None = N
 
 
 def _rounded(values: np.ndarray) -> list[float]:
+    """Numbers to five significant digits."""
     return [float(f"{v:.5g}") for v in values]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ift_gridworld.evaluation.metrics import mean_interval
-from ift_gridworld.training.run import Run
+from ift_gridworld.training.run import Run, shared_custom_metrics
 
 
 def console() -> Console:
@@ -42,7 +42,7 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
         title_justify="left",
     )
     table.add_column("method")
-    custom = [name for name in first.custom_metrics if all(name in run.metrics for run in runs)]
+    custom = shared_custom_metrics(runs)
     for heading in (f"success{horizon}", "regret", "distance to optimal", *custom):
         table.add_column(heading, justify="right")
     table.add_column("updates", justify="right")

@@ -1,4 +1,4 @@
-"""Colours and type of every picture. Colour-blind-safe (after Okabe and Ito), in a light and a dark theme."""
+"""Colours of every picture, colour-blind-safe (after Okabe and Ito), in a light and a dark theme."""
 
 from __future__ import annotations
 
@@ -6,10 +6,26 @@ from dataclasses import dataclass
 
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
+from ift_gridworld.rendering.formats import check_theme
+
+__all__ = ["THEMES", "Theme", "find_theme"]
+
 
 @dataclass(frozen=True)
 class Theme:
-    """Attributes are colours, named for what they mark."""
+    """Colours of a picture, named for what they mark.
+
+    Attributes:
+        background, ink, muted, faint: of the picture, its words, its lesser words, and its lines.
+        ice, hole, water: tiles; water is the dark disc in a hole.
+        visited: a tile that is visited once an episode.
+        arrow: the policy.
+        shown, rejected, predicted: the human's path, the rejected one, and the model's prediction.
+        gift, ribbon: the goal.
+        success, distance: curves.
+        more, less: what became likelier, and less likely.
+        red, green, yellow, blue: the places of a taxi, which have no other names.
+    """
 
     background: str
     ink: str
@@ -29,28 +45,29 @@ class Theme:
     distance: str
     more: str
     less: str
-    red: str  # the last four: a taxi's places, which have no other names
+    red: str
     green: str
     yellow: str
     blue: str
 
     @property
     def visits(self) -> Colormap:
-        """From untouched ice to a tile that is visited in every episode."""
+        """Colours from untouched ice to a tile that is visited in every episode."""
         return LinearSegmentedColormap.from_list("visits", [self.ice, self.visited])
 
     @property
     def probabilities(self) -> Colormap:
-        """From impossible to certain."""
+        """Colours from impossible to certain."""
         return LinearSegmentedColormap.from_list("probabilities", [self.ice, self.arrow])
 
     @property
     def changes(self) -> Colormap:
-        """From less likely by 1, over unchanged, to likelier by 1."""
+        """Colours from less likely by 1, over unchanged, to likelier by 1."""
         return LinearSegmentedColormap.from_list("changes", [self.less, self.ice, self.more])
 
     @property
     def values(self) -> str:
+        """Name of matplotlib's colour map for the value of a state."""
         return "cividis"
 
 
@@ -104,3 +121,17 @@ THEMES: dict[str, Theme] = {
         blue="#6ea0ff",
     ),
 }
+
+
+def find_theme(name: str) -> Theme:
+    """Return the theme of that name.
+
+    Raises:
+        ValueError: for an unknown name.
+
+    Example:
+        >>> find_theme("light").background
+        '#ffffff'
+    """
+    check_theme(name)
+    return THEMES[name]

@@ -3,53 +3,114 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ift_gridworld.plugins import loaded_plugins
+
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
 
+__all__ = ["RenderWorker", "draw_files"]
+
+# What the process runs, isolated (`python -I`) from the current folder, from the script's folder and from PYTHONPATH, where a
+# user's random.py or matplotlib.py may lie. It loads this very package by its folder, not by name, whether it is installed or
+# not. Other folders of the import path are looked at last, so that nothing in them shadows what is installed.
+_PROGRAM = """
+import os, sys
+from importlib.util import module_from_spec, spec_from_file_location
+folder, *paths = sys.argv[1:]
+sys.path += [path for path in paths if path not in sys.path]
+spec = spec_from_file_location("ift_gridworld", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
+sys.modules["ift_gridworld"] = module_from_spec(spec)
+spec.loader.exec_module(sys.modules["ift_gridworld"])
+from ift_gridworld.rendering.__main__ import serve
+serve()
+"""
+_BACKEND = "MPLBACKEND"  # of pyplot, as a notebook sets it for itself; drawing needs none
+
 
 class RenderWorker:
-    """Has saved runs drawn, one at a time and in order, by `python -m ift_gridworld.rendering`.
+    """Draws saved runs, one at a time and in order, in another process.
 
-    Nothing is shared with that process but the files of saved runs. As a context, it ends with the block.
+    Nothing is shared with that process but the files of saved runs. As a context, the process ends with the block; if the
+    block fails, it is killed.
+
+    Example (writes two files)::
+
+        with RenderWorker() as worker:
+            worker.draw([Path("ift.json")], Path("ift.gif"), "light")
+            for picture in worker.pictures():
+                print(picture)
     """
 
     def __init__(self) -> None:
+        package = Path(__file__).resolve().parents[1]
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ift_gridworld.rendering"],
+            [sys.executable, "-I", "-c", _PROGRAM, str(package), *_import_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=self._stderr,
+            env={name: value for name, value in os.environ.items() if name != _BACKEND},
             text=True,
             start_new_session=True,  # an interrupt at the keyboard is ours to handle
         )
-        self._ordered = 0
+        self._pending: deque[Path] = deque()
 
-    def draw(self, runs: Sequence[Path], picture: Path, theme: str) -> None:
-        """Order saved runs drawn to the file `picture`, whose suffix says what kind of picture it is."""
-        assert self._process.stdin is not None
-        print(json.dumps([[str(run) for run in runs], str(picture), theme]), file=self._process.stdin, flush=True)
-        self._ordered += 1
+    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light") -> None:
+        """Order a picture of saved runs; `pictures` tells when it is drawn.
 
-    def pictures(self) -> Iterator[Path]:
-        """The pictures ordered, each as soon as it is drawn.
+        Args:
+            runs: files of saved runs: one is drawn by itself, several side by side.
+            picture: where to write; its suffix says what kind of picture it is. Like the runs, a relative path starts at
+                the current folder of the caller.
+            theme: a name in THEMES.
 
         Raises:
-            ValueError: with the reason, if one could not be drawn.
+            ValueError: if the process has ended, with its last words.
+        """
+        assert self._process.stdin is not None
+        order = [[str(run) for run in runs], str(picture), theme, os.getcwd(), loaded_plugins()]
+        try:
+            print(json.dumps(order), file=self._process.stdin, flush=True)
+        except OSError:  # a broken pipe
+            raise ValueError(self._last_words()) from None
+        self._pending.append(picture)
+
+    def pictures(self) -> Iterator[Path]:
+        """Yield the pictures ordered, each as soon as it is drawn.
+
+        Raises:
+            ValueError: with the reason, if a picture could not be drawn; with the process's last words, if it has ended.
         """
         assert self._process.stdout is not None
-        while self._ordered:
-            self._ordered -= 1
-            answer = json.loads(self._process.stdout.readline() or '{"error": "the drawing process ended early"}')
-            if "error" in answer:
-                raise ValueError(answer["error"])
-            yield Path(answer["picture"])
+        while self._pending:
+            picture = self._pending.popleft()
+            line = self._process.stdout.readline()
+            if not line.endswith("\n"):
+                raise ValueError(self._last_words())
+            error = json.loads(line)
+            if error is not None:
+                raise ValueError(error)
+            yield picture
+
+    def _last_words(self) -> str:
+        """Why the process has ended: the last line that it wrote to stderr."""
+        self._process.kill()  # in case it only closed its output
+        status = self._process.wait()
+        self._stderr.seek(0)
+        lines = self._stderr.read().decode(errors="replace").split("\n")
+        words = next((line.strip() for line in reversed(lines) if line.strip()), f"no message, exit status {status}")
+        return f"the drawing process ended early: {words}"
 
     def __enter__(self) -> RenderWorker:
         return self
@@ -58,27 +119,47 @@ class RenderWorker:
         if kind is not None:
             self._process.kill()
         self._process.communicate()
+        if kind is None:  # warnings, if there are any
+            self._stderr.seek(0)
+            sys.stderr.write(self._stderr.read().decode(errors="replace"))
+        self._stderr.close()
+
+
+def _import_path() -> list[str]:
+    """Folders that this process imports from, without the current one and that of the script."""
+    script = getattr(sys.modules.get("__main__"), "__file__", None)
+    excluded = {Path.cwd(), *([Path(script).resolve().parent] if script else [])}
+    return [os.path.abspath(entry) for entry in sys.path if entry and Path(entry).resolve() not in excluded]
 
 
 @lru_cache(maxsize=16)  # a run is drawn by itself and again beside others: what is computed for one picture serves both
-def _loaded(run: Path, written: int) -> Run:
-    """The saved run as it was written at that time."""
+def _load(run: Path, absolute: Path, written: int) -> Run:
+    """Load the saved run that was written at that time, in nanoseconds."""
     from ift_gridworld.training.run import Run
 
     return Run.load(run)
 
 
-def draw(runs: Sequence[Path], picture: Path, theme: str) -> Path:
-    """Draw saved runs, here: one by itself, several side by side."""
-    loaded = [_loaded(run, run.exists() and run.stat().st_mtime_ns) for run in runs]
-    if picture.suffix == ".html":
-        from ift_gridworld.rendering.page import save_page
+def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light") -> Path:
+    """Draw saved runs in this process: one by itself, several side by side.
 
-        return save_page(loaded, picture)
-    if len(loaded) > 1:
-        from ift_gridworld.rendering.comparison import ComparisonFilm
+    Args:
+        runs: files of saved runs.
+        picture: where to write; its suffix says what kind of picture it is.
+        theme: a name in THEMES; a page has all of them.
 
-        return ComparisonFilm(loaded, theme).save(picture)
-    from ift_gridworld.rendering.method_film import MethodFilm
+    Returns:
+        The path of the picture.
 
-    return MethodFilm(loaded[0], theme).save(picture)
+    Raises:
+        ValueError: if a file is no saved run, or the runs cannot be drawn so.
+        OSError: if the picture cannot be written.
+
+    Example (writes two files)::
+
+        draw_files([Path("sft.json"), Path("ift.json")], Path("sft-ift.gif"), "dark")
+    """
+    from ift_gridworld.rendering.pictures import save_film
+
+    loaded = [_load(run, run.absolute(), run.stat().st_mtime_ns if run.exists() else 0) for run in runs]
+    return save_film(loaded, picture, theme)

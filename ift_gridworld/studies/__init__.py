@@ -1,1 +1,1 @@
-"""Studies over many settings: the reproduction of the paper, its claims and figures, the language study."""
+"""Studies on lakes: settings and tables, claims, the reproduction, failures, the suite, the gallery, a walk through losses."""

@@ -26,7 +26,7 @@ from ift_gridworld.training.files import PLAIN, TABLES
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Comparison", "Run", "check_one_environment", "compare"]
+__all__ = ["Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
 
 POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
@@ -281,7 +281,7 @@ class Comparison:
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`."""
-        from ift_gridworld.rendering.draw import save_film
+        from ift_gridworld.rendering.pictures import save_film
 
         return save_film(self.runs, Path(path), theme)
 
@@ -339,6 +339,11 @@ def compare(runs: Sequence[Run]) -> Comparison:
     comparison = Comparison(tuple(runs))
     check_one_environment(comparison.runs)
     return comparison
+
+
+def shared_custom_metrics(runs: Sequence[Run]) -> list[str]:
+    """Return the metrics of a user's own that all runs have, in order."""
+    return [name for name in runs[0].custom_metrics if all(name in run.metrics for run in runs)]
 
 
 def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:

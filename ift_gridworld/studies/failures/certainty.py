@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.methods.preferences import ORPO, Scored
-from ift_gridworld.rendering.failure_film import Case, Failure, Line
+from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames
 
 __all__ = ["HalfPlainORPO", "HalfStableORPO", "PlainORPO", "certainty"]
@@ -74,10 +74,10 @@ def certainty(seeds: int, seed: int) -> Failure:
     cases = []
     for (title, _, smallest), policies, gap in zip(forms, drawn, gaps, strict=True):
         notes = ["no number is left" if np.isnan(g) else f"p = 1 − {g:.0e}" for g in gap[frames]]
-        lines: tuple[Line, ...] = (Line("1 − p", gap[frames], "distance"),)
+        lines: tuple[ChartLine, ...] = (ChartLine("1 − p", gap[frames], "distance"),)
         if smallest is not None:
-            lines += (Line("below this, p is rounded to 1", np.full(len(frames), smallest), "muted", dashed=True),)
-        cases.append(Case(title, notes, policies[frames], None, lines))
+            lines += (ChartLine("below this, p is rounded to 1", np.full(len(frames), smallest), "muted", dashed=True),)
+        cases.append(Panel(title, notes, policies[frames], None, lines))
     stop = int(np.isnan(gaps[0]).argmax()) if np.isnan(gaps[0]).any() else len(gaps[0])
     cause = (
         (

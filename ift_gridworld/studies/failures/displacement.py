@@ -10,7 +10,7 @@ from torch import Tensor
 from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.policies.lake import LakePolicy
-from ift_gridworld.rendering.failure_film import Case, Failure, Line
+from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
 from ift_gridworld.training.run import Run
 
@@ -54,19 +54,19 @@ def displacement(seeds: int, seed: int) -> Failure:
         ),
     )
 
-    def case(title: str, run: Run) -> Case:
+    def case(title: str, run: Run) -> Panel:
         policies = run.policies[frames, 0]
         answers = (("preferred, c", "chosen_logp", "shown", False), ("rejected, r", "rejected_logp", "rejected", True))
-        lines = tuple(Line(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
+        lines = tuple(ChartLine(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
         notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, 0]]
-        return Case(title, notes, policies, expected_visits(setup.mdp, policies), lines)
+        return Panel(title, notes, policies, expected_visits(setup.mdp, policies), lines)
 
     moved = network.policies[frames, 0] - network.policies[0, 0]
     lost = [f"unseen moves {x:.0%}" for x in unseen[frames]]
     return Failure(
         "displacement", "Likelihood displacement under DPO", setup.about("table and network", seed), cause,
         setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
-        (case("DPO, a table", table), case("DPO, a network", network), Case("What changed in it", lost, moved, signed=True)),
+        (case("DPO, a table", table), case("DPO, a network", network), Panel("What changed in it", lost, moved, signed=True)),
         "visits: none to once an episode", "log-likelihood of an answer, nats", "symlog",
         (1.5 * float(min(r.metrics["rejected_logp"][:, 0].min() for r in runs.values())), 0.2),
     )  # fmt: skip

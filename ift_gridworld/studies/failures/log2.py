@@ -13,7 +13,7 @@ from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import expected_visits, log_likelihood
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.preferences import DPO, PairSide
-from ift_gridworld.rendering.failure_film import Case, Failure, Line
+from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
 
 __all__ = ["LiveReference", "concatenate_trajectories", "log2"]
@@ -51,12 +51,12 @@ def log2(seeds: int, seed: int) -> Failure:
         loss = np.append(run.loss[:, drawn], run.loss[-1, drawn])
         notes = [f"gap {signed(x)}, success {y:.2f}" for x, y in zip(growth[-1], run.metrics["success"][:, drawn], strict=True)]
         columns.append(
-            Case(
+            Panel(
                 title,
                 [notes[i] for i in frames],
                 policies[frames],
                 expected_visits(setup.mdp, policies[frames]),
-                (Line("loss", loss[frames], "distance"),),
+                (ChartLine("loss", loss[frames], "distance"),),
             )
         )
     at_log2 = [int((np.abs(run.loss[-1] - np.log(2)) < 0.01).sum()) for run in runs]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from ift_gridworld.data import path_of
 from ift_gridworld.planning import success_probability
-from ift_gridworld.rendering.failure_film import Case, Failure, Line
+from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames
 
 __all__ = ["off_path", "success_from_each_tile"]
@@ -34,11 +34,11 @@ def off_path(seeds: int, seed: int) -> Failure:
     for (title, _, _), run in zip(trained, runs, strict=True):
         success = success_from_each_tile(setup, run.policies[frames, drawn])
         lines = (
-            Line("dropped on the start", success @ mdp.start, "success"),
-            Line("dropped off the path, mean", success[:, off].mean(-1), "distance", dashed=True),
+            ChartLine("dropped on the start", success @ mdp.start, "success"),
+            ChartLine("dropped off the path, mean", success[:, off].mean(-1), "distance", dashed=True),
         )
         notes = [f"off the path {x:.2f}" for x in success[:, off].mean(-1)]
-        cases.append(Case(title, notes, run.policies[frames, drawn], success, lines))
+        cases.append(Panel(title, notes, run.policies[frames, drawn], success, lines))
     fell = [int((x[1] < x[0] - 0.1).sum()) for x in dropped]
     changes = [f"{x[0].mean():.2f} to {x[1].mean():.2f} ({n})" for x, n in zip(dropped, fell, strict=True)]
     cause = (

@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.evaluation.statistics import Effect
-from ift_gridworld.rendering.study_figures import Point
+from ift_gridworld.rendering.study_figures import Estimate
 
 __all__ = ["ICE_NAMES", "NAMES", "VIEW_NAMES", "effect_point", "mean_point", "pair_name"]
 
@@ -30,11 +30,11 @@ def pair_name(first: str, second: str, sign: int = -1) -> str:
     return f"{NAMES[first]} {'<' if sign < 0 else '>'} {NAMES[second]}"
 
 
-def effect_point(effect: Effect) -> Point:
+def effect_point(effect: Effect) -> Estimate:
     """Return an effect with its interval."""
-    return Point(effect.value, effect.low, effect.high)
+    return Estimate(effect.value, effect.low, effect.high)
 
 
-def mean_point(values: Float[np.ndarray, "L N"]) -> Point:
+def mean_point(values: Float[np.ndarray, "L N"]) -> Estimate:
     """Return the mean over lakes and seeds, with its interval."""
-    return Point(*(float(x) for x in mean_interval(values.ravel())))
+    return Estimate(*(float(x) for x in mean_interval(values.ravel())))

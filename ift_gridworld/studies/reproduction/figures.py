@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ift_gridworld.rendering.study_figures import Page
+from ift_gridworld.rendering.study_figures import StudyFigure
 from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_phases
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
 from ift_gridworld.studies.results import SettingsTable
@@ -18,7 +18,10 @@ def draw_figures(
     tables: Mapping[str, Columns], settings: SettingsTable, pooled: Columns, folder: Path, theme: str
 ) -> list[Path]:
     """Draw all figures that there are tables for; return the paths."""
-    pages: list[tuple[str, Page, str]] = [("claims", *draw_claims(pooled, theme)), ("phases", *draw_phases(settings, theme))]
+    pages: list[tuple[str, StudyFigure, str]] = [
+        ("claims", *draw_claims(pooled, theme)),
+        ("phases", *draw_phases(settings, theme)),
+    ]
     if "figure3" in tables:
         pages.append(("figure3", *draw_figure3(tables["figure3"], tables["policies"], theme)))
     if "ablation" in tables:

@@ -1,0 +1,192 @@
+"""Text as paths, which a film can move at little cost, and the width of text before it is drawn."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from functools import cache
+from typing import ClassVar, Literal, TypedDict
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
+
+from ift_gridworld.rendering.shapes import empty_path
+
+__all__ = ["Letter", "Number", "TextStyle", "short_title", "shorten", "text_width", "wrap_text"]
+
+
+BOLD = FontProperties(weight="bold")
+
+
+class TextStyle(TypedDict, total=False):
+    """Keyword arguments of matplotlib's `Figure.text` that pictures use; size in points."""
+
+    size: float
+    weight: str
+    color: str
+    ha: str
+    va: str
+    linespacing: float
+
+
+class Letter:
+    """A letter in a tile's upper left corner or in its middle, drawn as a path: text would be laid out anew in every frame.
+
+    Args:
+        ax: where to draw, in units of a tile.
+        column, row: the tile.
+        text: the letter, or a few of them.
+        colour: any colour of matplotlib's.
+        size: height of the type, in tiles.
+        centred: whether it stands in the middle of the tile.
+
+    Attributes:
+        artist: what was added to the Axes.
+    """
+
+    def __init__(
+        self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.2, *, centred: bool = False
+    ) -> None:
+        glyph = TextPath((0, 0), text, size=size)
+        placement = Affine2D().scale(1, -1).translate(column + 0.17, row + 0.17 + 0.75 * size)
+        if centred:
+            box = glyph.get_extents()
+            placement = Affine2D().translate(-(box.x0 + box.x1) / 2, -(box.y0 + box.y1) / 2).scale(1, -1)
+            placement.translate(column + 0.5, row + 0.5)
+        self.artist = PathPatch(placement.transform_path(glyph), fc=colour, lw=0)
+        ax.add_patch(self.artist)
+
+
+class Number:
+    """Bold text that changes from frame to frame, drawn as a path of cached glyphs, because laying text out is slow.
+
+    Args:
+        figure: where to draw.
+        x, y: position in figure fractions; `y` is the middle of the digits.
+        size: size of the type, in points.
+        colour: any colour of matplotlib's.
+        align: which end of the text stands at `x`.
+
+    Attributes:
+        artist: what was added to the figure.
+    """
+
+    UNIT = 100.0  # points at which glyphs are cached
+    _glyphs: ClassVar[dict[str, tuple[np.ndarray, np.ndarray, float]]] = {}  # outline, codes, advance
+
+    def __init__(
+        self, figure: Figure, x: float, y: float, *, size: float, colour: str, align: Literal["left", "right"] = "left"
+    ) -> None:
+        width, height = figure.get_size_inches()
+        scale = size / self.UNIT / 72
+        placement = Affine2D().translate(0, -0.364 * self.UNIT).scale(scale).translate(x * width, y * height)
+        self.align = align
+        self.artist = PathPatch(empty_path(), fc=colour, lw=0, transform=placement + figure.dpi_scale_trans)
+        figure.add_artist(self.artist)
+
+    def update(self, text: str) -> None:
+        """Show another text of one line."""
+        codes, pen, outlines = [], 0.0, []
+        for letter in text:
+            outline, letter_codes, advance = self._glyph(letter)
+            codes.append(letter_codes)
+            outlines.append(outline + np.array([pen, 0.0]))
+            pen += advance
+        vertices = np.concatenate(outlines) - [pen if self.align == "right" else 0.0, 0.0]
+        self.artist.set_path(Path(vertices, np.concatenate(codes)))
+
+    @classmethod
+    def _glyph(cls, letter: str) -> tuple[np.ndarray, np.ndarray, float]:
+        if letter not in cls._glyphs:
+            with_letter, without = (cls._outline(text) for text in (f"|{letter}|", "||"))
+            advance = float(np.ptp(with_letter[0][:, 0]) - np.ptp(without[0][:, 0]))
+            cls._glyphs[letter] = (*cls._outline(letter), advance)
+        return cls._glyphs[letter]
+
+    @classmethod
+    def _outline(cls, text: str) -> tuple[np.ndarray, np.ndarray]:
+        if text.isspace():  # which TextPath cannot draw
+            return np.zeros((0, 2)), np.zeros(0, Path.code_type)
+        path = TextPath((0, 0), text, size=cls.UNIT, prop=BOLD)
+        return np.asarray(path.vertices), np.asarray(path.codes)
+
+
+@cache  # laying text out is slow, and words come again in every frame
+def text_width(text: str, size: float, *, bold: bool = False) -> float:
+    """Return the width of one line of text, in inches.
+
+    Args:
+        text: the line; may be empty.
+        size: size of the type, in points.
+        bold: whether the type is bold.
+
+    Example:
+        >>> 0.2 < text_width("frozen lake", 9.0) < 1.0
+        True
+    """
+    if not text.strip():  # which TextPath cannot draw
+        return 0.0
+    return float(TextPath((0, 0), text, size=size, prop=BOLD if bold else None).get_extents().x1) / 72
+
+
+@cache
+def wrap_text(text: str, width: float, size: float) -> str:
+    """Break text into lines of at most `width` inches; a longer word has a line of its own.
+
+    Args:
+        text: words with blanks between.
+        width: in inches.
+        size: size of the type, in points.
+
+    Example:
+        >>> print(wrap_text("the policy walks to the goal", 1.0, 9.0))
+        the policy walks
+        to the goal
+    """
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
+
+
+@cache
+def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """Cut one line of text to at most `width` inches, so that a long name does not run over its neighbours.
+
+    Args:
+        text: the line.
+        width: in inches.
+        size: size of the type, in points.
+        bold: whether the type is bold.
+
+    Example:
+        >>> shorten("ift", 1.0, 9.0), shorten("a_method_with_a_long_name", 1.0, 9.0).endswith("…")
+        ('ift', True)
+    """
+    if text_width(text, size, bold=bold) <= width:
+        return text
+    fitting = bisect_right(range(len(text)), width, key=lambda end: text_width(f"{text[:end]}…", size, bold=bold))
+    return f"{text[: max(0, fitting - 1)]}…"
+
+
+def short_title(title: str) -> str:
+    """Return the part of a method's title that stands above its column: what follows the dot if that is an acronym.
+
+    Args:
+        title: as in METHODS, "acronym · full name" or "family · acronym".
+
+    Example:
+        >>> short_title("IFT · intuitive fine-tuning"), short_title("RLHF · PPO"), short_title("my method")
+        ('IFT', 'PPO', 'my method')
+    """
+    first, _, second = title.partition(" · ")
+    return second if second.isupper() else first
