@@ -6,6 +6,7 @@ Gymnasium to the last entry.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -97,9 +98,27 @@ def _mdp_of(origin: Origin) -> TabularMDP:
     return mdp
 
 
+def _size_of(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
+    """The numbers of states and actions, if the table and the start distribution have the same all through."""
+    states = len(table)
+    try:
+        actions = {len(table[s]) for s in range(states)}
+        complete = len(actions) == 1 and all(len(table[s][a]) for s in range(states) for a in range(max(actions)))
+    except (KeyError, IndexError, TypeError):
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"the transition table P has {states} entries, and gaps among them; allowed: P[state][action] with one outcome or "
+            "more, states and actions numbered from 0, the same actions in every state"
+        )
+    if start.shape != (states,):
+        raise ValueError(f"initial_state_distrib has shape {start.shape}; allowed: ({states},), a probability for each state")
+    return states, max(actions)
+
+
 def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     """The arrays of a transition table, equal outcomes added up, final states made terminal."""
-    states, actions = len(table), len(table[0])
+    states, actions = _size_of(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
     for s in range(states):
@@ -294,9 +313,12 @@ class TabularMDP:
 
     def _come_from(self, name: str, env: str, options: dict[str, Any]) -> None:
         """Note how `make_env` makes the environment again, if a file can hold that."""
-        if all(isinstance(value, int | float | str | None | list) for value in options.values()):
-            ice = not self.is_deterministic
-            object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
+        try:
+            options = json.loads(json.dumps(options))  # as a file gives them back, rows of a map as a list
+        except (TypeError, ValueError):
+            return
+        ice = not self.is_deterministic
+        object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(

@@ -18,8 +18,8 @@ from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.task import encode_walks, rejected_walks
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 
 
 @pytest.fixture(scope="module")

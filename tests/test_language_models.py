@@ -12,8 +12,8 @@ from ift_gridworld.language.policy import LanguagePolicy, counted_columns
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.policies.residual import mix, residual_embeddings
 
 

@@ -10,8 +10,8 @@ import pytest
 from ift_gridworld.cli.language import QUICK, Args, main, study_settings
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.task import Task
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.studies.language_settings import ALL_METHODS, StudySettings, saved_settings, used_options
 
 

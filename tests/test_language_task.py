@@ -20,8 +20,8 @@ from ift_gridworld.language.task import Task, encode_walks, rejected_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
 from ift_gridworld.methods.imitation import IFT, SFT
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 

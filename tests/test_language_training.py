@@ -13,9 +13,9 @@ from ift_gridworld.language.models import build_model
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.training import align, count_tokens, learning_rate
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.imitation import SFT
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 
 
 def answers(seed=0, rows=20):

@@ -53,7 +53,7 @@ class Run:
         diverged: step and cause, if the loss stopped being a number.
         assumed_prior: the row of the paper's Table 1 that the method stands in (`evaluation.estimation.TABLE`).
         estimation: what the method assumes of the model that it trains, beside the truth, "base" and "trained", averaged over
-            the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
+            the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, L].
         made_of: the MDP itself, where the environment cannot be made again.
         every_policy: T_theta(a|s) of every seed at every snapshot (`policies`); None for a run that was loaded.
 
@@ -79,11 +79,11 @@ class Run:
     base: Float[np.ndarray, "N S A"]
     final: Float[np.ndarray, "N S A"]
     demonstration: Int[np.ndarray, "T 2"]
-    rejected: Int[np.ndarray, "T 2"]
+    rejected: Int[np.ndarray, "R 2"]
     seconds: float
     diverged: str | None = None
     assumed_prior: str = ""
-    estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]] = field(default_factory=dict)
+    estimation: dict[str, dict[str, Float[np.ndarray, "N L"]]] = field(default_factory=dict)
     made_of: TabularMDP | None = None
     every_policy: Float[np.ndarray, "M N S A"] | None = None
 
