@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "VARIANTS", "find_method", "method_options", "name_of", "register_method"]
 
-T = TypeVar("T")
+MethodT = TypeVar("MethodT", bound="Method[Any]")
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,12 @@ VARIANTS: Mapping[str, type[Method[Any]]] = _Registered(listed=False)
 
 
 def register_method(
-    name: str, method: type[T] | str | None = None, *, options: type[o.MethodOptions] | None = None, listed: bool = True
-) -> Callable[[type[T]], type[T]]:
+    name: str,
+    method: type[Method[Any]] | str | None = None,
+    *,
+    options: type[o.MethodOptions] | None = None,
+    listed: bool = True,
+) -> Callable[[type[MethodT]], type[MethodT]]:
     """Make a method known by a name to `train`, the command line, tables, pictures and saved runs.
 
     Args:
