@@ -17,6 +17,7 @@ import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import check_probability, check_whole
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
@@ -85,16 +86,16 @@ class Origin:
 def _mdp_of(origin: Origin) -> TabularMDP:
     if origin.rows is not None:
         rate = 1.0 if origin.success_rate is None else origin.success_rate
-        made = TabularMDP.from_map(
+        mdp = TabularMDP.from_map(
             origin.rows, is_slippery=origin.is_slippery, success_rate=rate, discount=origin.discount, name=origin.name
         )
     elif origin.env is not None:
-        made = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
+        mdp = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
     else:
         raise ValueError(f"the environment {origin.name!r} is known by name alone; allowed: one that says how it is made")
-    made = made if made.horizon == origin.horizon else made.with_time_limit(origin.horizon)
-    object.__setattr__(made, "origin", origin)
-    return made
+    mdp = mdp if mdp.horizon == origin.horizon else mdp.with_time_limit(origin.horizon)
+    object.__setattr__(mdp, "origin", origin)
+    return mdp
 
 
 def _size_of(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
@@ -301,14 +302,14 @@ class TabularMDP:
         if entry is not None and entry.max_episode_steps is not None:
             horizon = entry.max_episode_steps
         rows = adapter.rows(inner)
-        made = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
+        mdp = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
         if entry is None and spec is not None and spec.id in gymnasium.registry:
             known = next((known for known, other in LAKES.items() if other == rows), spec.id)
-            options = {**spec.kwargs, **({"is_slippery": not made.is_deterministic} if adapter.slips_by_default else {})}
-            made._come_from(name or known, spec.id, options)
+            options = {**spec.kwargs, **({"is_slippery": not mdp.is_deterministic} if adapter.slips_by_default else {})}
+            mdp._come_from(name or known, spec.id, options)
         elif entry is not None:
-            made._come_from(name or entry.name, entry.name, options)
-        return made
+            mdp._come_from(name or entry.name, entry.name, options)
+        return mdp
 
     def _come_from(self, name: str, env: str, options: dict[str, Any]) -> None:
         """Note how `make_env` makes the environment again, if a file can hold that."""
@@ -356,12 +357,12 @@ class TabularMDP:
         start = np.zeros(grid.size)
         start[starts] = 1 / len(starts)
         arrays = next_state, probability, reward, terminated, start
-        made = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
+        mdp = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
         size = f"{len(rows)}x{len(rows[0])}"
         name = name or next((known for known, other in LAKES.items() if other == rows), size)
         slips = is_slippery and success_rate < 1
-        object.__setattr__(made, "origin", Origin(name, rows, None, slips, success_rate, discount, made.horizon))
-        return made
+        object.__setattr__(mdp, "origin", Origin(name, rows, None, slips, success_rate, discount, mdp.horizon))
+        return mdp
 
     @classmethod
     def make(
@@ -393,17 +394,17 @@ class TabularMDP:
         rows = lake_rows(name, size=size, seed=seed)
         if rows is not None:
             rate = 1 / 3 if success_rate is None else success_rate
-            made = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)
+            mdp = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)
             entry = REGISTERED.get(name)
             if entry is not None and entry.max_episode_steps is not None:
-                return made.with_time_limit(entry.max_episode_steps)
-            return made
+                return mdp.with_time_limit(entry.max_episode_steps)
+            return mdp
         options: dict[str, Any] = {"is_slippery": is_slippery}
         if success_rate is not None:
             options["success_rate"] = success_rate
-        made = cls.from_env(make_env(name, **options), discount=discount)
-        made._come_from(label, name, options)
-        return made
+        mdp = cls.from_env(make_env(name, **options), discount=discount)
+        mdp._come_from(label, name, options)
+        return mdp
 
     def with_time_limit(self, horizon: int | None) -> TabularMDP:
         """Return the same MDP whose episodes are truncated after `horizon` steps; None for never."""
@@ -420,9 +421,7 @@ class TabularMDP:
 
     def _repr_png_(self) -> bytes | None:
         """The map with its optimal policy, in a notebook; None where there is no map."""
-        from ift_gridworld.rendering.notebook import png_of_mdp
-
-        return None if self.grid is None else png_of_mdp(self)
+        return None if self.grid is None else resolve("ift_gridworld.rendering.notebook:png_of_mdp")(self)
 
     @property
     def where(self) -> Origin:

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from ift_gridworld.envs.tables import LAKE_ACTIONS
-from ift_gridworld.language.data import KINDS, Completions, prompt_ids, read_rows, tokenised, write_rows
-from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, draw_lakes, tiles_along, walk
-from ift_gridworld.language.measure import MoveTokenizer
-from ift_gridworld.language.tasks import as_tokens
-from ift_gridworld.language.text import CHAT, COMPACT, record
+from ift_gridworld.language.data import ANSWER_FIELDS, Completions, prompt_ids, read_rows, tokenize_rows, write_rows
+from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, draw_lakes, tiles_along, walk
+from ift_gridworld.language.move_tokenizer import MoveTokenizer
+from ift_gridworld.language.task import encode_walks
+from ift_gridworld.language.text import CHAT, COMPACT, dataset_row
 
 PAD, END, BEGIN = "<pad>", "<end>", "<begin>"
 TURNS = (
@@ -39,7 +39,7 @@ def tokenizer_of(words, pieces, **special):
 
 def chat_tokenizer(template=TURNS, pieces=PIECES, **special):
     """For the chat form. A word after a space is another token than one after none, as in tokenizers of today."""
-    text = CHAT.asked + "".join(f"<|{role}|>" for role in ("user", "assistant", "system"))
+    text = CHAT.question + "".join(f"<|{role}|>" for role in ("user", "assistant", "system"))
     text += "\n" + "\n".join(w for word in ("S", "H", "G", "F", *LAKE_ACTIONS) for w in (word, f" {word}"))
     words = re.findall(pieces, text) + [" F" * n for n in range(1, 6)]
     return tokenizer_of(words, pieces, chat_template=template, **special)
@@ -153,29 +153,31 @@ def test_no_rows_are_rows_too():
 @pytest.mark.parametrize("form", [COMPACT, CHAT], ids=lambda form: form.name)
 def test_lakes_as_text_are_lakes_as_tokens(form):
     """What is written to a file and read again trains as what was drawn: on the human's paths, and on those into a hole."""
-    spoken = MoveTokenizer(form, COMPACT.tokenizer if form is COMPACT else chat_tokenizer())
+    tokenizer = MoveTokenizer(form, COMPACT.tokenizer if form is COMPACT else chat_tokenizer())
     lakes = draw_lakes(60, 4, seed=8)
     moves = walk(lakes, 0.4, seed=9, limit=30)
     last = lakes.flat[np.arange(60), tiles_along(lakes, moves)[:, -1]]
-    over = (last == GOAL) | (last == HOLE)
+    over = (last == GOAL_CODE) | (last == HOLE_CODE)
     lakes, moves = lakes[over], moves[over]
-    assert {GOAL, HOLE} <= set(last.tolist()) and len(lakes) > 30
-    direct = as_tokens(lakes, moves, spoken)
-    through, left_out = tokenised([record(form, lakes, i, completion=moves) for i in range(len(lakes))], spoken.tokenizer)
+    assert {GOAL_CODE, HOLE_CODE} <= set(last.tolist()) and len(lakes) > 30
+    direct = encode_walks(lakes, moves, tokenizer)
+    through, left_out = tokenize_rows(
+        [dataset_row(form, lakes, i, completion=moves) for i in range(len(lakes))], tokenizer.model_tokenizer
+    )
     assert left_out == 0
     for name in ("ids", "prompt", "length"):
         np.testing.assert_array_equal(getattr(direct, name), getattr(through, name))
     for i in range(len(lakes)):
         said = moves[i][moves[i] != NO_MOVE].tolist()
-        assert through.ids[i, : through.prompt[i]].tolist() == spoken.prompt(lakes, i)
-        assert through.ids[i, through.prompt[i] : through.length[i]].tolist() == spoken.said(said, ended=True)
+        assert through.ids[i, : through.prompt[i]].tolist() == tokenizer.prompt(lakes, i)
+        assert through.ids[i, through.prompt[i] : through.length[i]].tolist() == tokenizer.encode(said, ended=True)
 
 
 @pytest.mark.parametrize("adds", [(), ("begin",), ("end",), ("begin", "end")], ids=lambda adds: "-".join(adds) or "nothing")
 def test_a_prompt_may_begin_with_a_token_of_the_tokenizers_but_does_not_end_with_one(adds):
     """Else the answer would stand after the end of the text, or the end would be asked for twice."""
     tokenizer = plain_tokenizer(adds=adds, bos_token=BEGIN)
-    found, _ = tokenised([{"prompt": "ab", "completion": " cd"}], tokenizer)
+    found, _ = tokenize_rows([{"prompt": "ab", "completion": " cd"}], tokenizer)
     assert written(tokenizer, found) == [(BEGIN * ("begin" in adds) + "ab", " cd" + END)]
 
 
@@ -191,13 +193,13 @@ def test_a_prompt_may_begin_with_a_token_of_the_tokenizers_but_does_not_end_with
 )
 def test_a_plain_answer_follows_its_prompt_as_it_stands_and_is_ended_once(prompt, answer, expected):
     tokenizer = plain_tokenizer()
-    assert written(tokenizer, tokenised([{"prompt": prompt, "completion": answer}], tokenizer)[0]) == [expected]
+    assert written(tokenizer, tokenize_rows([{"prompt": prompt, "completion": answer}], tokenizer)[0]) == [expected]
 
 
 def test_a_conversation_is_written_as_its_template_says():
     tokenizer = chat_tokenizer()
     rows = [{"prompt": asked("S"), "completion": answered("left down")}, {"prompt": asked("G"), "completion": answered("up")}]
-    assert written(tokenizer, tokenised(rows, tokenizer)[0]) == [
+    assert written(tokenizer, tokenize_rows(rows, tokenizer)[0]) == [
         ("<|user|>S<|assistant|>", "left down<end>"),
         ("<|user|>G<|assistant|>", "up<end>"),
     ]
@@ -214,7 +216,7 @@ def test_a_conversation_is_written_as_its_template_says():
 )
 def test_an_answer_ends_with_the_end_token_whatever_its_template_writes(template, ending):
     tokenizer = chat_tokenizer(template)
-    found, _ = tokenised([{"prompt": asked("S"), "completion": answered("left down")}], tokenizer)
+    found, _ = tokenize_rows([{"prompt": asked("S"), "completion": answered("left down")}], tokenizer)
     ((_, said),) = written(tokenizer, found)
     assert said == "left down<end>", ending
 
@@ -223,7 +225,7 @@ def test_a_conversation_may_have_had_turns_before():
     """Their ends are the prompt's: nothing of them counts."""
     tokenizer = chat_tokenizer()
     before = [{"role": "system", "content": "S"}, *asked("H"), *answered("up"), *asked("G")]
-    found, _ = tokenised([{"prompt": before, "completion": answered("left")}], tokenizer)
+    found, _ = tokenize_rows([{"prompt": before, "completion": answered("left")}], tokenizer)
     assert written(tokenizer, found) == [("<|system|>S<|user|>H<|assistant|>up<end><|user|>G<|assistant|>", "left<end>")]
     assert int(found.batch().mask.sum()) == 2
 
@@ -232,14 +234,14 @@ def test_a_template_that_rewrites_the_prompt_is_refused():
     """Then no cut parts what was asked from what was answered."""
     tokenizer = chat_tokenizer("{% if messages[1:] %}<|system|>{% endif %}" + TURNS)
     with pytest.raises(ValueError, match="the chat template writes a prompt otherwise when an answer follows") as error:
-        tokenised([{"prompt": asked("S"), "completion": answered("left")}], tokenizer)
+        tokenize_rows([{"prompt": asked("S"), "completion": answered("left")}], tokenizer)
     assert "\n" not in str(error.value)
 
 
 def test_a_token_across_the_seam_is_not_the_prompts():
     """The prompt's tokens are those that the model is asked with; an answer that would change them is written by itself."""
     tokenizer = COMPACT.tokenizer  # words between spaces: with nothing between them, the last word would be another
-    found, _ = tokenised([{"prompt": "S G :", "completion": said} for said in (" R", "R")], tokenizer)
+    found, _ = tokenize_rows([{"prompt": "S G :", "completion": said} for said in (" R", "R")], tokenizer)
     assert found.ids.tolist() == [[2, 5, 7, 10, 1]] * 2
 
 
@@ -251,7 +253,7 @@ def test_rows_that_are_too_long_are_left_out_and_counted():
     rows = [{"prompt": "a" * n, "completion": " bc"} for n in (1, 2, 3, 4, 3)]
     tokenizer = plain_tokenizer()
     for limit, kept in ((None, 5), (8, 5), (7, 4), (6, 2), (5, 1), (4, 0)):
-        found, left_out = tokenised(rows, tokenizer, limit=limit)
+        found, left_out = tokenize_rows(rows, tokenizer, limit=limit)
         assert (len(found), left_out) == (kept, 5 - kept)
         assert limit is None or (found.length <= limit).all()
 
@@ -265,28 +267,28 @@ def test_chosen_and_rejected_stay_side_by_side():
     ]
     tokenizer = plain_tokenizer()
     for answer, said in (("chosen", " y<end>"), ("rejected", " z<end>")):
-        found, left_out = tokenised(rows, tokenizer, answer, limit=6)
+        found, left_out = tokenize_rows(rows, tokenizer, answer, limit=6)
         assert written(tokenizer, found) == [("c", said)] and left_out == 2
-        assert [prompt for prompt, _ in written(tokenizer, tokenised(rows, tokenizer, answer)[0])] == ["a", "b", "c"]
+        assert [prompt for prompt, _ in written(tokenizer, tokenize_rows(rows, tokenizer, answer)[0])] == ["a", "b", "c"]
 
 
 def test_a_tokenizer_without_an_end_is_refused():
     with pytest.raises(ValueError, match="the tokenizer has no end token"):
-        tokenised([{"prompt": "a", "completion": "b"}], plain_tokenizer(eos_token=None))
+        tokenize_rows([{"prompt": "a", "completion": "b"}], plain_tokenizer(eos_token=None))
 
 
 def test_a_prompt_without_a_token_is_refused():
     """The answer's first token would be predicted from nothing, that is: it would silently not count."""
     rows = [{"prompt": "a", "completion": "b"}, {"prompt": "", "completion": "b"}]
     with pytest.raises(ValueError, match="row 2 has an empty prompt"):
-        tokenised(rows, plain_tokenizer())
+        tokenize_rows(rows, plain_tokenizer())
     tokenizer = plain_tokenizer(adds=("begin",), bos_token=BEGIN)
     assert prompt_ids("", tokenizer) == [tokenizer.bos_token_id], "a begin token is one"
-    assert len(tokenised(rows, tokenizer)[0]) == 2
+    assert len(tokenize_rows(rows, tokenizer)[0]) == 2
 
 
 def test_a_tokenizer_that_pads_with_nothing_pads_with_something():
-    found, _ = tokenised([{"prompt": "a", "completion": n * "b"} for n in (1, 3)], plain_tokenizer(pad_token=None))
+    found, _ = tokenize_rows([{"prompt": "a", "completion": n * "b"} for n in (1, 3)], plain_tokenizer(pad_token=None))
     assert found.ids[0, found.length[0] :].tolist() == [0, 0]
 
 
@@ -316,7 +318,7 @@ def test_lakes_come_back_from_a_file(tmp_path):
     lakes = draw_lakes(6, 3, detours=0, seed=2)
     best, poor = walk(lakes, seed=3), walk(lakes, 1.0, seed=4)
     for form in (COMPACT, CHAT):
-        rows = [record(form, lakes, i, chosen=best, rejected=poor) for i in range(6)]
+        rows = [dataset_row(form, lakes, i, chosen=best, rejected=poor) for i in range(6)]
         assert read_rows(write_rows(tmp_path / "rows.jsonl", rows), "pairs") == rows
 
 
@@ -328,7 +330,7 @@ def test_files_of_others_are_read(tmp_path):
     assert row.isascii() and read_rows(path, "demonstrations") == [PLAIN[1]] * 2
     both = tmp_path / "both.jsonl"
     write_rows(both, [PLAIN[0] | PAIRS[0]])
-    assert all(len(read_rows(both, kind)) == 1 for kind in KINDS)
+    assert all(len(read_rows(both, kind)) == 1 for kind in ANSWER_FIELDS)
 
 
 SOUND = json.dumps(PLAIN[0])

@@ -14,7 +14,8 @@ import torch
 from language_model import Args, main
 
 from ift_gridworld.language import training
-from ift_gridworld.language.measure import MEASURES
+from ift_gridworld.language.metrics import METRICS
+from ift_gridworld.studies import language_seed, language_study
 
 SCRIPT = Path(language_model.__file__)
 SMALL = {
@@ -56,10 +57,10 @@ def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
         runs = run_of(tmp_path / f"{name}.json")
         assert [run["seed"] for run in runs] == [0, 1]
         for run in runs:
-            assert [m["step"] for m in run["measured"]] == [0, 4, 8] and set(MEASURES) <= set(run["measured"][0])
+            assert [m["step"] for m in run["measured"]] == [0, 4, 8] and set(METRICS) <= set(run["measured"][0])
             assert len(run["loss"]) == 8 and np.isfinite(run["loss"]).all() and run["tokens"] > 0
     sft, ift = (run_of(tmp_path / f"{name}.json")[0] for name in ("sft", "ift"))
-    assert {m: sft["measured"][0][m] for m in MEASURES} == {m: ift["measured"][0][m] for m in MEASURES}, "one base"
+    assert {m: sft["measured"][0][m] for m in METRICS} == {m: ift["measured"][0][m] for m in METRICS}, "one base"
     assert sft["measured"][-1]["bias"] > 0, "SFT takes each step for certain to be reached"
     assert 0 < sft["utilisation"] < 1 and sft["memory"] > 0 and 0 <= ift["bfloat16_agreement"] <= 1
     assert sft["loss"] != ift["loss"]
@@ -111,7 +112,7 @@ def test_a_compiled_model_is_the_same_model(tmp_path, monkeypatch):
     def watched(policy):
         compiled.append(policy.model._compiled_call_impl is not None)
 
-    monkeypatch.setattr(training, "_fingerprint", lambda policy: watched(policy) or "")
+    monkeypatch.setattr(training, "weights_hash", lambda policy: watched(policy) or "")
     for compile in (False, True):
         main(Args(**SMALL | {"steps": 2}, method="sft", compile=compile, out=tmp_path / str(compile)))
     one, two = (run_of(tmp_path / str(compile) / "sft.json")[0] for compile in (False, True))
@@ -129,7 +130,7 @@ def test_a_rate_that_breaks_a_run_is_left_out(tmp_path, monkeypatch, capsys):
             raise training.Diverged("the loss is nan at update 3")
         return real(kind, *rest, settings=settings, **options)
 
-    monkeypatch.setattr(training, "align", align)
+    monkeypatch.setattr(language_seed, "align", align)
     main(Args(**SMALL | {"learning_rates": (1.0, 1e-3)}, method="sft", workers=1, out=tmp_path))
     run = run_of(tmp_path / "sft.json")[0]
     assert run["learning_rate"] == 1e-3 and run["validation"]["1"] is None and run["validation"]["0.001"] >= 0
@@ -141,9 +142,9 @@ def test_a_lack_of_memory_is_told_in_one_line(error, tmp_path, capsys, monkeypat
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(language_model, "run_all", fails)
+    monkeypatch.setattr(language_study, "run_study", fails)
     assert "out of memory with --batch 16; allowed: fewer rows" in told(capsys, out=tmp_path)
-    monkeypatch.setattr(language_model, "run_all", lambda *_: 1 / 0)
+    monkeypatch.setattr(language_study, "run_study", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(Args(**SMALL, out=tmp_path))
 
@@ -175,7 +176,8 @@ def test_two_processes_are_one(tmp_path):
 @pytest.mark.slow
 def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
     """Trained on its own file, a method has the very losses that it has on the lakes."""
-    assert main(Args(**SMALL, export=tmp_path / "files")) == 0
+    lakes = {name: SMALL[name] for name in ("base_maps", "maps", "held_out")}
+    assert main(Args(**lakes, export=tmp_path / "files")) == 0
     rows = [json.loads(line) for line in (tmp_path / "files" / "pairs.jsonl").read_text().splitlines()]
     assert len(rows) == 64 and set(rows[0]) == {"prompt", "chosen", "rejected"}
     for method, file in (("ift", "demonstrations"), ("dpo", "pairs")):
@@ -195,7 +197,7 @@ def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
         ({"mixing": 2.0}, "mixing is 2.0; allowed: a number in [0, 1]"),
         ({"learning_rates": (-1.0,)}, "learning_rate is -1.0"),
         ({"device": "tpu"}, "--device is 'tpu'; allowed: cpu, cuda"),
-        ({"model": "none.gguf"}, "model 'none.gguf' is no file"),
+        ({"model": "none.gguf", "base_steps": None}, "model 'none.gguf' is no file"),
         ({"dtype": "float8"}, "--dtype is 'float8'"),
         ({"first_pass": "int8"}, "--first-pass is 'int8'; allowed: float32, bfloat16"),
         ({"workers": -1}, "--workers is -1; allowed: a whole number >= 0"),
@@ -204,7 +206,7 @@ def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
         ({"size": 1}, "--size is 1"),
         ({"theme": "blue"}, "light, dark"),
         ({"format": "bmp"}, "format is 'bmp'"),
-        ({"redraw": True}, "where no run is saved"),
+        ({"redraw": True, **dict.fromkeys(SMALL)}, "where no run is saved"),
         ({"learning_rates": ()}, "--learning-rates is empty"),
         ({"data": Path("nowhere.jsonl")}, "nowhere.jsonl: cannot be read"),
         ({"data": Path("nowhere.jsonl"), "method": "ppo"}, "needs a reward"),
@@ -214,9 +216,3 @@ def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
 def test_a_mistake_is_told_in_one_line(options, words, tmp_path, capsys):
     assert words in told(capsys, out=tmp_path / "out", **options)
     assert not list(tmp_path.rglob("*.json")) and not list(tmp_path.rglob("*.safetensors"))
-
-
-def test_quick_changes_only_what_was_not_asked_for():
-    quick = Args(quick=True, maps=77).resolved()
-    assert quick.maps == 77 and quick.steps < Args().steps and quick.learning_rates == (1e-3,)
-    assert Args(maps=77).resolved() == Args(maps=77)

@@ -7,18 +7,20 @@ import pytest
 import torch
 
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import LanguagePolicy, build, counted, load, sample
+from ift_gridworld.language.models import build_model, load_model
+from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
-from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.policies.residual import mix, residual_embeddings
 
 
 @pytest.fixture(scope="module")
 def policy():
     """Untrained, with output weights so large that its predictions differ from one place to the next."""
-    model = build("tiny", seed=1).double()
+    model = build_model("tiny", seed=1).double()
     with torch.no_grad():
         model.lm_head.weight *= 20
     return LanguagePolicy(model)
@@ -131,7 +133,7 @@ def test_what_is_asked_of_each_step(policy):
     batch = answers(shared=False).batch()
     found = policy.per_state(batch.states, entropy, batch.mask)
     close(found, torch.where(batch.mask, entropy(policy(batch.states)), 0.0))
-    assert counted(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
+    assert counted_columns(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
 
 
 # ---- sampling ----
@@ -187,7 +189,7 @@ def test_every_method_trains_a_language_model(name, policy):
     """The very classes of the lake: the loss is one number, and its gradient reaches the model."""
     policy = copy.deepcopy(policy)
     data = answers(rows=8)
-    source = TextSource(data, data, answers(rows=8, seed=1), rows=4, limit=6, judge=lambda index, said: said.mean(1))
+    source = TextSource(data, data, answers(rows=8, seed=1), rows=4, limit=6, reward_function=lambda index, said: said.mean(1))
     learner = METHODS[name](source, policy, METHODS[name].resolved(Settings(walkers=16, group=4), policy))
     loss = learner.loss(learner.batch(0))
     assert loss.shape == (1,) and torch.isfinite(loss).all()
@@ -204,28 +206,28 @@ def test_a_saved_model_is_loaded_again(policy, tmp_path):
 
     policy.model.save_pretrained(tmp_path)
     COMPACT.tokenizer.save_pretrained(tmp_path)
-    again, tokenizer, form = load(str(tmp_path))
+    again, tokenizer, form = load_model(str(tmp_path))
     assert form is COMPACT and tokenizer("S F :")["input_ids"] == COMPACT.tokenizer("S F :")["input_ids"]
     ids = torch.tensor([[[2, 3, 7]]])
     torch.testing.assert_close(again(ids), policy(ids).float(), rtol=1e-4, atol=1e-4)
 
 
 def test_sizes():
-    assert abs(sum(p.numel() for p in build("tiny").parameters()) - 0.15e6) < 0.01e6
+    assert abs(sum(p.numel() for p in build_model("tiny").parameters()) - 0.15e6) < 0.01e6
     with torch.device("meta"):
-        assert abs(sum(p.numel() for p in build("small").parameters()) - 25e6) < 1e6
-    assert torch.equal(build("tiny", seed=3).lm_head.weight, build("tiny", seed=3).lm_head.weight)
-    assert not torch.equal(build("tiny", seed=3).lm_head.weight, build("tiny", seed=4).lm_head.weight)
+        assert abs(sum(p.numel() for p in build_model("small").parameters()) - 25e6) < 1e6
+    assert torch.equal(build_model("tiny", seed=3).lm_head.weight, build_model("tiny", seed=3).lm_head.weight)
+    assert not torch.equal(build_model("tiny", seed=3).lm_head.weight, build_model("tiny", seed=4).lm_head.weight)
 
 
 def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
     """Not even asked for elsewhere: the hub's retries take most of a minute where there is no network."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded") as error:
-        load("nowhere/at-all")
+        load_model("nowhere/at-all")
     assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
     with pytest.raises(ValueError, match="none.gguf' is no file"):
-        load(str(tmp_path / "none.gguf"))
+        load_model(str(tmp_path / "none.gguf"))
 
 
 def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):
@@ -242,7 +244,7 @@ def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):
 
     monkeypatch.setattr(models.socket, "create_connection", refuse)
     with pytest.raises(ValueError, match="model 'nowhere/at-all' cannot be loaded"):
-        load("nowhere/at-all")
+        load_model("nowhere/at-all")
     assert len(asked) == 1 and asked[0][1] == 443
     monkeypatch.setenv("HTTPS_PROXY", "http://elsewhere:1")
     assert models._hub_answers() and len(asked) == 1

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.language.costs import agreement, flops
-from ift_gridworld.language.measure import MEASURES, MoveTokenizer, measure
-from ift_gridworld.language.models import load
-from ift_gridworld.language.tasks import Task
+from ift_gridworld.language.metrics import METRICS, measure
+from ift_gridworld.language.models import load_model
+from ift_gridworld.language.move_tokenizer import MoveTokenizer
+from ift_gridworld.language.precision import bfloat16_agreement
+from ift_gridworld.language.profiling import training_flops
+from ift_gridworld.language.task import Task
 from ift_gridworld.language.text import CHAT
 from ift_gridworld.language.training import align
 from ift_gridworld.methods.options import Settings
@@ -39,24 +41,24 @@ TASK = Task(size=3, base=1, maps=8, validation=1, held_out=3, detours=0.0)
 
 @pytest.fixture(scope="module")
 def smol():
-    policy, tokenizer, form = load(str(weights()))
+    policy, tokenizer, form = load_model(str(weights()))
     assert form is CHAT
     return policy, MoveTokenizer(form, tokenizer)
 
 
 def test_it_is_the_model_that_it_says(smol):
-    policy, spoken = smol
-    assert abs(flops(policy, 1, 1) / 6 - 134.5e6) < 1e6, "135 M, its table tied to its output"
-    asked = spoken.prompts(TASK.lakes["held_out"])
-    assert spoken.tokenizer.decode(asked[0]).rstrip().endswith("assistant")
-    first, later = spoken.actions
+    policy, tokenizer = smol
+    assert abs(training_flops(policy, 1, 1) / 6 - 134.5e6) < 1e6, "135 M, its table tied to its output"
+    asked = tokenizer.prompts(TASK.lakes["held_out"])
+    assert tokenizer.model_tokenizer.decode(asked[0]).rstrip().endswith("assistant")
+    first, later = tokenizer.action_tokens
     assert len({*first}) == len({*later}) == 5 and first != later, "a word after a space is another token"
 
 
 def test_it_is_measured(smol):
-    policy, spoken = smol
-    found = measure(policy, spoken, TASK.lakes["held_out"], TASK.paths["held_out"], samples=1, limit=8)
-    assert list(found) == list(MEASURES)
+    policy, tokenizer = smol
+    found = measure(policy, tokenizer, TASK.lakes["held_out"], TASK.paths["held_out"], samples=1, limit=8)
+    assert list(found) == list(METRICS)
     for values in found.values():
         assert ((values >= 0) & (values <= 1) | np.isnan(values)).all()
 
@@ -64,15 +66,15 @@ def test_it_is_measured(smol):
 @pytest.mark.parametrize("name", ["sft", "ift", "dpo"])
 def test_it_learns(smol, name):
     """A few updates on the same eight lakes, and its loss on them has fallen; the base is left as it was."""
-    policy, spoken = smol
+    policy, tokenizer = smol
     learner, before = copy.deepcopy(policy), policy.model.get_input_embeddings().weight[:50].clone()
-    source = TASK.source(spoken, rows=8)
+    source = TASK.source(tokenizer, rows=8)
     curve = align(name, source, learner, settings=Settings(steps=4, learning_rate=5e-5))
     assert curve.loss[-1] < 0.9 * curve.loss[0] and np.isfinite(curve.loss).all()
     assert torch.equal(before, policy.model.get_input_embeddings().weight[:50])
 
 
 def test_a_coarse_first_pass_predicts_much_the_same(smol):
-    policy, spoken = smol
-    answers = TASK.source(spoken, "held_out").demonstrations
-    assert agreement(policy, answers, torch.device("cpu")) > 0.8
+    policy, tokenizer = smol
+    answers = TASK.source(tokenizer, "held_out").demonstrations
+    assert bfloat16_agreement(policy, answers, torch.device("cpu")) > 0.8

@@ -6,16 +6,24 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from language_report import by_method, differences, draw_figures, draw_films, findings, report, saved
 
-from ift_gridworld.language.measure import MEASURES
+from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.rendering.language_figures import TITLES
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.studies.language_report import (
+    by_method,
+    draw_figures,
+    draw_films,
+    findings,
+    load_runs,
+    paired_differences,
+    print_tables,
+)
 
 
 def run_of(method, seed, shift=0.0, **changes):
     def told(step, value):
-        return {"step": step, **dict.fromkeys(MEASURES, value + 0.01 * seed), "bias": 0.1}
+        return {"step": step, **dict.fromkeys(METRICS, value + 0.01 * seed), "bias": 0.1}
 
     run = {
         "method": method, "seed": seed, "learning_rate": 1e-3, "loss": [1.0, 0.5], "timed": 2, "seconds": 0.2, "tokens": 1000,
@@ -38,19 +46,19 @@ RUNS = [
 def test_differences_are_of_the_same_seeds():
     methods = by_method(RUNS)
     assert list(methods) == ["sft", "ift", "dpo", "sft_tempered"]
-    np.testing.assert_allclose(differences(methods["ift"], methods["sft"], "greedy"), [-0.1, -0.12, -0.11])
-    np.testing.assert_allclose(differences(methods["dpo"], methods["sft"], "end"), [0.3, -0.3])  # nobody else has seed 7
-    assert differences(methods["sft_tempered"], methods["sft"], "no measure") == []
+    np.testing.assert_allclose(paired_differences(methods["ift"], methods["sft"], "greedy"), [-0.1, -0.12, -0.11])
+    np.testing.assert_allclose(paired_differences(methods["dpo"], methods["sft"], "end"), [0.3, -0.3])  # nobody else has seed 7
+    assert paired_differences(methods["sft_tempered"], methods["sft"], "no measure") == []
 
 
 def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    report(RUNS)
+    print_tables(RUNS)
     out = capsys.readouterr().out
     assert "mean of 3 seeds ± half its 95 % interval" in out and "(base)" in out
     # ift: -0.11 with a deviation of 0.01, t of 2 degrees of freedom 4.303: ± 0.025
     less = out[out.index("less SFT's") : out.index("costs")]
-    assert less.count("-0.110*") == len(MEASURES) and less.count("±0.025") == len(MEASURES)
+    assert less.count("-0.110*") == len(METRICS) and less.count("±0.025") == len(METRICS)
     assert "+0.000*" not in less and "sft " not in less
     costs = out[out.index("costs (") :]
     row = next(line for line in costs.splitlines() if " ift " in line)
@@ -84,13 +92,13 @@ def test_what_is_said_of_the_language_run_is_what_was_found():
 
 
 def test_one_seed_has_no_interval(capsys):
-    report([run for run in RUNS if run["seed"] == 0])
+    print_tables([run for run in RUNS if run["seed"] == 0])
     out = capsys.readouterr().out
     assert "±" not in out and "less SFT's" not in out and "interval" not in out
 
 
 def test_rows_left_out_are_told_once(capsys):
-    report([run_of("ift", seed, rows_left_out=3) for seed in range(2)])
+    print_tables([run_of("ift", seed, rows_left_out=3) for seed in range(2)])
     assert capsys.readouterr().out.count("3 rows of the file were left out") == 1
 
 
@@ -122,12 +130,25 @@ def test_saved_runs_are_read_in_order(tmp_path):
             json.dumps({"method": name, "settings": {"size": 4, "seeds": len(name)}, "runs": [run_of(name, 0)]})
         )
     (tmp_path / "sft.film.json").write_text("of another kind")
-    assert [run["method"] for run in saved(tmp_path)] == ["sft", "dpo", "ift_random"]
+    assert [run["method"] for run in load_runs(tmp_path)] == ["sft", "dpo", "ift_random"]
     (tmp_path / "torn.json").write_text('{"method": "sf')
     with pytest.raises(ValueError, match=r"torn\.json cannot be read"):
-        saved(tmp_path)
+        load_runs(tmp_path)
     (tmp_path / "torn.json").write_text(json.dumps({"method": "ift", "settings": {"size": 5}, "runs": []}))
     with pytest.raises(ValueError, match=r"torn\.json is of other runs than the files beside it \(--size\)"):
-        saved(tmp_path)
+        load_runs(tmp_path)
     with pytest.raises(ValueError, match="where no run is saved"):
-        saved(tmp_path / "nowhere")
+        load_runs(tmp_path / "nowhere")
+
+
+def test_files_are_compared_in_what_their_methods_share(tmp_path):
+    """A run of DPO names no mixing; two that do have to name the same."""
+    for name, options in (("sft", {}), ("ift", {"mixing": 0.5}), ("dpo", {"beta": None})):
+        (tmp_path / f"{name}.json").write_text(
+            json.dumps({"method": name, "settings": {"size": 4, **options}, "runs": [run_of(name, 0)]})
+        )
+    assert len(load_runs(tmp_path)) == 3
+    file = tmp_path / "ift_random.json"
+    file.write_text(json.dumps({"method": "ift_random", "settings": {"size": 4, "mixing": 0.2}, "runs": []}))
+    with pytest.raises(ValueError, match=r"ift_random\.json is of other runs than the files beside it \(--mixing\)"):
+        load_runs(tmp_path)

@@ -5,7 +5,7 @@ import pytest
 
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.language.lakes import NO_MOVE, Lakes, draw_lakes, walk
-from ift_gridworld.language.text import CHAT, COMPACT, END, MOVES, PAD, VOCABULARY, Form, record
+from ift_gridworld.language.text import CHAT, COMPACT, END, MOVES, PAD, VOCABULARY, Form, dataset_row
 
 FORMS = pytest.mark.parametrize("form", [COMPACT, CHAT], ids=lambda form: form.name)
 BY_HAND = Lakes.of([("SF", "HG")])
@@ -20,21 +20,21 @@ def drawn():
 def test_a_lake_is_read_back_from_its_prompt(form):
     for lakes in drawn():
         for i in range(len(lakes)):
-            assert form.lake(form.prompt(lakes.rows(i))) == lakes.rows(i)
+            assert form.parse_prompt(form.prompt(lakes.rows(i))) == lakes.rows(i)
 
 
 @FORMS
 def test_a_path_is_read_back_from_its_answer(form):
     for lakes in drawn():
         for moves in walk(lakes, 0.5, seed=2).tolist():
-            assert form.path(form.completion(moves)) == [move for move in moves if move != NO_MOVE]
-    assert form.path(form.completion([])) == form.path(form.completion([NO_MOVE] * 3)) == []
+            assert form.parse_completion(form.completion(moves)) == [move for move in moves if move != NO_MOVE]
+    assert form.parse_completion(form.completion([])) == form.parse_completion(form.completion([NO_MOVE] * 3)) == []
 
 
 def test_the_compact_form_by_hand():
     assert COMPACT.prompt(BY_HAND.rows(0)) == "S F / H G :"
     assert COMPACT.completion([2, 1, NO_MOVE]) == " R D" and COMPACT.completion([0, 3]) == " L U"
-    assert COMPACT.path("R D") == COMPACT.path("  R\n D ") == [2, 1]
+    assert COMPACT.parse_completion("R D") == COMPACT.parse_completion("  R\n D ") == [2, 1]
 
 
 def test_the_chat_form_by_hand():
@@ -42,7 +42,7 @@ def test_the_chat_form_by_hand():
     assert asked["role"] == "user" and asked["content"].endswith("\n\nS F\nH G")
     assert all(word in asked["content"] for word in LAKE_ACTIONS), "it says which words are moves"
     assert CHAT.completion([2, 1, NO_MOVE]) == [{"role": "assistant", "content": "right down"}]
-    assert CHAT.path("right down") == [2, 1], "the words alone are read, too"
+    assert CHAT.parse_completion("right down") == [2, 1], "the words alone are read, too"
 
 
 def test_moves_are_the_lakes_actions_in_their_order():
@@ -59,7 +59,7 @@ def test_moves_are_the_lakes_actions_in_their_order():
     ],
 )
 def test_an_answer_with_a_word_that_is_no_move_is_no_path(form, said):
-    assert form.path(said) is None
+    assert form.parse_completion(said) is None
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_an_answer_with_a_word_that_is_no_move_is_no_path(form, said):
 )
 def test_a_prompt_that_is_no_lake_is_told_in_one_line(form, prompt, named):
     with pytest.raises(ValueError) as error:
-        form.lake(prompt)
+        form.parse_prompt(prompt)
     assert named in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 160
 
 
@@ -108,7 +108,7 @@ def test_tokens_are_text_again():
     prompt, _, said = COMPACT.tokenizer.decode([*COMPACT.tokenizer(text)["input_ids"], 1], skip_special_tokens=True).partition(
         ":"
     )
-    assert COMPACT.lake(prompt + ":") == BY_HAND.rows(0) and COMPACT.path(said) == [2, 1]
+    assert COMPACT.parse_prompt(prompt + ":") == BY_HAND.rows(0) and COMPACT.parse_completion(said) == [2, 1]
 
 
 def test_a_saved_tokenizer_gives_the_same_tokens(tmp_path):
@@ -132,11 +132,13 @@ def test_a_row_has_the_fields_of_trl_and_nothing_else(form):
     lakes = draw_lakes(5, 3, detours=0, seed=4)
     best, poor = walk(lakes, seed=5), walk(lakes, 0.9, seed=6)
     for i in range(5):
-        shown = record(form, lakes, i, completion=best)
+        shown = dataset_row(form, lakes, i, completion=best)
         assert shown == {"prompt": form.prompt(lakes.rows(i)), "completion": form.completion(best[i])}
-        pair = record(form, lakes, i, chosen=best, rejected=poor)
+        pair = dataset_row(form, lakes, i, chosen=best, rejected=poor)
         assert list(pair) == ["prompt", "chosen", "rejected"]
-        assert form.path(pair["rejected"]) == poor[i][poor[i] >= 0].tolist() and pair["chosen"] == shown["completion"]
+        assert (
+            form.parse_completion(pair["rejected"]) == poor[i][poor[i] >= 0].tolist() and pair["chosen"] == shown["completion"]
+        )
 
 
 def test_a_compact_row_may_be_joined_as_trl_joins_it():
@@ -144,14 +146,14 @@ def test_a_compact_row_may_be_joined_as_trl_joins_it():
     for lakes in drawn():
         moves = walk(lakes, seed=7)
         for i in range(len(lakes)):
-            row = record(COMPACT, lakes, i, completion=moves)
+            row = dataset_row(COMPACT, lakes, i, completion=moves)
             whole = COMPACT.tokenizer(row["prompt"] + row["completion"] + END)["input_ids"]
             said = [VOCABULARY.index(MOVES[move]) for move in moves[i] if move != NO_MOVE]
             assert whole == [*COMPACT.prompt_ids(lakes[i : i + 1])[0], *said, VOCABULARY.index(END)]
 
 
 def test_a_form_of_ones_own_has_to_say_how_it_writes():
-    for asked in (lambda: Form().prompt(("SG",)), lambda: Form().completion([0]), lambda: Form().lake("")):
+    for asked in (lambda: Form().prompt(("SG",)), lambda: Form().completion([0]), lambda: Form().parse_prompt("")):
         with pytest.raises(NotImplementedError):
             asked()
 
@@ -159,5 +161,5 @@ def test_a_form_of_ones_own_has_to_say_how_it_writes():
 def test_rows_hold_plain_numbers():
     """Whatever array the moves came in."""
     moves = np.array([[2, 1]], np.int8)
-    assert record(COMPACT, BY_HAND, 0, completion=moves)["completion"] == " R D"
+    assert dataset_row(COMPACT, BY_HAND, 0, completion=moves)["completion"] == " R D"
     assert COMPACT.completion(moves[0]) == " R D"

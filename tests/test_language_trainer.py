@@ -12,7 +12,8 @@ from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, Tr
 
 from ift_gridworld.language import IFTTrainer
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.models import build_model
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
@@ -23,7 +24,7 @@ RATE = 0.1  # of plain gradient descent: one update moves a weight by so much ti
 
 @pytest.fixture(scope="module")
 def model():
-    return spread(build("tiny", seed=1).double())
+    return spread(build_model("tiny", seed=1).double())
 
 
 def spread(model):
@@ -227,7 +228,7 @@ def test_gradient_checkpointing_changes_nothing(model, tmp_path, reentrant):
 
 def in_one_of_two_processes(path):
     """What torchrun starts twice."""
-    model, data = spread(build("tiny", seed=1).double()), rows()
+    model, data = spread(build_model("tiny", seed=1).double()), rows()
     for options in ({}, {"gradient_checkpointing": True}):
         share = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 2}
         learner = trainer(model, path, data, ddp_backend="gloo", **share, **options)
@@ -248,7 +249,7 @@ def test_however_many_processes_share_the_rows_the_update_is_the_same(tmp_path):
 
 
 def test_training_lowers_the_loss(tmp_path):
-    model, data = build("tiny"), rows()
+    model, data = build_model("tiny"), rows()
     learner = trainer(model, tmp_path, data, optim="adamw_torch", learning_rate=3e-3, max_steps=20)
     before = learner.evaluate()["eval_loss"]
     learner.train()
@@ -262,7 +263,7 @@ def test_a_run_that_was_cut_off_goes_on_as_if_nothing_had_been(model, tmp_path):
     whole.train()
     first = trainer(model, tmp_path / "cut", data, save_strategy="steps", save_steps=2, **run)
     first.train()
-    again = trainer(build("tiny", seed=9).double(), tmp_path / "cut", data, **run)
+    again = trainer(build_model("tiny", seed=9).double(), tmp_path / "cut", data, **run)
     again.train(resume_from_checkpoint=str(tmp_path / "cut" / "checkpoint-2"))
     assert again.state.global_step == 4
     moved = False

@@ -9,12 +9,13 @@ import torch
 
 from ift_gridworld.language import training
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.models import build_model
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.language.training import align, learning_rate, tokens_of
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.language.training import align, count_tokens, learning_rate
 from ift_gridworld.methods.imitation import SFT
 from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
 
 
 def answers(seed=0, rows=20):
@@ -24,11 +25,13 @@ def answers(seed=0, rows=20):
 
 
 def source(**options):
-    return TextSource(answers(), answers(), answers(1), rows=8, limit=5, judge=lambda index, said: said.mean(1), **options)
+    return TextSource(
+        answers(), answers(), answers(1), rows=8, limit=5, reward_function=lambda index, said: said.mean(1), **options
+    )
 
 
 def fresh():
-    return LanguagePolicy(build("tiny", seed=0))
+    return LanguagePolicy(build_model("tiny", seed=0))
 
 
 def settings(**changes):
@@ -72,7 +75,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"is of another run \(other settings\)"):
         align("sft", source(), fresh(), settings=settings(steps=3), checkpoint=file)
     with pytest.raises(ValueError, match=r"other base"):
-        align("sft", source(), LanguagePolicy(build("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
+        align("sft", source(), LanguagePolicy(build_model("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"other data"):
         other = TextSource(answers(3), answers(), answers(1), rows=8)
         align("sft", other, fresh(), settings=settings(steps=2), checkpoint=file)
@@ -103,7 +106,7 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
     """A device is not waited for at each update; which update went wrong is known all the same."""
     found = []
     for wait in (1, 5, 25):
-        monkeypatch.setattr(training, "UNTIL_READ", wait)
+        monkeypatch.setattr(training, "READ_EVERY", wait)
         found.append(align("ift", source(), fresh(), settings=settings()))
     assert found[0].loss == found[1].loss == found[2].loss and len(found[0].loss) == 12
     assert found[0].tokens == found[1].tokens == found[2].tokens > found[0].predicted == found[1].predicted > 0
@@ -138,8 +141,8 @@ def test_processes_share_the_rows():
 
 def test_tokens_are_counted_without_padding():
     data = answers(rows=3)
-    assert tokens_of(data.batch()).tolist() == [int((data.length - 1).sum()), int((data.length - data.prompt).sum())]
-    assert tokens_of((data.batch(), data.batch()))[0] == 2 * (data.length - 1).sum()
+    assert count_tokens(data.batch()).tolist() == [int((data.length - 1).sum()), int((data.length - data.prompt).sum())]
+    assert count_tokens((data.batch(), data.batch()))[0] == 2 * (data.length - 1).sum()
 
 
 def test_an_episode_is_paid_at_its_last_token():
@@ -157,7 +160,7 @@ def test_an_episode_is_paid_at_its_last_token():
 
 
 def padded_mean(said, steps):
-    """What the judge of these tests says: the mean of an answer's tokens, padded with the end token to the longest."""
+    """What the reward of these tests is: the mean of an answer's tokens, padded with the end token to the longest."""
     longest = int(steps.mask.sum(-1).max())
     return float(np.mean(said + [1] * (longest - len(said))))
 

@@ -19,7 +19,6 @@ from ift_gridworld.rendering import ComparisonFilm, MethodFilm, OptimalPolicySti
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.paper import PaperFigure
 from ift_gridworld.rendering.study_figures import StudyFigure
-from ift_gridworld.mdp import Origin
 
 MODULES = [module.name for module in pkgutil.iter_modules(rendering.__path__) if module.name not in ("__main__", "tables")]
 

@@ -244,18 +244,18 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     if name in gymnasium.registry:
         return None
     names = [*LAKES, *REGISTERED, "random"]
-    known = ", ".join([*names, "NxM (for example 6x9)"])
     near = _other_version(name) or suggestion(name, [*names, *gymnasium.registry])
-    raise ValueError(f"unknown map {name!r}; {near}allowed: {known}, a map file that exists, or a Gymnasium id")
+    others = "NxM (for example 6x9), a map file that exists, or a Gymnasium id"
+    raise ValueError(f"unknown map {name!r}; {near}allowed: {', '.join(names)}, {others}")
 
 
 def _other_version(name: str) -> str:
     """Say which versions of a Gymnasium id there are, if it is only the version that is unknown."""
     stem, dash, version = name.rpartition("-v")
-    there = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
-    if not (dash and version.isdigit() and there):
+    versions = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
+    if not (dash and version.isdigit() and versions):
         return ""
-    return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(there)}; "
+    return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(versions)}; "
 
 
 def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:

@@ -1,7 +1,7 @@
-"""What IFT is to be compared with before anything is said of it: each takes one of its parts away, or puts chance in its place.
+"""Controls for IFT: each takes one of its parts away, or puts chance in its place.
 
-They are methods like any other (`methods.Method`), of language alone. Beside them stands RLHF as it is where nobody knows the
-reward.
+They are methods like any other (`methods.Method`), but only for language. Beside them stands PPO with a learned reward, which
+is RLHF where the true reward is not known.
 """
 
 from __future__ import annotations
@@ -14,30 +14,34 @@ from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.data import Batch
-from ift_gridworld.language.models import LanguagePolicy, drawn
+from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.sampling import sample_tokens
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.on_policy import PPO
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.policies.residual import Successor
+
+__all__ = ["CONTROLS", "FrozenSFT", "RandomTokens", "SampledTokens", "WrongShift", "find_method"]
 
 
 class FrozenSFT(SFT):
-    """SFT whose inputs are held still, as IFT's are: no gradient reaches the table of embeddings through them."""
+    """SFT with frozen inputs, as in IFT: no gradient reaches the embedding table through them."""
 
     title = "SFT, frozen inputs"
 
-    def loss(self, batch: Batch) -> Float[Tensor, " N"]:  # type: ignore[override]
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         logp = self.policy.log_probs_of(self.policy.embed(batch.states).detach(), batch.actions, batch.mask)
         return losses.sft_loss(logp, batch.mask).mean(-1)
 
 
 class RandomTokens(IFT):
-    """IFT that mixes in words of other answers of the data instead of the model's prediction."""
+    """IFT that mixes in tokens of other answers of the data instead of the model's prediction."""
 
     title = "IFT, random tokens"
     source: TextSource
-    policy: LanguagePolicy  # type: ignore[assignment]
+    policy: LanguagePolicy
 
     @cached_property
     def successor(self) -> Successor:
@@ -47,8 +51,8 @@ class RandomTokens(IFT):
         words = words[words != self.source.end]
 
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            drawn = torch.randint(len(words), states.shape, generator=self.source.random())
-            return self.policy.embed(words[drawn].to(states.device))
+            index = torch.randint(len(words), states.shape, generator=self.source.random())
+            return self.policy.embed(words[index].to(states.device))
 
         return successor
 
@@ -58,12 +62,12 @@ class SampledTokens(IFT):
 
     title = "IFT, sampled tokens"
     source: TextSource
-    policy: LanguagePolicy  # type: ignore[assignment]
+    policy: LanguagePolicy
 
     @cached_property
     def successor(self) -> Successor:
         def successor(states: Tensor, logits: Tensor) -> Tensor:
-            return self.policy.embed(drawn(logits, self.source.random()))
+            return self.policy.embed(sample_tokens(logits, self.source.random()))
 
         return successor
 
@@ -75,7 +79,7 @@ class WrongShift(IFT):
 
     @cached_property
     def successor(self) -> Successor:
-        right = self.source.successor(self.policy, self.settings)
+        right = self.source.successor(self.policy, self.options)
 
         def successor(states: Tensor, logits: Tensor) -> Tensor:
             predicted = right(states, logits)
@@ -84,7 +88,7 @@ class WrongShift(IFT):
         return successor
 
 
-# name: the method, and settings laid over the defaults
+# name: the method, and options that override its defaults
 CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
     "sft_frozen": (FrozenSFT, {}),
     "ift_residual": (IFT, {"propagation": "none"}),
@@ -95,3 +99,16 @@ CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
     "ift_shifted": (WrongShift, {}),
     "ppo_preference": (PPO, {"reward": "preference"}),
 }
+
+
+def find_method(name: str) -> tuple[type[Method], dict[str, object]]:
+    """Return the method or control of a name, and the options that it overrides.
+
+    Raises:
+        ValueError: if there is no such method.
+    """
+    if name in CONTROLS:
+        return CONTROLS[name]
+    if name not in METHODS:
+        raise ValueError(f"method is {name!r}; allowed: {', '.join((*METHODS, *CONTROLS))}")
+    return METHODS[name], {}

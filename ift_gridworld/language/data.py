@@ -1,7 +1,7 @@
 """Prompts and answers as token ids, and the one place where a token and the position that predicts it are brought together.
 
 A data set is rows of ``prompt`` and ``completion``, or ``prompt``, ``chosen`` and ``rejected``, each plain text or a list of
-messages, as TRL reads them; in a file one JSON object a line.
+messages, as TRL reads them; a file holds one JSON object a line.
 """
 
 from __future__ import annotations
@@ -23,17 +23,22 @@ from ift_gridworld.storage import write_atomically
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-KINDS = {"demonstrations": ("completion",), "pairs": ("chosen", "rejected")}  # the answers that a row of each kind has
+__all__ = ["ANSWER_FIELDS", "Completions", "answer_ids", "prompt_ids", "read_rows", "tokenize_rows", "write_rows"]
+
+ANSWER_FIELDS = {
+    "demonstrations": ("completion",),
+    "pairs": ("chosen", "rejected"),
+}  # fields beside the prompt, by kind of data
 
 
 @dataclass(frozen=True, eq=False)
 class Completions:
-    """Prompts with one answer each, padded on the right: a causal model sees nothing of what comes later.
+    """M prompts with one completion each, padded on the right, where a causal model does not look.
 
     Attributes:
-        ids: token ids.
-        prompt: how many of them are the prompt's.
-        length: how many there are, prompt and answer.
+        ids: token ids of prompt and completion, padded.
+        prompt: number of tokens of each prompt.
+        length: number of tokens of each prompt and completion together.
     """
 
     ids: Int[np.ndarray, "M L"]
@@ -48,6 +53,7 @@ class Completions:
 
     @classmethod
     def of(cls, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], pad: int = 0) -> Completions:
+        """Join the token ids of prompts and answers and pad them with the token `pad`."""
         rows = [[*prompt, *answer] for prompt, answer in zip(prompts, answers, strict=True)]
         length = np.array([len(row) for row in rows], int)
         ids = np.full((len(rows), length.max(initial=1)), pad)
@@ -56,16 +62,17 @@ class Completions:
         return cls(ids, np.array([len(prompt) for prompt in prompts], int), length)
 
     def answers(self, pad: int) -> Int[np.ndarray, "M T"]:
-        """The answers alone, padded."""
+        """Return the token ids of the completions alone, padded with the token `pad`."""
         width = int((self.length - self.prompt).max(initial=0))
-        place = self.prompt[:, None] + np.arange(width)
-        said = np.take_along_axis(self.ids, np.minimum(place, self.ids.shape[1] - 1), 1)
-        return np.where(place < self.length[:, None], said, pad)
+        column = self.prompt[:, None] + np.arange(width)
+        tokens = np.take_along_axis(self.ids, np.minimum(column, self.ids.shape[1] - 1), 1)
+        return np.where(column < self.length[:, None], tokens, pad)
 
     def batch(self, index: Int[np.ndarray, " K"] | slice = slice(None), device: torch.device | str = "cpu") -> Batch:
-        """Steps [1, K, T]: the state before step t is the prefix that ends with token t, its action is token t + 1.
+        """Return some rows as steps, [1, K, T]: state t is the prefix that ends with token t, its action is token t + 1.
 
-        Only steps whose action belongs to the answer count. This is the only shift between tokens and predictions there is.
+        The mask counts only steps whose action belongs to the completion. This is the only shift between tokens and
+        predictions in the package.
         """
         ids, prompt, length = self.ids[index], self.prompt[index, None], self.length[index, None]
         ids = ids[:, : int(length.max())]
@@ -75,17 +82,30 @@ class Completions:
         return Batch(*(x.to(device, non_blocking=True) for x in tensors))
 
 
-def tokenised(
+def tokenize_rows(
     rows: Sequence[Mapping[str, Any]],
     tokenizer: PreTrainedTokenizerBase,
     answer: str = "completion",
     *,
     limit: int | None = None,
 ) -> tuple[Completions, int]:
-    """The rows' prompts with one of their answers, and how many rows were left out for being longer than `limit` tokens.
+    """Tokenize the prompts of rows with one of their answers.
 
-    A plain answer follows its prompt and is ended by the tokenizer's end token; a conversation is written as its template says.
-    A row is left out if any of its answers is too long, so that chosen and rejected answers stay side by side.
+    A plain answer follows its prompt and is ended by the tokenizer's end token; a conversation is written as its template
+    says.
+
+    Args:
+        rows: rows with a prompt and one or more answers.
+        tokenizer: the model's tokenizer, with an end token.
+        answer: field of the answer: completion, chosen or rejected.
+        limit: largest number of tokens of a row. A row is left out if any of its answers is longer, so that chosen and
+            rejected answers stay side by side.
+
+    Returns:
+        The token ids, and the number of rows that were left out.
+
+    Raises:
+        ValueError: if the tokenizer has no end token, a prompt is empty, or a chat template rewrites the prompt.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token; allowed: one with eos_token, or the model would never stop")
@@ -94,59 +114,71 @@ def tokenised(
         prompt = prompt_ids(row["prompt"], tokenizer)
         if not prompt:
             raise ValueError(f"row {number} has an empty prompt; allowed: a token or more, from which the answer is predicted")
-        said = {
+        tokens = {
             name: answer_ids(row["prompt"], row[name], tokenizer, prompt)
             for name in ("completion", "chosen", "rejected")
             if name == answer or (limit is not None and name in row)
         }
-        if limit is not None and len(prompt) + max(map(len, said.values())) > limit:
+        if limit is not None and len(prompt) + max(map(len, tokens.values())) > limit:
             too_long += 1
             continue
         prompts.append(prompt)
-        answers.append(said[answer])
+        answers.append(tokens[answer])
     return Completions.of(prompts, answers, tokenizer.pad_token_id or 0), too_long
 
 
 def prompt_ids(prompt: Text, tokenizer: PreTrainedTokenizerBase) -> list[int]:
-    """Of a prompt, up to where the answer begins."""
+    """Return the token ids of a prompt, up to where the answer begins."""
     if not isinstance(prompt, str):
         return list(tokenizer.apply_chat_template(prompt, add_generation_prompt=True, tokenize=True, return_dict=False))
     ids = list(tokenizer(prompt)["input_ids"])
-    while len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:  # some tokenizers end whatever they are given
+    while len(ids) > 1 and ids[-1] == tokenizer.eos_token_id:  # some tokenizers append the end token to any text
         ids.pop()
     return ids
 
 
-def answer_ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase, asked: list[int]) -> list[int]:
-    """Of an answer as it follows its prompt, whose own tokens are `asked`; with the end token."""
-    end = tokenizer.eos_token_id
+def answer_ids(prompt: Text, answer: Text, tokenizer: PreTrainedTokenizerBase, prompt_tokens: list[int]) -> list[int]:
+    """Return the token ids of an answer as it follows its prompt, with the end token.
+
+    Args:
+        prompt, answer: both plain text, or both messages.
+        tokenizer: the model's tokenizer.
+        prompt_tokens: `prompt_ids` of the prompt.
+
+    Raises:
+        ValueError: if the chat template writes the prompt differently when an answer follows.
+    """
+    end, begin = tokenizer.eos_token_id, len(prompt_tokens)
     if isinstance(prompt, str):
-        whole = list(tokenizer(prompt + str(answer))["input_ids"])  # nothing is set between the two, as TRL sets nothing
-        alone = whole[: len(asked)] != asked  # a token across the seam: then the answer is written by itself
-        said = list(tokenizer(answer, add_special_tokens=False)["input_ids"]) if alone else whole[len(asked) :]
-        return said if said[-1:] == [end] else [*said, end]
+        whole = list(tokenizer(prompt + str(answer))["input_ids"])  # TRL puts nothing between the two
+        follows = whole[:begin] == prompt_tokens  # else a token spans the seam, and the answer is tokenized alone
+        tokens = whole[begin:] if follows else list(tokenizer(answer, add_special_tokens=False)["input_ids"])
+        return tokens if tokens[-1:] == [end] else [*tokens, end]
     whole = list(tokenizer.apply_chat_template([*prompt, *answer], tokenize=True, return_dict=False))
-    if whole[: len(asked)] != asked:
+    if whole[:begin] != prompt_tokens:
         raise ValueError("the chat template writes a prompt otherwise when an answer follows; allowed: one that does not")
-    said = whole[len(asked) :]
-    ends = [i for i, token in enumerate(said) if token == end]
-    return said[: ends[-1] + 1] if ends else [*said, end]  # what follows the end is never asked for
+    tokens = whole[begin:]
+    ends = [i for i, token in enumerate(tokens) if token == end]
+    return tokens[: ends[-1] + 1] if ends else [*tokens, end]  # whatever follows the end token is not trained on
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
-    """One JSON object a line."""
+    """Write rows to a file, one JSON object a line, and return its path."""
     return write_atomically(path, "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows).encode())
 
 
 def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Rows of a file that any trainer may have written.
+    """Read the rows of a file, whichever program wrote it.
 
     Args:
-        path: one JSON object a line.
+        path: a file with one JSON object a line.
         kind: "demonstrations" (prompt, completion) or "pairs" (prompt, chosen, rejected).
+
+    Raises:
+        ValueError: if the file cannot be read or a row is invalid; the message names the row.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines breaks at signs that texts may hold, too
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines also breaks at signs that texts may hold
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: cannot be read as text ({error})") from error
     rows = []
@@ -157,14 +189,15 @@ def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
             row = json.loads(line)
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, row {number}: no JSON ({error})") from error
-        for name in ("prompt", *KINDS[kind]):
+        for name in ("prompt", *ANSWER_FIELDS[kind]):
             if not isinstance(row, dict) or name not in row:
-                raise ValueError(f"{path}, row {number}: has no {name!r}; allowed: rows with prompt, {', '.join(KINDS[kind])}")
+                allowed = f"rows with prompt, {', '.join(ANSWER_FIELDS[kind])}"
+                raise ValueError(f"{path}, row {number}: has no {name!r}; allowed: {allowed}")
             if isinstance(row[name], str) != isinstance(row["prompt"], str) or not _is_text(row[name]):
                 raise ValueError(f"{path}, row {number}: {name!r} is neither text nor messages, as the prompt is")
         rows.append(row)
     if not rows:
-        raise ValueError(f"{path} has no row; allowed: one JSON object a line, with prompt, {', '.join(KINDS[kind])}")
+        raise ValueError(f"{path} has no row; allowed: one JSON object a line, with prompt, {', '.join(ANSWER_FIELDS[kind])}")
     return rows
 
 

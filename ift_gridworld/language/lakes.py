@@ -1,8 +1,8 @@
-"""Many lakes at once, with their exact answers: what breadth-first search from the gift knows of every tile.
+"""Many lakes at once, with their exact answers: what breadth-first search from the goal knows of every tile.
 
-A language model is asked to cross a lake that it reads as text, so a data set is thousands of lakes. They are arrays here, and
-searched together: `Lakes.distance` and `Lakes.optimal` are `planning.optimal_policy` for every lake of the batch, on ice that
-does not slip.
+A language model is asked to cross a lake that it reads as text, so a data set is thousands of lakes. They are arrays here and
+are searched together: `Lakes.distance` and `Lakes.optimal` are `planning.optimal_policy` for every lake of the batch, on
+deterministic lakes.
 """
 
 from __future__ import annotations
@@ -14,29 +14,57 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.maps import Rows, Size, parse_map
-from ift_gridworld.envs.tables import LAKE_ACTIONS, STEPS
+from ift_gridworld.envs.tables import LAKE_ACTIONS
+
+__all__ = [
+    "FROZEN_CODE",
+    "GOAL_CODE",
+    "HOLE_CODE",
+    "LETTERS",
+    "NO_MOVE",
+    "START_CODE",
+    "UNREACHABLE",
+    "Lakes",
+    "distances",
+    "draw_lakes",
+    "move_table",
+    "tiles_along",
+    "walk",
+]
 
 LETTERS = "SFHG"
-START, FROZEN, HOLE, GOAL = range(4)
-FAR = np.iinfo(np.int16).max  # distance of a tile from which no way leads to the gift
+START_CODE, FROZEN_CODE, HOLE_CODE, GOAL_CODE = range(len(LETTERS))  # what `Lakes.tiles` holds for each letter
+UNREACHABLE = np.iinfo(np.int16).max  # distance of a tile from which no path leads to the goal
+NO_MOVE = -1  # fills a walk after its end
 CHUNK = 4096  # lakes that are drawn and searched at once
-PATIENCE = 60  # chunks in a row without a new lake after which there are no more
+PATIENCE = 60  # chunks in a row without a new lake after which drawing gives up
 
 
 @dataclass(frozen=True, eq=False)
 class Lakes:
-    """Lakes of one size.
+    """A batch of M lakes of one size, H by W, with S = H W tiles each.
+
+    >>> lakes = Lakes.of([("SFG", "FHF")])
+    >>> lakes.distance.tolist()
+    [[2, 1, 0, 3, 32767, 1]]
+    >>> lakes.optimal[0, 3].tolist()  # left, down, right, up
+    [0.0, 0.0, 0.0, 1.0]
 
     Attributes:
-        tiles: of each lake, numbers of letters in `LETTERS`; each has one start and one gift.
+        tiles: index in `LETTERS` of each tile's letter; each lake has one start and one goal.
     """
 
     tiles: Int[np.ndarray, "M H W"]
 
     @classmethod
     def of(cls, maps: Sequence[Rows]) -> Lakes:
-        """From maps as text."""
+        """Read lakes from maps as text.
+
+        Raises:
+            ValueError: if a map is invalid, has several starts or goals, or is not of the size of the others.
+        """
         rows = [parse_map(one) for one in maps]
         if len({(len(r), len(r[0])) for r in rows}) != 1:
             raise ValueError(f"maps of sizes {sorted({f'{len(r)}x{len(r[0])}' for r in rows})}; allowed: one size")
@@ -53,88 +81,103 @@ class Lakes:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Height and width of each lake."""
         return self.tiles.shape[1], self.tiles.shape[2]
 
     @property
     def num_states(self) -> int:
+        """Number of tiles of each lake, S."""
         return self.shape[0] * self.shape[1]
 
     @cached_property
     def flat(self) -> Int[np.ndarray, "M S"]:
+        """`tiles` with one axis for all tiles, row by row."""
         return self.tiles.reshape(len(self), -1)
 
     @cached_property
     def start(self) -> Int[np.ndarray, " M"]:
-        return (self.flat == START).argmax(1)
+        """Tile of each start."""
+        return (self.flat == START_CODE).argmax(1)
 
     @cached_property
-    def gift(self) -> Int[np.ndarray, " M"]:
-        return (self.flat == GOAL).argmax(1)
+    def goal(self) -> Int[np.ndarray, " M"]:
+        """Tile of each goal."""
+        return (self.flat == GOAL_CODE).argmax(1)
 
     @cached_property
     def next_state(self) -> Int[np.ndarray, "S A"]:
-        """Where each move leads on all lakes of this size: a step, into a hole too, or nowhere at the edge."""
-        return moves_of(self.shape)
+        """Tile that each move leads to, the same on all lakes of this size (`move_table`)."""
+        return move_table(self.shape)
 
     @cached_property
     def distance(self) -> Int[np.ndarray, "M S"]:
-        """Moves from each tile to the gift; FAR where there is no way, holes included."""
-        return distances(self.tiles != HOLE, self.gift)
+        """Number of moves from each tile to the goal; `UNREACHABLE` where no path leads there, holes included."""
+        return distances(self.tiles != HOLE_CODE, self.goal)
 
     @cached_property
     def from_start(self) -> Int[np.ndarray, "M S"]:
-        """Moves from the start to each tile, going through neither hole nor gift."""
-        return distances((self.tiles != HOLE) & (self.tiles != GOAL), self.start)
+        """Number of moves from the start to each tile, through neither hole nor goal."""
+        return distances((self.tiles != HOLE_CODE) & (self.tiles != GOAL_CODE), self.start)
 
     @cached_property
     def reachable(self) -> Bool[np.ndarray, "M S"]:
-        """SparseStates other than holes and gift that a walk from the start can stand on and from which a way leads on."""
-        return (self.from_start < FAR) & (self.distance < FAR) & (self.distance > 0)
+        """Tiles, other than holes and the goal, that a walk from the start can reach and from which it can reach the goal."""
+        return (self.from_start < UNREACHABLE) & (self.distance < UNREACHABLE) & (self.distance > 0)
 
     @cached_property
     def optimal(self) -> Float[np.ndarray, "M S A"]:
-        """T*(a|s): moves that come nearer to the gift, shared evenly; zeros on the gift, in holes and where no way leads on."""
+        """T*(a|s): moves that come nearer to the goal, ties shared evenly; zeros on the goal, in holes and where it is out
+        of reach."""
         ahead = self.distance[:, self.next_state]  # [M, S, A]
-        best = (ahead == self.distance[..., None] - 1) & (self.distance[..., None] < FAR)
+        best = (ahead == self.distance[..., None] - 1) & (self.distance[..., None] < UNREACHABLE)
         return best / np.maximum(best.sum(-1, keepdims=True), 1).astype(np.float32)
 
     @cached_property
     def detour(self) -> Int[np.ndarray, " M"]:
-        """Moves that the shortest way takes beyond those that an empty lake would need."""
+        """Number of moves that a shortest path takes beyond those that the lake without holes would need."""
         rows, columns = (
-            np.abs(a - b) for a, b in zip(*(np.divmod(x, self.shape[1]) for x in (self.start, self.gift)), strict=True)
+            np.abs(a - b) for a, b in zip(*(np.divmod(x, self.shape[1]) for x in (self.start, self.goal)), strict=True)
         )
         return self.distance[np.arange(len(self)), self.start] - (rows + columns)
 
     def rows(self, index: int) -> Rows:
-        """One lake as text."""
+        """Return one lake as text."""
         return tuple("".join(LETTERS[tile] for tile in row) for row in self.tiles[index])
 
     @cached_property
-    def names(self) -> list[bytes]:
-        """What tells lakes apart."""
+    def fingerprints(self) -> list[bytes]:
+        """Bytes that identify each lake among lakes of its size."""
         return [tiles.tobytes() for tiles in np.ascontiguousarray(self.tiles)]
 
 
-def moves_of(shape: tuple[int, int]) -> Int[np.ndarray, "S A"]:
-    """[s, a]: the tile that a move from s leads to, s itself at the edge; in the order of `mdp.LAKE_ACTIONS`."""
+def move_table(shape: tuple[int, int]) -> Int[np.ndarray, "S A"]:
+    """Return the tile that each move from each tile leads to, s itself at the edge; moves in the order of `LAKE_ACTIONS`.
+
+    >>> move_table((1, 2)).tolist()  # left, down, right, up
+    [[0, 0, 1, 0], [0, 1, 1, 1]]
+    """
     row, column = np.divmod(np.arange(shape[0] * shape[1]), shape[1])
-    found = []
+    destinations = []
     for action in LAKE_ACTIONS:
         down, right = STEPS[action]
-        found.append(np.clip(row + down, 0, shape[0] - 1) * shape[1] + np.clip(column + right, 0, shape[1] - 1))
-    return np.stack(found, -1)
+        destinations.append(np.clip(row + down, 0, shape[0] - 1) * shape[1] + np.clip(column + right, 0, shape[1] - 1))
+    return np.stack(destinations, -1)
 
 
-def distances(free: Bool[np.ndarray, "M H W"], goal: Int[np.ndarray, " M"]) -> Int[np.ndarray, "M S"]:
-    """Steps from every tile to one tile of each lake, through free tiles: all lakes' waves spread at once.
+def distances(free: Bool[np.ndarray, "M H W"], target: Int[np.ndarray, " M"]) -> Int[np.ndarray, "M S"]:
+    """Count the moves from every tile to one target tile of each lake, through free tiles, by breadth-first search.
 
-    A tile that is not free has the distance FAR, the goal 0 even if it is not free itself.
+    Args:
+        free: tiles that can be entered.
+        target: one tile a lake.
+
+    Returns:
+        The distances; `UNREACHABLE` for a tile that is not free, 0 for the target even if it is not free itself.
     """
     count, height, width = free.shape
-    far = np.full((count, height * width), FAR, np.int16)
-    far[np.arange(count), goal] = 0
-    distance = far.reshape(free.shape)
+    result = np.full((count, height * width), UNREACHABLE, np.int16)
+    result[np.arange(count), target] = 0
+    distance = result.reshape(free.shape)
     wave = distance == 0
     unseen = free & ~wave
     for step in range(1, height * width):
@@ -148,33 +191,56 @@ def distances(free: Bool[np.ndarray, "M H W"], goal: Int[np.ndarray, " M"]) -> I
             break
         distance[wave] = step
         unseen &= ~wave
-    return far
+    return result
 
 
-def draw_lakes(
-    count: int,
-    size: Size = 4,
-    *,
-    ice: float = 0.7,
-    detours: float = 0.5,
-    seed: int = 0,
-) -> Lakes:
-    """Distinct random lakes that can be crossed; on a share of them the way round the holes is longer than on open ice.
+def draw_lakes(count: int, size: Size = 4, *, ice: float = 0.7, detours: float = 0.5, seed: int = 0) -> Lakes:
+    """Draw distinct random lakes that can be crossed; on a share of them holes make the shortest path longer.
 
-    On most random lakes some shortest way is as short as if there were no hole, so that counting rows and columns would do;
-    hence lakes are drawn until the two kinds are there in the shares that were asked for. Start and gift stand on random
-    tiles, at least two moves apart.
+    On most random lakes some shortest path is as short as if there were no hole, so that counting rows and columns would
+    suffice. Hence lakes are drawn until both kinds have the shares that are asked for. Start and goal are on random tiles,
+    at least two moves apart.
 
     Args:
-        count: how many.
-        size: of a side, or (height, width).
-        ice: the chance of a tile to be frozen, in (0, 1].
-        detours: share of lakes on which the shortest way is longer than rows plus columns, in [0, 1].
-        seed: of everything drawn.
+        count: number of lakes, M.
+        size: tiles of a side, or (height, width).
+        ice: probability of a tile to be frozen, in (0, 1].
+        detours: share of lakes on which the shortest path is longer than rows plus columns, in [0, 1].
+        seed: seed of everything drawn.
 
     Raises:
-        ValueError: for a value out of range; or if there are no more such lakes (it says how many there are).
+        ValueError: if a value is out of range, or if there are too few such lakes (the message says how many).
     """
+    height, width = _checked_size(count, size, ice, detours)
+    random = np.random.default_rng(seed)
+    seen: set[bytes] = set()
+    wanted = {True: round(detours * count), False: count - round(detours * count)}  # by whether there is a detour
+    chosen: dict[bool, list[np.ndarray]] = {True: [], False: []}
+    chunks_without_news = 0
+    while any(len(chosen[kind]) < wanted[kind] for kind in chosen):
+        lakes = Lakes(_random_tiles(random, height, width, ice))
+        length = lakes.distance[np.arange(CHUNK), lakes.start]
+        lakes = lakes[(length < UNREACHABLE) & (length > 1)]
+        before = len(seen)
+        for tiles, fingerprint, longer in zip(lakes.tiles, lakes.fingerprints, (lakes.detour > 0).tolist(), strict=True):
+            if len(chosen[longer]) < wanted[longer] and fingerprint not in seen:
+                seen.add(fingerprint)
+                chosen[longer].append(tiles)
+        chunks_without_news = chunks_without_news + 1 if len(seen) == before else 0
+        if chunks_without_news == PATIENCE:
+            short = ", ".join(
+                f"{len(chosen[kind])} of {wanted[kind]} {'with' if kind else 'without'} a detour"
+                for kind in chosen
+                if wanted[kind]
+            )
+            raise ValueError(
+                f"there are too few distinct {height}x{width} lakes at ice {ice}: found {short}, and no new one among the last "
+                f"{PATIENCE * CHUNK:,}; ask for fewer or larger ones, or for other shares of ice and detours"
+            )
+    return Lakes(np.stack(chosen[True] + chosen[False])[random.permutation(count)])
+
+
+def _checked_size(count: int, size: Size, ice: float, detours: float) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     for name, value, sound, allowed in (
         ("count", count, count >= 1, "a whole number >= 1"),
@@ -184,45 +250,15 @@ def draw_lakes(
     ):
         if not sound:
             raise ValueError(f"{name} is {value}; allowed: {allowed}")
-    random = np.random.default_rng(seed)
-    known: set[bytes] = set()
-    wanted = {True: round(detours * count), False: count - round(detours * count)}
-    kept: dict[bool, list[np.ndarray]] = {True: [], False: []}
-    idle = 0
-    while any(len(kept[kind]) < wanted[kind] for kind in kept):
-        drawn = Lakes(_random_tiles(random, height, width, ice))
-        drawn = drawn[
-            (drawn.distance[np.arange(CHUNK), drawn.start] < FAR) & (drawn.distance[np.arange(CHUNK), drawn.start] > 1)
-        ]
-        before = len(known)
-        for tiles, seen, longer in zip(drawn.tiles, drawn.names, (drawn.detour > 0).tolist(), strict=True):
-            if len(kept[longer]) < wanted[longer] and seen not in known:
-                known.add(seen)
-                kept[longer].append(tiles)
-        idle = idle + 1 if len(known) == before else 0
-        if idle == PATIENCE:
-            short = ", ".join(
-                f"{len(kept[kind])} of {wanted[kind]} {'with' if kind else 'without'} a detour" for kind in kept if wanted[kind]
-            )
-            raise ValueError(
-                f"there are too few distinct {height}x{width} lakes at ice {ice}: found {short}, and no new one among the last "
-                f"{PATIENCE * CHUNK:,}; ask for fewer or larger ones, or for other shares of ice and detours"
-            )
-    found = np.stack(kept[True] + kept[False])
-    return Lakes(found[random.permutation(count)])
+    return height, width
 
 
 def _random_tiles(random: np.random.Generator, height: int, width: int, ice: float) -> Int[np.ndarray, "M H W"]:
-    tiles = np.where(random.random((CHUNK, height * width)) < ice, FROZEN, HOLE).astype(np.int8)
+    tiles = np.where(random.random((CHUNK, height * width)) < ice, FROZEN_CODE, HOLE_CODE).astype(np.int8)
     start = random.integers(height * width, size=CHUNK)
-    gift = (start + random.integers(1, height * width, size=CHUNK)) % (height * width)
-    tiles[np.arange(CHUNK), start], tiles[np.arange(CHUNK), gift] = START, GOAL
+    goal = (start + random.integers(1, height * width, size=CHUNK)) % (height * width)
+    tiles[np.arange(CHUNK), start], tiles[np.arange(CHUNK), goal] = START_CODE, GOAL_CODE
     return tiles.reshape(CHUNK, height, width)
-
-
-# ---- walks ----
-
-NO_MOVE = -1  # where a walk is over
 
 
 def walk(
@@ -232,38 +268,46 @@ def walk(
     seed: int = 0,
     limit: int | None = None,
 ) -> Int[np.ndarray, "M T"]:
-    """One walk on each lake by an optimal policy that shares ties evenly, and takes any move with a chance of `noise`.
+    """Walk once on each lake by the optimal policy, ties shared evenly, mixed with random moves.
+
+    >>> walk(Lakes.of([("SFG", "FHF")])).tolist()
+    [[2, 2]]
 
     Args:
-        noise: share of steps that are random, of all lakes or of each; 0 is optimal.
-        seed: of the draws.
-        limit: steps after which a walk is cut off (default: twice the sides' sum).
+        lakes: the lakes.
+        noise: probability of a random move at each step, one for all lakes or one a lake; 0 is optimal.
+        seed: seed of the draws.
+        limit: time limit in steps (default: twice the sum of the sides).
 
     Returns:
-        The moves, NO_MOVE after a walk has reached the gift or a hole.
+        The moves, `NO_MOVE` after a walk has reached the goal or a hole.
     """
     random = np.random.default_rng(seed)
     limit = 2 * sum(lakes.shape) if limit is None else limit
-    row, here = np.arange(len(lakes)), lakes.start.copy()
-    noise = np.broadcast_to(np.asarray(noise, float), here.shape)[:, None]
+    row, position = np.arange(len(lakes)), lakes.start.copy()
+    noise = np.broadcast_to(np.asarray(noise, float), position.shape)[:, None]
     moves = np.full((len(lakes), limit), NO_MOVE, np.int8)
     alive = np.ones(len(lakes), bool)
     for step in range(limit):
-        chance = (1 - noise) * lakes.optimal[row, here] + noise / lakes.next_state.shape[1]
+        chance = (1 - noise) * lakes.optimal[row, position] + noise / lakes.next_state.shape[1]
         bound = chance.cumsum(-1)
-        draw = random.random((len(lakes), 1)) * bound[:, -1:]  # a cut-off tile has no best move: there noise alone acts
+        draw = random.random((len(lakes), 1)) * bound[:, -1:]  # a cut-off tile has no best move: only noise acts there
         action = np.minimum((draw >= bound).sum(-1), bound.shape[1] - 1)
         moves[alive, step] = action[alive]
-        here = np.where(alive, lakes.next_state[here, action], here)
-        alive &= (lakes.flat[row, here] != HOLE) & (lakes.flat[row, here] != GOAL)
+        position = np.where(alive, lakes.next_state[position, action], position)
+        alive &= (lakes.flat[row, position] != HOLE_CODE) & (lakes.flat[row, position] != GOAL_CODE)
         if not alive.any():
             return moves[:, : step + 1]
     return moves
 
 
 def tiles_along(lakes: Lakes, moves: Int[np.ndarray, "M T"]) -> Int[np.ndarray, "M T+1"]:
-    """The tile before each move, and after the last; a walk that is over stays."""
-    here = [lakes.start]
+    """Return the tile before each move, and after the last; a negative move stays where it is.
+
+    >>> tiles_along(Lakes.of([("SFG", "FHF")]), np.array([[2, 2, NO_MOVE]])).tolist()
+    [[0, 1, 2, 2]]
+    """
+    tiles = [lakes.start]
     for action in moves.T:
-        here.append(np.where(action >= 0, lakes.next_state[here[-1], action], here[-1]))
-    return np.stack(here, -1)
+        tiles.append(np.where(action >= 0, lakes.next_state[tiles[-1], action], tiles[-1]))
+    return np.stack(tiles, -1)

@@ -1,7 +1,8 @@
 """A lake as text: the prompt is the map, the answer is the path.
 
-Two forms. `Compact` writes a token for each tile, one for the end of each row, one for each move and one for the end, and has
-a tokenizer of its own for models that are built here. `Chat` asks in words, for pretrained models with a tokenizer of theirs.
+Two forms exist. `Compact` writes a token for each tile, one for the end of each row, one for each move and one for the end; it
+has a tokenizer of its own, for models that are built here. `Chat` asks in words, for pretrained models with their own
+tokenizer.
 """
 
 from __future__ import annotations
@@ -20,40 +21,59 @@ from ift_gridworld.language.lakes import LETTERS, NO_MOVE, Lakes
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+__all__ = ["CHAT", "COMPACT", "END", "MOVES", "PAD", "VOCABULARY", "Chat", "Compact", "Form", "Message", "Text", "dataset_row"]
+
 Message = dict[str, str]
 Text = str | list[Message]
 
 END, PAD = "<end>", "<pad>"
-MOVES = ("L", "D", "R", "U")  # in the order of `mdp.LAKE_ACTIONS`
+MOVES = ("L", "D", "R", "U")  # in the order of `LAKE_ACTIONS`
 VOCABULARY = (PAD, END, *LETTERS, "/", ":", *MOVES)
 
 
 class Form:
-    """How a lake and a path are written, and read again."""
+    """How a lake and a path are written as text and read again.
+
+    Attributes:
+        name: name of the form.
+        moves: words for left, down, right and up.
+    """
 
     name: str
     moves: tuple[str, ...]
 
     def prompt(self, rows: Rows) -> Text:
+        """Write a map as a prompt."""
         raise NotImplementedError
 
     def completion(self, moves: Sequence[int]) -> Text:
+        """Write moves as an answer; `NO_MOVE` is skipped."""
         raise NotImplementedError
 
-    def lake(self, prompt: Text) -> Rows:
-        """The map that a prompt asks about."""
+    def parse_prompt(self, prompt: Text) -> Rows:
+        """Read the map from a prompt.
+
+        Raises:
+            ValueError: if the prompt has no map in this form.
+        """
         raise NotImplementedError
 
-    def path(self, completion: Text) -> list[int] | None:
-        """The moves that an answer says; None if any of its words is none."""
-        words = _plain(completion).split()
+    def parse_completion(self, completion: Text) -> list[int] | None:
+        """Read the moves from an answer; None if any of its words is no move."""
+        words = _content(completion).split()
         if any(word not in self.moves for word in words):
             return None
         return [self.moves.index(word) for word in words]
 
 
 class Compact(Form):
-    """``S F / H G :`` is asked, `` R D`` answered: with a space before each move, since TRL sets nothing between the two."""
+    """``S F / H G :`` asks, `` R D`` answers, with a space before each move because TRL puts nothing between the two.
+
+    >>> COMPACT.prompt(("SF", "HG")), COMPACT.completion([2, 1])
+    ('S F / H G :', ' R D')
+    >>> COMPACT.parse_prompt("S F / H G :"), COMPACT.parse_completion(" R D")
+    (('SF', 'HG'), [2, 1])
+    """
 
     name = "compact"
     moves = MOVES
@@ -64,15 +84,17 @@ class Compact(Form):
     def completion(self, moves: Sequence[int]) -> str:
         return "".join(f" {self.moves[move]}" for move in moves if move != NO_MOVE)
 
-    def lake(self, prompt: Text) -> Rows:
-        text = _plain(prompt).replace(" ", "")
+    def parse_prompt(self, prompt: Text) -> Rows:
+        text = _content(prompt).replace(" ", "")
         if not text.endswith(":"):
-            raise ValueError(f"prompt {_short(text)!r} is no lake; allowed: rows of S, F, H, G, / between them, : at the end")
+            raise ValueError(
+                f"prompt {_shortened(text)!r} is no lake; allowed: rows of S, F, H, G, / between them, : at the end"
+            )
         return parse_map(text[:-1].split("/"))
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        """A token a word."""
+        """Tokenizer of `VOCABULARY`, one token a word."""
         from tokenizers import Tokenizer
         from tokenizers.models import WordLevel
         from tokenizers.pre_tokenizers import WhitespaceSplit
@@ -83,7 +105,11 @@ class Compact(Form):
         return PreTrainedTokenizerFast(tokenizer_object=words, eos_token=END, pad_token=PAD)
 
     def prompt_ids(self, lakes: Lakes) -> Int[np.ndarray, "M P"]:
-        """What the tokenizer makes of every lake's prompt, without writing it."""
+        """Return the token ids of every lake's prompt, without writing the text.
+
+        >>> [VOCABULARY[i] for i in COMPACT.prompt_ids(Lakes.of([("SF", "HG")]))[0]]
+        ['S', 'F', '/', 'H', 'G', ':']
+        """
         letters = np.array([VOCABULARY.index(letter) for letter in LETTERS])
         rows = np.pad(letters[lakes.tiles], ((0, 0), (0, 0), (0, 1)), constant_values=VOCABULARY.index("/"))
         ids = rows.reshape(len(lakes), -1)
@@ -92,27 +118,33 @@ class Compact(Form):
 
 
 class Chat(Form):
-    """A question in words, answered in words."""
+    """A question in words, answered in words.
+
+    >>> CHAT.prompt(("SF", "HG"))[0]["content"].partition("\\n\\n")[2]
+    'S F\\nH G'
+    >>> CHAT.completion([2, 1])
+    [{'role': 'assistant', 'content': 'right down'}]
+    """
 
     name = "chat"
     moves = LAKE_ACTIONS
-    asked = (
+    question = (
         "Here is a map of a frozen lake. You stand on S and want to reach G. F is ice that holds, H is a hole. "
         "Answer with the moves of a shortest way, each one of left, down, right, up, and nothing else.\n\n"
     )
 
     def prompt(self, rows: Rows) -> list[Message]:
-        return [{"role": "user", "content": self.asked + "\n".join(" ".join(row) for row in rows)}]
+        return [{"role": "user", "content": self.question + "\n".join(" ".join(row) for row in rows)}]
 
     def completion(self, moves: Sequence[int]) -> list[Message]:
         words = " ".join(self.moves[move] for move in moves if move != NO_MOVE)
         return [{"role": "assistant", "content": words}]
 
-    def lake(self, prompt: Text) -> Rows:
-        _, found, rows = _plain(prompt).partition("\n\n")
-        if not found:
+    def parse_prompt(self, prompt: Text) -> Rows:
+        _, blank, rows = _content(prompt).partition("\n\n")
+        if not blank:
             raise ValueError(
-                f"prompt {_short(_plain(prompt))!r} is no lake; allowed: a question, an empty line, rows of S, F, H, G"
+                f"prompt {_shortened(_content(prompt))!r} is no lake; allowed: a question, an empty line, rows of S, F, H, G"
             )
         return parse_map([row.replace(" ", "") for row in rows.splitlines()])
 
@@ -120,16 +152,26 @@ class Chat(Form):
 COMPACT, CHAT = Compact(), Chat()
 
 
-def _plain(text: Text) -> str:
-    """What is said, without who says it."""
+def _content(text: Text) -> str:
+    """Return the text of all messages, without their roles."""
     return text if isinstance(text, str) else "".join(message["content"] for message in text)
 
 
-def _short(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}…"
 
 
-def record(form: Form, lakes: Lakes, index: int, **paths: Any) -> dict[str, Text]:
-    """A row of a data set, as TRL reads it: the prompt and, by name, its answers (`completion`, or `chosen` and `rejected`)."""
+def dataset_row(form: Form, lakes: Lakes, index: int, **paths: Any) -> dict[str, Text]:
+    """Return one row of a data set, as TRL reads it: a prompt and its answers.
+
+    >>> dataset_row(COMPACT, Lakes.of([("SF", "HG")]), 0, completion=np.array([[2, 1]]))
+    {'prompt': 'S F / H G :', 'completion': ' R D'}
+
+    Args:
+        form: how the lake is written.
+        lakes: the lakes.
+        index: which of them.
+        paths: by the name of the answer (`completion`, or `chosen` and `rejected`), the moves on every lake, [M, T].
+    """
     prompt = form.prompt(lakes.rows(index))
     return {"prompt": prompt} | {name: form.completion(moves[index].tolist()) for name, moves in paths.items()}

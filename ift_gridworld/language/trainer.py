@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from transformers import Trainer
 
 from ift_gridworld.data import Batch
-from ift_gridworld.language.models import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.losses import Norm, Propagation
 from ift_gridworld.methods.imitation import IFT
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.policies.residual import Prediction, Successor
+
+__all__ = ["IFTTrainer"]
 
 
 class IFTTrainer(Trainer):
@@ -54,15 +56,15 @@ class IFTTrainer(Trainer):
         model: Any = None,
         args: Any = None,
         *others: Any,
-        mixing: float = 0.2,
-        decay: float = 0.95,
-        propagation: Propagation = "released",
-        norm: Norm = "L1",
-        detach_weights: bool = False,
-        prediction: Prediction = "greedy",
+        mixing: float = IFTOptions.mixing,
+        decay: float = IFTOptions.decay,
+        propagation: Propagation = IFTOptions.propagation,
+        norm: Norm = IFTOptions.norm,
+        detach_weights: bool = IFTOptions.detach_weights,
+        prediction: Prediction = IFTOptions.prediction,
         **named: Any,
     ) -> None:
-        self.settings = Settings(
+        self.options = IFTOptions(
             mixing=mixing, decay=decay, propagation=propagation, norm=norm, detach_weights=detach_weights, prediction=prediction
         )
         if args is not None and args.ddp_find_unused_parameters is None and mixing > 0:
@@ -77,7 +79,7 @@ class IFTTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Float[Tensor, ""]]:
-        """The batches of an update, and how many rows they hold: the average over processes, as DDP averages gradients."""
+        """Return the batches of an update and their number of rows, averaged over processes as DDP averages gradients."""
         batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
         rows = torch.tensor(float(sum(len(batch["input_ids"]) for batch in batches)), device=device)
         return batches, self.accelerator.reduce(rows, "mean")
@@ -85,33 +87,33 @@ class IFTTrainer(Trainer):
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Float[Tensor, ""] | None = None
     ) -> Any:
-        """The mean over the batch's rows; in training the sum over them, divided by all rows of the update.
+        """Return the mean loss over the batch's rows; in training their sum, divided by the number of rows of the update.
 
         Returns:
-            The loss; if outputs are asked for, also those of the model over the true tokens, whose logits stand where
-            `input_ids` and `labels` do.
+            The loss; with `return_outputs` also the model's outputs over the true tokens, whose logits are aligned with
+            `input_ids` and `labels`.
         """
         if not {"input_ids", "labels"} <= set(inputs) <= {"input_ids", "labels", "attention_mask"}:
             allowed = "input_ids, labels and, where rows are padded, attention_mask; one sequence a row"
             raise ValueError(f"a batch holds {', '.join(sorted(inputs))}; allowed: {allowed}")
-        shift = padding_on_the_left(inputs.get("attention_mask"), inputs["input_ids"])
-        ids, labels = (rolled(inputs[name], shift) for name in ("input_ids", "labels"))
+        shift = _left_padding(inputs.get("attention_mask"), inputs["input_ids"])
+        ids, labels = (_roll_left(inputs[name], shift) for name in ("input_ids", "labels"))
         batch = Batch(ids[None, :, :-1], ids[None, :, 1:], labels[None, :, 1:] != -100)
-        policy = LanguagePolicy(_Wrapped(model, self.accelerator.unwrap_model(model)))
-        loss = IFT(_Texts(), policy, self.settings).loss(batch)[0]  # type: ignore[arg-type]
+        policy = LanguagePolicy(_WrappedModel(model, self.accelerator.unwrap_model(model)))
+        loss = IFT(_WholeRows(), policy, self.options).loss(batch)[0]
         if model.training and num_items_in_batch is not None:
             loss = loss * (len(ids) / num_items_in_batch)
         if not return_outputs:
             return loss
         with torch.no_grad():
             outputs = model(input_ids=ids, use_cache=False)
-        outputs.logits = rolled(outputs.logits, -shift)
+        outputs.logits = _roll_left(outputs.logits, -shift)
         return loss, outputs
 
 
 @dataclass
-class _Wrapped:
-    """A model that is run through what wraps it, where gradients are shared, and whose own table is read."""
+class _WrappedModel:
+    """A model that is run through its wrapper, which shares gradients, while its own embedding table is read."""
 
     run: Any
     model: Any
@@ -123,23 +125,23 @@ class _Wrapped:
         return self.model.get_input_embeddings()
 
 
-class _Texts(TextSource):
-    """Both passes read whole rows: gradient checkpointing keeps no prompt between them, nor do models of every kind."""
+class _WholeRows(TextSource):
+    """Texts whose prompts are not shared between the two passes: with gradient checkpointing no cache is kept of them."""
 
-    def residual_log_probs(  # type: ignore[override]
+    def residual_log_probs(
         self, policy: LanguagePolicy, batch: Batch, successor: Successor, mixing: float
     ) -> Float[Tensor, "1 B T"]:
         return policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=mixing, share=False)
 
 
-def padding_on_the_left(attention_mask: Int[Tensor, "B L"] | Bool[Tensor, "B L"] | None, like: Tensor) -> Int[Tensor, " B"]:
-    """How many tokens stand before each row's first that is attended to; without a mask padding is taken to be on the right."""
+def _left_padding(attention_mask: Int[Tensor, "B L"] | Bool[Tensor, "B L"] | None, like: Tensor) -> Int[Tensor, " B"]:
+    """Return the number of tokens before each row's first attended one; without a mask, padding is on the right."""
     if attention_mask is None:
         return torch.zeros(len(like), dtype=torch.long, device=like.device)
     return attention_mask.int().argmax(-1)
 
 
-def rolled(x: Shaped[Tensor, "B L *rest"], shift: Int[Tensor, " B"]) -> Shaped[Tensor, "B L *rest"]:
-    """Each row moved to the left by its own number of places; what leaves it there comes back on the right."""
+def _roll_left(x: Shaped[Tensor, "B L *rest"], shift: Int[Tensor, " B"]) -> Shaped[Tensor, "B L *rest"]:
+    """Roll each row to the left by its own number of places."""
     place = (torch.arange(x.shape[1], device=x.device) + shift[:, None]) % x.shape[1]
     return x[torch.arange(len(x), device=x.device)[:, None], place]

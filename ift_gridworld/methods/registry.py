@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import suggestion
 from ift_gridworld.methods import options as o
 
@@ -91,9 +91,9 @@ def register_method(
     if name in _REGISTRY:
         raise ValueError(f"a method named {name!r} is registered already; allowed: another name")
 
-    def add(found: type[T]) -> type[T]:
-        _REGISTRY[name] = _checked(name, found, options, listed)
-        return found
+    def add(cls: type[T]) -> type[T]:
+        _REGISTRY[name] = _checked(name, cls, options, listed)
+        return cls
 
     if isinstance(method, str):
         _REGISTRY[name] = _Entry(method, options, listed)
@@ -132,12 +132,11 @@ def find_method(name: str) -> type[Method[Any]]:
         raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(_REGISTRY)}")
     entry = _REGISTRY[name]
     if isinstance(entry.method, str):
-        module, _, attribute = entry.method.partition(":")
         try:
-            found = getattr(import_module(module), attribute)
+            cls = resolve(entry.method)
         except (ImportError, AttributeError) as error:
             raise ValueError(f"method {name!r} is {entry.method!r}, which cannot be loaded: {error}") from error
-        entry = _REGISTRY[name] = _checked(name, found, entry.options, entry.listed)
+        entry = _REGISTRY[name] = _checked(name, cls, entry.options, entry.listed)
     method: type[Method[Any]] = entry.method
     return method
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.formats import THEME_NAMES, check_format
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.page import save_page
 

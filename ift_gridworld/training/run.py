@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
@@ -279,48 +280,38 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.runs)
 
+    def _draw(self, function: str, *arguments: Any) -> Any:
+        """Call a function of `rendering`, which lies above and loads matplotlib, on the runs."""
+        return resolve(f"ift_gridworld.rendering.{function}")(self.runs, *arguments)
+
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`."""
-        from ift_gridworld.rendering.pictures import save_film
-
-        return save_film(self.runs, Path(path), theme)
+        return self._draw("pictures:save_film", Path(path), theme)
 
     def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
         """Draw them as one figure for a paper, as `Run.figure`."""
-        from ift_gridworld.rendering.paper import save_figure
-
-        return save_figure(self.runs, Path(path), width, theme)
+        return self._draw("paper:save_figure", Path(path), width, theme)
 
     def latex(self, path: str | Path) -> Path:
         """Write their table of results for LaTeX (package booktabs)."""
-        from ift_gridworld.rendering.paper import latex_table
-
-        return write_atomically(path, latex_table(self.runs).encode())
+        return write_atomically(path, self._draw("paper:latex_table").encode())
 
     def page(self, path: str | Path) -> Path:
         """Write them as one page, as `Run.page`."""
-        from ift_gridworld.rendering.page import save_page
-
-        return save_page(self.runs, path)
+        return self._draw("page:save_page", Path(path))
 
     def table(self, width: int = 120) -> Table:
         """Return a table of where each ended, as `Run.table`."""
-        from ift_gridworld.rendering.tables import results
-
-        return results(self.runs, width)
+        return self._draw("tables:results", width)
 
     def __repr__(self) -> str:
         return "\n".join(["Comparison of", *(f"  {line}" for run in self.runs for line in repr(run).splitlines())])
 
     def _repr_html_(self) -> str:
-        from ift_gridworld.rendering.notebook import html_of
-
-        return html_of(self.runs)
+        return self._draw("notebook:html_of")
 
     def _repr_png_(self) -> bytes:
-        from ift_gridworld.rendering.notebook import png_of
-
-        return png_of(self.runs)
+        return self._draw("notebook:png_of")
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

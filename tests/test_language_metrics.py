@@ -9,24 +9,15 @@ from test_language_data import PIECES, TURNS, chat_tokenizer
 from torch import nn
 
 from ift_gridworld.envs.tables import STEPS
-from ift_gridworld.language.lakes import GOAL, HOLE, NO_MOVE, Lakes, draw_lakes, walk
-from ift_gridworld.language.measure import (
-    INVALID,
-    MEASURES,
-    MoveTokenizer,
-    Probes,
-    _optimal_mass,
-    action_probabilities,
-    answers,
-    ask,
-    entropy_of,
-    measure,
-    outcome,
-    reward_of,
-    slipping,
-)
-from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, draw_lakes, walk
+from ift_gridworld.language.metrics import METRICS, measure, optimal_mass
+from ift_gridworld.language.models import build_model
+from ift_gridworld.language.move_tokenizer import INVALID, MoveTokenizer
+from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.probes import Probes, action_probabilities, mean_entropy, probe_probabilities
+from ift_gridworld.language.rewards import exact_reward, outcome
 from ift_gridworld.language.text import CHAT, COMPACT
+from ift_gridworld.language.walks import sample_paths, slippery_success
 from ift_gridworld.mdp import TabularMDP
 
 LEFT, DOWN, RIGHT, UP = range(4)
@@ -60,12 +51,12 @@ class Machine(nn.Module):
     Its embeddings are one-hot, so that a prefix can be read back from them; a word is a move (0 … 3), END or a letter.
     """
 
-    def __init__(self, spoken, speaks):
+    def __init__(self, tokenizer, speaks):
         super().__init__()
-        size = len(spoken.tokenizer)
+        size = len(tokenizer.model_tokenizer)
         self.table = nn.Embedding.from_pretrained(torch.eye(size))
         self.config = SimpleNamespace(max_position_embeddings=512, hidden_size=size)
-        self.spoken, self.speaks, self.known = spoken, speaks, {}
+        self.tokenizer, self.speaks, self.known = tokenizer, speaks, {}
 
     def get_input_embeddings(self):
         return self.table
@@ -82,26 +73,26 @@ class Machine(nn.Module):
 
     def after(self, ids):
         if ids not in self.known:
-            words = [word.strip(" ") for word in self.spoken.tokenizer.convert_ids_to_tokens(ids)]
-            text, begin = self.spoken.tokenizer.decode(ids), ":" if self.spoken.form is COMPACT else "<|assistant|>"
+            words = [word.strip(" ") for word in self.tokenizer.model_tokenizer.convert_ids_to_tokens(ids)]
+            text, begin = self.tokenizer.model_tokenizer.decode(ids), ":" if self.tokenizer.form is COMPACT else "<|assistant|>"
             if begin not in words:  # inside a longer prompt than the others', where nobody looks
                 return torch.zeros(self.table.num_embeddings, dtype=torch.double)
             first = words.index(begin) + 1
-            rows = self.spoken.form.lake(text[: text.index(begin) + (self.spoken.form is COMPACT)])
-            moves = self.spoken.form.moves
+            rows = self.tokenizer.form.parse_prompt(text[: text.index(begin) + (self.tokenizer.form is COMPACT)])
+            moves = self.tokenizer.form.moves
             said = [moves.index(word) if word in moves else word for word in words[first:]]
             chance = torch.zeros(self.table.num_embeddings, dtype=torch.double)
             for word, share in self.speaks(rows, said).items():
                 word = moves[word] if isinstance(word, int) else word
-                gap = " " if self.spoken.form is CHAT and said and word != END else ""
-                chance[self.spoken.tokenizer.convert_tokens_to_ids(gap + word)] += share
+                gap = " " if self.tokenizer.form is CHAT and said and word != END else ""
+                chance[self.tokenizer.model_tokenizer.convert_tokens_to_ids(gap + word)] += share
             assert abs(float(chance.sum()) - 1) < 1e-9
             self.known[ids] = chance.log()
         return self.known[ids]
 
 
-def player(spoken, speaks):
-    return LanguagePolicy(Machine(spoken, speaks))
+def player(tokenizer, speaks):
+    return LanguagePolicy(Machine(tokenizer, speaks))
 
 
 def at_tiles(tells):
@@ -183,7 +174,7 @@ def test_who_plays_best_is_perfect_by_every_measure(speaks, compact):
     """T* is at no distance from itself. Who always takes the same one of k best moves is as good a player, yet not T*."""
     lakes, paths = held_out()
     found = measure(player(compact, speaks), compact, lakes, paths)
-    assert list(found) == list(MEASURES) and all(values.shape == (12,) for values in found.values())
+    assert list(found) == list(METRICS) and all(values.shape == (12,) for values in found.values())
     for name in ("greedy", "shortest", "sampled", "mass", "end"):
         np.testing.assert_allclose(found[name], 1, atol=1e-12, err_msg=name)
     assert (found["slips"] > 0).any() and (found["slips"] <= 1).all()
@@ -233,11 +224,11 @@ def test_a_share_for_another_word_is_lost(word, punished, compact):
 
 
 def test_chances_of_sampled_answers(compact):
-    """Three moves and the end, each said with 0.8: 0.8⁴, to four standard errors; from the gift on with 0.5, 0.8³ 0.5."""
+    """Three moves and the end, each said with 0.8: 0.8⁴, to four standard errors; from the goal on with 0.5, 0.8³ 0.5."""
     lakes, paths = corridor(4000), np.full((4000, 3), RIGHT)
     for share, expected in ((1.0, 0.8**3), (0.5, 0.8**3 * 0.5)):
         speaks = at_tiles(lambda rows, tile, best, s=share: mixed({2: 1.0}, 0.2, END) if best else mixed({0: 1.0}, s, END))
-        said, ended = answers(player(compact, speaks), compact, lakes, 8, torch.Generator().manual_seed(1))
+        said, ended = sample_paths(player(compact, speaks), compact, lakes, 8, torch.Generator().manual_seed(1))
         right, _ = outcome(lakes, said, ended)
         assert abs(right.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / 4000)
     found = measure(player(compact, ends_with(0.2)), compact, lakes[:500], paths[:500], samples=2)
@@ -246,16 +237,16 @@ def test_chances_of_sampled_answers(compact):
 
 
 def test_an_answer_has_to_fit_the_limit_with_its_end(compact):
-    """A random walk along a corridor that ends on the gift: its chance to be there in time is counted move by move."""
+    """A random walk along a corridor that ends on the goal: its chance to be there in time is counted move by move."""
     speaks = at_tiles(lambda rows, tile, best: among(range(4)) if best else {END: 1.0})
     lakes, policy = corridor(3000, ice=1), player(compact, speaks)
     for limit in (3, 5):
         chance = np.array([1.0, 0.0, 0.0])
         for _ in range(limit - 1):  # moves: the last token is the end; three of four moves stay at the start, two on the ice
             chance = np.array([3 * chance[0] + chance[1], chance[0] + 2 * chance[1], chance[1] + 4 * chance[2]]) / 4
-        said, ended = answers(policy, compact, lakes, limit, torch.Generator().manual_seed(limit))
+        said, ended = sample_paths(policy, compact, lakes, limit, torch.Generator().manual_seed(limit))
         right, _ = outcome(lakes, said, ended)
-        assert (right == ended).all(), "who has ended was on the gift"
+        assert (right == ended).all(), "who has ended was on the goal"
         assert abs(right.mean() - chance[2]) < 4 * np.sqrt(chance[2] * (1 - chance[2]) / 3000)
     for ice, limit, expected in ((2, 4, 1.0), (2, 3, 0.0), (2, None, 1.0), (0, None, 1.0)):
         lakes, paths = corridor(2, ice=ice), np.full((2, ice + 1), RIGHT)
@@ -298,18 +289,18 @@ ON_AND_ON = (LEFT,) * 99
         (("F", RIGHT, RIGHT, RIGHT), 0, 0, 0, 0),
     ],
     ids=[
-        "best", "roundabout", "silent", "stops short", "never ends", "never ends on the gift", "walks on", "walks off and back",
-        "letter on the gift", "letter", "letter between", "letter first",
+        "best", "roundabout", "silent", "stops short", "never ends", "never ends on the goal", "walks on", "walks off and back",
+        "letter on the goal", "letter", "letter between", "letter first",
     ],
 )  # fmt: skip
 def test_players_with_a_script(script, greedy, shortest, mass, end, compact, chat):
-    """Mass: of the steps until the gift or a word that is no move. End: what is said after the human's three moves."""
+    """Mass: of the steps until the goal or a word that is no move. End: what is said after the human's three moves."""
     lakes, paths = corridor(2), np.full((2, 3), RIGHT)
-    for spoken in (compact, chat):
-        found = measure(player(spoken, scripted(*script)), spoken, lakes, paths, samples=2)
+    for tokenizer in (compact, chat):
+        found = measure(player(tokenizer, scripted(*script)), tokenizer, lakes, paths, samples=2)
         expected = {"greedy": greedy, "shortest": shortest, "sampled": greedy, "mass": mass, "end": end}
         for name, value in expected.items():
-            np.testing.assert_allclose(found[name], value, atol=1e-12, err_msg=f"{spoken.form.name}: {name}")
+            np.testing.assert_allclose(found[name], value, atol=1e-12, err_msg=f"{tokenizer.form.name}: {name}")
         assert np.isnan(found["distance_off"]).all(), "all tiles are on the human's path"
         np.testing.assert_array_equal(found["distance"], found["distance_on"])
         told = [script[t] if t < len(script) else END for t in range(3)]
@@ -326,7 +317,7 @@ def test_a_model_is_left_as_it_was(compact):
         assert policy.training == training
     with_probes = measure(policy, compact, lakes, paths, seed=5, probes=Probes.of(lakes, paths))
     other = measure(policy, compact, lakes, paths, seed=6)
-    for name in MEASURES:
+    for name in METRICS:
         np.testing.assert_array_equal(found[name], with_probes[name], err_msg="the same seed")
     assert (found["sampled"] != other["sampled"]).any()
 
@@ -344,25 +335,25 @@ def test_dropout_is_off_while_a_model_is_measured(compact):
 
 @pytest.mark.parametrize("form", ["compact", "chat"])
 def test_what_is_said_is_heard(form, request):
-    spoken = request.getfixturevalue(form)
+    tokenizer = request.getfixturevalue(form)
     random = np.random.default_rng(0)
     for length in (1, 2, 7):
         moves = random.integers(4, size=(50, length))
         for ended in (True, False):
-            tokens = np.array([spoken.said(row, ended=ended) for row in moves.tolist()])
-            heard, over = spoken.heard(tokens)
+            tokens = np.array([tokenizer.encode(row, ended=ended) for row in moves.tolist()])
+            heard, over = tokenizer.decode(tokens)
             assert (heard[:, :length] == moves).all() and (heard[:, length:] == NO_MOVE).all()
             assert (over == ended).all() and heard.shape == (50, length + ended)
-    assert spoken.said([]) == [] and spoken.said([], ended=True) == [spoken.tokenizer.eos_token_id]
+    assert tokenizer.encode([]) == [] and tokenizer.encode([], ended=True) == [tokenizer.model_tokenizer.eos_token_id]
 
 
 def test_heard_by_hand(compact, chat):
     """Nothing after the end is heard; who was cut has not ended; a word that is no move is told from one that is not there."""
-    ids = {word: i for i, word in enumerate(compact.tokenizer.convert_ids_to_tokens(range(12)))}
+    ids = {word: i for i, word in enumerate(compact.model_tokenizer.convert_ids_to_tokens(range(12)))}
     said = [
         ["L", "R", END, "U"], ["D", "U", "R", "L"], [END, END, END, END], ["F", "R", "<pad>", END], ["R", END, "F", "R"],
     ]  # fmt: skip
-    heard, ended = compact.heard(np.array([[ids[word] for word in row] for row in said]))
+    heard, ended = compact.decode(np.array([[ids[word] for word in row] for row in said]))
     assert heard.tolist() == [
         [LEFT, RIGHT, NO_MOVE, NO_MOVE],
         [DOWN, UP, RIGHT, LEFT],
@@ -371,18 +362,18 @@ def test_heard_by_hand(compact, chat):
         [RIGHT, NO_MOVE, NO_MOVE, NO_MOVE],
     ]
     assert ended.tolist() == [True, False, True, True, True]
-    ids = chat.tokenizer.convert_tokens_to_ids
+    ids = chat.model_tokenizer.convert_tokens_to_ids
     said = [["left", " left", END], [" left", "left", END], ["S", "\n", " up"], ["up", " down", " right"]]
-    heard, ended = chat.heard(np.array([[ids(word) for word in row] for row in said]))
+    heard, ended = chat.decode(np.array([[ids(word) for word in row] for row in said]))
     assert heard.tolist() == [[LEFT, LEFT, NO_MOVE], [INVALID, INVALID, NO_MOVE], [INVALID, INVALID, UP], [UP, DOWN, RIGHT]]
     assert ended.tolist() == [True, True, False, False]
 
 
 def test_a_later_word_has_a_token_of_its_own_where_a_space_is_part_of_it(compact, chat):
-    first, later = chat.actions
-    assert chat.tokenizer.convert_ids_to_tokens(first) == ["left", "down", "right", "up", END]
-    assert chat.tokenizer.convert_ids_to_tokens(later) == [" left", " down", " right", " up", END]
-    assert compact.actions[0] == compact.actions[1]
+    first, later = chat.action_tokens
+    assert chat.model_tokenizer.convert_ids_to_tokens(first) == ["left", "down", "right", "up", END]
+    assert chat.model_tokenizer.convert_ids_to_tokens(later) == [" left", " down", " right", " up", END]
+    assert compact.action_tokens[0] == compact.action_tokens[1]
 
 
 @pytest.mark.parametrize(
@@ -402,9 +393,9 @@ def test_a_later_word_has_a_token_of_its_own_where_a_space_is_part_of_it(compact
 )
 def test_a_move_that_is_no_single_token_is_refused_by_name(tokenizer, named):
     """Then a move is no action of the model's: its chance would be that of a piece, or the end would not be the model's end."""
-    spoken = MoveTokenizer(CHAT, tokenizer())
+    tokenizer = MoveTokenizer(CHAT, tokenizer())
     with pytest.raises(ValueError, match=named) as error:
-        spoken.actions  # noqa: B018 (it is asked for)
+        tokenizer.action_tokens  # noqa: B018 (it is asked for)
     assert "\n" not in str(error.value)
 
 
@@ -419,7 +410,7 @@ def test_moves_that_share_a_token_are_refused():
         eos_token=END, pad_token="<pad>", chat_template=TURNS,
     )  # fmt: skip
     with pytest.raises(ValueError, match="one token for several of left, down, right, up"):
-        MoveTokenizer(CHAT, tokenizer).actions  # noqa: B018
+        MoveTokenizer(CHAT, tokenizer).action_tokens  # noqa: B018
 
 
 # ---- what an answer is worth ----
@@ -436,12 +427,12 @@ OUTCOMES = {
     "into the hole": ([RIGHT, RIGHT], True, False, -1),
     "through the hole": ([RIGHT, RIGHT, DOWN], True, False, 0),
     "walks on against the edge": ([RIGHT, DOWN, RIGHT, RIGHT], True, False, 1),
-    "walks off the gift and back": ([RIGHT, DOWN, RIGHT, LEFT, RIGHT], True, False, 2),
+    "walks off the goal and back": ([RIGHT, DOWN, RIGHT, LEFT, RIGHT], True, False, 2),
     "walks off": ([RIGHT, DOWN, RIGHT, LEFT], True, False, 1),
-    "from the gift into the hole": ([RIGHT, DOWN, RIGHT, UP], True, False, 1),
+    "from the goal into the hole": ([RIGHT, DOWN, RIGHT, UP], True, False, 1),
     "a word first": ([X, RIGHT, DOWN, RIGHT], True, False, 0),
     "a word between": ([RIGHT, X, DOWN, RIGHT], True, False, 0),
-    "a word on the gift": ([RIGHT, DOWN, RIGHT, X], True, False, 0),
+    "a word on the goal": ([RIGHT, DOWN, RIGHT, X], True, False, 0),
     "a word for a move": ([RIGHT, DOWN, X], True, False, -1),
 }
 
@@ -466,21 +457,21 @@ def test_each_answer_is_judged_on_its_own_lake():
 @pytest.mark.parametrize("form", ["compact", "chat"])
 def test_the_reward_is_the_outcomes(form, request):
     """1 for a right answer, nine tenths of it for each move too many, 0 for a wrong one; of the rows it is asked about."""
-    spoken = request.getfixturevalue(form)
-    letter = spoken.tokenizer.convert_tokens_to_ids("F")
+    tokenizer = request.getfixturevalue(form)
+    letter = tokenizer.model_tokenizer.convert_tokens_to_ids("F")
     rows, expected = [], []
     for moves, ended, right, more in OUTCOMES.values():
-        tokens = spoken.said([max(move, 0) for move in moves])
+        tokens = tokenizer.encode([max(move, 0) for move in moves])
         tokens = [letter if move == INVALID else token for move, token in zip(moves, tokens, strict=True)]
-        rows.append([*tokens, *[spoken.end if ended else letter] * (6 - len(tokens))])
+        rows.append([*tokens, *[tokenizer.end if ended else letter] * (6 - len(tokens))])
         expected.append(0.9**more if right else 0.0)
     tokens, index = np.array(rows), np.ones(len(rows), int)
     lakes = Lakes.of([LAKE[::-1], LAKE])
-    judge = reward_of(lakes, spoken)
-    np.testing.assert_allclose(judge(index, tokens), expected)
-    np.testing.assert_allclose(judge(index, tokens)[:4], [1, 1, 0.9, 0.81])
-    np.testing.assert_allclose(reward_of(lakes, spoken, detour=0.5)(index, tokens)[:4], [1, 1, 0.5, 0.25])
-    assert judge(np.array([1, 0, 1]), tokens[[0, 0, 0]]).tolist() == [1.0, 0.0, 1.0], "on the other lake it is no way"
+    reward_function = exact_reward(lakes, tokenizer)
+    np.testing.assert_allclose(reward_function(index, tokens), expected)
+    np.testing.assert_allclose(reward_function(index, tokens)[:4], [1, 1, 0.9, 0.81])
+    np.testing.assert_allclose(exact_reward(lakes, tokenizer, detour=0.5)(index, tokens)[:4], [1, 1, 0.5, 0.25])
+    assert reward_function(np.array([1, 0, 1]), tokens[[0, 0, 0]]).tolist() == [1.0, 0.0, 1.0], "on the other lake it is no way"
 
 
 def test_who_is_cut_has_not_ended_though_others_have(compact):
@@ -492,7 +483,7 @@ def test_who_is_cut_has_not_ended_though_others_have(compact):
 
     for generator in (None, torch.Generator().manual_seed(0)):
         for limit in (2, 3, 7):
-            moves, ended = answers(player(compact, speaks), compact, lakes, limit, generator)
+            moves, ended = sample_paths(player(compact, speaks), compact, lakes, limit, generator)
             assert moves.shape == (3, limit) and ended.tolist() == [True, False, True]
             over = [NO_MOVE] * (limit - 1)
             assert moves.tolist() == [[RIGHT, *over], [LEFT] * limit, [DOWN, *over]]
@@ -503,10 +494,10 @@ def test_answers_stand_in_the_rows_of_their_lakes(chat):
     lakes, _ = held_out(8)
     lengths = [len(prompt) for prompt in chat.prompts(lakes)]
     assert lengths != sorted(lengths)
-    moves, ended = answers(player(chat, first_best), chat, lakes, 20)
+    moves, ended = sample_paths(player(chat, first_best), chat, lakes, 20)
     assert ended.all()
     for i in range(8):
-        assert place(lakes.rows(i), [m for m in moves[i] if m >= 0]) == lakes.gift[i]
+        assert place(lakes.rows(i), [m for m in moves[i] if m >= 0]) == lakes.goal[i]
         assert (moves[i] >= 0).sum() == lakes.distance[i, lakes.start[i]]
 
 
@@ -514,7 +505,7 @@ def test_answers_stand_in_the_rows_of_their_lakes(chat):
 
 
 def searched(rows):
-    """Tiles that a walk can stand on, by trying all moves from the start; the gift ends it."""
+    """Tiles that a walk can stand on, by trying all moves from the start; the goal ends it."""
     flat, seen, queue = "".join(rows), set(), [[]]
     while queue:
         way = queue.pop(0)
@@ -530,12 +521,12 @@ def test_probes_ask_about_every_tile_once_by_a_way_that_leads_there(noise):
     """Along the human's path by the human's own moves, bumps and detours included; elsewhere by a shortest way."""
     lakes = draw_lakes(60, (4, 5), ice=0.6, seed=2)
     paths = walk(lakes, noise, seed=5, limit=60)
-    there = np.array([place(lakes.rows(i), path[path >= 0]) == lakes.gift[i] for i, path in enumerate(paths)])
+    there = np.array([place(lakes.rows(i), path[path >= 0]) == lakes.goal[i] for i, path in enumerate(paths)])
     lakes, paths = lakes[there], paths[there]
     assert len(lakes) > 10
     probes = Probes.of(lakes, paths)
     assert len({(i, tile) for i, tile in zip(probes.lake, probes.tile, strict=True)}) == len(probes.tile) == len(probes.moves)
-    assert (lakes.reachable.sum(1) < (lakes.tiles != HOLE).sum((1, 2)) - 1).any(), "some ice is out of reach"
+    assert (lakes.reachable.sum(1) < (lakes.tiles != HOLE_CODE).sum((1, 2)) - 1).any(), "some ice is out of reach"
     for i in range(len(lakes)):
         mine = np.flatnonzero(probes.lake == i)
         assert set(probes.tile[mine].tolist()) == searched(lakes.rows(i))
@@ -544,23 +535,23 @@ def test_probes_ask_about_every_tile_once_by_a_way_that_leads_there(noise):
         for x in mine:
             tile, way = int(probes.tile[x]), probes.moves[x]
             assert place(lakes.rows(i), way) == tile
-            assert probes.shown[x] == (tile in along)
-            if probes.shown[x]:
+            assert probes.on_path[x] == (tile in along)
+            if probes.on_path[x]:
                 assert way == human[: along.index(tile)], "when he was there first"
             else:
                 assert len(way) == lakes.from_start[i, tile]
-            ends = tile == lakes.gift[i]
+            ends = tile == lakes.goal[i]
             np.testing.assert_allclose(probes.target[x], [*lakes.optimal[i, tile], float(ends)], atol=1e-7)
             assert abs(probes.target[x].sum() - 1) < 1e-6
 
 
 def test_probes_by_hand():
-    """Neither ice behind the gift nor ice behind holes can be stood on; the human may bump and turn back."""
+    """Neither ice behind the goal nor ice behind holes can be stood on; the human may bump and turn back."""
     probes = Probes.of(Lakes.of([("SGF",)]), np.array([[RIGHT]]))
-    assert probes.tile.tolist() == [0, 1] and probes.moves == [[], [RIGHT]] and probes.shown.all()
+    assert probes.tile.tolist() == [0, 1] and probes.moves == [[], [RIGHT]] and probes.on_path.all()
     assert probes.target.tolist() == [[0, 0, 1, 0, 0], [0, 0, 0, 0, 1]]
     probes = Probes.of(Lakes.of([("FSF", "FFF", "HGH", "HFF")]), np.array([[UP, RIGHT, LEFT, DOWN, DOWN, N]]))
-    way = {tile: (moves, shown) for tile, moves, shown in zip(probes.tile.tolist(), probes.moves, probes.shown, strict=True)}
+    way = {tile: (moves, shown) for tile, moves, shown in zip(probes.tile.tolist(), probes.moves, probes.on_path, strict=True)}
     assert way == {
         1: ([], True),
         2: ([UP, RIGHT], True),
@@ -577,11 +568,11 @@ def test_probes_by_hand():
 @pytest.mark.parametrize("form", ["compact", "chat"])
 def test_each_probe_is_asked_where_it_stands(form, request):
     """The player tells the tile that it was led to, by a chance that is no other tile's."""
-    spoken = request.getfixturevalue(form)
+    tokenizer = request.getfixturevalue(form)
     lakes, paths = held_out(5)
     probes = Probes.of(lakes, paths)
     telling = at_tiles(lambda rows, tile, best: {LEFT: tile / 100, RIGHT: 0.5 - tile / 100, UP: 0.125, END: 0.25, "H": 0.125})
-    chance = ask(player(spoken, telling), spoken, lakes, probes)
+    chance = probe_probabilities(player(tokenizer, telling), tokenizer, lakes, probes)
     tile = probes.tile[:, None] / 100
     expected = np.concatenate([tile, 0 * tile, 0.5 - tile, 0 * tile + 0.125, 0 * tile + 0.25], 1)
     np.testing.assert_allclose(chance, expected, atol=1e-12)
@@ -589,7 +580,7 @@ def test_each_probe_is_asked_where_it_stands(form, request):
 
 def test_probabilities_are_the_models_own():
     """However prefixes are grouped: of a real model, each is the softmax after its last token alone."""
-    policy = LanguagePolicy(build("tiny", seed=1))
+    policy = LanguagePolicy(build_model("tiny", seed=1))
     with torch.no_grad():
         policy.model.lm_head.weight *= 20
     random = np.random.default_rng(0)
@@ -607,11 +598,11 @@ def test_entropy_is_that_of_the_player(compact):
     """log k among k words, 0 where there is one; words that are neither moves nor the end are one together."""
     lakes, paths = held_out(6)
     probes = Probes.of(lakes, paths)
-    assert abs(entropy_of(player(compact, uniform), compact, lakes, probes) - np.log(4)) < 1e-9
+    assert abs(mean_entropy(player(compact, uniform), compact, lakes, probes) - np.log(4)) < 1e-9
     k = ties(lakes)[probes.lake, probes.tile]
-    assert abs(entropy_of(player(compact, perfect), compact, lakes, probes) - np.log(np.maximum(k, 1)).mean()) < 1e-9
+    assert abs(mean_entropy(player(compact, perfect), compact, lakes, probes) - np.log(np.maximum(k, 1)).mean()) < 1e-9
     mumbling = player(compact, lambda rows, said: {LEFT: 0.5, RIGHT: 0.25, "F": 0.125, "/": 0.125})
-    assert abs(entropy_of(mumbling, compact, lakes, probes) - 1.5 * np.log(2)) < 1e-9
+    assert abs(mean_entropy(mumbling, compact, lakes, probes) - 1.5 * np.log(2)) < 1e-9
 
 
 # ---- along the model's own walks ----
@@ -631,19 +622,19 @@ def test_entropy_is_that_of_the_player(compact):
     ],
 )
 def test_the_mass_of_a_walk_by_hand(moves, expected, compact):
-    """Of a random player: 1/2 at the start of open 2x2 ice, 1/4 beside the gift; the step that breaks off a walk counts."""
+    """Of a random player: 1/2 at the start of open 2x2 ice, 1/4 beside the goal; the step that breaks off a walk counts."""
     lakes = Lakes.of([("SF", "FG"), ("GF", "FS"), ("SF", "FG")])
     rest = [[LEFT, UP], [N, N]]
-    found = _optimal_mass(player(compact, uniform), compact, lakes, padded([moves, *rest], N, 4 if len(moves) > 3 else 3))
+    found = optimal_mass(player(compact, uniform), compact, lakes, padded([moves, *rest], N, 4 if len(moves) > 3 else 3))
     np.testing.assert_allclose(found, [expected, (1 / 2 + 1 / 4) / 2, 1 / 2], atol=1e-12)
 
 
 def test_nothing_is_counted_after_a_hole(compact):
     lakes = Lakes.of([("SFG", "FHF")] * 2)
-    found = _optimal_mass(player(compact, uniform), compact, lakes, padded([[RIGHT, DOWN, UP, RIGHT], [DOWN, RIGHT]], N, 5))
+    found = optimal_mass(player(compact, uniform), compact, lakes, padded([[RIGHT, DOWN, UP, RIGHT], [DOWN, RIGHT]], N, 5))
     np.testing.assert_allclose(found, [1 / 4, 1 / 4])
     known = player(compact, at_tiles(lambda rows, tile, best: among(best) if tile == 0 else among([LEFT])))
-    found = _optimal_mass(known, compact, lakes, padded([[RIGHT, DOWN, UP, RIGHT], [DOWN, RIGHT]], N, 5))
+    found = optimal_mass(known, compact, lakes, padded([[RIGHT, DOWN, UP, RIGHT], [DOWN, RIGHT]], N, 5))
     np.testing.assert_allclose(found, [1 / 2, 1 / 2], err_msg="all of the best at the start, nothing of it on the next tile")
 
 
@@ -654,17 +645,19 @@ def test_without_slips_a_player_is_where_he_meant_to_be(compact):
     lakes, _ = held_out()
     shortest = lakes.distance[np.arange(12), lakes.start]
     policy, generator = player(compact, perfect), torch.Generator().manual_seed(0)
-    assert (slipping(policy, compact, lakes, 30, generator, rate=0.0) == 1).all()
+    assert (slippery_success(policy, compact, lakes, 30, generator, rate=0.0) == 1).all()
     for limit in (3, 4):
-        won = slipping(policy, compact, lakes, limit, generator, rate=0.0)
+        won = slippery_success(policy, compact, lakes, limit, generator, rate=0.0)
         np.testing.assert_array_equal(won, shortest <= limit, err_msg="by a shortest way, and no end is needed")
     hesitant = player(compact, ends_with(0.5))
-    assert (slipping(hesitant, compact, lakes, 30, generator, rate=0.0) == 1).all(), "moves alone are said, by their shares"
+    assert (slippery_success(hesitant, compact, lakes, 30, generator, rate=0.0) == 1).all(), (
+        "moves alone are said, by their shares"
+    )
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
 def test_slips_are_those_of_the_lakes_own_ice(rate, compact):
-    """The chance to be on the gift in time, from the MDP with slippery ice: the player knows where a slip has led him."""
+    """The chance to be on the goal in time, from the MDP with slippery ice: the player knows where a slip has led him."""
     rows, limit, count = ("SFF", "FHF", "FFG"), 9, 2500
     lakes = Lakes.of([rows] * count)
     mdp = TabularMDP.from_map(rows, is_slippery=True, success_rate=1 - rate)
@@ -677,7 +670,7 @@ def test_slips_are_those_of_the_lakes_own_ice(rate, compact):
         chance = np.einsum("s,sa,sat->t", chance, policy, mdp.transition)
     expected = chance[8]
     assert 0.1 < expected < 0.95
-    won = slipping(player(compact, perfect), compact, lakes, limit, torch.Generator().manual_seed(3), rate=rate)
+    won = slippery_success(player(compact, perfect), compact, lakes, limit, torch.Generator().manual_seed(3), rate=rate)
     assert abs(won.mean() - expected) < 4 * np.sqrt(expected * (1 - expected) / count)
 
 
@@ -686,7 +679,7 @@ def test_a_slip_goes_to_either_side_alike_and_never_back(compact):
     for rows, expected in ((("FGF", "HSF", "FFF"), 0.5), (("FFF", "HSF", "FGF"), 0.5), (("FFF", "HSG", "FFF"), 0.0)):
         lakes = Lakes.of([rows] * 1500)
         to_the_right = player(compact, lambda rows, said: {RIGHT: 1.0})
-        won = slipping(to_the_right, compact, lakes, 1, torch.Generator().manual_seed(1), rate=1.0)
+        won = slippery_success(to_the_right, compact, lakes, 1, torch.Generator().manual_seed(1), rate=1.0)
         assert abs(won.mean() - expected) <= 4 * np.sqrt(expected * (1 - expected) / 1500)
 
 
@@ -695,4 +688,4 @@ def test_a_tenth_of_moves_slips_in_the_measure(compact):
     lakes = Lakes.of([("HHHH", "SFGF", "HHHH")] * 500)
     found = measure(player(compact, perfect), compact, lakes, np.full((500, 2), RIGHT), samples=4)
     assert abs(found["slips"].mean() - 0.81) < 4 * np.sqrt(0.81 * 0.19 / 2000)
-    assert (found["sampled"] == 1).all() and (lakes.flat == GOAL).any()
+    assert (found["sampled"] == 1).all() and (lakes.flat == GOAL_CODE).any()

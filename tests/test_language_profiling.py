@@ -6,10 +6,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from ift_gridworld.language import costs
-from ift_gridworld.language.costs import PeakMemory, agreement, flops, peak_rate, predictions
+from ift_gridworld.language import profiling
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import LanguagePolicy, build
+from ift_gridworld.language.models import build_model
+from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.precision import bfloat16_agreement, first_pass_predictions
+from ift_gridworld.language.profiling import PeakMemory, peak_flops, training_flops
 
 CPU = torch.device("cpu")
 
@@ -19,7 +21,7 @@ def tied():
     return LlamaForCausalLM(LlamaConfig(vocab_size=50, tie_word_embeddings=True, **shape))
 
 
-@pytest.mark.parametrize("made", [lambda: build("tiny"), tied], ids=["table and head apart", "tied"])
+@pytest.mark.parametrize("made", [lambda: build_model("tiny"), tied], ids=["table and head apart", "tied"])
 def test_flops_are_those_of_the_weights(made):
     """What torch counts in a forward and a backward pass over one row, attention's own products taken off."""
     policy = LanguagePolicy(made())
@@ -28,11 +30,13 @@ def test_flops_are_those_of_the_weights(made):
     with FlopCounterMode(display=False) as counter:
         policy(states).sum().backward()
     linear = counter.get_flop_counts()["Global"][torch.ops.aten.mm]
-    assert linear == flops(policy, 24, 24)
+    assert linear == training_flops(policy, 24, 24)
     batch = Completions.of([[2] * 20], [[3] * 4]).batch()
     with FlopCounterMode(display=False) as counter:
         policy.log_probs(batch.states, batch.actions, batch.mask).sum().backward()
-    assert counter.get_flop_counts()["Global"][torch.ops.aten.mm] == flops(policy, 23, 4), "the head on the answer alone"
+    assert counter.get_flop_counts()["Global"][torch.ops.aten.mm] == training_flops(policy, 23, 4), (
+        "the head on the answer alone"
+    )
 
 
 def test_memory_is_seen_while_it_is_held_and_afterwards():
@@ -51,17 +55,17 @@ def test_memory_that_nobody_tells_is_0(monkeypatch):
     def refuse(*_):
         raise OSError
 
-    monkeypatch.setattr(costs.Path, "write_text", refuse)
+    monkeypatch.setattr(profiling.Path, "write_text", refuse)
     assert PeakMemory(CPU).read() == 0
 
 
 def test_the_rate_is_a_products():
     """Of this machine, whatever it is: some GFLOPs at least, and no more than any processor's."""
-    assert 1e9 < peak_rate(CPU, torch.float32) < 1e14
+    assert 1e9 < peak_flops(CPU, torch.float32) < 1e14
 
 
 def test_predictions_are_the_likeliest_tokens_in_either_precision():
-    model = build("tiny", seed=1)
+    model = build_model("tiny", seed=1)
     with torch.no_grad():
         model.lm_head.weight *= 20
     policy, random = LanguagePolicy(model), np.random.default_rng(0)
@@ -71,8 +75,8 @@ def test_predictions_are_the_likeliest_tokens_in_either_precision():
         plain = policy(batch.states)[batch.mask]
         with torch.autocast("cpu", torch.bfloat16):
             coarse = policy(batch.states)[batch.mask]
-    assert torch.equal(predictions(policy, data, None, CPU), plain.argmax(-1))
-    assert torch.equal(predictions(policy, data, torch.bfloat16, CPU), coarse.argmax(-1))
+    assert torch.equal(first_pass_predictions(policy, data, None, CPU), plain.argmax(-1))
+    assert torch.equal(first_pass_predictions(policy, data, torch.bfloat16, CPU), coarse.argmax(-1))
     assert not torch.equal(plain, coarse.float())
     share = float((plain.argmax(-1) == coarse.argmax(-1)).float().mean())
-    assert agreement(policy, data, CPU) == pytest.approx(share) and share > 0.8
+    assert bfloat16_agreement(policy, data, CPU) == pytest.approx(share) and share > 0.8

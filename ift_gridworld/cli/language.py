@@ -1,0 +1,250 @@
+"""The command line of the language study: options, their checks, and what is printed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.rendering import THEME_NAMES, check_format
+from ift_gridworld.runtime import loading
+from ift_gridworld.storage import check_folder
+
+if TYPE_CHECKING:
+    from ift_gridworld.studies.language_settings import StudySettings
+
+__all__ = ["PUBLISHED", "RUNS", "Args", "main"]
+
+RUNS = Path("runs/language")
+PUBLISHED = Path("figures/language")
+
+
+@dataclass(frozen=True)
+class Args:
+    """The command line. An option that is not given is None; its default stands in brackets."""
+
+    method: str | None = None
+    """sft, ift, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo, ppo, ppo_preference (learned reward); a control (sft_frozen,
+    ift_residual, ift_propagation, ift_detached, ift_random, ift_sampled, ift_shifted); several with commas; or all (ift)."""
+    model: str | None = None
+    """tiny (0.15 M parameters) or small (25 M), built here; a folder, a GGUF file, or a name on the hub (tiny)."""
+    quick: bool = False
+    """Everything smaller: under a minute."""
+    size: int | None = None
+    """Tiles of a side of the lakes (4)."""
+    ice: float | None = None
+    """Probability of a tile to be frozen (0.7)."""
+    detours: float | None = None
+    """Share of lakes on which the shortest path is longer than rows plus columns (0.5)."""
+    base_maps: int | None = None
+    """Lakes whose mediocre paths the base model learns (8000; quick 1000)."""
+    base_noise: tuple[float, float] | None = None
+    """Range of the probability of a random move on such a path (0.2 0.8)."""
+    base_steps: int | None = None
+    """Updates of a base model that is built here; 0 leaves it untrained (1500; quick 300)."""
+    maps: int | None = None
+    """Lakes to align on (2000; quick 100)."""
+    held_out: int | None = None
+    """Lakes that everything is measured on (200; quick 50)."""
+    data: str | None = None
+    """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, or with prompt, chosen and
+    rejected; plain text or messages, as TRL reads them."""
+    export: str | None = None
+    """Write the lakes to align on, and the held-out ones, as such files into this folder; train nothing."""
+    steps: int | None = None
+    """Updates of each method (300; quick 60)."""
+    batch: int | None = None
+    """Rows of the data that an update sees (32)."""
+    learning_rates: tuple[float, ...] | None = None
+    """Highest learning rates, the same for every method; the best by sampled success on validation lakes is kept
+    (3e-4 1e-3 3e-3; quick 1e-3)."""
+    every: int | None = None
+    """Updates between two measurements (100; quick 30)."""
+    seeds: int | None = None
+    """Independent runs, each with its own lakes, base and order of the data (1)."""
+    seed: int | None = None
+    """The first of them (0)."""
+    mixing: float | None = None
+    """IFT: lambda, share of the model's own prediction in each state (0.2)."""
+    decay: float | None = None
+    """IFT: gamma of the relation propagation (0.95)."""
+    propagation: str | None = None
+    """IFT: released, algorithm1, equation21 or none (released)."""
+    detach_weights: bool = False
+    """IFT: hold the weights constant in the backward pass."""
+    prediction: str | None = None
+    """IFT: greedy or expected (greedy)."""
+    beta: float | None = None
+    """Price of KL or weight of the preference term (the method's own)."""
+    device: str | None = None
+    """cpu or cuda (cpu)."""
+    dtype: str | None = None
+    """float32 or bfloat16 (float32)."""
+    first_pass: str | None = None
+    """IFT: float32 or bfloat16 for predictions (that of the second pass)."""
+    compile: bool = False
+    """Compile the model first (torch.compile): a minute on a CPU, then updates are a third faster."""
+    workers: int | None = None
+    """Runs at a time, each in a process of its own; 0 is one a core for tiny on a CPU, else one (0)."""
+    resume: bool = False
+    """Resume from the checkpoints in the output folder, where there are any."""
+    render: bool = False
+    """Film the model's probabilities on a held-out lake, and draw the figures."""
+    redraw: bool = False
+    """Draw what is saved in the output folder, and print its tables; train nothing."""
+    format: str | None = None
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with) (gif)."""
+    theme: str | None = None
+    """light or dark (light)."""
+    out: str | None = None
+    """Output folder (runs/language)."""
+    publish: bool = False
+    """Write to figures/language, the published results."""
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """Options that differ from the default, by name."""
+        values = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return {name: value for name, value in values.items() if value is not None and value is not False}
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return PUBLISHED if self.publish else RUNS if self.out is None else Path(self.out)
+
+
+QUICK: dict[str, Any] = {
+    "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30,
+}  # fmt: skip
+LEAST = {
+    "size": 2, "base_maps": 1, "base_steps": 0, "maps": 1, "held_out": 1, "steps": 1, "batch": 1, "every": 1, "seeds": 1,
+    "workers": 0,
+}  # fmt: skip
+# options by what uses them
+TASK = {
+    "size": "size", "ice": "ice", "detours": "detours", "base_maps": "base", "base_noise": "noise", "maps": "maps",
+    "held_out": "held_out", "seed": "seed",
+}  # fmt: skip
+STUDY = (
+    "model", "base_steps", "data", "steps", "batch", "learning_rates", "every", "seeds", "device", "dtype", "first_pass",
+    "compile", "workers", "resume",
+)  # fmt: skip
+METHODS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
+DRAWING = ("format", "theme")
+REDRAW = ("redraw", "render", *DRAWING, "out", "publish")
+EXPORT = ("export", "model", "quick", *TASK)
+
+
+def main(args: Args) -> int:
+    """Run what the command line asks for and print its tables; return the exit status.
+
+    A mistake prints one line and raises SystemExit with status 2.
+    """
+    picture = args.format or "gif", args.theme or "light"
+    try:
+        check(args)
+        with loading():
+            from ift_gridworld.studies import language_report, language_settings, language_study
+        if args.redraw:
+            runs = language_report.load_runs(args.folder)
+            films = sorted(args.folder.glob("*.film.json"))
+            language_report.print_runs(runs, language_report.draw_pictures(runs, films, args.folder, *picture))
+            return 0
+        settings = study_settings(args, language_settings.StudySettings(), language_settings.ALL_METHODS)
+        if args.export is None:
+            language_settings.check_settings(settings, base_steps_given=args.base_steps is not None)
+            runs = language_study.run_study(settings)
+            if runs:
+                paths, films = language_study.save_runs(settings, runs)
+                if args.render:
+                    paths += language_report.draw_pictures(runs, films, args.folder, *picture)
+                language_report.print_runs(runs, paths)
+        else:
+            language_report.print_paths(language_study.export_data(settings, Path(args.export)))
+    except ValueError as error:
+        fail(error)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and not any(text in str(error) for text in ("out of memory", "allocate memory")):
+            raise
+        batch = f"--batch {args.batch}" if args.batch else "the default --batch"
+        fail(f"out of memory with {batch}; allowed: fewer rows, fewer --held-out lakes, a smaller --model or --size")
+    return 0
+
+
+def study_settings(args: Args, defaults: StudySettings, all_methods: Sequence[str]) -> StudySettings:
+    """Return the settings of the study that the command line describes.
+
+    Args:
+        args: the command line.
+        defaults: settings of which those that are not given are taken.
+        all_methods: what --method all stands for.
+    """
+    given = (QUICK if args.quick else {}) | args.given
+    task = replace(defaults.task, **{TASK[name]: value for name, value in given.items() if name in TASK})
+    changes: dict[str, Any] = {name: value for name, value in given.items() if name in STUDY}
+    if args.data is not None:
+        changes["data"] = Path(args.data)
+    if args.method is not None:
+        changes["methods"] = tuple(all_methods) if args.method == "all" else tuple(args.method.split(","))
+    options = tuple((name, value) for name, value in given.items() if name in METHODS)
+    return replace(defaults, task=task, options=options, film=args.render, out=args.folder, **changes)
+
+
+def check(args: Args) -> None:
+    """Check what can be known before anything large is loaded.
+
+    Raises:
+        ValueError: naming the option, its value and what is allowed.
+    """
+    check_seed(args.seed or 0)
+    for name in ("out", "export", "data"):
+        if getattr(args, name) is not None and not str(getattr(args, name)):
+            raise ValueError(f"--{name} is ''; allowed: {'a file' if name == 'data' else 'a folder'}")
+    for name, least in LEAST.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise ValueError(f"{_flag(name)} is {value}; allowed: a whole number >= {least}")
+    if args.learning_rates == ():
+        raise ValueError("--learning-rates is empty; allowed: one rate or more")
+    if args.theme is not None and args.theme not in THEME_NAMES:
+        raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    if args.format is not None:
+        check_format(args.format)
+    for name in ("dtype", "first_pass"):
+        if getattr(args, name) not in (None, "float32", "bfloat16"):
+            raise ValueError(f"{_flag(name)} is {getattr(args, name)!r}; allowed: float32, bfloat16")
+    _check_options_are_used(args)
+    if args.export is None:
+        check_folder(args.folder)
+    if args.compile and args.device in (None, "cpu") and not shutil.which(os.environ.get("CXX", "g++")):
+        raise ValueError("--compile needs a C++ compiler, and there is no g++ (nor CXX); allowed: without it")
+
+
+def _check_options_are_used(args: Args) -> None:
+    """Refuse an option that what was chosen does not use."""
+    if args.publish and args.out is not None:
+        raise ValueError(f"--out is {str(args.out)!r}, and --publish writes to {PUBLISHED}; allowed: one of them")
+    for chosen, used in (("redraw", REDRAW), ("export", EXPORT)):
+        if chosen in args.given:
+            for name, value in args.given.items():
+                if name not in used:
+                    allowed = ", ".join(_flag(option) for option in used if option != chosen)
+                    raise ValueError(f"{_said(name, value)}, which --{chosen} does not use; allowed with it: {allowed}")
+            return
+    for name in DRAWING:
+        if name in args.given and not args.render:
+            raise ValueError(f"{_said(name, args.given[name])}, which nothing uses; allowed with --render or --redraw")
+    if args.workers is not None and "WORLD_SIZE" in os.environ:
+        raise ValueError(f"--workers is {args.workers}, and a launcher has started the processes; allowed: without it")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _said(name: str, value: object) -> str:
+    return f"{_flag(name)} is {'given' if value is True else value}"

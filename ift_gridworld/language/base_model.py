@@ -1,0 +1,85 @@
+"""The base model of a task: trained on mediocre paths, and kept in a cache between runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ift_gridworld.language.move_tokenizer import MoveTokenizer
+from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.source import TextSource
+from ift_gridworld.language.task import Task, encode_walks
+from ift_gridworld.language.training import align
+from ift_gridworld.methods.options import TrainingOptions
+from ift_gridworld.storage import write_atomically
+
+__all__ = ["cache_folder", "train_or_load_base"]
+
+
+def cache_folder() -> Path:
+    """Return the folder that base models are kept in between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ift_gridworld"
+
+
+def train_or_load_base(
+    task: Task,
+    policy: LanguagePolicy,
+    tokenizer: MoveTokenizer,
+    *,
+    model: str,
+    steps: int,
+    rows: int,
+    peak: float,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    progress: Callable[[int, int], None] | None = None,
+    cache: Path | None = None,
+) -> bool:
+    """Train a model on the task's mediocre paths, in place; or load it from the cache.
+
+    Args:
+        task: the task.
+        policy: a model that was built here, untrained.
+        tokenizer: its moves as tokens.
+        model: its name in `models.SIZES`.
+        steps: number of updates.
+        rows: number of rows of an update.
+        peak: highest learning rate.
+        device, dtype: device of the policy, and precision of the updates.
+        progress: called with (updates done, updates in all).
+        cache: folder of the cache (default: `cache_folder`).
+
+    Returns:
+        Whether it was trained.
+    """
+    from safetensors.torch import load_file, save
+
+    path = (cache or cache_folder()) / _file_name(task, model, steps, rows, peak, device, dtype)
+    if path.exists():
+        policy.load_state_dict(load_file(path, device=str(device)))
+        return False
+    data = encode_walks(task.lakes["base"], task.base_walks, tokenizer)
+    source = TextSource(data, end=tokenizer.end, rows=rows, seed=task.seed, device=device)
+    training = TrainingOptions(steps=steps, learning_rate=peak)
+    align("sft", source, policy, training=training, dtype=dtype, progress=progress)
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, save(tensors))
+    return True
+
+
+def _file_name(task: Task, model: str, steps: int, rows: int, peak: float, device: torch.device, dtype: torch.dtype) -> str:
+    """Return a name that depends on everything that the base depends on."""
+    content: dict[str, Any] = {"task": asdict(task) | {"maps": 0, "validation": 0, "held_out": 0}, "model": model}
+    content |= {"steps": steps, "rows": rows, "peak": peak, "torch": torch.__version__, "device": device.type}
+    content |= {"dtype": str(dtype), "form": 1}
+    content["lakes"] = hashlib.sha256(b"".join(task.lakes["base"].fingerprints)).hexdigest()
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+    return f"base-{model}-{digest}.safetensors"

@@ -1,0 +1,266 @@
+"""One seed of a study of language models: its lakes, its base model, and every method aligned from there."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from ift_gridworld.language.base_model import train_or_load_base
+from ift_gridworld.language.controls import find_method
+from ift_gridworld.language.data import read_rows, tokenize_rows
+from ift_gridworld.language.distributed import ProcessGroup
+from ift_gridworld.language.estimation import bias, estimate_answers
+from ift_gridworld.language.lake_film import choose_film_lake, film_run, move_probabilities
+from ift_gridworld.language.metrics import measure
+from ift_gridworld.language.models import SIZES, load_model
+from ift_gridworld.language.move_tokenizer import MoveTokenizer
+from ift_gridworld.language.policy import LanguagePolicy, eval_mode
+from ift_gridworld.language.precision import bfloat16_agreement
+from ift_gridworld.language.probes import Probes, mean_entropy
+from ift_gridworld.language.profiling import peak_flops, training_flops
+from ift_gridworld.language.source import TextSource
+from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
+from ift_gridworld.language.training import Diverged, TrainingLog, align
+from ift_gridworld.methods.base import Method
+from ift_gridworld.methods.imitation import IFT, SFT
+from ift_gridworld.methods.options import MethodOptions, TrainingOptions
+from ift_gridworld.runtime import progress
+from ift_gridworld.storage import make_folder
+from ift_gridworld.studies.language_settings import StudySettings, method_settings
+from ift_gridworld.training.snapshots import snapshot_steps
+
+__all__ = ["SeedStudy"]
+
+FRAMES = 40  # of a film
+SEARCH_STEPS = 12  # of the bisection for a temperature
+ROOM = 8  # tokens that a sampled answer may be longer than the longest in a file
+
+
+class SeedStudy:
+    """The lakes and the base model of one seed.
+
+    Args:
+        settings: the study.
+        seed: the seed.
+        group: processes that share the work.
+
+    Raises:
+        ValueError: if the lakes cannot be drawn, or their prompts are too long for the model.
+    """
+
+    def __init__(self, settings: StudySettings, seed: int, group: ProcessGroup) -> None:
+        self.settings, self.seed, self.group = settings, seed, group
+        self.dtype: torch.dtype = getattr(torch, settings.dtype)
+        self.task = replace(settings.task, seed=seed)
+        self.base, model_tokenizer, form = load_model(settings.model, seed=seed)
+        self.base = self.base.to(group.device)
+        self.base.first_pass = getattr(torch, settings.first_pass) if settings.first_pass else None
+        self.tokenizer = MoveTokenizer(form, model_tokenizer)
+        self.probes = {name: self.task.probes(name) for name in ("held_out", "validation")}
+        lakes, paths = self.task.lakes["held_out"], self.task.paths["held_out"]
+        longest = max(map(len, self.tokenizer.prompts(lakes)))
+        if longest + self.task.limit > self.base.context:
+            raise ValueError(
+                f"--size is {self.task.size}: prompts of {longest} tokens and answers of up to {self.task.limit}, "
+                f"for a model that reads {self.base.context}; allowed: smaller lakes, or a model for longer texts"
+            )
+        index = choose_film_lake(lakes)
+        self.film_lake, self.film_path = lakes[index : index + 1], paths[index]
+        self.film_probes = Probes.of(self.film_lake, paths[index : index + 1])
+        self._prepare_base()
+
+    def _prepare_base(self) -> None:
+        settings = self.settings
+        if settings.model not in SIZES or not settings.base_steps:
+            return
+        for turn in range(2):  # the first process trains it, the others then load it
+            if (self.group.rank > 0) == (turn > 0):
+                with progress(f"base, seed {self.seed}") as report:
+                    train_or_load_base(
+                        self.task, self.base, self.tokenizer, model=settings.model, steps=settings.base_steps,
+                        rows=settings.base_rows, peak=settings.base_rate, device=self.group.device, dtype=self.dtype,
+                        progress=report,
+                    )  # fmt: skip
+            self.group.wait()
+
+    @cached_property
+    def held_out(self) -> TextSource:
+        """Held-out lakes, on which a method's estimation of the model is asked for."""
+        return self.task.source(self.tokenizer, "held_out", device=self.group.device)
+
+    @cached_property
+    def peak(self) -> float:
+        """FLOPs a second that the devices of all processes are capable of."""
+        return peak_flops(self.group.device, self.dtype) * self.group.processes
+
+    def metrics(self, policy: LanguagePolicy, name: str = "held_out") -> dict[str, float]:
+        """Return the metrics of a policy, means over the lakes of a set; metrics that no lake has are left out."""
+        lakes, paths = self.task.lakes[name], self.task.paths[name]
+        values = measure(policy, self.tokenizer, lakes, paths, probes=self.probes[name], limit=self.task.limit, seed=self.seed)
+        return {m: float(x[x == x].mean()) for m, x in values.items() if (x == x).any()}
+
+    def entropy(self, policy: LanguagePolicy) -> float:
+        """Return the entropy of a policy's next word on validation lakes, in nats."""
+        return mean_entropy(policy, self.tokenizer, self.task.lakes["validation"], self.probes["validation"])
+
+    def align(self, name: str) -> dict[str, Any]:
+        """Align the base by one method at every learning rate; return the run with the best sampled success on validation
+        lakes.
+
+        Raises:
+            Diverged: if the loss is infinite or NaN at every rate.
+        """
+        best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
+        validation: dict[str, float | None] = {}
+        rates = self.settings.learning_rates
+        for rate in rates:
+            try:
+                run, policy = self.align_at(name, rate)
+            except Diverged:
+                if rate == rates[-1] and best is None:
+                    raise
+                validation[f"{rate:g}"] = None
+                continue
+            several = len(rates) > 1 and self.group.rank == 0
+            success = self.metrics(policy, "validation")["sampled"] if several else 0.0
+            validation[f"{rate:g}"] = success
+            if best is None or success > best[0]:
+                best = success, run, policy
+        assert best is not None
+        _, run, policy = best
+        with eval_mode(policy):
+            run["entropy"] = self.entropy(policy)
+            if issubclass(find_method(name)[0], IFT):
+                assert self.held_out.demonstrations is not None
+                run["bfloat16_agreement"] = bfloat16_agreement(policy, self.held_out.demonstrations, self.group.device)
+        return run | {"validation": validation}
+
+    def align_at(self, name: str, rate: float, *, resume: bool = False) -> tuple[dict[str, Any], LanguagePolicy]:
+        """Align a copy of the base by one method at one learning rate.
+
+        Args:
+            name: the method.
+            rate: highest learning rate.
+            resume: resume from the checkpoint even if the study does not.
+
+        Returns:
+            The run as it is saved, and the policy.
+        """
+        settings = self.settings
+        kind, _ = find_method(name)
+        training, options = method_settings(settings, name, rate)
+        policy = copy.deepcopy(self.base)
+        if settings.compile:
+            policy.model.compile(dynamic=True)  # a compiled model cannot be copied
+        checkpoint = settings.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
+        if self.group.rank == 0:
+            make_folder(checkpoint.parent)
+            if not (settings.resume or resume):
+                checkpoint.unlink(missing_ok=True)
+        self.group.wait()
+        source, left_out = self._source(kind)
+        with progress(f"{name}, rate {rate:g}, seed {self.seed}") as report:
+            log = align(
+                kind, source, policy, options=options, training=training,
+                evaluate=self._evaluation(kind, options), every=settings.every,
+                watch=self._watching(kind, source, options), watch_at=snapshot_steps(settings.steps, FRAMES),
+                checkpoint=checkpoint, dtype=self.dtype, progress=report,
+            )  # fmt: skip
+        run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(log)}
+        run["utilisation"] = training_flops(policy, log.tokens, log.predicted) / max(1e-9, log.seconds) / self.peak
+        if left_out:
+            run["rows_left_out"] = left_out
+        del run["watched"]
+        if self.seed == settings.task.seed and log.watched:
+            run |= self._pictured(kind, name, training, options, log)
+        return run, policy
+
+    def _evaluation(self, kind: type[Method], options: MethodOptions) -> Callable[[LanguagePolicy], dict[str, float]]:
+        """Return what measures a policy in training: the metrics, and the bias of what the method assumes."""
+
+        def evaluate(policy: LanguagePolicy) -> dict[str, float]:
+            with eval_mode(policy):
+                lakes = self.task.lakes["held_out"]
+                estimates = estimate_answers(kind, self.held_out, policy, options, self.tokenizer, lakes, seed=self.seed)
+            return self.metrics(policy) | {"bias": float(bias(*estimates).mean())}
+
+        return evaluate
+
+    def _watching(
+        self, kind: type[Method], source: TextSource, options: MethodOptions
+    ) -> Callable[[LanguagePolicy], dict[str, Any]]:
+        """Return what looks at a policy in training: its moves on the film's lake, and the log-probs of some answers."""
+        assert source.demonstrations is not None
+        rows = rows_of_common_length(source.demonstrations)
+
+        def watch(policy: LanguagePolicy) -> dict[str, Any]:
+            with eval_mode(policy):
+                moves = move_probabilities(policy, self.tokenizer, self.film_lake, self.film_probes)
+                imitates = issubclass(kind, SFT)
+                logp = answer_log_probs(kind, source, policy, options, rows) if imitates else np.zeros((0, 0))
+            return {"moves": moves.round(6).tolist(), "logp": logp.round(6).tolist()}
+
+        return watch
+
+    def _pictured(
+        self, kind: type[Method], name: str, training: TrainingOptions, options: MethodOptions, log: TrainingLog
+    ) -> dict[str, Any]:
+        """Return what figures and films show of a run."""
+        run: dict[str, Any] = {}
+        if issubclass(kind, SFT):
+            logp = np.array([frame["seen"]["logp"] for frame in log.watched])
+            run["pull"] = (token_pull(kind, options, logp).mean(1) * logp.shape[-1]).round(5).tolist()
+            run["pull_at"] = [frame["step"] for frame in log.watched]
+        if self.settings.film:
+            frames = [{"step": frame["step"], "seen": frame["seen"]["moves"]} for frame in log.watched]
+            chosen = asdict(training) | asdict(options)
+            run["film"] = film_run(kind, name, chosen, self.film_lake, self.film_path, frames, log.loss, log.seconds)
+        return run
+
+    def _source(self, kind: type[Method]) -> tuple[TextSource, int]:
+        """Return the data to align on, lakes or the rows of a file, and the number of rows that were too long."""
+        settings, group, tokenizer = self.settings, self.group, self.tokenizer
+        options: dict[str, Any] = {
+            "rows": settings.batch, "device": group.device, "rank": group.rank, "processes": group.processes
+        }  # fmt: skip
+        if settings.data is None:
+            return self.task.source(tokenizer, **options), 0
+        rows = read_rows(settings.data, kind.needs)
+        names = ("chosen", "rejected") if kind.needs == "pairs" else ("completion",)
+        limit = self.base.context
+        tokens = {name: tokenize_rows(rows, tokenizer.model_tokenizer, name, limit=limit) for name in names}
+        first, left_out = tokens[names[0]]
+        if not len(first):
+            raise ValueError(f"{settings.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")
+        longest = int((first.length - first.prompt).max()) + ROOM
+        rejected = tokens["rejected"][0] if "rejected" in tokens else None
+        source = TextSource(first, first, rejected, end=tokenizer.end, limit=longest, seed=self.seed, **options)
+        return source, left_out
+
+    def temper(self, sft: dict[str, Any], ift: dict[str, Any]) -> dict[str, Any]:
+        """Return the run of SFT measured at the temperature at which its entropy is that of IFT.
+
+        What this gains, too, is not learned.
+
+        Args:
+            sft, ift: runs of SFT and of IFT on this seed.
+        """
+        _, policy = self.align_at("sft", sft["learning_rate"], resume=True)  # it is trained, and is only read again
+        low, high = 0.2, 5.0
+        for _ in range(SEARCH_STEPS):
+            policy.temperature = (low * high) ** 0.5
+            if self.entropy(policy) < ift["entropy"]:
+                low = policy.temperature
+            else:
+                high = policy.temperature
+        last = {"step": self.settings.steps, **self.metrics(policy)}
+        changes = {
+            "method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]
+        }  # fmt: skip
+        return {key: value for key, value in sft.items() if key not in ("pull", "pull_at", "film")} | changes

@@ -1,0 +1,184 @@
+"""Settings of a study of language models, and which options each method uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ift_gridworld.language.controls import CONTROLS, RandomTokens, SampledTokens, find_method
+from ift_gridworld.language.models import SIZES
+from ift_gridworld.language.task import Task
+from ift_gridworld.methods.options import IFTOptions, MethodOptions, TrainingOptions, option_names
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.runtime import pick_device
+
+__all__ = [
+    "ALL_METHODS",
+    "OPTIONS",
+    "LanguageRun",
+    "StudySettings",
+    "check_settings",
+    "method_settings",
+    "saved_settings",
+    "used_options",
+]
+
+ALL_METHODS = (*METHODS, *CONTROLS)
+LanguageRun = dict[str, Any]  # a run as it is saved
+OPTIONS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")  # those of the methods that may be given
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """Everything that a study depends on.
+
+    Attributes:
+        task: lakes and paths of the first seed.
+        methods: names of methods and controls.
+        model: name of the base model (`language.models.load_model`).
+        base_steps: number of updates of a base model that is built here; 0 leaves it untrained.
+        base_rows, base_rate: rows of such an update, and the highest learning rate.
+        data: file of rows to train on instead of lakes.
+        steps: number of updates of each method.
+        batch: number of rows of an update.
+        learning_rates: highest learning rates that are tried; the best by sampled success on validation lakes is kept.
+        every: number of updates between two measurements.
+        seeds: number of independent runs; run i has lakes, base and order of `task.seed` + i.
+        options: options of the methods that differ from the default, as pairs of name and value.
+        device: cpu or cuda.
+        dtype: float32 or bfloat16.
+        first_pass: dtype of IFT's first pass; None for that of the second.
+        compile: whether models are compiled.
+        workers: number of runs at a time, each in a process of its own; 0 is one a core for tiny on a CPU, else one.
+        resume: resume from checkpoints.
+        film: keep what films show.
+        out: folder for everything that is written.
+    """
+
+    task: Task = field(default_factory=Task)
+    methods: tuple[str, ...] = ("ift",)
+    model: str = "tiny"
+    base_steps: int = 1500
+    base_rows: int = 64
+    base_rate: float = 3e-3
+    data: Path | None = None
+    steps: int = 300
+    batch: int = 32
+    learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    every: int = 100
+    seeds: int = 1
+    options: tuple[tuple[str, Any], ...] = ()
+    device: str = "cpu"
+    dtype: str = "float32"
+    first_pass: str | None = None
+    compile: bool = False
+    workers: int = 0
+    resume: bool = False
+    film: bool = False
+    out: Path = Path("runs/language")
+
+
+def method_settings(settings: StudySettings, name: str, learning_rate: float) -> tuple[TrainingOptions, MethodOptions]:
+    """Return the options of training and those of one method, at one learning rate.
+
+    Raises:
+        ValueError: if an option is out of range.
+    """
+    training = TrainingOptions(steps=settings.steps, learning_rate=learning_rate)
+    return training, _options_of(name, {**dict(settings.options), "walkers": settings.batch})
+
+
+def _options_of(name: str, options: Mapping[str, Any]) -> MethodOptions:
+    """Return a method's options: those of the values that it has, and what a control overrides."""
+    kind, overrides = find_method(name)
+    own = option_names(kind.options_type)
+    return kind.options_type(**{option: value for option, value in {**options, **overrides}.items() if option in own})
+
+
+def used_options(name: str, options: Mapping[str, Any]) -> set[str]:
+    """Return the names of the options, first_pass among them, that change what a method does.
+
+    Args:
+        name: a method or control.
+        options: values of options that differ from the default.
+    """
+    kind, overrides = find_method(name)
+    chosen = _options_of(name, options)
+    used = set(option_names(kind.options_type)) & set(OPTIONS) - set(chosen.unused())
+    if isinstance(chosen, IFTOptions) and chosen.mixing != 0 and not issubclass(kind, RandomTokens):
+        used.add("first_pass")
+    if issubclass(kind, RandomTokens | SampledTokens):
+        used.discard("prediction")
+    return used - set(overrides)
+
+
+def saved_settings(settings: StudySettings, name: str) -> dict[str, Any]:
+    """Return what is saved beside a method's runs: the study's settings, and the options that the method uses."""
+    task, options = settings.task, dict(settings.options)
+    defaults = asdict(IFTOptions()) | {"beta": None}  # beta: the method's own
+    values = {option: defaults[option] for option in OPTIONS} | options | {"first_pass": settings.first_pass}
+    used = used_options(name, options)
+    return {
+        "method": ",".join(settings.methods),
+        "model": settings.model,
+        "size": task.size,
+        "ice": task.ice,
+        "detours": task.detours,
+        "base_maps": task.base,
+        "base_noise": task.noise,
+        "base_steps": settings.base_steps,
+        "maps": task.maps,
+        "held_out": task.held_out,
+        "data": None if settings.data is None else str(settings.data),
+        **{key: getattr(settings, key) for key in ("steps", "batch", "learning_rates", "every", "seeds")},
+        "seed": task.seed,
+        **{option: value for option, value in values.items() if option in used},
+        **{key: getattr(settings, key) for key in ("device", "dtype", "compile", "workers")},
+    }
+
+
+def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -> None:
+    """Check everything that can be known before anything is trained.
+
+    Args:
+        settings: the study.
+        base_steps_given: whether the caller asked for a number of updates of the base model.
+
+    Raises:
+        ValueError: naming the option of the command line, its value and what is allowed.
+    """
+    for name in settings.methods:
+        if name not in ALL_METHODS:
+            raise ValueError(f"--method is {name!r}; allowed: all, {', '.join(ALL_METHODS)}")
+        if settings.data is not None and find_method(name)[0].needs == "rollouts":
+            raise ValueError(
+                f"--method {name} needs a reward, which a file has not; allowed with --data: what learns from data"
+            )
+        for rate in settings.learning_rates:
+            method_settings(settings, name, rate)
+    if len(set(settings.methods)) < len(settings.methods):
+        raise ValueError(f"--method is {','.join(settings.methods)!r}, which names a method twice; allowed: each once")
+    _check_options_are_used(settings)
+    if base_steps_given and settings.model not in SIZES:
+        what = f"--base-steps is {settings.base_steps}, which --model {settings.model} does not use"
+        raise ValueError(f"{what}; allowed with {', '.join(SIZES)}")
+    device = pick_device(settings.device)
+    if settings.dtype == "bfloat16" and device.type == "cuda" and not torch.cuda.is_bf16_supported():
+        raise ValueError("--dtype is 'bfloat16', which this device cannot do; allowed: float32")
+
+
+def _check_options_are_used(settings: StudySettings) -> None:
+    options = dict(settings.options)
+    given = options | ({} if settings.first_pass is None else {"first_pass": settings.first_pass})
+    for option, value in given.items():
+        if not any(option in used_options(name, options) for name in settings.methods):
+            others = {key: setting for key, setting in options.items() if key != option}
+            allowed = ", ".join(name for name in ALL_METHODS if option in used_options(name, others))
+            what = f"--{option.replace('_', '-')} is {'given' if value is True else value}"
+            if any(option in used_options(name, {}) for name in settings.methods):  # another option switches it off
+                raise ValueError(f"{what}, which the other options of --method {','.join(settings.methods)} leave unused")
+            raise ValueError(f"{what}, which --method {','.join(settings.methods)} does not use; allowed with {allowed}")

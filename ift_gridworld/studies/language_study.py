@@ -1,0 +1,136 @@
+"""A study of language models: every method on every seed, in worker processes or in those of a launcher, and its files."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import as_completed
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ift_gridworld.language.controls import find_method
+from ift_gridworld.language.data import write_rows
+from ift_gridworld.language.distributed import ProcessGroup
+from ift_gridworld.language.models import load_model
+from ift_gridworld.language.move_tokenizer import MoveTokenizer
+from ift_gridworld.runtime import cores, processes, progress
+from ift_gridworld.storage import make_folder, versions, write_atomically
+from ift_gridworld.studies.language_seed import SeedStudy
+from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, saved_settings
+
+__all__ = ["export_data", "run_study", "save_runs"]
+
+
+def run_study(settings: StudySettings) -> list[LanguageRun]:
+    """Run every method on every seed; with both SFT and IFT also SFT at the temperature that gives it IFT's entropy.
+
+    Returns:
+        The runs, in the order of seeds and methods; on a launcher's processes other than the first, none.
+    """
+    make_folder(settings.out)
+    seeds = range(settings.task.seed, settings.task.seed + settings.seeds)
+    parts = [(seed, name) for seed in seeds for name in settings.methods]
+    workers = settings.workers or (cores() if settings.model == "tiny" and settings.device == "cpu" else 1)
+    if min(workers, len(parts)) == 1 or "WORLD_SIZE" in os.environ:
+        done = {part: _run(settings, *part) for part in parts}
+        tempered = [_temper(settings, *pair) for pair in _pairs_to_temper(done)]
+    else:
+        done, tempered = _run_in_workers(settings, parts, workers)
+    if ProcessGroup.join(settings.device).rank:
+        return []
+    return [done[part] for part in parts] + tempered
+
+
+def _run_in_workers(
+    settings: StudySettings, parts: Sequence[tuple[int, str]], workers: int
+) -> tuple[dict[tuple[int, str], LanguageRun], list[LanguageRun]]:
+    """Run each (seed, method) in one of several processes, the longest runs first."""
+    weight = {part: 1 if find_method(part[1])[0].needs == "demonstrations" else 4 for part in parts}
+    done: dict[tuple[int, str], LanguageRun] = {}
+    finished, total = 0, sum(weight.values())
+    with processes(min(workers, len(parts))) as pool, progress("bases") as report:
+        for base in [pool.submit(_prepare, settings, seed, workers) for seed in dict.fromkeys(seed for seed, _ in parts)]:
+            base.result()
+        longest_first = sorted(parts, key=lambda part: -weight[part])
+        futures = {pool.submit(_run, settings, *part, workers): part for part in longest_first}
+        for future in as_completed(futures):
+            part = futures[future]
+            done[part] = future.result()
+            finished += weight[part]
+            report(finished, total)
+        tempered = [pool.submit(_temper, settings, *pair, workers) for pair in _pairs_to_temper(done)]
+        return done, [future.result() for future in tempered]
+
+
+def _pairs_to_temper(done: Mapping[tuple[int, str], LanguageRun]) -> list[tuple[LanguageRun, LanguageRun]]:
+    """Return the runs of SFT, each with that of IFT on its seed."""
+    return [(run, done[seed, "ift"]) for (seed, name), run in done.items() if name == "sft" and (seed, "ift") in done]
+
+
+def _prepare(settings: StudySettings, seed: int, workers: int) -> None:
+    _seed_study(settings, seed, workers)
+
+
+def _run(settings: StudySettings, seed: int, name: str, workers: int = 1) -> LanguageRun:
+    return _seed_study(settings, seed, workers).align(name)
+
+
+def _temper(settings: StudySettings, sft: LanguageRun, ift: LanguageRun, workers: int = 1) -> LanguageRun:
+    return _seed_study(settings, sft["seed"], workers).temper(sft, ift)
+
+
+@lru_cache(maxsize=1)  # each process prepares a seed once
+def _seed_study(settings: StudySettings, seed: int, workers: int = 1) -> SeedStudy:
+    if workers > 1:
+        torch.set_num_threads(max(1, cores() // workers))
+    return SeedStudy(settings, seed, ProcessGroup.join(settings.device))
+
+
+def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[list[Path], list[Path]]:
+    """Write METHOD.json for each method with its runs, and METHOD.film.json with what its film shows.
+
+    Returns:
+        Paths of the runs, and paths of the films.
+    """
+    films = [run["film"].save(settings.out / f"{run['method']}.film.json") for run in runs if "film" in run]
+    paths = []
+    for name in dict.fromkeys(run["method"] for run in runs):
+        content: dict[str, Any] = {
+            "method": name,
+            "settings": saved_settings(settings, "sft" if name == "sft_tempered" else name),
+            "device": _device_name(settings.device),
+            "versions": versions(),
+            "saved": time.strftime("%Y-%m-%d"),
+            "runs": [{key: value for key, value in run.items() if key != "film"} for run in runs if run["method"] == name],
+        }
+        paths.append(write_atomically(settings.out / f"{name}.json", f"{json.dumps(content)}\n".encode()))
+    return paths, films
+
+
+def _device_name(device: str) -> str:
+    if device != "cpu":
+        return torch.cuda.get_device_name(torch.device(device))
+    return f"{platform.processor() or platform.machine()}, {cores()} cores"
+
+
+def export_data(settings: StudySettings, folder: Path) -> list[Path]:
+    """Write the lakes of the first seed as files that any trainer reads: demonstrations, pairs and held-out lakes.
+
+    Args:
+        settings: the study, of which task and model decide what is written.
+        folder: made if it does not exist.
+    """
+    make_folder(folder, "--export")
+    _, model_tokenizer, form = load_model(settings.model)
+    tokenizer, task = MoveTokenizer(form, model_tokenizer), settings.task
+    return [
+        write_rows(folder / "demonstrations.jsonl", task.dataset_rows("maps", tokenizer)),
+        write_rows(folder / "pairs.jsonl", task.dataset_rows("maps", tokenizer, pairs=True)),
+        write_rows(folder / "held_out.jsonl", task.dataset_rows("held_out", tokenizer)),
+    ]

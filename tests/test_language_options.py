@@ -1,0 +1,173 @@
+"""The options of the language script: each default is where its doc line says, and what nothing uses is refused."""
+
+import re
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ift_gridworld.cli.language import QUICK, Args, main, study_settings
+from ift_gridworld.language.controls import CONTROLS
+from ift_gridworld.language.task import Task
+from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.studies.language_settings import ALL_METHODS, StudySettings, saved_settings, used_options
+
+
+def resolved(**options):
+    return study_settings(Args(**options), StudySettings(), ALL_METHODS)
+
+
+def test_quick_changes_only_what_was_not_asked_for():
+    quick = resolved(quick=True, maps=77)
+    assert quick.task.maps == 77 and quick.steps < resolved().steps and quick.learning_rates == (1e-3,)
+    assert resolved(quick=True, steps=300).steps == 300 == resolved().steps, "also where the default is asked for"
+    assert resolved(maps=77) == replace(StudySettings(), task=Task(maps=77))
+
+
+def test_each_option_reaches_the_study():
+    values = {
+        "method": "sft,ift", "model": "small", "size": 5, "ice": 0.6, "detours": 0.3, "base_maps": 9, "base_noise": (0.1, 0.2),
+        "base_steps": 8, "maps": 7, "held_out": 6, "data": "rows.jsonl", "steps": 3, "batch": 4, "learning_rates": (0.1, 0.2),
+        "every": 2, "seeds": 5, "seed": 11, "mixing": 0.0, "decay": 0.5, "propagation": "none", "detach_weights": True,
+        "prediction": "expected", "beta": 0.3, "device": "cuda", "dtype": "bfloat16", "first_pass": "float32", "compile": True,
+        "workers": 2, "resume": True, "render": True, "out": "here",
+    }  # fmt: skip
+    options = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
+    assert resolved(**values) == StudySettings(
+        Task(5, 0.6, 0.3, 9, 7, held_out=6, noise=(0.1, 0.2), seed=11),
+        ("sft", "ift"),
+        "small",
+        8,
+        data=Path("rows.jsonl"),
+        **{name: values[name] for name in ("steps", "batch", "learning_rates", "every", "seeds", "device", "dtype")},
+        options=tuple((name, values[name]) for name in options),
+        first_pass="float32",
+        compile=True,
+        workers=2,
+        resume=True,
+        film=True,
+        out=Path("here"),
+    )
+    assert resolved(method="all").methods == ALL_METHODS == (*METHODS, *CONTROLS)
+
+
+def test_what_is_saved_names_the_options_that_a_method_uses():
+    settings = resolved(method="sft,ift,dpo", mixing=0.4)
+    sft, ift, dpo = (saved_settings(settings, name) for name in ("sft", "ift", "dpo"))
+    own = {"mixing": 0.4, "decay": 0.95, "propagation": "released", "detach_weights": False, "prediction": "greedy"}
+    assert ift == sft | own | {"first_pass": None} and dpo == sft | {"beta": None}
+    assert sft["base_maps"] == 8000 and sft["method"] == "sft,ift,dpo" and sft["steps"] == 300
+
+
+# ---- options that what was chosen does not use ----
+
+
+def refused(capsys, **options):
+    with pytest.raises(SystemExit) as end:
+        main(Args(**options))
+    assert end.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1 and not printed.out
+    return printed.err
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"redraw": True, "steps": 7}, "--steps is 7, which --redraw does not use; allowed with it: --render, --format"),
+        ({"redraw": True, "resume": True}, "--resume is given, which --redraw does not use"),
+        ({"redraw": True, "method": "dpo"}, "--method is dpo, which --redraw does not use"),
+        ({"redraw": True, "seed": 0}, "--seed is 0, which --redraw does not use"),
+        ({"redraw": True, "quick": True}, "--quick is given, which --redraw does not use"),
+        ({"export": "files", "steps": 7}, "--steps is 7, which --export does not use; allowed with it: --model, --quick"),
+        ({"export": "files", "method": "ift"}, "--method is ift, which --export does not use"),
+        ({"export": "files", "out": "here"}, "--out is here, which --export does not use"),
+        ({"export": "files", "render": True}, "--render is given, which --export does not use"),
+        ({"export": "files", "redraw": True}, "--export is files, which --redraw does not use"),
+        ({"format": "png"}, "--format is png, which nothing uses; allowed with --render or --redraw"),
+        ({"theme": "dark"}, "--theme is dark, which nothing uses; allowed with --render or --redraw"),
+        ({"mixing": 0.5, "method": "dpo"}, "--mixing is 0.5, which --method dpo does not use; allowed with ift, ift_residual"),
+        ({"detach_weights": True, "method": "sft,dpo"}, "--detach-weights is given, which --method sft,dpo does not use"),
+        ({"beta": 0.5, "method": "sft,ift"}, "--beta is 0.5, which --method sft,ift does not use; allowed with"),
+        ({"first_pass": "bfloat16", "method": "sft"}, "--first-pass is bfloat16, which --method sft does not use"),
+        (
+            {"decay": 0.5, "method": "ift_residual"},
+            "--decay is 0.5, which --method ift_residual does not use; allowed with ift",
+        ),
+        ({"decay": 0.5, "propagation": "none"}, "--decay is 0.5, which the other options of --method ift leave unused"),
+        ({"mixing": 0.0, "prediction": "expected"}, "--prediction is expected, which the other options of --method ift"),
+        ({"method": "sft,sft"}, "--method is 'sft,sft', which names a method twice"),
+        ({"model": "somewhere", "base_steps": 5}, "--base-steps is 5, which --model somewhere does not use; allowed with tiny"),
+        ({"out": ""}, "--out is ''; allowed: a folder"),
+        ({"export": ""}, "--export is ''; allowed: a folder"),
+        ({"data": ""}, "--data is ''; allowed: a file"),
+        ({"publish": True, "out": "here"}, "--out is 'here', and --publish writes to figures/language; allowed: one of them"),
+        ({"redraw": True, "out": "nowhere"}, "--out is 'nowhere', where no run is saved"),
+    ],
+)
+def test_an_option_that_nothing_uses_is_refused(options, words, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert words in refused(capsys, **options)
+    assert not list(tmp_path.iterdir()), "nothing is written"
+
+
+def test_workers_are_refused_beside_a_launcher(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "--workers is 2, and a launcher has started the processes" in refused(capsys, workers=2)
+
+
+def test_runs_go_to_the_published_results_only_when_told():
+    assert Args().folder == Args(quick=True).folder == Path("runs/language") and Args(out="here").folder == Path("here")
+    assert Args(publish=True).folder == Path("figures/language")
+
+
+def test_the_methods_use_the_options_that_they_have():
+    every = {"mixing", "decay", "propagation", "detach_weights", "prediction", "first_pass"}
+    assert used_options("ift", {}) == used_options("ift_shifted", {}) == every
+    assert used_options("ift_detached", {}) == every - {"detach_weights"}
+    assert used_options("ift_random", {}) == every - {"prediction", "first_pass"}
+    assert used_options("ift_sampled", {}) == every - {"prediction"}
+    assert used_options("ift_propagation", {}) == {"propagation", "decay", "detach_weights"}
+    assert used_options("ift_residual", {}) == {"mixing", "prediction", "first_pass"}
+    assert used_options("ift", {"propagation": "equation21"}) == every - {"detach_weights"}
+    assert used_options("sft", {}) == used_options("sft_frozen", {}) == set()
+    with_beta = {name for name in ALL_METHODS if "beta" in used_options(name, {})}
+    assert with_beta == {*METHODS, "ppo_preference"} - {"sft", "ift"}
+
+
+# ---- defaults ----
+
+
+def numbers(text):
+    return [float(word) for word in text.split()]
+
+
+def as_numbers(value):
+    return list(map(float, value)) if isinstance(value, tuple) else [float(value)]
+
+
+def test_the_help_names_the_real_defaults():
+    """The doc line of each option ends with its default in brackets, and with that of --quick."""
+    source = Path(sys.modules[Args.__module__].__file__).read_text()
+    lines = dict(re.findall(r'^    (\w+): [^\n]* \| None = None\n    """(.*?)"""', source, re.MULTILINE | re.DOTALL))
+    named = {}
+    for option, text in lines.items():
+        match = re.search(r"\(([^()]*)\)\.?$", text)
+        named[option] = match and [part.removeprefix("quick ") for part in match[1].split("; ")]
+    study, options = StudySettings(), Settings()
+    fields = {"base_maps": "base", "base_noise": "noise"}
+    for option in ("size", "ice", "detours", "base_maps", "base_noise", "maps", "held_out", "seed"):
+        assert numbers(named[option][0]) == as_numbers(getattr(study.task, fields.get(option, option))), option
+    for option in ("base_steps", "steps", "batch", "learning_rates", "every", "seeds", "workers"):
+        assert numbers(named[option][0]) == as_numbers(getattr(study, option)), option
+    for option in ("mixing", "decay"):
+        assert numbers(named[option][0]) == as_numbers(getattr(options, option)), option
+    for option in ("propagation", "prediction"):
+        assert named[option] == [getattr(options, option)]
+    for option in ("model", "device", "dtype"):
+        assert named[option] == [getattr(study, option)]
+    assert named["method"] == list(study.methods) and named["out"] == [str(Args().folder)]
+    assert {option: numbers(named[option][1]) for option in QUICK} == {key: as_numbers(value) for key, value in QUICK.items()}
