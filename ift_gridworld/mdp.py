@@ -22,7 +22,7 @@ from ift_gridworld.checks import check_probability, check_whole
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, START, Size, as_grid, parse_map, time_limit
-from ift_gridworld.envs.registry import REGISTERED, known_of, lake_rows, make_env
+from ift_gridworld.envs.registry import REGISTERED, RegisteredEnvironment, known_of, lake_rows, make_env
 from ift_gridworld.envs.tables import (
     LAKE_ACTIONS,
     NARROW,
@@ -79,18 +79,23 @@ class Origin:
         Raises:
             ValueError: for an environment that is not registered here, or options that it does not take.
         """
-        return _mdp_of(self)
+        return _mdp_of(self, None if self.env is None else REGISTERED.get(self.env))
 
 
 @lru_cache(maxsize=2)
-def _mdp_of(origin: Origin) -> TabularMDP:
+def _mdp_of(origin: Origin, entry: RegisteredEnvironment | None) -> TabularMDP:
     if origin.rows is not None:
         rate = 1.0 if origin.success_rate is None else origin.success_rate
         mdp = TabularMDP.from_map(
             origin.rows, is_slippery=origin.is_slippery, success_rate=rate, discount=origin.discount, name=origin.name
         )
     elif origin.env is not None:
-        mdp = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
+        try:
+            env = make_env(origin.env, **origin.options)
+        except ValueError as error:
+            hint = "" if entry is not None else "; one of your own must be registered first (--plugin, or import the module)"
+            raise ValueError(f"{error}{hint}") from error
+        mdp = TabularMDP.from_env(env, discount=origin.discount)
     else:
         raise ValueError(f"the environment {origin.name!r} is known by name alone; allowed: one that says how it is made")
     mdp = mdp if mdp.horizon == origin.horizon else mdp.with_time_limit(origin.horizon)
