@@ -33,6 +33,7 @@ from ift_gridworld.envs.tables import (
     lake_outcomes,
     merge,
     neighbourhoods,
+    table_size,
 )
 
 KINDS = (  # of arrays' entries, as numpy's letters and in words
@@ -103,27 +104,9 @@ def _mdp_of(origin: Origin, entry: RegisteredEnvironment | None) -> TabularMDP:
     return mdp
 
 
-def _size_of(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
-    """The numbers of states and actions, if the table and the start distribution have the same all through."""
-    states = len(table)
-    try:
-        actions = {len(table[s]) for s in range(states)}
-        complete = len(actions) == 1 and all(len(table[s][a]) for s in range(states) for a in range(max(actions)))
-    except (KeyError, IndexError, TypeError):
-        complete = False
-    if not complete:
-        raise ValueError(
-            f"the transition table P has {states} entries, and gaps among them; allowed: P[state][action] with one outcome or "
-            "more, states and actions numbered from 0, the same actions in every state"
-        )
-    if start.shape != (states,):
-        raise ValueError(f"initial_state_distrib has shape {start.shape}; allowed: ({states},), a probability for each state")
-    return states, max(actions)
-
-
 def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     """The arrays of a transition table, equal outcomes added up, final states made terminal."""
-    states, actions = _size_of(table, start)
+    states, actions = table_size(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
     for s in range(states):
@@ -193,6 +176,9 @@ class TabularMDP:
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
         if len(self.actions) not in (0, self.num_actions):
             raise ValueError(f"actions names {len(self.actions)}; there are {self.num_actions}")
+        for places in (sum(map(len, self.layout or ())), 0 if self.custom_grid is None else len(self.custom_grid.place)):
+            if places not in (0, self.num_states):
+                raise ValueError(f"layout has a place for {places} states; there are {self.num_states}")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
         if check:
