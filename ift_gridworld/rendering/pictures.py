@@ -27,6 +27,14 @@ def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | Compariso
 def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
 
+    Args:
+        runs: one is drawn by itself, several side by side.
+        path: where to write; its suffix is one of `formats.FORMATS`.
+        theme: a name in THEMES; a page has all of them.
+
+    Returns:
+        The path of the picture.
+
     Raises:
         ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.
     """
