@@ -22,7 +22,7 @@ from ift_gridworld.checks import check_probability, check_whole
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, START, Size, as_grid, parse_map, time_limit
-from ift_gridworld.envs.registry import REGISTERED, known_of, lake_rows, make_env
+from ift_gridworld.envs.registry import REGISTERED, RegisteredEnvironment, known_of, lake_rows, make_env
 from ift_gridworld.envs.tables import (
     LAKE_ACTIONS,
     NARROW,
@@ -33,6 +33,7 @@ from ift_gridworld.envs.tables import (
     lake_outcomes,
     merge,
     neighbourhoods,
+    table_size,
 )
 
 KINDS = (  # of arrays' entries, as numpy's letters and in words
@@ -79,18 +80,23 @@ class Origin:
         Raises:
             ValueError: for an environment that is not registered here, or options that it does not take.
         """
-        return _mdp_of(self)
+        return _mdp_of(self, None if self.env is None else REGISTERED.get(self.env))
 
 
 @lru_cache(maxsize=2)
-def _mdp_of(origin: Origin) -> TabularMDP:
+def _mdp_of(origin: Origin, entry: RegisteredEnvironment | None) -> TabularMDP:
     if origin.rows is not None:
         rate = 1.0 if origin.success_rate is None else origin.success_rate
         mdp = TabularMDP.from_map(
             origin.rows, is_slippery=origin.is_slippery, success_rate=rate, discount=origin.discount, name=origin.name
         )
     elif origin.env is not None:
-        mdp = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
+        try:
+            env = make_env(origin.env, **origin.options)
+        except ValueError as error:
+            hint = "" if entry is not None else "; one of your own must be registered first (--plugin, or import the module)"
+            raise ValueError(f"{error}{hint}") from error
+        mdp = TabularMDP.from_env(env, discount=origin.discount)
     else:
         raise ValueError(f"the environment {origin.name!r} is known by name alone; allowed: one that says how it is made")
     mdp = mdp if mdp.horizon == origin.horizon else mdp.with_time_limit(origin.horizon)
@@ -98,27 +104,9 @@ def _mdp_of(origin: Origin) -> TabularMDP:
     return mdp
 
 
-def _size_of(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
-    """The numbers of states and actions, if the table and the start distribution have the same all through."""
-    states = len(table)
-    try:
-        actions = {len(table[s]) for s in range(states)}
-        complete = len(actions) == 1 and all(len(table[s][a]) for s in range(states) for a in range(max(actions)))
-    except (KeyError, IndexError, TypeError):
-        complete = False
-    if not complete:
-        raise ValueError(
-            f"the transition table P has {states} entries, and gaps among them; allowed: P[state][action] with one outcome or "
-            "more, states and actions numbered from 0, the same actions in every state"
-        )
-    if start.shape != (states,):
-        raise ValueError(f"initial_state_distrib has shape {start.shape}; allowed: ({states},), a probability for each state")
-    return states, max(actions)
-
-
 def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     """The arrays of a transition table, equal outcomes added up, final states made terminal."""
-    states, actions = _size_of(table, start)
+    states, actions = table_size(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
     for s in range(states):
@@ -188,6 +176,9 @@ class TabularMDP:
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
         if len(self.actions) not in (0, self.num_actions):
             raise ValueError(f"actions names {len(self.actions)}; there are {self.num_actions}")
+        for places in (sum(map(len, self.layout or ())), 0 if self.custom_grid is None else len(self.custom_grid.place)):
+            if places not in (0, self.num_states):
+                raise ValueError(f"layout has a place for {places} states; there are {self.num_states}")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
         if check:

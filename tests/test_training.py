@@ -193,7 +193,7 @@ def test_a_run_keeps_what_it_says():
         "demonstrations_arrived": 1,
     }
     assert made.diverged is None and made.method == "dpo"
-    assert (made.mdp, made.environment) == (TWO_PATHS.origin.mdp, TWO_PATHS.origin)
+    assert made.mdp is TWO_PATHS and made.environment == TWO_PATHS.origin
     for steps, side in ((made.demonstration, chosen), (made.rejected, rejected)):
         assert np.array_equal(steps, np.stack([side.states[0], side.actions[0]], -1))
 

@@ -38,7 +38,7 @@ from ift_gridworld.envs.maps import (
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegisteredEnvironment:
     """An environment known by a name.
 

@@ -54,7 +54,7 @@ class Run:
         assumed_prior: the row of the paper's Table 1 that the method stands in (`evaluation.estimation.TABLE`).
         estimation: what the method assumes of the model that it trains, beside the truth, "base" and "trained", averaged over
             the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, L].
-        made_of: the MDP itself, where the environment cannot be made again.
+        made_of: the MDP itself; None for a run that was loaded, unless its environment cannot be made again.
         every_policy: T_theta(a|s) of every seed at every snapshot (`policies`); None for a run that was loaded.
 
     >>> from ift_gridworld import TabularMDP, train
@@ -105,13 +105,8 @@ class Run:
 
     @cached_property
     def mdp(self) -> TabularMDP:
-        """The MDP that it was trained on."""
-        return self.environment.mdp if self.environment.can_be_made else self._made_of()
-
-    def _made_of(self) -> TabularMDP:
-        if self.made_of is None:
-            raise ValueError(f"the run's environment {self.environment.name!r} cannot be made again; allowed: one that can")
-        return self.made_of
+        """The MDP that it was trained on; for a run that was loaded, made again."""
+        return self.environment.mdp if self.made_of is None else self.made_of
 
     @property
     def policies(self) -> Float[np.ndarray, "M N S A"]:
@@ -218,7 +213,7 @@ class Run:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: if the file is no saved run.
+            ValueError: if the file is no saved run, or its environment is not registered here.
         """
         try:
             run = cls(**files.load(path))
@@ -227,7 +222,7 @@ class Run:
             if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
                 raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
         except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise ValueError(f"{path} is not a saved run: {error}") from error
+            raise ValueError(f"{path} is not a saved run that can be read: {error}") from error
         return run
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
@@ -339,11 +334,21 @@ def shared_custom_metrics(runs: Sequence[Run]) -> list[str]:
 
 def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
     """Raise a ValueError if the runs are not on one environment, or it has no map although it is to be drawn."""
-    places = {repr(run.environment) for run in runs}
-    if len(places) > 1:
-        raise ValueError(f"the runs are on {len(places)} environments; allowed side by side: runs on one")
+    distinct: list[Run] = []
+    for run in runs:
+        if not any(_on_one_environment(run, other) for other in distinct):
+            distinct.append(run)
+    if len(distinct) > 1:
+        raise ValueError(f"the runs are on {len(distinct)} environments; allowed side by side: runs on one")
     if drawn and runs[0].mdp.grid is None:
         raise ValueError(
             f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
             "that is registered with a layout"
         )
+
+
+def _on_one_environment(one: Run, other: Run) -> bool:
+    """Whether two runs are on one environment: made in the same way, or else of the same arrays."""
+    if one.environment != other.environment or one.environment.can_be_made:
+        return one.environment == other.environment
+    return all(np.array_equal(getattr(one.mdp, name), getattr(other.mdp, name)) for name in files.ARRAYS)
