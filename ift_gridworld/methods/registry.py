@@ -95,7 +95,7 @@ def register_method(
     if name in _REGISTRY:
         raise ValueError(f"a method named {name!r} is registered already; allowed: another name")
 
-    def add(cls: type[T]) -> type[T]:
+    def add(cls: type[MethodT]) -> type[MethodT]:
         _REGISTRY[name] = _checked(name, cls, options, listed)
         return cls
 
