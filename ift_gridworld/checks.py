@@ -9,7 +9,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["check_mdp", "check_probability", "check_whole"]
+__all__ = [
+    "check_choice", "check_finite", "check_interval", "check_mdp", "check_positive", "check_probability", "check_whole",
+    "suggestion",
+]  # fmt: skip
 
 
 def check_probability(name: str, value: float) -> None:

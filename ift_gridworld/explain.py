@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld._lazy import resolve
 from ift_gridworld.data import Trajectories, generators
 from ift_gridworld.log_probs import action_log_probs, masked_mean, masked_sum
 from ift_gridworld.mdp import TabularMDP
@@ -77,9 +78,8 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         """Each step's title, caption and numbers, in a notebook."""
-        from ift_gridworld.rendering.notebook import html_of_explanation
-
-        return html_of_explanation(self)
+        page: str = resolve("ift_gridworld.rendering.notebook:html_of_explanation")(self)
+        return page
 
 
 def explain(

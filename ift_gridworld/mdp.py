@@ -6,6 +6,7 @@ Gymnasium to the last entry.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -16,11 +17,12 @@ import gymnasium
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import check_probability, check_whole
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, START, Size, as_grid, parse_map, time_limit
-from ift_gridworld.envs.registry import REGISTERED, known_of, lake_rows, make_env
+from ift_gridworld.envs.registry import REGISTERED, RegisteredEnvironment, known_of, lake_rows, make_env
 from ift_gridworld.envs.tables import (
     LAKE_ACTIONS,
     NARROW,
@@ -31,6 +33,7 @@ from ift_gridworld.envs.tables import (
     lake_outcomes,
     merge,
     neighbourhoods,
+    table_size,
 )
 
 KINDS = (  # of arrays' entries, as numpy's letters and in words
@@ -77,28 +80,33 @@ class Origin:
         Raises:
             ValueError: for an environment that is not registered here, or options that it does not take.
         """
-        return _mdp_of(self)
+        return _mdp_of(self, None if self.env is None else REGISTERED.get(self.env))
 
 
 @lru_cache(maxsize=2)
-def _mdp_of(origin: Origin) -> TabularMDP:
+def _mdp_of(origin: Origin, entry: RegisteredEnvironment | None) -> TabularMDP:
     if origin.rows is not None:
         rate = 1.0 if origin.success_rate is None else origin.success_rate
-        made = TabularMDP.from_map(
+        mdp = TabularMDP.from_map(
             origin.rows, is_slippery=origin.is_slippery, success_rate=rate, discount=origin.discount, name=origin.name
         )
     elif origin.env is not None:
-        made = TabularMDP.from_env(make_env(origin.env, **origin.options), discount=origin.discount)
+        try:
+            env = make_env(origin.env, **origin.options)
+        except ValueError as error:
+            hint = "" if entry is not None else "; one of your own must be registered first (--plugin, or import the module)"
+            raise ValueError(f"{error}{hint}") from error
+        mdp = TabularMDP.from_env(env, discount=origin.discount)
     else:
         raise ValueError(f"the environment {origin.name!r} is known by name alone; allowed: one that says how it is made")
-    made = made if made.horizon == origin.horizon else made.with_time_limit(origin.horizon)
-    object.__setattr__(made, "origin", origin)
-    return made
+    mdp = mdp if mdp.horizon == origin.horizon else mdp.with_time_limit(origin.horizon)
+    object.__setattr__(mdp, "origin", origin)
+    return mdp
 
 
 def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     """The arrays of a transition table, equal outcomes added up, final states made terminal."""
-    states, actions = len(table), len(table[0])
+    states, actions = table_size(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
     for s in range(states):
@@ -168,6 +176,9 @@ class TabularMDP:
             raise ValueError(f"start has shape {self.start.shape}; it must be ({self.num_states},)")
         if len(self.actions) not in (0, self.num_actions):
             raise ValueError(f"actions names {len(self.actions)}; there are {self.num_actions}")
+        for places in (sum(map(len, self.layout or ())), 0 if self.custom_grid is None else len(self.custom_grid.place)):
+            if places not in (0, self.num_states):
+                raise ValueError(f"layout has a place for {places} states; there are {self.num_states}")
         if not self.actions:
             object.__setattr__(self, "actions", tuple(str(a) for a in range(self.num_actions)))
         if check:
@@ -282,20 +293,23 @@ class TabularMDP:
         if entry is not None and entry.max_episode_steps is not None:
             horizon = entry.max_episode_steps
         rows = adapter.rows(inner)
-        made = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
+        mdp = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
         if entry is None and spec is not None and spec.id in gymnasium.registry:
             known = next((known for known, other in LAKES.items() if other == rows), spec.id)
-            options = {**spec.kwargs, **({"is_slippery": not made.is_deterministic} if adapter.slips_by_default else {})}
-            made._come_from(name or known, spec.id, options)
+            options = {**spec.kwargs, **({"is_slippery": not mdp.is_deterministic} if adapter.slips_by_default else {})}
+            mdp._come_from(name or known, spec.id, options)
         elif entry is not None:
-            made._come_from(name or entry.name, entry.name, options)
-        return made
+            mdp._come_from(name or entry.name, entry.name, options)
+        return mdp
 
     def _come_from(self, name: str, env: str, options: dict[str, Any]) -> None:
         """Note how `make_env` makes the environment again, if a file can hold that."""
-        if all(isinstance(value, int | float | str | None | list) for value in options.values()):
-            ice = not self.is_deterministic
-            object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
+        try:
+            options = json.loads(json.dumps(options))  # as a file gives them back, rows of a map as a list
+        except (TypeError, ValueError):
+            return
+        ice = not self.is_deterministic
+        object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(
@@ -334,12 +348,12 @@ class TabularMDP:
         start = np.zeros(grid.size)
         start[starts] = 1 / len(starts)
         arrays = next_state, probability, reward, terminated, start
-        made = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
+        mdp = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
         size = f"{len(rows)}x{len(rows[0])}"
         name = name or next((known for known, other in LAKES.items() if other == rows), size)
         slips = is_slippery and success_rate < 1
-        object.__setattr__(made, "origin", Origin(name, rows, None, slips, success_rate, discount, made.horizon))
-        return made
+        object.__setattr__(mdp, "origin", Origin(name, rows, None, slips, success_rate, discount, mdp.horizon))
+        return mdp
 
     @classmethod
     def make(
@@ -371,17 +385,17 @@ class TabularMDP:
         rows = lake_rows(name, size=size, seed=seed)
         if rows is not None:
             rate = 1 / 3 if success_rate is None else success_rate
-            made = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)
+            mdp = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)
             entry = REGISTERED.get(name)
             if entry is not None and entry.max_episode_steps is not None:
-                return made.with_time_limit(entry.max_episode_steps)
-            return made
+                return mdp.with_time_limit(entry.max_episode_steps)
+            return mdp
         options: dict[str, Any] = {"is_slippery": is_slippery}
         if success_rate is not None:
             options["success_rate"] = success_rate
-        made = cls.from_env(make_env(name, **options), discount=discount)
-        made._come_from(label, name, options)
-        return made
+        mdp = cls.from_env(make_env(name, **options), discount=discount)
+        mdp._come_from(label, name, options)
+        return mdp
 
     def with_time_limit(self, horizon: int | None) -> TabularMDP:
         """Return the same MDP whose episodes are truncated after `horizon` steps; None for never."""
@@ -398,9 +412,7 @@ class TabularMDP:
 
     def _repr_png_(self) -> bytes | None:
         """The map with its optimal policy, in a notebook; None where there is no map."""
-        from ift_gridworld.rendering.notebook import png_of_mdp
-
-        return None if self.grid is None else png_of_mdp(self)
+        return None if self.grid is None else resolve("ift_gridworld.rendering.notebook:png_of_mdp")(self)
 
     @property
     def where(self) -> Origin:

@@ -20,13 +20,13 @@ DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Of python and of the packages that numbers depend on, and of those named, as installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
         try:
-            found[name] = version(name)
+            installed[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return installed
 
 
 def write_atomically(path: str | Path, content: bytes) -> Path:

@@ -18,6 +18,7 @@ PAIRS = {
     "Outcome": "OUTCOMES",
     "Reward": "REWARDS",
     "Quality": "QUALITIES",
+    "Base": "BASES",
 }
 
 

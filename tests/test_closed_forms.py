@@ -25,13 +25,13 @@ from ift_gridworld.losses import (
     tdpo_loss,
 )
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.registry import METHODS
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy, occupancy, soft_value_iteration, value_iteration
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.policies.residual import lake_successor, residual_embeddings
-from ift_gridworld.optimisation import Adam
 
 LAKE = TabularMDP.from_map(("SFG", "HFF"), discount=1.0)
 # `train` may leave a Newton step of 1e-9 undone, and log-probs differ by at most twice as much as logits. `descend` leaves a
@@ -265,8 +265,8 @@ def test_mixing_exaggerates_how_neighbours_differ(prediction, led, mixing):
     actions = torch.as_tensor(np.stack([first, second], -1))[None]
     states = torch.as_tensor(np.stack([0 * first, CROSSING.next_state[0, first, 0]], -1))[None]
     shown = Batch(states, actions, torch.ones_like(states, dtype=torch.bool))
-    settings = Settings(mixing=mixing, propagation="none", prediction=prediction)
-    ift = METHODS["ift"](LakeSource(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), settings)
+    options = IFTOptions(mixing=mixing, propagation="none", prediction=prediction)
+    ift = METHODS["ift"](LakeSource(CROSSING, shown, None, None, generators(0, 1)), TabularPolicy(4, 3).double(), options)
     theta = descend(lambda _: ift.loss(shown).sum(), ift.policy.theta, 2.0)[0]
 
     log_p = np.log(human / human.sum(-1, keepdims=True))

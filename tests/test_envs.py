@@ -11,7 +11,7 @@ from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv, generate_ra
 from gymnasium.utils.env_checker import check_env
 
 from ift_gridworld import TabularMDP
-from ift_gridworld.envs import registry as envs
+from ift_gridworld.envs.lake_env import register
 from ift_gridworld.envs.maps import LAKES, bridge, open_lake, parse_map, parse_size, random_map, read_map, time_limit, two_paths
 from ift_gridworld.envs.registry import lake_rows, make_env
 
@@ -105,7 +105,7 @@ def test_map_file_and_gymnasium_id(tmp_path):
     [("TwoPaths-v0", "two-paths", two_paths(4)), ("Open-v0", "open", open_lake(8)), ("Bridge-v0", "bridge", bridge(8))],
 )
 def test_our_lakes_are_registered_and_pass_gymnasiums_checker(spec, name, rows):
-    envs.register()  # a second time changes nothing
+    register()  # a second time changes nothing
     env = gymnasium.make(f"ift_gridworld/{spec}")
     assert rows_of(env) == LAKES[name] == rows
     assert env.spec.max_episode_steps == time_limit(LAKES[name])

@@ -11,10 +11,11 @@ from test_paper import check
 from ift_gridworld.cli.failures import Args, main
 from ift_gridworld.data import Walkers, generators
 from ift_gridworld.losses import orpo_loss
-from ift_gridworld.methods.registry import METHODS
-from ift_gridworld.methods.preferences import Scored
 from ift_gridworld.methods.options import ORPOOptions
+from ift_gridworld.methods.preferences import Scored
+from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.studies.failures.catalogue import FAILURES
@@ -25,7 +26,6 @@ from ift_gridworld.studies.failures.log2 import LiveReference
 from ift_gridworld.studies.failures.off_path import success_from_each_tile
 from ift_gridworld.studies.failures.setup import Setup, signed
 from ift_gridworld.training.loop import train
-from ift_gridworld.optimisation import Adam
 
 FEW = {"seeds": 2, "seed": 0}
 

@@ -1,7 +1,6 @@
 """The script is judged by the numbers that it writes, evaluated again here without any of the package's own code."""
 
 import base64
-import importlib.util
 import json
 import subprocess
 import sys
@@ -14,22 +13,22 @@ import pytest
 from PIL import Image
 from test_records import MAPLESS, record
 
+from ift_gridworld.cli.main import command_of
 from ift_gridworld.cli.parser import parse
+from ift_gridworld.cli.setup import default_snapshots
 from ift_gridworld.evaluation.estimation import TABLE
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.tables import estimations
 
 SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
-spec = importlib.util.spec_from_file_location("frozen_lake", SCRIPT)
-frozen_lake = importlib.util.module_from_spec(spec)
-sys.modules["frozen_lake"] = frozen_lake
-spec.loader.exec_module(frozen_lake)
 
 
 def run(out, *arguments):
-    """Run the script here; returns its exit status."""
+    """Do here what the script and the command `lake` do; returns the exit status."""
+    arguments = ["--out", str(out), *map(str, arguments)]
     try:
-        return frozen_lake.main(parse(frozen_lake.Args, None, ["--out", str(out), *map(str, arguments)]))
+        module, settings = command_of("lake", arguments)
+        return module.main(parse(settings, None, arguments))
     except SystemExit as end:
         return end.code
 
@@ -144,14 +143,14 @@ BAD = [
     (("--mixing", 1.5), "1.5"),
     (("--mixing", "nan"), "nan"),
     (("--decay", -1), "-1.0"),
-    (("--beta", 0), "0.0"),
+    (("--method", "dpo", "--beta", 0), "beta is 0.0"),
     (("--learning-rate", -1), "-1.0"),
     (("--learning-rate", "inf"), "inf"),
     (("--steps", 0), "0"),
     (("--steps", "abc"), "abc"),
     (("--seeds", 0), "0"),
     (("--hidden", 0), "0"),
-    (("--pairs", 0), "0"),
+    (("--method", "ppo", "--reward", "preference", "--pairs", 0), "pairs is 0"),
     (("--demonstrations", 0), "0"),
     (("--discount", 2), "2.0"),
     (("--success-rate", 0.5), "0.5"),
@@ -245,7 +244,7 @@ def test_all_methods_end_with_table_1(tmp_path, capsys, lake):
     truths = {}
     for method, cells in rows.items():
         saved = written(tmp_path, method)
-        assert cells[:3] == list(vars(TABLE[saved["assumed_prior"]]).values())
+        assert cells[:3] == list(vars(TABLE[saved["supposes"]]).values())
         numbers = []
         for when in ("base", "trained"):
             entry = {n: np.array(x, float) for n, x in saved["estimation"][when].items()}
@@ -316,14 +315,15 @@ def test_a_taxi_in_the_rain_is_trained_drawn_and_drawn_again(tmp_path, format):
 @pytest.mark.parametrize(("size", "count"), [("100x100", 60), ("300x300", 20), ("1000x1000", 6), ("3000x3000", 6)])
 def test_on_larger_lakes_fewer_snapshots_are_kept(size, count):
     rows, columns = map(int, size.split("x"))
-    assert frozen_lake.default_snapshots(rows * columns) == count
+    assert default_snapshots(rows * columns) == count
 
 
-def test_what_no_machine_can_hold_is_refused_with_its_size_before_training(tmp_path, capsys, monkeypatch):
-    """A network of 4 hidden units on 16 tiles has 16 · 4 + 4 + 4 · 4 + 4 = 88 parameters of 4 bytes, gradients, two moments
-    and a frozen copy; as a table it has 16 · 4 numbers of 8 bytes, before training and after."""
-    need = 2**20 * (5 * 4 * 88 + 2 * 8 * 16 * 4)
-    arguments = ("--map", "4x4", "--hidden", 4, "--seeds", 2**20, "--snapshots", 2, "--method", "sft")
+@pytest.mark.parametrize(("method", "copies"), [("sft", 0), ("dpo", 1), ("sft,dpo", 1)])
+def test_what_no_machine_can_hold_is_refused_with_its_size_before_training(tmp_path, capsys, monkeypatch, method, copies):
+    """A network of 4 hidden units on 16 tiles has 16 · 4 + 4 + 4 · 4 + 4 = 88 parameters of 4 bytes, gradients and two moments,
+    and for DPO a frozen copy; as a table it has 16 · 4 numbers of 8 bytes, before training and after."""
+    need = 2**20 * ((copies + 4) * 4 * 88 + 2 * 8 * 16 * 4)
+    arguments = ("--map", "4x4", "--hidden", 4, "--seeds", 2**20, "--snapshots", 2, "--method", method)
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": 2**30}[name])
     assert run(tmp_path / "out", *arguments) == 2
     said = capsys.readouterr().err

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.cli.parser import parse
 from ift_gridworld.cli.losses import Args, main
+from ift_gridworld.cli.parser import parse
 from ift_gridworld.studies.loss_walk.catalogue import LOSSES, evaluate
 from ift_gridworld.studies.loss_walk.example import make_example
 

@@ -1,5 +1,6 @@
 """The arrays of an MDP agree with Gymnasium's table to the last entry, however they were made."""
 
+import io
 from collections import defaultdict
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -7,10 +8,11 @@ from types import SimpleNamespace
 import gymnasium
 import numpy as np
 import pytest
+from PIL import Image
 
-from ift_gridworld.envs.maps import LAKES, random_map, time_limit, two_paths
+from ift_gridworld.envs.maps import LAKES, open_lake, random_map, time_limit, two_paths
 from ift_gridworld.envs.registry import make_env
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import value_iteration
 
 SLIP = [{"is_slippery": False}, *({"is_slippery": True, "success_rate": p} for p in (1 / 3, 0.8, 0.05, 1.0))]
@@ -36,6 +38,13 @@ def table(states):
     return made
 
 
+def same_arrays(one, two):
+    for name in ("next_state", "probability", "reward", "terminated", "start"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+    for name in ("discount", "horizon", "layout", "actions"):
+        assert getattr(one, name) == getattr(two, name)
+
+
 def maps():
     sizes = np.random.default_rng(0).integers(2, 8, (30, 2))
     drawn = [random_map((int(r), int(c)), frozen=0.7, seed=seed) for seed, (r, c) in enumerate(sizes)]
@@ -48,6 +57,10 @@ def test_from_map_equals_from_env(slip):
         env = gymnasium.make("FrozenLake-v1", desc=rows, max_episode_steps=time_limit(rows), **slip)
         built, read = TabularMDP.from_map(rows, discount=0.9, **slip), TabularMDP.from_env(env, 0.9)
         for field in fields(TabularMDP):
+            if field.name == "origin":  # one is of a map, the other of an environment; both make the same MDP again
+                assert built.origin.rows == rows and read.origin.env == "FrozenLake-v1"
+                same_arrays(built.origin.mdp, read.origin.mdp)
+                continue
             one, two = getattr(built, field.name), getattr(read, field.name)
             if isinstance(one, np.ndarray):
                 assert np.array_equal(one, two) and one.dtype == two.dtype, (rows, field.name)
@@ -330,3 +343,153 @@ def test_arrays_may_be_lists():
     """One state that pays 1 and ends."""
     mdp = TabularMDP([[[0]]], [[[1.0]]], [[[1]]], [[[True]]], [1.0], 0.9)  # type: ignore[arg-type]
     assert value_iteration(mdp)[0] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("states", "named"),
+    [
+        ({}, "has 0 entries"),
+        ({1: {0: [(1.0, 1, 0.0, True)]}}, "has 1 entries, and gaps"),  # numbered from 1
+        ({0: {0: []}}, "one outcome or more"),
+        ({0: {1: [(1.0, 0, 0.0, True)]}}, "gaps"),
+        ({0: {0: [(1.0, 0, 0.0, True)]}, 1: {0: [(1.0, 1, 0.0, True)], 1: [(1.0, 1, 0.0, True)]}}, "the same actions"),
+        ({0: {0: [(1.0, 7, 0.0, False)]}, 1: {0: [(1.0, 1, 0.0, True)]}}, "next_state holds 7; allowed: 0…1"),
+        ({0: {0: [(1.0, -1, 0.0, False)]}, 1: {0: [(1.0, 1, 0.0, True)]}}, "next_state holds -1; allowed: 0…1"),
+        ({0: {0: [(0.5, 0, 0.0, True)]}}, "probability sums to 0.5"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_in_one_line(states, named):
+    with pytest.raises(ValueError, match=named) as error:
+        TabularMDP.from_env(table(states))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"initial_state_distrib": [1.0, 0.0, 0.0]}, r"initial_state_distrib has shape \(3,\); allowed: \(1,\)"),
+        ({"initial_state_distrib": 1.0}, r"initial_state_distrib has shape \(\)"),
+        ({"P": None}, "has no transition table P"),
+    ],
+)
+def test_what_says_not_where_episodes_start_is_refused(change, named):
+    env = table({0: {0: [(1.0, 0, 0.0, True)]}})
+    vars(env).update(change)
+    with pytest.raises(ValueError, match=named):
+        TabularMDP.from_env(env)
+    del env.initial_state_distrib
+    vars(env)["P"] = {0: {0: [(1.0, 0, 0.0, True)]}}
+    with pytest.raises(ValueError, match="has no initial_state_distrib; allowed: the probability of each of the S states"):
+        TabularMDP.from_env(env)
+
+
+# ---- where an MDP comes from ----
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "origin"),
+    [
+        ("two-paths", {}, Origin("two-paths", LAKES["two-paths"], None, False, 1 / 3, 0.99, 100)),
+        ("open", {"size": (3, 5)}, Origin("open 3x5", open_lake((3, 5)), None, False, 1 / 3, 0.99, 100)),
+        ("random", {"size": 5, "seed": 2}, Origin("random 5", random_map(5, seed=2), None, False, 1 / 3, 0.99, 125)),
+        ("6x9", {"seed": 1, "label": "pond"}, Origin("pond", random_map((6, 9), seed=1), None, False, 1 / 3, 0.99, 187)),
+        ("8x8", {"is_slippery": True}, Origin("8x8", LAKES["8x8"], None, True, 1 / 3, 0.99, 200)),
+        (
+            "4x4",
+            {"is_slippery": True, "success_rate": 0.8, "discount": 0.9},
+            Origin("4x4", LAKES["4x4"], None, True, 0.8, 0.9, 100),
+        ),
+        (
+            "CliffWalking-v1",
+            {},
+            Origin("CliffWalking-v1", None, "CliffWalking-v1", False, None, 0.99, None, {"is_slippery": False}),
+        ),
+        (
+            "Taxi-v4",
+            {"is_slippery": True, "success_rate": 0.7, "discount": 0.95},
+            Origin("Taxi-v4", None, "Taxi-v4", True, None, 0.95, 200, {"is_slippery": True, "success_rate": 0.7}),
+        ),
+    ],
+)
+def test_an_mdp_is_made_by_name_and_made_again_from_its_origin(name, options, origin):
+    mdp = TabularMDP.make(name, **options)
+    assert mdp.origin == mdp.where == replace(origin, horizon=mdp.horizon)
+    assert mdp.horizon == (time_limit(origin.rows) if origin.rows else gymnasium.spec(name).max_episode_steps)
+    env_options = {key: value for key, value in options.items() if key not in ("discount", "label")}
+    same_arrays(mdp, TabularMDP.from_env(make_env(name, **env_options), discount=origin.discount))
+    again = origin.mdp
+    assert again is not mdp
+    same_arrays(again, mdp)
+    assert again.origin == origin and origin.mdp is again, "made once"
+
+
+def test_every_environment_that_is_read_knows_how_to_be_made_again(env):
+    mdp = TabularMDP.from_env(env, discount=0.9)
+    same_arrays(mdp.origin.mdp, mdp)
+    assert mdp.origin.mdp.is_deterministic == mdp.is_deterministic == (not mdp.origin.is_slippery)
+
+
+def test_a_time_limit_of_ones_own_is_kept_with_the_origin():
+    mdp = TabularMDP.make("4x4")
+    short, endless = mdp.with_time_limit(7), mdp.with_time_limit(None)
+    assert (mdp.horizon, short.horizon, endless.horizon) == (100, 7, None)
+    for other in (short, endless):
+        assert other.origin == replace(mdp.origin, horizon=other.horizon)
+        same_arrays(other.origin.mdp, other)
+        np.testing.assert_array_equal(other.next_state, mdp.next_state)
+    with pytest.raises(ValueError, match="horizon is 0; allowed: a whole number >= 1"):
+        mdp.with_time_limit(0)
+    read = TabularMDP.from_env(make_env("4x4", max_episode_steps=7))
+    assert read.origin.horizon == read.origin.mdp.horizon == 7
+
+
+def test_a_changed_copy_has_no_origin():
+    """What it came from would make another MDP."""
+    mdp = TabularMDP.make("4x4")
+    changed = replace(mdp, reward=2 * mdp.reward)
+    assert changed.origin is None
+    assert changed.where == Origin("custom 4x4", None, None, False, None, 0.99, 100) and not changed.where.can_be_made
+    with pytest.raises(ValueError, match="'custom 4x4' is known by name alone"):
+        _ = changed.where.mdp
+    assert mdp.where.can_be_made
+
+
+def test_repr_is_one_line():
+    assert repr(TabularMDP.make("4x4", is_slippery=True)) == (
+        "TabularMDP(4x4: 16 states, 4 actions, slippery, discount 0.99, time limit 100)"
+    )
+    assert repr(TabularMDP.make("CliffWalking-v1", discount=1)) == (
+        "TabularMDP(CliffWalking-v1: 48 states, 4 actions, deterministic, discount 1, no time limit)"
+    )
+    one = np.ones((1, 1, 1))
+    assert repr(TabularMDP(one.astype(int) - 1, one, one, one > 0, np.ones(1))) == (
+        "TabularMDP(custom: 1 states, 1 actions, deterministic, discount 0.99, no time limit)"
+    )
+
+
+def test_a_notebook_shows_the_map_or_nothing():
+    picture = Image.open(io.BytesIO(TabularMDP.make("4x4")._repr_png_()))
+    assert picture.format == "PNG" and len(picture.convert("RGB").getcolors(10**6)) > 10
+    assert TabularMDP([[[0]]], [[[1.0]]], [[[1]]], [[[True]]], [1.0], 0.9)._repr_png_() is None
+
+
+@pytest.mark.parametrize(
+    ("attempt", "named"),
+    [
+        (lambda: TabularMDP.from_map("SG"), ["'SG'", "one string", "['SFF', 'HHG']"]),
+        (lambda: TabularMDP.make("two-path"), ["'two-path'", "did you mean two-paths?"]),
+        (
+            lambda: TabularMDP.make("Taxi-v3"),
+            ["'Taxi-v3'", gymnasium.__version__, "has Taxi-v4;"],
+        ),
+        (lambda: TabularMDP.make("4x4", size=5), ["size", "'4x4'"]),
+        (lambda: TabularMDP.make("4x4", success_rate=0, is_slippery=True), ["success_rate is 0"]),
+        (lambda: TabularMDP.make("4x4", discount=2), ["discount is 2"]),
+        (lambda: TabularMDP.make("Blackjack-v1"), ["Blackjack", "no transition table P"]),
+        (lambda: TabularMDP.make("CliffWalking-v1", success_rate=0.5), ["does not take success_rate"]),
+    ],
+)
+def test_what_cannot_be_made_is_told_in_one_line(attempt, named):
+    with pytest.raises(ValueError) as error:
+        attempt()
+    assert all(word in str(error.value) for word in named) and "\n" not in str(error.value), str(error.value)

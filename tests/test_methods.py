@@ -7,14 +7,15 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from support import options_of
 
 from ift_gridworld import METHODS, losses
 from ift_gridworld.data import Batch, demonstrations, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import Settings
-from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.methods.options import GRPOOptions, IFTOptions
 from ift_gridworld.methods.reward_model import train_reward_model
+from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
@@ -31,15 +32,20 @@ def make(name, *, mdp=SLIPPERY, count=3, kind="tabular", **changes):
         data["demonstrations"] = demonstrations(mdp, count)[None]
     elif METHODS[name].needs == "pairs":
         data["chosen"], data["rejected"] = (side[None] for side in preference_pairs(mdp, count))
-    method = METHODS[name](LakeSource(mdp, **data, generators=generators(0, SEEDS)), policy, Settings(**changes))
-    base = copy.deepcopy(method.reference)
+    method = METHODS[name](LakeSource(mdp, **data, generators=generators(0, SEEDS)), policy, options_of(name, **changes))
+    base = copy.deepcopy(method.reference) if method.keeps_reference else None
+    move_on(policy)
+    if base is not None:
+        for ours, theirs in zip(method.reference.parameters(), base.parameters(), strict=True):
+            assert torch.equal(ours, theirs) and not ours.requires_grad, "the reference is frozen"
+    return method
+
+
+def move_on(policy):
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter.add_(0.5 * torch.randn(parameter.shape, generator=random, dtype=torch.float64))
-    for ours, theirs in zip(method.reference.parameters(), base.parameters(), strict=True):
-        assert torch.equal(ours, theirs) and not ours.requires_grad, "the reference is frozen"
-    return method
 
 
 def log_probs(policy, seed, batch):
@@ -167,10 +173,29 @@ def test_seeds_never_mix(name, kind):
     assert grads[0][1].any()
 
 
-@pytest.mark.parametrize("name", sorted(set(METHODS) - {"ppo", "sft", "ift"}))
-def test_settings_fall_back_to_the_methods_own_beta(name):
-    assert make(name).beta == METHODS[name].default_beta(Settings())
-    assert make(name, beta=0.7).beta == 0.7
+@pytest.mark.parametrize("name", METHODS)
+def test_only_who_compares_with_the_base_keeps_a_copy_of_it(name):
+    """Imitation has nothing to compare with; the copy of the others is the policy as it was handed over."""
+    method = make(name, kind="tabular", walkers=4, segment=8)
+    assert method.keeps_reference == (METHODS[name].needs != "demonstrations")
+    if not method.keeps_reference:
+        with pytest.raises(AssertionError, match="keeps no reference"):
+            _ = method.reference
+    else:
+        fresh = POLICIES["tabular"](16, 4, SEEDS).initialise(generators(5, SEEDS)).double()
+        assert torch.equal(method.reference.theta, fresh.theta) and not torch.equal(method.policy.theta, fresh.theta)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_is_made_with_its_own_options_or_none(name):
+    """Without any it has its defaults; those of another method are refused."""
+    policy = TabularPolicy(6, 4, SEEDS).initialise(generators(5, SEEDS))
+    source = LakeSource(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
+    own = METHODS[name].options_type
+    assert METHODS[name](source, policy).options == own().resolved()
+    other = GRPOOptions if own is IFTOptions else IFTOptions
+    with pytest.raises(ValueError, match=f"options is a {other.__name__}; allowed: {own.__name__}$"):
+        METHODS[name](source, policy, other())
 
 
 # ---- PPO ----
@@ -182,8 +207,7 @@ def rollout(name="ppo", kind="tabular", start=SHORT.start, **changes):
     options = {"beta": 0.3, "walkers": 6, "segment": 25, "epochs": 2, **changes}
     policy = POLICIES[kind](6, 4, SEEDS).initialise(generators(5, SEEDS))
     source = LakeSource(replace(SHORT, horizon=6, start=start), None, None, None, generators(0, SEEDS))
-    method = METHODS[name](source, policy, Settings(**options))
-    _ = method.reference
+    method = METHODS[name](source, policy, options_of(name, **options))
     random = torch.Generator().manual_seed(9)
     with torch.no_grad():
         for parameter in method.parameters():
@@ -355,7 +379,7 @@ def test_the_base_is_frozen_before_the_first_update(name):
     policy = TabularPolicy(6, 4, SEEDS).initialise(generators(5, SEEDS))
     base = policy.probabilities()
     source = LakeSource(replace(SHORT, horizon=6), None, None, None, generators(0, SEEDS))
-    method = METHODS[name](source, policy, Settings(walkers=2, segment=2))
+    method = METHODS[name](source, policy, options_of(name, walkers=2, segment=2))
     method.batch(0)
     with torch.no_grad():
         policy.theta[..., 0] += 1
@@ -367,8 +391,7 @@ def test_a_learned_reward_is_learnt_from_the_base(name):
     """Where the policy was when it was handed over, not where it is by now; the environment's reward needs none."""
     assert rollout(name).learned_reward is None
     method = rollout(name, reward="preference")
-    fresh = LakeSource(method.source.mdp, None, None, None, generators(0, SEEDS))
-    expected = train_reward_model(fresh, method.reference, Settings())
+    expected = train_reward_model(method.source.mdp, method.reference, generators(0, SEEDS), pairs=256)
     assert torch.equal(method.learned_reward, expected) and expected.any()
 
 
@@ -380,8 +403,7 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
     that nobody tried keep a reward of exactly 0."""
     mdp = TabularMDP.from_map(("SFFG",), is_slippery=True)
     base = TabularPolicy(4, 4, SEEDS).initialise(generators(3, SEEDS))
-    source = LakeSource(mdp, None, None, None, generators(0, SEEDS))
-    reward = train_reward_model(source, base, Settings(pairs=48), updates=3000).double()
+    reward = train_reward_model(mdp, base, generators(0, SEEDS), pairs=48, updates=3000).double()
     table = torch.as_tensor(base.probabilities())
     random = generators(0, SEEDS)
     first = sample_episodes(mdp, table, 48, random)
@@ -410,17 +432,15 @@ def test_reward_model_minimises_bradley_terry_over_its_pairs():
 def test_reward_model_is_refused_where_counts_would_fill_the_memory():
     """Before anybody walks: two seeds, 2048 pairs, 90 000 tiles, four actions and four bytes are 5.5 GiB."""
     mdp = TabularMDP.from_map(["S" + "F" * 299] + ["F" * 300] * 298 + ["F" * 299 + "G"])
-    source = LakeSource(mdp, None, None, None, generators(0, 2))
     with pytest.raises(ValueError, match=r"pairs is 2048.* 2 seeds.* 90000 tiles .* 5.5 GiB; allowed: at most 4 GiB"):
-        train_reward_model(source, None, Settings(pairs=2048))
+        train_reward_model(mdp, None, generators(0, 2), pairs=2048)
 
 
 def test_reward_model_asks_for_enough_pairs():
     """One pair with different returns for each tile to walk on: eight, S and seven F. A walk at random reaches the goal."""
     mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
-    source = LakeSource(mdp, None, None, None, generators(0, SEEDS))
     with pytest.raises(ValueError) as error:
-        train_reward_model(source, TabularPolicy(9, 4, SEEDS), Settings(pairs=3))
+        train_reward_model(mdp, TabularPolicy(9, 4, SEEDS), generators(0, SEEDS), pairs=3)
     message = str(error.value)
     assert "pairs is 3" in message and "at least 8" in message and "\n" not in message
     assert "base that reaches G" not in message
@@ -429,45 +449,10 @@ def test_reward_model_asks_for_enough_pairs():
     with torch.no_grad():
         stays.theta[:, :, 0] = 1000
     with pytest.raises(ValueError, match="of which 0 .* at least 8.* base that reaches G"):
-        train_reward_model(source, stays, Settings(pairs=50))
+        train_reward_model(mdp, stays, generators(0, SEEDS), pairs=50)
 
 
-# ---- settings ----
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *((name, value) for name in ("mixing", "decay", "lam") for value in (-0.1, 1.1, float("nan"))),
-        *((name, value) for name in ("clip", "max_grad_norm", "beta", "learning_rate") for value in (0, -1.0, float("nan"))),
-        *((name, 0) for name in ("epochs", "walkers", "segment", "pairs", "steps")),
-        *(("group", size) for size in (0, 1, 65)),
-        ("learning_rate", float("inf")),
-        ("learning_rate", 1e30),
-        ("snapshots", 1),
-        ("label_smoothing", 0.5),
-        ("entropy_bonus", -0.1),
-        ("version", 3),
-        ("propagation", "eq21"),
-        ("norm", "L3"),
-        ("prediction", "sampled"),
-        ("outcome", "worst"),
-        ("reward", "human"),
-        ("kl_kind", "k4"),
-        ("optimiser", "sgd"),
-    ],
-)
-def test_settings_out_of_range_are_refused_in_one_line(name, value):
-    with pytest.raises(ValueError) as error:
-        Settings(**{name: value})
-    message = str(error.value)
-    assert message.startswith(f"{name} is {value!r}; allowed: ") and "\n" not in message
-
-
-def test_a_group_may_be_all_walkers_but_no_more():
-    assert Settings(walkers=5, group=5).group == 5
-    with pytest.raises(ValueError, match=r"group is 6; allowed: a whole number from 2 to the number of walkers \(5\)"):
-        Settings(walkers=5, group=6)
+# ---- batches ----
 
 
 def test_a_batch_is_all_that_a_loss_reads():

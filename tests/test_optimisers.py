@@ -5,9 +5,9 @@ import torch
 
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.optimisation import OPTIMISERS, Adam, RMSprop
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train
-from ift_gridworld.optimisation import OPTIMISERS, Adam, RMSprop
 
 
 def parameters():

@@ -12,15 +12,15 @@ import pytest
 from test_records import MAPLESS, record
 
 from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.mdp import Origin
 from ift_gridworld.planning import evaluate_policy, optimal_policy
 from ift_gridworld.rendering.page import MAX_BYTES, save_page
-from ift_gridworld.mdp import Origin
 
 STEPS = np.array([0, 1, 4, 10, 30])
 
 
 def lake_record(method="ift", rows=LAKES["two-paths"], snapshots=5, seed=0, **changes):
-    lake = Lake("lake", tuple(rows), None, False, 1 / 3, 0.99, 100)
+    lake = Origin("lake", tuple(rows), None, False, 1 / 3, 0.99, 100)
     random = np.random.default_rng(seed)
     policies = random.dirichlet(np.ones(4), (snapshots, lake.mdp.num_states))
     policies[-1] = optimal_policy(lake.mdp)
@@ -203,13 +203,13 @@ def test_start_and_gift_and_path_are_found_on_tiles_of_any_size(visit, side):
 
 
 def taxi_record():
-    lake = Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)
+    lake = Origin("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200)
     random = np.random.default_rng(0)
     policies = random.dirichlet(np.ones(6), (5, 500))
     policies[-1] = optimal_policy(lake.mdp)
     metrics = {name: random.random((5, 2)) for name in ("success", "regret", "distance")}
     made = {"steps": STEPS, "metrics": metrics, "snapshots": policies, "final": policies[-2:], "base": policies[:2]}
-    return record(lake, **made, shown=np.array([[21, 1], [1, 4]]))
+    return record(lake, **made, demonstration=np.array([[21, 1], [1, 4]]))
 
 
 @pytest.mark.slow
@@ -245,9 +245,9 @@ def test_what_stands_in_a_name_cannot_end_the_script(tmp_path):
 
 
 def test_pages_are_of_one_lake_with_a_map(tmp_path):
-    with pytest.raises(ValueError, match="these are on 2 lakes"):
+    with pytest.raises(ValueError, match="the runs are on 2 environments"):
         save_page([lake_record(), lake_record(rows=LAKES["4x4"])], tmp_path / "page.html")
-    own = record(Lake("own", None, MAPLESS, False, None, 0.99, 10))
+    own = record(Origin("own", None, MAPLESS, False, None, 0.99, 10))
     with pytest.raises(ValueError, match="no map to draw"):
         save_page([own], tmp_path / "page.html")
     with pytest.raises(ValueError, match="'html'.*10100 tiles"):

@@ -13,13 +13,12 @@ from test_rendering import lake_record
 from ift_gridworld.data import demonstrations, preference_pairs
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.explain import EXPLAINED, explain
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.paper import LEAST_TILE, MAX_HEIGHT, WIDTHS, PaperFigure, latex_table, save_figure
 from ift_gridworld.training.base_policies import make_base
-from ift_gridworld.mdp import Origin
 
 ROWS = {
     "4x4": LAKES["4x4"],
@@ -89,7 +88,7 @@ def test_a_figure_of_all_methods_names_them_all_below_its_curves(width):
     made = PaperFigure(records(LAKES["4x4"], 10), width, "light")
     check(made.figure, least=7.0, margin=0.02)
     (key,) = made.figure.legends
-    assert [text.get_text() for text in key.get_texts()] == [record.method for record in made.records]
+    assert [text.get_text() for text in key.get_texts()] == [record.method for record in made.runs]
     curves = made.figure.axes[-2:]
     assert key.get_window_extent().y1 <= min(axes.get_tightbbox().y0 for axes in curves)
     assert made.map_height == pytest.approx(4 * LEAST_TILE)
@@ -121,14 +120,14 @@ def test_words_side_by_side(rows, count):
 @pytest.mark.slow
 def test_words_about_a_taxi():
     """Small maps, six actions, more to explain; in a column there is no room for them."""
-    lake, random = Lake("Taxi-v4", None, "Taxi-v4", True, None, 0.99, 200, {"is_slippery": True}), np.random.default_rng(0)
+    lake, random = Origin("Taxi-v4", None, "Taxi-v4", True, None, 0.99, 200, {"is_slippery": True}), np.random.default_rng(0)
     policies = random.dirichlet(np.ones(6), (3, 500))
     metrics = {name: random.random((3, 2)) for name in ("success", "regret", "distance", "chosen_logp", "rejected_logp")}
     options = {"metrics": metrics, "snapshots": policies, "base": policies[:2], "final": policies[1:]}
     shown, rejected = np.array([[21, 1], [1, 4]]), np.array([[21, 1], [1, 0]])
-    made = taxi_record(lake, shown=shown, **options)
+    made = taxi_record(lake, demonstration=shown, **options)
     check(MethodFilm(made).figure, least=8.0)
-    check(MethodFilm(taxi_record(lake, method="dpo", shown=shown, rejected=rejected, **options)).figure, least=8.0)
+    check(MethodFilm(taxi_record(lake, method="dpo", demonstration=shown, rejected=rejected, **options)).figure, least=8.0)
     check(ComparisonFilm([made] * 7).figure, least=8.0)
     check(PaperFigure([made], "page", "dark").figure, least=7.0)
     with pytest.raises(ValueError, match="'column', which is too narrow"):

@@ -6,7 +6,7 @@ from test_paper import check
 from test_rendering import lake_record
 
 from ift_gridworld.envs.maps import LAKES
-from ift_gridworld.rendering import ComparisonFilm, MethodFilm, RenderWorker, draw, latex_table, save_figure, save_page
+from ift_gridworld.rendering import ComparisonFilm, MethodFilm, RenderWorker, draw_files, latex_table, save_figure, save_page
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
 from ift_gridworld.rendering.method_film import mixing_of
 from ift_gridworld.rendering.paper import PaperFigure
@@ -33,7 +33,7 @@ def test_it_is_drawn_by_itself_and_beside_others(kind, saved, tmp_path):
     assert "falls_per_episode" in Run.load(saved).metrics
     other = lake_record(method="dpo", rejected=np.array([[0, 1], [1, 2]])).save(tmp_path / "dpo.json")
     for runs in ([saved], [other, saved]):
-        picture = draw(runs, tmp_path / f"{len(runs)}.{kind}", "dark")
+        picture = draw_files(runs, tmp_path / f"{len(runs)}.{kind}", "dark")
         assert picture.stat().st_size > 5000
         words = picture if kind == "html" else tmp_path / f"{picture.name}.txt"
         assert ("my_method" if len(runs) > 1 or kind == "html" else "Mine, a method of my own") in words.read_text()
@@ -43,7 +43,7 @@ def test_the_drawing_process_draws_it(saved, tmp_path):
     with RenderWorker() as worker:
         worker.draw([saved], tmp_path / "one.png")
         (drawn,) = worker.pictures()
-    assert drawn.read_bytes() == draw([saved], tmp_path / "again.png").read_bytes()
+    assert drawn.read_bytes() == draw_files([saved], tmp_path / "again.png").read_bytes()
 
 
 @pytest.mark.parametrize("width", ["column", "page"])

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from ift_gridworld.envs.maps import LAKES, open_lake
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Run
-from ift_gridworld.mdp import Origin
 from ift_gridworld.training.files import PLAIN
+from ift_gridworld.training.run import Run
 
 MAPLESS = "tests/Corridor-v0"  # an environment of somebody's own, of which nobody knows how to draw it
 
@@ -29,14 +28,14 @@ gymnasium.register(MAPLESS, Corridor, max_episode_steps=10)
 
 
 def record(lake=None, **changes):
-    lake = lake or Lake("4x4", LAKES["4x4"], None, True, 0.7, 0.95, 100)
+    lake = lake or Origin("4x4", LAKES["4x4"], None, True, 0.7, 0.95, 100)
     random = np.random.default_rng(0)
     snapshots, final = random.dirichlet(np.ones(4), (3, 16)), random.dirichlet(np.ones(4), (2, 16))
     entries = {
         "method": "ift",
         "title": "IFT · intuitive fine-tuning",
         "needs": "demonstrations",
-        "lake": lake,
+        "environment": lake,
         "settings": {"steps": 20, "mixing": 0.2, "seed": 0},
         "versions": {"python": "3.11"},
         "steps": np.array([0, 5, 20]),
@@ -50,7 +49,7 @@ def record(lake=None, **changes):
         "snapshots": snapshots,
         "base": final[::-1],
         "final": final,
-        "shown": np.array([[0, 1], [4, 1]]),
+        "demonstration": np.array([[0, 1], [4, 1]]),
         "rejected": np.zeros((0, 2), int),
         "seconds": 0.5,
         "assumed_prior": "ift",
@@ -62,7 +61,7 @@ def record(lake=None, **changes):
 def test_a_saved_record_comes_back_to_the_last_bit(tmp_path):
     before = record()
     after = Run.load(before.save(tmp_path / "ift.json"))
-    for name in ("steps", "loss", "snapshots", "base", "final", "shown", "rejected"):
+    for name in ("steps", "loss", "snapshots", "base", "final", "demonstration", "rejected"):
         np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
         assert getattr(after, name).shape == getattr(before, name).shape
     for name, values in before.metrics.items():
@@ -87,7 +86,7 @@ def large_record(seeds=2, size=64, snapshots=20):
         final[seed, :100] = random.dirichlet(np.ones(4), 100)
     for count in np.linspace(0, 100, snapshots)[1:].astype(int):
         taken.append(np.concatenate([final[0, :count], base[0, count:]]))
-    lake = Lake(f"open {size}", open_lake(size), None, False, 1 / 3, 0.99, 25 * size)
+    lake = Origin(f"open {size}", open_lake(size), None, False, 1 / 3, 0.99, 25 * size)
     steps = np.arange(snapshots)
     metrics = {name: random.random((snapshots, seeds)) for name in ("success", "distance", "regret")}
     return record(lake, steps=steps, metrics=metrics, snapshots=np.stack(taken), base=base, final=final), base, final
@@ -133,7 +132,7 @@ def test_a_file_of_the_first_format_is_read(tmp_path):
 def test_runs_on_one_lake_share_what_is_computed_of_it(tmp_path):
     paths = [record(method=name).save(tmp_path / f"{name}.json") for name in ("sft", "ift")]
     one, two = map(Run.load, paths)
-    assert one.lake is not two.lake and one.lake.mdp is two.lake.mdp
+    assert one.environment is not two.environment and one.mdp is two.mdp
 
 
 def test_rounding_keeps_nine_digits_of_any_size():
@@ -144,11 +143,11 @@ def test_rounding_keeps_nine_digits_of_any_size():
 
 
 def test_lake_builds_its_mdp_again():
-    lake = Lake("6x6", ("SFHF", "FFFG"), None, True, 0.7, 0.9, 100)
+    lake = Origin("6x6", ("SFHF", "FFFG"), None, True, 0.7, 0.9, 100)
     expected = TabularMDP.from_map(lake.rows, is_slippery=True, success_rate=0.7, discount=0.9)
     np.testing.assert_array_equal(lake.mdp.probability, expected.probability)
     assert lake.mdp.discount == 0.9
-    assert Lake("CliffWalking-v1", None, "CliffWalking-v1", False, None, 0.99, None).mdp.num_states == 48
+    assert Origin("CliffWalking-v1", None, "CliffWalking-v1", False, None, 0.99, None).mdp.num_states == 48
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"format": 1}', '{"format": 999}', "\x00"])

@@ -15,7 +15,7 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps, scale
 from ift_gridworld.rendering.arrows import PolicyArrows
@@ -30,7 +30,6 @@ from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.training.run import Run
-from ift_gridworld.mdp import Origin
 
 LIGHT = THEMES["light"]
 TILE = 60  # pixels
@@ -312,7 +311,7 @@ def test_a_taxis_map_shows_walls_places_and_marks_over_the_tiles(theme):
 
 
 def test_a_taxis_film_is_drawn_by_what_draws_lakes(tmp_path):
-    lake, random = Lake("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200), np.random.default_rng(0)
+    lake, random = Origin("Taxi-v4", None, "Taxi-v4", False, None, 0.99, 200), np.random.default_rng(0)
     policies = random.dirichlet(np.ones(6), (3, 500))
     metrics = {name: random.random((3, 2)) for name in ("success", "regret", "distance")}
     made = record(
@@ -321,7 +320,7 @@ def test_a_taxis_film_is_drawn_by_what_draws_lakes(tmp_path):
         base=policies[:2],
         final=policies[-2:],
         metrics=metrics,
-        shown=np.array([[21, 1], [1, 4], [17, 0]]),
+        demonstration=np.array([[21, 1], [1, 4], [17, 0]]),
     )
     film = MethodFilm(made)
     assert (np.asarray(film.frame(0)) != np.asarray(film.frame(2))).any()
@@ -411,7 +410,7 @@ def test_tiles_take_the_colour_of_their_value():
 
 
 def lake_record(rows=LAKES["4x4"], method="ift", slippery=False, snapshots=5, **changes):
-    lake = Lake("lake", rows, None, slippery, 1 / 3, 0.99, 100)
+    lake = Origin("lake", rows, None, slippery, 1 / 3, 0.99, 100)
     states = lake.mdp.num_states
     random = np.random.default_rng(1)
     policies = random.dirichlet(np.ones(4), (snapshots, states))
@@ -424,7 +423,7 @@ def lake_record(rows=LAKES["4x4"], method="ift", slippery=False, snapshots=5, **
         "base": policies[:2],
         "final": policies[-2:],
         "settings": {"steps": int(steps[-1]), "mixing": 0.2, "seed": 0, "policy": "mlp", "base": "mixture"},
-        "shown": np.array([[0, 1], [4, 1], [8, 2]]),
+        "demonstration": np.array([[0, 1], [4, 1], [8, 2]]),
     }
     return record(lake, **{**entries, **changes})
 
@@ -460,7 +459,7 @@ def test_what_changes_much_stands_longer_and_the_ends_are_held():
     for index, moved in ((1, 0.4), (2, 0.6), (3, 0.7), (4, 0.74)):
         policies[index, :, 0], policies[index, :, 1] = 0.25 + moved * 0.25, 0.25 - moved * 0.25
     film = MethodFilm(lake_record(snapshots=5))
-    object.__setattr__(film.record, "snapshots", policies)
+    object.__setattr__(film.run, "snapshots", policies)
     first, *between, last = film.durations
     assert (first, last) == (FIRST_SECONDS, LAST_SECONDS)
     change = np.array([0.4, 0.2, 0.1])
@@ -488,7 +487,7 @@ def test_side_by_side_shows_each_method_at_its_latest_snapshot(theme, count, tmp
 
 
 def test_side_by_side_needs_one_lake():
-    with pytest.raises(ValueError, match="these are on 2 lakes"):
+    with pytest.raises(ValueError, match="the runs are on 2 environments"):
         ComparisonFilm([lake_record(), lake_record(slippery=True)])
 
 
@@ -550,7 +549,7 @@ def test_the_worker_tells_why_a_picture_could_not_be_drawn(tmp_path):
 
 def test_a_lake_without_a_map_is_refused():
     with pytest.raises(ValueError, match="no map to draw"):
-        MethodFilm(record(Lake("own", None, MAPLESS, False, None, 0.99, 10)))
+        MethodFilm(record(Origin("own", None, MAPLESS, False, None, 0.99, 10)))
 
 
 def test_gif_holds_the_frames_it_was_given():
@@ -582,6 +581,6 @@ def test_predictions_are_what_the_residual_connection_mixes_in():
             film = MethodFilm(made)
             policy = made.snapshots[-1]
             successor = lake_successor(film.mdp, lambda s: torch.eye(16)[s], prediction=prediction)
-            states = torch.tensor(made.shown[:-1, 0])
+            states = torch.tensor(made.demonstration[:-1, 0])
             expected = successor(states, torch.tensor(policy[states], dtype=torch.float32).log())
             np.testing.assert_allclose(film.predicted(policy), expected, atol=1e-6)

@@ -7,6 +7,7 @@ import pkgutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,12 +15,11 @@ from test_records import MAPLESS
 from test_rendering import lake_record
 
 import ift_gridworld.rendering as rendering
-from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.rendering import ComparisonFilm, MethodFilm, OptimalPolicyStill, save_figure, save_page
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.paper import PaperFigure
 from ift_gridworld.rendering.study_figures import StudyFigure
-from ift_gridworld.mdp import Origin
 
 MODULES = [module.name for module in pkgutil.iter_modules(rendering.__path__) if module.name not in ("__main__", "tables")]
 
@@ -90,13 +90,13 @@ def test_an_unknown_theme_is_told(draw):
         draw()
 
 
-def test_a_scene_that_the_film_does_not_know_is_told():
-    from ift_gridworld.explain import Explanation, Scene
+def test_a_step_that_the_film_does_not_know_is_told():
+    from ift_gridworld.explain import Explanation, Step
 
     mdp = TabularMDP.from_map(["SF", "FG"])
     policy = np.full((4, 4), 0.25)
-    made = Explanation("sft", "SFT · supervised fine-tuning", 1.0, policy, policy, [Scene("dance", "A dance", "of no use")])
-    with pytest.raises(ValueError, match=r"^scene is of kind 'dance'; allowed: walk, predict, mix, "):
+    made = Explanation("sft", "SFT · supervised fine-tuning", 1.0, policy, policy, [Step("dance", "A dance", "of no use")])
+    with pytest.raises(ValueError, match=r"^step is of kind 'dance'; allowed: walk, predict, mix, "):
         ExplainFilm(made, mdp, "a lake")
 
 
@@ -113,7 +113,7 @@ def test_a_lakes_name_cannot_break_the_page(tmp_path):
     """Neither what stands for a part of the template, nor what would end a script or begin a comment in it."""
     name = "/*DATA*/ </script><!--<script> & more"
     record = lake_record()
-    object.__setattr__(record, "lake", Lake(name, *list(vars(record.environment).values())[1:8]))
+    object.__setattr__(record, "environment", replace(record.environment, name=name))
     page = save_page([record], tmp_path / "ift.html").read_text()
     head, script = page.split('<script type="application/json" id="data">')
     assert "<title>/*DATA*/ &lt;/script&gt;&lt;!--&lt;script&gt; &amp; more · ift</title>" in head
@@ -125,4 +125,4 @@ def test_what_has_no_map_is_refused_everywhere(save, tmp_path):
     from test_records import record
 
     with pytest.raises(ValueError, match="no map to draw"):
-        save([record(Lake("own", None, MAPLESS, False, None, 0.99, 10))], tmp_path / "x.pdf")
+        save([record(Origin("own", None, MAPLESS, False, None, 0.99, 10))], tmp_path / "x.pdf")

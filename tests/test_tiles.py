@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from support import options_of
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -11,12 +12,11 @@ from ift_gridworld.data import demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.evaluation.estimation import estimate
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.optimisation import Adam
 from ift_gridworld.policies import lake as policies
 from ift_gridworld.policies.lake import ONE_HOT_STATES, POLICIES, TabularPolicy
 from ift_gridworld.policies.sparse import SparseStates
-from ift_gridworld.optimisation import Adam
 
 FIRM = TabularMDP.from_map(LAKES["4x4"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True, success_rate=0.7)
@@ -94,7 +94,7 @@ def updated(name, mdp, kind, windows=True, **changes):
     policy = POLICIES[kind](16, 4, 2).initialise(generators(5, 2)).double()
     chosen, rejected = (side[None] for side in preference_pairs(mdp, 3))
     source = LakeSource(mdp, demonstrations(mdp, 3)[None], chosen, rejected, generators(0, 2))
-    method = METHODS[name](source, policy, Settings(walkers=8, segment=8, **changes))
+    method = METHODS[name](source, policy, options_of(name, walkers=8, segment=8, **changes))
     if not windows:
         method.windows = None
     loss = method.loss(method.batch(0))
@@ -174,8 +174,7 @@ def test_a_table_learns_on_a_large_lake(name, large):
     before = policy.theta.detach().clone()
     source = LakeSource(mdp, shown, shown, poor, generators(0, 1))
     with Largest() as largest:
-        learner = METHODS[name](source, policy, Settings(walkers=8, segment=8))
-        _ = learner.reference
+        learner = METHODS[name](source, policy, options_of(name, walkers=8, segment=8))
         adam = Adam(learner.parameters(), 0.03)
         likelihood, moved = [], torch.zeros(mdp.num_states, dtype=torch.bool)
         for step in range(5):

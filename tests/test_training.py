@@ -4,29 +4,32 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import asdict, fields
 from inspect import signature
 
 import numpy as np
 import pytest
 import torch
+from support import known, options_of
 
 from ift_gridworld import METHODS
+from ift_gridworld.choices import BASES
 from ift_gridworld.data import best_path, demonstrations, detour, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES, random_map
+from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import DPOOptions, IFTOptions, PPOOptions, TrainingOptions, option_names
+from ift_gridworld.methods.registry import VARIANTS, method_options
 from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.optimisation import OPTIMISERS
 from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
 from ift_gridworld.policies.residual import mix
-from ift_gridworld.training import loop as training
-from ift_gridworld.choices import BASES
+from ift_gridworld.storage import round_significant
+from ift_gridworld.training import snapshots as kept
 from ift_gridworld.training.base_policies import make_base
-from ift_gridworld.training.snapshots import memory, snapshot_steps, snapshots
-from ift_gridworld.training.loop import train
 from ift_gridworld.training.lakes import train_lakes
-from ift_gridworld.optimisation import OPTIMISERS
+from ift_gridworld.training.loop import optimise, train
+from ift_gridworld.training.snapshots import memory, snapshot_steps, snapshots
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -37,7 +40,7 @@ KINDS = pytest.mark.parametrize("kind", POLICIES)
 
 def run(method="sft", mdp=TWO_PATHS, *, base="mixture", kind="tabular", seeds=1, seed=0, steps=20, **changes):
     policy = make_base(base, mdp, policy=kind, seeds=seeds, seed=seed)
-    return train(method, mdp, policy, seed=seed, steps=steps, **SMALL | changes)
+    return train(method, mdp, policy, seed=seed, steps=steps, **known(method, SMALL) | changes)
 
 
 # ---- seeds ----
@@ -83,7 +86,7 @@ def test_same_seed_same_numbers(method):
 @EVERY
 def test_every_method_moves_the_right_way(method):
     """From the mixture base on two paths: imitation makes the shown path likelier, preferences widen the margin, PPO earns."""
-    metrics = run(method, seeds=3, steps=120, walkers=32, segment=16).metrics
+    metrics = run(method, seeds=3, steps=120, **known(method, {"walkers": 32, "segment": 16})).metrics
     gained = {name: values[-1] - values[0] for name, values in metrics.items()}
     margin = gained["chosen_logp"] - gained["rejected_logp"]
     if method in ("sft", "ift", "orpo"):
@@ -105,7 +108,7 @@ def test_sft_on_a_table_finds_the_empirical_conditional():
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(empirical > 0, empirical * np.log(empirical), 0).sum(-1)
 
-    made = run("sft", SLIPPERY, base="random", shown=shown, steps=600, learning_rate=0.1)
+    made = run("sft", SLIPPERY, base="random", demonstrations=shown, steps=600, learning_rate=0.1)
     # What is left after 600 steps of Adam at 0.1, not rounding.
     np.testing.assert_allclose(made.policies[-1, 0, visited], empirical, rtol=0, atol=1e-3)
     assert made.loss[-1, 0] == pytest.approx(weights[visited].sum(-1) @ entropy, abs=1e-5)
@@ -153,31 +156,57 @@ def test_other_bases():
 
 def test_a_run_keeps_what_it_says():
     policy = make_base("mixture", TWO_PATHS, policy="tabular", seeds=2)
-    base = policy.probabilities()
-    told, knobs = [], Settings(steps=30, alpha=0.1)
-    made = train("dpo", TWO_PATHS, policy, settings=knobs, snapshots=5, beta=0.2, progress=lambda *x: told.append(x))
+    base, done = policy.probabilities(), []
+    made = train(
+        "dpo",
+        TWO_PATHS,
+        policy,
+        options=DPOOptions(beta=0.5, label_smoothing=0.1),
+        training=TrainingOptions(steps=30, optimiser="rmsprop"),
+        snapshots=5,
+        beta=0.2,
+        progress=lambda *update: done.append(update),
+    )
     assert {0, 30} <= set(made.steps.tolist()) <= snapshot_steps(30, 20) and (np.diff(made.steps) > 0).all()
     assert 2 < len(made.steps) <= 5
     assert made.policies.shape == (len(made.steps), 2, 16, 4)
     assert np.array_equal(made.policies[0], base) and np.array_equal(made.policies[-1], policy.probabilities())
-    assert made.loss.shape == (30, 2) and told == [(i + 1, 30) for i in range(30)]
+    for table, seen in ((made.snapshots, made.policies[:, 0]), (made.base, base), (made.final, made.policies[-1])):
+        assert np.array_equal(table, round_significant(seen))
+    assert made.loss.shape == (30, 2) and done == [(i + 1, 30) for i in range(30)]
     assert made.loss[0] == pytest.approx([np.log(2)] * 2, rel=1e-6)  # the reference is the base
-    stood = tiles_of(TWO_PATHS, made.demonstrations)
-    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=made.chosen, rejected=made.rejected)
-    assert all(np.array_equal(made.metrics[name], expected[name]) for name in MEASURES)
-    changed = {"steps": 30, "alpha": 0.1, "snapshots": 5, "beta": 0.2, "learning_rate": TabularPolicy.learning_rate}
-    assert made.settings == asdict(Settings()) | changed
+    chosen, rejected = preference_pairs(TWO_PATHS, 1)
+    stood = tiles_of(TWO_PATHS, demonstrations(TWO_PATHS, 1))
+    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=chosen, rejected=rejected)
+    assert all(np.array_equal(made.metrics[name], round_significant(expected[name])) for name in MEASURES)
+    assert made.settings == {
+        "policy": "tabular",
+        "seed": 0,
+        "seeds": 2,
+        "steps": 30,
+        "learning_rate": TabularPolicy.learning_rate,
+        "optimiser": "rmsprop",
+        "snapshots": 5,
+        "beta": 0.2,
+        "label_smoothing": 0.1,
+        "demonstrations": 1,
+        "demonstrations_arrived": 1,
+    }
     assert made.diverged is None and made.method == "dpo"
-    for side, shown in zip(preference_pairs(TWO_PATHS, 1), (made.chosen, made.rejected), strict=True):
-        assert torch.equal(side.states, shown.states) and torch.equal(side.actions, shown.actions)
+    assert made.mdp is TWO_PATHS and made.environment == TWO_PATHS.origin
+    for steps, side in ((made.demonstration, chosen), (made.rejected, rejected)):
+        assert np.array_equal(steps, np.stack([side.states[0], side.actions[0]], -1))
 
 
 def test_defaults_are_the_methods_and_the_policys_own():
     made = run("ipo", steps=None, kind="mlp")
-    assert made.settings["steps"] == METHODS["ipo"].steps == len(made.loss)
-    assert made.settings["beta"] == METHODS["ipo"].default_beta(Settings())
+    assert made.settings["steps"] == METHODS["ipo"].steps == len(made.loss) == 300
+    assert made.settings["beta"] == METHODS["ipo"].options_type().beta
     assert made.settings["learning_rate"] == POLICIES["mlp"].learning_rate
-    assert np.array_equal(made.demonstrations.actions, demonstrations(TWO_PATHS, 1).actions)
+    shown = demonstrations(TWO_PATHS, 1)
+    imitated = run("sft", steps=2)
+    assert np.array_equal(imitated.demonstration, np.stack([shown.states[0], shown.actions[0]], -1))
+    assert not len(imitated.rejected)
 
 
 @pytest.mark.parametrize(("updates", "count"), [(300, 60), (7, 60), (600, 2), (1, 2), (50, 10)])
@@ -194,8 +223,8 @@ def test_snapshots_are_as_many_as_memory_holds(monkeypatch):
     """Four are taken for each that is kept, as far as they fit; the first and the last in any case."""
     entries = 16 * 4
     for fitting, expected in ((1000, (20, 5)), (20, (20, 5)), (19, (19, 4)), (9, (9, 2)), (1, (2, 2))):
-        monkeypatch.setattr(training, "SNAPSHOT_BYTES", 8 * entries * fitting)
-        assert snapshots(Settings(snapshots=5), entries) == expected
+        monkeypatch.setattr(kept, "SNAPSHOT_BYTES", 8 * entries * fitting)
+        assert snapshots(TrainingOptions(snapshots=5), entries) == expected
     everything = run(steps=9, snapshots=100)
     assert len(everything.steps) == 2
     monkeypatch.undo()
@@ -207,21 +236,24 @@ def test_snapshots_are_as_many_as_memory_holds(monkeypatch):
 @pytest.mark.parametrize(("method", "optimiser"), [("ift", "adam"), ("ppo", "adam"), ("dpo", "rmsprop")])
 def test_memory_is_what_is_allocated(kind, method, optimiser):
     """Sizes of all that a learner, its optimiser and its snapshots hold after an update."""
-    policy = make_base("random", SLIPPERY, policy=kind, seeds=3, hidden=8)
-    settings = METHODS[method].resolved(Settings(optimiser=optimiser, steps=40, snapshots=2, **SMALL), policy)
+    hidden = 8 if kind == "mlp" else None
+    policy = make_base("random", SLIPPERY, policy=kind, seeds=3, hidden=hidden)
+    method_class, options = METHODS[method], options_of(method, **SMALL)
+    options_given = TrainingOptions(optimiser=optimiser, steps=40, snapshots=2)
+    training = method_class.resolved(options_given, policy)
     shown, (chosen, rejected) = demonstrations(SLIPPERY, 4)[None], (x[None] for x in preference_pairs(SLIPPERY, 4))
-    learner = METHODS[method](LakeSource(SLIPPERY, shown, chosen, rejected, generators(0, 3)), policy, settings)
-    _, policies, _, _ = training._descend(learner, settings, snapshot_steps(40, snapshots(settings, 3 * 64)[0]))
-    descent = OPTIMISERS[optimiser](learner.parameters(), 0.01)
+    learner = method_class(LakeSource(SLIPPERY, shown, chosen, rejected, generators(0, 3)), policy, options)
+    _, policies, _, _ = optimise(learner, training, snapshot_steps(40, snapshots(training, 3 * 64)[0]))
+    optimiser_made = OPTIMISERS[optimiser](learner.parameters(), 0.01)
     learner.loss(learner.batch(0)).sum().backward()
     held = {
         "parameters": list(learner.parameters()),
         "gradients": [p.grad for p in learner.parameters()],
-        "moments": [x for name in ("_first", "_second") for x in getattr(descent, name, ())],
-        "reference": list(learner.reference.parameters()),
+        "moments": [x for name in ("_first", "_second") for x in getattr(optimiser_made, name, ())],
+        "reference": list(learner.reference.parameters()) if method != "ift" else [],  # IFT compares with nothing
         "snapshots": [torch.as_tensor(policies)],
     }
-    expected = memory(16, 4, 3, policy=kind, hidden=8, method=method, settings=settings)
+    expected = memory(16, 4, 3, policy=kind, hidden=8, method=method, training=options_given)
     assert expected == {name: sum(x.nbytes for x in tensors) for name, tensors in held.items()}
 
 
@@ -233,7 +265,7 @@ def test_a_gpu_trains_the_same_population(method, kind, mdp):
     """Draws are made on the CPU, so that both devices walk the same ways; what is left is float32 rounding over five updates,
     and, where an agent's draw falls between the two roundings of a chance, nothing that this many draws would meet."""
     bases = [make_base("random", mdp, policy=kind, seeds=4, device=device) for device in ("cpu", "cuda")]
-    on_cpu, on_gpu = (train(method, mdp, base, steps=5, **SMALL) for base in bases)
+    on_cpu, on_gpu = (train(method, mdp, base, steps=5, **known(method, SMALL)) for base in bases)
     np.testing.assert_allclose(on_gpu.policies, on_cpu.policies, rtol=0, atol=1e-4)
     np.testing.assert_allclose(on_gpu.loss, on_cpu.loss, rtol=1e-3, atol=1e-4)
     lake = make_base("mixture", mdp, policy=kind, seeds=2, device="cuda")
@@ -262,7 +294,9 @@ def test_ppo_holds_the_gradient_norm():
     before = policy.theta.detach().clone()
     train("ppo", TWO_PATHS, policy, steps=10, learning_rate=0.1, max_grad_norm=1e-11, **SMALL)
     assert 0 < (policy.theta - before).abs().max() <= 10 * (1e-3 * 0.1 + 1e-7)
-    assert np.array_equal(run("sft", max_grad_norm=1e-11).policies, run("sft").policies)
+    for name, method in METHODS.items():
+        assert ("max_grad_norm" in option_names(method.options_type)) == (method.needs == "rollouts"), name
+        assert method.max_grad_norm is None  # unless its options say so
 
 
 # ---- a learned reward ----
@@ -276,7 +310,7 @@ def test_ppo_learns_from_preferences_too():
 def test_ppo_with_a_learned_reward_needs_enough_pairs():
     walkable = sum(letter in "SF" for row in LAKES["two-paths"] for letter in row)
     with pytest.raises(ValueError, match=rf"pairs is 2, of which \d .* at least {walkable}"):
-        run("ppo", reward="preference", settings=Settings(pairs=2))
+        run("ppo", reward="preference", options=PPOOptions(pairs=2))
 
 
 # ---- what has no meaning is refused ----
@@ -300,11 +334,51 @@ def test_bad_values_are_refused_in_one_line(attempt, named):
     assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
 
 
-def test_settings_can_be_given_by_name():
-    """An unknown one is refused; none hides behind an argument of `train` that is called the same."""
-    with pytest.raises(TypeError, match="lambda_"):
-        run(lambda_=0.2)
-    assert not {f.name for f in fields(Settings)} & set(signature(train).parameters)
+@pytest.mark.parametrize(
+    ("attempt", "named"),
+    [
+        (lambda: run("ift", mixng=0.2), ["ift has no option mixng (given: 0.2)", "did you mean mixing?", "decay", "steps"]),
+        (lambda: run("sft", learningrate=0.2), ["sft has no option learningrate", "did you mean learning_rate?"]),
+        (lambda: run("dpo", mixing=0.2), ["dpo has no option mixing (given: 0.2); it is an option of ift;", "label_smoothing"]),
+        (lambda: run("sft", beta=1), ["it is an option of ppo, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo;"]),
+        (lambda: run("ift", settings=None), ["ift has no option settings (given: None)"]),
+        (lambda: run("dpo", options=IFTOptions()), ["options is a IFTOptions; allowed: DPOOptions"]),
+        (lambda: run("sft", options=IFTOptions()), ["options is a IFTOptions; allowed: MethodOptions"]),
+        (lambda: run("ift", options=TrainingOptions()), ["options is a TrainingOptions; allowed: IFTOptions"]),
+        (lambda: run("ift", training=IFTOptions()), ["training is a IFTOptions; allowed: TrainingOptions"]),
+        (lambda: run("ift", options={"mixing": 0.5}), ["options is a dict; allowed: IFTOptions"]),
+        (lambda: run("ift", steps=1.5), ["steps is 1.5; allowed: a whole number >= 1"]),
+        (lambda: run("ift", snapshots="many"), ["snapshots is 'many'; allowed: a whole number >= 2"]),
+        (lambda: make_base("uniform", TWO_PATHS, hidden=0), ["hidden is 0; allowed: a whole number >= 1"]),
+        (lambda: make_base("uniform", TWO_PATHS, hidden=2.5), ["hidden is 2.5; allowed: a whole number >= 1"]),
+        (lambda: make_base("uniform", TWO_PATHS, policy="tabular", hidden=8), ["hidden is 8", "tabular"]),
+        (lambda: make_base("uniform", TWO_PATHS, seeds=0), ["seeds is 0; allowed: a whole number >= 1"]),
+        (lambda: train("sft", make_env("two-paths"), TabularPolicy(16, 4)), ["mdp is a", "TabularMDP.from_env(env)"]),
+        (lambda: train("sft", LAKES["4x4"], TabularPolicy(16, 4)), ["mdp is a tuple; allowed: a TabularMDP"]),
+        (
+            lambda: train("sft", TWO_PATHS, torch.nn.Linear(16, 4)),
+            ["policy is a Linear (it lacks embed, logits, population, num_states)", "LakePolicy", "make_base"],
+        ),
+        (lambda: train(torch.nn.Linear(1, 1), TWO_PATHS, TabularPolicy(16, 4)), ["method is Linear(", "a registered name"]),
+        (lambda: TabularMDP.from_env(make_env("Taxi-v3")), ["'Taxi-v3'", "Gymnasium", "has Taxi-v4;"]),
+        (lambda: TabularMDP.make("Taxi-v3"), ["'Taxi-v3'", "has Taxi-v4;"]),
+        (lambda: TabularMDP.make("two-path"), ["'two-path'", "did you mean two-paths?"]),
+        (lambda: TabularMDP.from_map("SG"), ["SG"]),
+    ],
+)
+def test_mistakes_are_told_in_one_line_that_helps(attempt, named):
+    with pytest.raises(ValueError) as error:
+        attempt()
+    message = str(error.value)
+    assert all(word in message for word in named) and "\n" not in message, message
+
+
+def test_no_option_hides_behind_an_argument_of_train():
+    """Nor behind an option of training: then one of the two could not be given by name."""
+    training, arguments = set(option_names(TrainingOptions)), set(signature(train).parameters)
+    assert not training & arguments
+    for name in (*METHODS, *VARIANTS):
+        assert not set(option_names(method_options(name))) & (training | arguments), name
 
 
 # ---- the shapes in the signatures ----
@@ -327,19 +401,23 @@ def test_shapes_in_signatures_hold_throughout():
         from ift_gridworld.envs import registry as envs
         from ift_gridworld.evaluation import metrics
         from ift_gridworld import planning
-        from ift_gridworld.training import loop as training
+        from ift_gridworld.methods.options import option_names
+        from ift_gridworld.training.base_policies import make_base
+        from ift_gridworld.training.loop import train
         for slip, policy in ((False, "mlp"), (True, "tabular")):
             mdp = TabularMDP.from_map(envs.LAKES["4x4"], is_slippery=slip)
-            base = training.make_base("mixture", mdp, policy=policy, seeds=3)
+            base = make_base("mixture", mdp, policy=policy, seeds=3)
             for method in METHODS:
-                run = training.train(method, mdp, base, steps=2, walkers=4, segment=4)
+                has = option_names(METHODS[method].options_type)
+                small = {name: 4 for name in ("walkers", "segment") if name in has}
+                run = train(method, mdp, base, steps=2, **small)
             metrics.mean_interval(run.metrics["success"])
             for horizon in (None, 9):
                 planning.optimal_success(mdp, horizon)
                 planning.success_probability(mdp, np.full((2, 3, 16, 4), 0.25), horizon)
             planning.soft_value_iteration(mdp, np.full((16, 4), 0.25), 1)
             planning.time_limited_values(mdp, 5)
-        run = training.train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
+        run = train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
     """
     options = {"capture_output": True, "text": True, "timeout": 120, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], **options)
@@ -360,13 +438,13 @@ def test_many_lakes_at_once_are_each_lake_by_itself(kind, slippery, method):
     pairs = [preference_pairs(lake, count) for lake in lakes]
     base = make_base("mixture", lakes, policy=kind, seeds=2, seed=5)
     start = base.probabilities()
-    found = train_lakes(method, lakes, base, keep=(0, 7, 20), shown=shown, preferences=pairs)
+    found = train_lakes(method, lakes, base, keep=(0, 7, 20), demonstrations=shown, preferences=pairs)
     assert found.shape == (3, 3, 2, 16, 4)
     np.testing.assert_array_equal(found[0].reshape(start.shape), start)
     for i, lake in enumerate(lakes):
         alone = make_base("mixture", lake, policy=kind, seeds=2, seed=5 + 2 * i)
         np.testing.assert_allclose(alone.probabilities(), start[2 * i : 2 * i + 2], atol=1e-5)
-        run = train(method, lake, alone, steps=20, snapshots=21, shown=shown[i], preferences=pairs[i])
+        run = train(method, lake, alone, steps=20, snapshots=21, demonstrations=shown[i], preferences=pairs[i])
         # float32 sums in another order, amplified by Adam where a gradient is all but nothing.
         for row, step in enumerate((0, 7, 20)):
             np.testing.assert_allclose(found[row, i], run.policies[step], atol=2e-3)
@@ -383,12 +461,12 @@ def test_members_may_have_rates_and_data_of_their_own(optimiser):
     shown = [paths[("optimal", "suboptimal")[m % 2]][m // 2] for m in spread]  # the second seed learns the detour
     keep, options = (0, 12), {"optimiser": optimiser, "preferences": pairs}
     each = torch.tensor(rates).repeat_interleave(2).repeat(2)
-    found = train_lakes("sft", lakes, base.members(spread), keep=keep, shown=shown, rates=each, **options)
+    found = train_lakes("sft", lakes, base.members(spread), keep=keep, demonstrations=shown, rates=each, **options)
     assert found.shape == (2, 2, 6, 16, 4)
     for i, rate in enumerate(rates):
         for seed, quality in enumerate(paths):
             alone = base.members([0, 1, 2, 3])
-            same = train_lakes("sft", lakes, alone, keep=keep, shown=paths[quality], learning_rate=rate, **options)
+            same = train_lakes("sft", lakes, alone, keep=keep, demonstrations=paths[quality], learning_rate=rate, **options)
             np.testing.assert_allclose(found[:, :, 2 * i + seed], same[:, :, seed], atol=1e-4)
             assert np.abs(found[1, :, 2 * i + seed] - found[0, :, 2 * i + seed]).max() > rate / 2
 
@@ -436,7 +514,7 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
     base = make_base("mixture", lakes, policy="tabular")
     with torch.no_grad():
         base.theta[0] = float("nan")
-    found = train_lakes("sft", lakes, base, keep=(0, 300), shown=shown, preferences=pairs)
+    found = train_lakes("sft", lakes, base, keep=(0, 300), demonstrations=shown, preferences=pairs)
     assert np.isnan(found[1, 0]).all() and np.isfinite(found[:, 1]).all()
     assert float(found[1, 1, 0, 0].max()) > 0.9
 
@@ -445,16 +523,16 @@ def test_many_lakes_refuse_what_walks_and_what_does_not_divide():
     lakes = [TabularMDP.from_map(LAKES["4x4"])] * 2
     shown, pairs = [demonstrations(lake) for lake in lakes], [preference_pairs(lake) for lake in lakes]
     with pytest.raises(ValueError, match="ppo"):
-        train_lakes("ppo", lakes, make_base("uniform", lakes), keep=(1,), shown=shown, preferences=pairs)
+        train_lakes("ppo", lakes, make_base("uniform", lakes), keep=(1,), demonstrations=shown, preferences=pairs)
     with pytest.raises(ValueError, match="a multiple of the 2 lakes"):
-        train_lakes("sft", lakes, make_base("uniform", lakes[0], seeds=3), keep=(1,), shown=shown, preferences=pairs)
+        train_lakes("sft", lakes, make_base("uniform", lakes[0], seeds=3), keep=(1,), demonstrations=shown, preferences=pairs)
 
 
 def test_who_needs_no_pairs_trains_where_none_can_be_had():
     """On a slippery plank between holes nobody arrives, so that all episodes return the same."""
     mdp = TabularMDP.from_map(("H" * 60, "S" + "F" * 58 + "G", "H" * 60), is_slippery=True)
     run = train("sft", mdp, make_base("uniform", mdp, policy="tabular"), steps=5, snapshots=2)
-    assert not len(run.chosen.states)
+    assert not len(run.rejected) and not len(preference_pairs(mdp, 16, needed=False)[0].states)
     assert "chosen_logp" not in run.metrics
     assert run.policies[-1].max() > 0.25
     with pytest.raises(ValueError, match="only 0 of"):

@@ -12,16 +12,17 @@ from math import exp, log
 import numpy as np
 import pytest
 import torch
+from support import options_of
 
 from ift_gridworld import METHODS
 from ift_gridworld.data import Trajectories, demonstrations, generators, preference_pairs, sample_episodes, stacked
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import variants
-from ift_gridworld.methods.preferences import DPO
-from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.imitation import IFT, SFT
+from ift_gridworld.methods.preferences import DPO
+from ift_gridworld.methods.registry import VARIANTS, find_method
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.methods.variants import (
     DPOSFT,
@@ -35,12 +36,11 @@ from ift_gridworld.methods.variants import (
     best_actions,
     demonstrated,
 )
-from ift_gridworld.methods.registry import VARIANTS, find_method
 from ift_gridworld.policies.lake import POLICIES
 from ift_gridworld.policies.residual import Windows, residual_embeddings
 from ift_gridworld.training.base_policies import make_base
-from ift_gridworld.training.loop import train
 from ift_gridworld.training.lakes import train_lakes
+from ift_gridworld.training.loop import train
 
 LEFT, DOWN, RIGHT, UP = range(4)
 KINDS = pytest.mark.parametrize("kind", POLICIES)
@@ -83,7 +83,7 @@ def make(variant, lakes, shown, *, kind="tabular", windows=None, population=None
         for parameter in policy.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64))
     source = LakeSource(lakes[0], shown, *pairs, generators(0, population), lakes=lakes if len(lakes) > 1 else ())
-    method = variant(source, policy, Settings(**changes))
+    method = variant(source, policy, options_of(variant, **changes))
     if windows is not None:
         method.windows = Windows.of(shown.states, shown.mask) if windows else None
     return method
@@ -122,7 +122,7 @@ class Member:
         self.lake = lakes[n // (method.policy.population // len(lakes))]
         self.weights = [p[n].detach().clone().requires_grad_() for p in method.policy.parameters()]
         data = source.demonstrations
-        self.settings, self.answers = method.settings, []
+        self.options, self.answers = method.options, []
         for row in range(data.states.shape[1]):
             fields = (x[n % len(data.states), row].tolist() for x in (data.states, data.actions, data.mask))
             self.answers.append(list(zip(*fields, strict=True)))
@@ -153,7 +153,7 @@ class Member:
             leads = [0.0] * self.lake.num_states
             for k, p in enumerate(self.lake.probability[s, a]):
                 leads[self.lake.next_state[s, a, k]] += p
-            if self.settings.outcome == "likeliest":
+            if self.options.outcome == "likeliest":
                 leads = [float(there == leads.index(max(leads))) for there in range(len(leads))]
             reached = [total + chance * p for total, p in zip(reached, leads, strict=True)]
         return [(there, share) for there, share in enumerate(reached) if share]
@@ -177,21 +177,21 @@ class Member:
 
     def mixed(self, variant, s, before):
         """The state that the second pass sees on tile s, given the tile of the step before."""
-        prediction = "expected" if variant is ExpectedIFT else self.settings.prediction
-        weights = (1 - self.settings.mixing) * self.tile(s)
+        prediction = "expected" if variant is ExpectedIFT else self.options.prediction
+        weights = (1 - self.options.mixing) * self.tile(s)
         for there, share in self.predicted(before, prediction):
             gated = issubclass(variant, AgreeingIFT) and not self.agrees(variant, s, there)
-            weights[s if gated else there] += self.settings.mixing * share
+            weights[s if gated else there] += self.options.mixing * share
         return weights
 
     def nats(self, variant, s, a, before):
         """What step (s, a) costs."""
-        mixing, own = self.settings.mixing, self.table[s, a]
+        mixing, own = self.options.mixing, self.table[s, a]
         if before is None:
             return -own
         if variant not in (MixtureIFT, AskingIFT):
             return -self.logp(self.mixed(variant, s, before))[a]
-        predicted = self.predicted(before, self.settings.prediction)
+        predicted = self.predicted(before, self.options.prediction)
         if variant is MixtureIFT:
             chance = (1 - mixing) * own.exp()
             for there, share in predicted:
@@ -216,11 +216,11 @@ class Member:
                     places.append(t)
             if costs:
                 combine = {AverageIFT: average, AskingIFT: plain}.get(variant, propagated)
-                total = total + combine(costs, places, self.settings)
+                total = total + combine(costs, places, self.options)
         return total / len(self.answers)
 
 
-def plain(costs, places, settings):
+def plain(costs, places, options):
     return sum(costs) / len(costs)
 
 
@@ -229,24 +229,24 @@ def following(costs, places, decay):
     return [sum(decay ** (later - t) * cost for cost, later in zip(costs, places, strict=True) if later >= t) for t in places]
 
 
-def propagated(costs, places, settings):
+def propagated(costs, places, options):
     """Relation propagation as `ift_loss` defines it."""
-    weights = following(costs, places, settings.decay)
-    if settings.propagation == "none":
-        return plain(costs, places, settings)
-    if settings.propagation == "equation21":
+    weights = following(costs, places, options.decay)
+    if options.propagation == "none":
+        return plain(costs, places, options)
+    if options.propagation == "equation21":
         return sum(weights)
-    if settings.propagation == "released":
-        weights = [w**2 if settings.norm == "L2" else w for w in weights]
+    if options.propagation == "released":
+        weights = [w**2 if options.norm == "L2" else w for w in weights]
         weights = [w / sum(weights) for w in weights]
-    return sum((w.detach() if settings.detach_weights else w) * cost for w, cost in zip(weights, costs, strict=True))
+    return sum((w.detach() if options.detach_weights else w) * cost for w, cost in zip(weights, costs, strict=True))
 
 
-def average(costs, places, settings):
+def average(costs, places, options):
     """The decayed average of what follows as a weight, held constant; the weights of an answer average 1."""
     constant = [cost.item() for cost in costs]
-    sizes = following([1.0] * len(costs), places, settings.decay)
-    weights = [w / size for w, size in zip(following(constant, places, settings.decay), sizes, strict=True)]
+    sizes = following([1.0] * len(costs), places, options.decay)
+    weights = [w / size for w, size in zip(following(constant, places, options.decay), sizes, strict=True)]
     return sum(w / sum(weights) * cost for w, cost in zip(weights, costs, strict=True))
 
 
@@ -311,7 +311,7 @@ def test_dpo_sft_is_dpo_minus_the_mean_log_prob_of_the_preferred(name, kind):
     for variant, shown in ((DPOSFT, None), (DPO, None), (SFT, chosen)):
         options = {"kind": kind, "population": members, "pairs": (chosen, rejected), "beta": 0.3, "label_smoothing": 0.1}
         methods.append(make(variant, lakes, shown, **options))
-        _ = methods[-1].reference  # frozen here; then the policy moves on
+        # The reference was frozen when the method was made; now the policy moves on.
         random = torch.Generator().manual_seed(9)
         with torch.no_grad():
             for parameter in methods[-1].policy.parameters():
@@ -385,7 +385,7 @@ def test_on_several_lakes_it_is_the_member_alone_on_its_own(variant, kind):
     losses = together.loss(together.batch(0))
     for n in range(4):
         source = LakeSource(lakes[n // 2], shown[n : n + 1], None, None, ())
-        alone = variant(source, together.policy.members([n]), together.settings)
+        alone = variant(source, together.policy.members([n]), together.options)
         torch.testing.assert_close(alone.loss(alone.batch(0))[0], losses[n], rtol=1e-10, atol=0)
 
 
@@ -396,9 +396,9 @@ def test_many_lakes_in_training_are_each_lake_by_itself(name):
     shown, pairs = [demonstrations(lake) for lake in lakes], [preference_pairs(lake) for lake in lakes]
     base = make_base("mixture", lakes, policy="tabular", seeds=2, seed=5)
     alone = [copy.deepcopy(base).members([2 * i, 2 * i + 1]) for i in range(2)]
-    found = train_lakes(VARIANTS[name], lakes, base, keep=(0, 6), shown=shown, preferences=pairs)
+    found = train_lakes(VARIANTS[name], lakes, base, keep=(0, 6), demonstrations=shown, preferences=pairs)
     for i, lake in enumerate(lakes):
-        run = train(VARIANTS[name], lake, alone[i], steps=6, snapshots=2, shown=shown[i], preferences=pairs[i])
+        run = train(VARIANTS[name], lake, alone[i], steps=6, snapshots=2, demonstrations=shown[i], preferences=pairs[i])
         np.testing.assert_allclose(found[:, i], run.policies, atol=1e-5)
     assert np.abs(found[1] - found[0]).max() > 1e-2
 
@@ -432,7 +432,7 @@ def thinking(method, favourites):
 
 def seen(method):
     """(answer, step) -> tiles that are mixed in there beside the true one, with what share of λ; of the first member."""
-    shown, mixing = method.source.demonstrations, method.settings.mixing
+    shown, mixing = method.source.demonstrations, method.options.mixing
     weights = residual_embeddings(method.policy, shown.states, shown.mask, method.successor, mixing=mixing)[0].detach()
     torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights[..., 0]))
     found = {}
@@ -664,7 +664,7 @@ def test_all_is_done_where_the_policy_is(variant, windows):
     pairs = [side[None].to("meta") for side in preference_pairs(lakes[0])]
     device, own = torch.device("meta"), Windows.of(*(x.expand(2, -1, -1) for x in (shown.states, shown.mask)))
     policy = make_base("random", lakes[0], seeds=2).to(device)
-    method = variant(LakeSource(lakes[0], shown.to(device), *pairs, (), device), policy, Settings())
+    method = variant(LakeSource(lakes[0], shown.to(device), *pairs, (), device), policy)
     method._windows = Windows(*(x.to(device) for x in vars(own).values()))
     method.windows = method._windows if windows else None
     loss = method.loss(method.batch(0))
@@ -698,3 +698,5 @@ def test_an_unknown_name_is_refused_in_one_line_that_lists_the_known():
     message = str(error.value)
     assert "\n" not in message and message.startswith("unknown method 'ift_psychic'; allowed: ")
     assert message.split("allowed: ")[1].split(", ") == [*METHODS, *VARIANTS]
+    with pytest.raises(ValueError, match=r"^unknown method 'ift_agreing'; did you mean ift_agreeing\? allowed: "):
+        find_method("ift_agreing")

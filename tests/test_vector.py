@@ -10,9 +10,9 @@ from scipy.stats import chisquare
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs.maps import bridge, time_limit
 from ift_gridworld.envs.vector import TabularVectorEnv, _EqualDraws, equal_slots
+from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
 from ift_gridworld.runtime import one_thread
-from ift_gridworld.optimisation import Adam
 
 FIRM = ("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {}), ("ift_gridworld/TwoPaths-v0", {})
 

@@ -11,6 +11,7 @@ from typing import Literal
 
 from ift_gridworld.cli.arguments import PolicyArgs, as_flags, is_random
 from ift_gridworld.cli.parser import fail
+from ift_gridworld.runtime import loading
 
 __all__ = ["ExplainArgs", "main"]
 
@@ -31,7 +32,8 @@ def main(args: ExplainArgs) -> int:
         args.require("hidden", args.policy == "mlp", "--policy mlp")
         args.require("success_rate", args.slippery, "--slippery")
         args.require("map_seed", is_random(args.map), "a random map")
-        from ift_gridworld.cli import explain_run
+        with loading():
+            from ift_gridworld.cli import explain_run
 
         return explain_run.explain_update(args, args.method, args.format)
     except (ValueError, OSError) as error:

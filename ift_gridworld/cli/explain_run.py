@@ -30,23 +30,23 @@ def explain_update(args: PolicyArgs, method: str, kind: str) -> int:
     shown, pair = data_of(mdp, 1, args.seed, find_method(method).needs == "pairs")
     training = training_of(args, mdp.num_states)
     base = base_of(args, mdp, seeds=1)
-    made = explain(method, mdp, base, shown, pair, training=training, seed=args.seed, **overrides)
+    explanation = explain(method, mdp, base, shown, pair, training=training, seed=args.seed, **overrides)
     check_folder(args.out)
     place = mdp.where
     about = f"{place.name} · {'slippery' if place.is_slippery else 'no slip'} · {POLICY_NAMES[args.policy]} · base: {args.base}"
-    film = ExplainFilm(made, mdp, f"{about} · seed {args.seed}", args.theme)
+    film = ExplainFilm(explanation, mdp, f"{about} · seed {args.seed}", args.theme)
     make_folder(args.out)
     entries = {
-        "method": made.method,
+        "method": explanation.method,
         "lake": asdict(place),
         "settings": {name: value for name, value in vars(args).items() if name != "given"},
         "versions": versions(),
-        "loss": made.loss,
-        "before": made.before.tolist(),
-        "after": made.after.tolist(),
-        "scenes": [asdict(step) for step in made.steps],
+        "loss": explanation.loss,
+        "before": explanation.before.tolist(),
+        "after": explanation.after.tolist(),
+        "scenes": [asdict(step) for step in explanation.steps],
     }
-    name = f"explain_{made.method}"
+    name = f"explain_{explanation.method}"
     saved = write_atomically(args.out / f"{name}.json", f"{json.dumps(entries, default=str)}\n".encode())
     print(written([saved, film.save(args.out / f"{name}.{kind}")]))
     return 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, unused
 from ift_gridworld.cli.parser import fail
+from ift_gridworld.runtime import loading
 
 __all__ = ["LakeArgs", "main"]
 
@@ -27,15 +28,18 @@ def main(args: LakeArgs) -> int:
 
             return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure)
         if args.explain is not None:
-            from ift_gridworld.cli import explain_run
+            with loading():
+                from ift_gridworld.cli import explain_run
 
             return explain_run.explain_update(args, args.explain, args.format or "gif")
         if args.render:
             with RenderWorker() as worker:
-                from ift_gridworld.cli import lake_run
+                with loading():
+                    from ift_gridworld.cli import lake_run
 
                 return lake_run.run(args, worker)
-        from ift_gridworld.cli import lake_run
+        with loading():
+            from ift_gridworld.cli import lake_run
 
         return lake_run.run(args, None)
     except (ValueError, OSError) as error:

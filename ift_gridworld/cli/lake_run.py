@@ -91,9 +91,9 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
     if not (args.render or args.figure):
         return
     if mdp.grid is None:
-        asked = "--render" if args.figure is None else "--figure"
+        option = "--render" if args.figure is None else "--figure"
         allowed = "FrozenLake, CliffWalking, Taxi, or one that is registered with a layout"
-        raise ValueError(f"{asked}: {mdp.where.name} has no map to draw; allowed: {allowed}")
+        raise ValueError(f"{option}: {mdp.where.name} has no map to draw; allowed: {allowed}")
     if args.figure is not None:
         from ift_gridworld.rendering import STILLS
         from ift_gridworld.rendering.paper import number_of_maps
@@ -114,12 +114,12 @@ def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], trainin
     if args.hidden is not None:
         size["hidden"] = args.hidden
     need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if need > there:
+    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if need > available:
         less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
         raise ValueError(
             f"policy is {args.policy!r}, of which {args.seeds} seeds on {mdp.num_states} states need {need / 2**30:.1f} GiB, "
-            f"and this machine has {there / 2**30:.1f}; allowed: {less}"
+            f"and this machine has {available / 2**30:.1f}; allowed: {less}"
         )
 
 
@@ -169,5 +169,5 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
 def settings_of(args: LakeArgs) -> dict[str, Any]:
     """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
     own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"}
-    told = {name: value for name, value in asdict(args).items() if name in own}
-    return {name: str(value) if isinstance(value, Path) else value for name, value in told.items()}
+    settings = {name: value for name, value in asdict(args).items() if name in own}
+    return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

@@ -42,9 +42,9 @@ def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None
         entries.append(
             (name, Annotated[hint, tyro.conf.arg(help=_help(name, owners), help_behavior_hint="")], field(default=default))
         )
-    made = make_dataclass(command.__name__, entries, bases=(command,), frozen=True)
-    made.__doc__, made.__module__ = command.__doc__, command.__module__
-    return made
+    options_class = make_dataclass(command.__name__, entries, bases=(command,), frozen=True)
+    options_class.__doc__, options_class.__module__ = command.__doc__, command.__module__
+    return options_class
 
 
 def chosen_methods(text: str) -> list[str]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import gymnasium
 
@@ -39,7 +38,7 @@ from ift_gridworld.envs.maps import (
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RegisteredEnvironment:
     """An environment known by a name.
 
@@ -60,8 +59,7 @@ class RegisteredEnvironment:
 
 
 REGISTERED: dict[str, RegisteredEnvironment] = {}
-# Of each environment that `make_env` made by a registered name, unwrapped: that entry, and the options given.
-_made: WeakKeyDictionary[Any, tuple[RegisteredEnvironment, dict[str, Any]]] = WeakKeyDictionary()
+MADE_BY = "_ift_gridworld_made_by"  # attribute of an unwrapped environment of a registered name: the entry, and its options
 
 
 def register_environment(
@@ -115,7 +113,7 @@ def unregister_environment(name: str) -> None:
 def known_of(env: gymnasium.Env) -> tuple[Adapter, RegisteredEnvironment | None, dict[str, Any]]:
     """Return what is known of an environment beside its table: by its class, by its registered name, and its options there."""
     inner = getattr(env, "unwrapped", env)
-    entry, options = _made.get(inner, (None, {}))
+    entry, options = getattr(inner, MADE_BY, (None, {}))
     adapter = adapter_of(type(inner))
     if entry is not None:
         grid = entry.grid
@@ -175,19 +173,31 @@ def make_env(
         options = {"is_slippery": is_slippery, **kwargs}
         env = _make_id(str(entry.environment) if entry is not None else name, limit, is_slippery, kwargs)
     if entry is not None:
-        _made[env.unwrapped] = entry, options
+        object.__setattr__(env.unwrapped, MADE_BY, (entry, options))  # even where the environment is a frozen dataclass
     return env
 
 
 def _make_id(name: str, limit: int | None, is_slippery: bool, kwargs: dict[str, Any]) -> gymnasium.Env:
     """Make an environment of a Gymnasium id, whose own names of our options are used."""
     spec = gymnasium.spec(name)
-    creator = gymnasium.envs.registration.load_env_creator(str(spec.entry_point))
+    creator = _creator(name)
     adapter = adapter_of(creator) if isinstance(creator, type) else Adapter()
     options = dict(kwargs)
     if is_slippery or (adapter.slips_by_default and "is_slippery" not in spec.kwargs):
         options["is_slippery"] = is_slippery
     return _make(name, limit, **{adapter.option_names.get(option, option): value for option, value in options.items()})
+
+
+def _creator(name: str) -> Callable[..., Any]:
+    """The class or function that makes the environment of a Gymnasium id."""
+    entry_point = gymnasium.spec(name).entry_point
+    if callable(entry_point):
+        return entry_point
+    try:
+        creator: Callable[..., Any] = gymnasium.envs.registration.load_env_creator(str(entry_point))
+    except (gymnasium.error.Error, ImportError) as error:
+        raise ValueError(f"environment {name!r} cannot be made here: {error}") from None
+    return creator
 
 
 def _call(name: str, make: Callable[..., gymnasium.Env], options: dict[str, Any]) -> gymnasium.Env:
@@ -234,27 +244,25 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     if name in gymnasium.registry:
         return None
     names = [*LAKES, *REGISTERED, "random"]
-    known = ", ".join([*names, "NxM (for example 6x9)"])
     near = _other_version(name) or suggestion(name, [*names, *gymnasium.registry])
-    raise ValueError(f"unknown map {name!r}; {near}allowed: {known}, a map file that exists, or a Gymnasium id")
+    others = "NxM (for example 6x9), a map file that exists, or a Gymnasium id"
+    raise ValueError(f"unknown map {name!r}; {near}allowed: {', '.join(names)}, {others}")
 
 
 def _other_version(name: str) -> str:
     """Say which versions of a Gymnasium id there are, if it is only the version that is unknown."""
     stem, dash, version = name.rpartition("-v")
-    there = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
-    if not (dash and version.isdigit() and there):
+    versions = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
+    if not (dash and version.isdigit() and versions):
         return ""
-    return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(there)}; "
+    return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(versions)}; "
 
 
 def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
-        taken = inspect.signature(
-            gymnasium.envs.registration.load_env_creator(str(gymnasium.spec(name).entry_point))
-        ).parameters
+        taken = inspect.signature(_creator(name)).parameters
         unknown = [option for option in options if option not in taken] or options
         raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(taken)}") from None
     except KeyError as error:  # a FrozenLake's map_name

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
@@ -18,6 +19,7 @@ __all__ = [
     "lake_outcomes",
     "merge",
     "neighbourhoods",
+    "table_size",
 ]
 
 LAKE_ACTIONS = ("left", "down", "right", "up")
@@ -119,3 +121,25 @@ def merge(
     )
     unused = probability == 0
     return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused
+
+
+def table_size(table: Any, start: Float[np.ndarray, "*any"]) -> tuple[int, int]:
+    """Return the numbers of states and actions of a transition table.
+
+    Raises:
+        ValueError: for a table with gaps, or one of another size than the start distribution.
+    """
+    states = len(table)
+    try:
+        actions = {len(table[s]) for s in range(states)}
+        complete = len(actions) == 1 and all(len(table[s][a]) for s in range(states) for a in range(max(actions)))
+    except (KeyError, IndexError, TypeError):
+        complete = False
+    if not complete:
+        raise ValueError(
+            f"the transition table P has {states} entries, and gaps among them; allowed: P[state][action] with one outcome or "
+            "more, states and actions numbered from 0, the same actions in every state"
+        )
+    if start.shape != (states,):
+        raise ValueError(f"initial_state_distrib has shape {start.shape}; allowed: ({states},), a probability for each state")
+    return states, max(actions)

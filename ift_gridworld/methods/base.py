@@ -57,10 +57,7 @@ class Method(Generic[BatchT]):
 
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
         self.source, self.policy = source, policy
-        options = self.options_type() if options is None else options
-        if not isinstance(options, self.options_type):
-            raise ValueError(f"options is a {type(options).__name__}; allowed: {self.options_type.__name__}")
-        self.options: Any = options.resolved()
+        self.options: Any = self.own_options(options).resolved()
         self._reference = copy.deepcopy(policy).requires_grad_(False) if self.keeps_reference else None
 
     @property
@@ -73,6 +70,15 @@ class Method(Generic[BatchT]):
     def full_title(cls) -> str:
         """Return `title`, or the name of a class that gives none."""
         return cls.title or cls.__name__
+
+    @classmethod
+    def own_options(cls, options: MethodOptions | None) -> MethodOptions:
+        """Return the options if they are the method's own, its defaults if there are none."""
+        if options is None:
+            return cls.options_type()
+        if type(options) is not cls.options_type:  # nor of a subclass, whose further options would be ignored
+            raise ValueError(f"options is a {type(options).__name__}; allowed: {cls.options_type.__name__}")
+        return options
 
     @classmethod
     def resolved(cls, training: TrainingOptions, policy: Policy) -> TrainingOptions:

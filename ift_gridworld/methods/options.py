@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, TypeVar
 
 from ift_gridworld import choices
 from ift_gridworld.checks import (
@@ -53,7 +53,7 @@ class TrainingOptions:
 class MethodOptions:
     """Options of a method that has none; the base of all others."""
 
-    def resolved(self) -> Self:
+    def resolved(self) -> MethodOptions:
         """Return the options with every default that depends on another option filled in."""
         return self
 
@@ -223,7 +223,7 @@ class PPOOptions(OnPolicyOptions):
         check_choice("kl_kind", self.kl_kind, choices.KL_KINDS)
         check_interval("entropy_bonus", self.entropy_bonus, 0, float("inf"))
 
-    def resolved(self) -> Self:
+    def resolved(self) -> PPOOptions:
         """Fill in beta. A learned reward is in nats (the log-odds of a preference), so a nat of KL costs one; with a lower
         price PPO exploits states that the reward model knows nothing of."""
         return self if self.beta is not None else replace(self, beta=0.001 if self.reward == "env" else 1.0)

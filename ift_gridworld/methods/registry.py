@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import suggestion
 from ift_gridworld.methods import options as o
 
@@ -20,10 +20,10 @@ MethodT = TypeVar("MethodT", bound="Method[Any]")
 
 @dataclass(frozen=True)
 class _Entry:
-    """A registered method: its class, or ``"module:Class"``; its options; whether `METHODS` lists it."""
+    """A method: its class, or ``"module:Class"``; its options, if known without the class; whether `METHODS` lists it."""
 
     method: Any
-    options: type[o.MethodOptions]
+    options: type[o.MethodOptions] | None
     listed: bool
 
 
@@ -71,7 +71,8 @@ def register_method(
         name: a Python identifier that no other method has.
         method: a subclass of `methods.Method`, or where to find one, ``"package.module:Class"``. Without it the result
             decorates the class.
-        options: dataclass of its options (default: the class's `options_type`).
+        options: dataclass of its options, which must be the class's `options_type`; given beside ``"package.module:Class"``,
+            the command line need not load the class to list them.
         listed: whether `METHODS` and the command line's ``--method all`` include it.
 
     Returns:
@@ -94,17 +95,30 @@ def register_method(
     if name in _REGISTRY:
         raise ValueError(f"a method named {name!r} is registered already; allowed: another name")
 
-    def add(found: type[MethodT]) -> type[MethodT]:
-        if not callable(getattr(found, "loss", None)) or not callable(getattr(found, "batch", None)):
-            raise ValueError(f"method {name!r} is {found!r}; allowed: a subclass of ift_gridworld.methods.Method")
-        _REGISTRY[name] = _Entry(found, options or found.options_type, listed)
-        return found
+    def add(cls: type[MethodT]) -> type[MethodT]:
+        _REGISTRY[name] = _checked(name, cls, options, listed)
+        return cls
 
     if isinstance(method, str):
-        _REGISTRY[name] = _Entry(method, options or o.MethodOptions, listed)
+        _REGISTRY[name] = _Entry(method, options, listed)
     elif method is not None:
         add(method)
     return add
+
+
+def _checked(name: str, found: Any, options: type[o.MethodOptions] | None, listed: bool) -> _Entry:
+    """Return the entry of a class that can be a method."""
+    from ift_gridworld.methods.base import Method
+
+    allowed = "allowed: a subclass of ift_gridworld.methods.Method with batch and loss"
+    if not isinstance(found, type) or not issubclass(found, Method):
+        raise ValueError(f"method {name!r} is {found!r}; {allowed}")
+    missing = [part for part in ("batch", "loss") if getattr(found, part) is getattr(Method, part)]
+    if missing:
+        raise ValueError(f"method {name!r} is {found!r}, which has no {' and no '.join(missing)}; {allowed}")
+    if options not in (None, found.options_type):
+        raise ValueError(f"options of {name!r} is {options!r}; allowed: the class's options_type, {found.options_type!r}")
+    return _Entry(found, found.options_type, listed)
 
 
 def unregister_method(name: str) -> None:
@@ -119,38 +133,42 @@ def find_method(name: str) -> type[Method[Any]]:
         ValueError: for an unknown name, suggesting the nearest.
     """
     if name not in _REGISTRY:
-        raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(METHODS)}")
+        raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(_REGISTRY)}")
     entry = _REGISTRY[name]
     if isinstance(entry.method, str):
-        module, _, attribute = entry.method.partition(":")
-        entry = _Entry(getattr(import_module(module), attribute), entry.options, entry.listed)
-        _REGISTRY[name] = entry
-    found: type[Method[Any]] = entry.method
-    return found
+        try:
+            cls = resolve(entry.method)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"method {name!r} is {entry.method!r}, which cannot be loaded: {error}") from error
+        entry = _REGISTRY[name] = _checked(name, cls, entry.options, entry.listed)
+    method: type[Method[Any]] = entry.method
+    return method
 
 
 def method_options(name: str) -> type[o.MethodOptions]:
-    """Return the dataclass of a method's options without loading the method.
+    """Return the dataclass of a method's options, without loading the method if it was registered with them.
 
     Raises:
         ValueError: for an unknown name.
     """
-    if name not in _REGISTRY:
-        find_method(name)
-    return _REGISTRY[name].options
+    known = _REGISTRY[name].options if name in _REGISTRY else None
+    return find_method(name).options_type if known is None else known
 
 
 def name_of(method: str | type[Method[Any]]) -> tuple[str, type[Method[Any]]]:
     """Return the name and the class of a method that is given by either; a class that is not registered has its own name."""
     if isinstance(method, str):
         return method, find_method(method)
-    names = [name for name, entry in _REGISTRY.items() if entry.method is method]
+    if not isinstance(method, type):
+        raise ValueError(f"method is {method!r}; allowed: a registered name or a subclass of ift_gridworld.methods.Method")
+    home = f"{method.__module__}:{method.__qualname__}"  # of a class that the registry has not loaded itself
+    names = [name for name, entry in _REGISTRY.items() if entry.method is method or entry.method == home]
     return (names[0] if names else method.__name__), method
 
 
 def option_owners() -> dict[str, list[str]]:
     """Return the option names of every listed method."""
-    return {name: o.option_names(entry.options) for name, entry in _REGISTRY.items() if entry.listed}
+    return {name: o.option_names(method_options(name)) for name in METHODS}
 
 
 for _name, _home, _options in (

@@ -72,8 +72,8 @@ class AgreeingIFT(_Comparing):
             tiles = predicted(states, logits)  # one-hot embeddings are weights of tiles
             following = torch.cat([states[..., 1:], states[..., -1:]], -1)
             member = torch.arange(len(states), device=states.device).reshape(-1, *[1] * (states.ndim - 1))
-            kept = tiles * agrees[member % len(agrees), following].to(tiles.dtype)
-            return kept + (1 - kept.sum(-1, keepdim=True)) * self.policy.embed(following)
+            agreeing = tiles * agrees[member % len(agrees), following].to(tiles.dtype)
+            return agreeing + (1 - agreeing.sum(-1, keepdim=True)) * self.policy.embed(following)
 
         return successor
 
@@ -107,8 +107,8 @@ class MixtureIFT(_Comparing):
         policy, windows = self.policy, self._windows
         s: IFTOptions = self.options
         policies = torch.softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
-        there, arrives = self._predicted(policies), windows.arrives[..., None]
-        own = there @ policies
+        predicted, arrives = self._predicted(policies), windows.arrives[..., None]
+        own = predicted @ policies
         true = policies.gather(1, windows.states[..., 1, None].expand(*own.shape))
         mixed = torch.where(arrives, torch.lerp(true, own, s.mixing), true)
         index = (windows.index * policy.num_actions + batch.actions).flatten(1)
@@ -141,9 +141,9 @@ class AskingIFT(MixtureIFT):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         policy, windows = self.policy, self._windows
         logp = torch.log_softmax(policy(torch.arange(policy.num_states, device=batch.states.device)[None]), -1)
-        there = torch.where(windows.arrives[..., None], self._predicted(logp.exp()), 0.0)
-        asked = there @ -(self._human * logp).sum(-1)[..., None]
-        price = asked[..., 0].gather(1, windows.index.flatten(1)).reshape(-1, *batch.mask.shape[1:])
+        predicted = torch.where(windows.arrives[..., None], self._predicted(logp.exp()), 0.0)
+        expert_cost = predicted @ -(self._human * logp).sum(-1)[..., None]
+        price = expert_cost[..., 0].gather(1, windows.index.flatten(1)).reshape(-1, *batch.mask.shape[1:])
         imitation = losses.sft_loss(policy.log_probs(batch.states, batch.actions), batch.mask)
         return (imitation + self.options.mixing * losses.sft_loss(-price, batch.mask)).mean(-1)
 
@@ -152,8 +152,8 @@ class AskingIFT(MixtureIFT):
         """What the human would do on each tile; nothing on tiles where all is over."""
         lakes = self.source.lakes or [self.source.mdp]
         alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in lakes]).to(self.source.device)
-        told = best_actions(self.source, self.policy.population).float()
-        return told * alive.repeat_interleave(len(told) // len(alive), 0)[..., None]
+        expert = best_actions(self.source, self.policy.population).float()
+        return expert * alive.repeat_interleave(len(expert) // len(alive), 0)[..., None]
 
 
 class AverageIFT(IFT):

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from ift_gridworld.checks import check_whole
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.policies.sparse import SparseStates
 
@@ -184,6 +185,7 @@ class MLPPolicy(LakePolicy):
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1, hidden: int = 64) -> None:
         super().__init__(num_states, num_actions, population)
+        hidden = check_whole("hidden", hidden, at_least=1)
         self.w1 = nn.Parameter(torch.zeros(population, num_states, hidden))
         self.b1 = nn.Parameter(torch.zeros(population, hidden))
         self.w2 = nn.Parameter(torch.zeros(population, hidden, num_actions))

@@ -184,7 +184,7 @@ class ExplainFilm(Film):
             "step": self._step,
         }
         if scene.kind not in scenes:
-            raise ValueError(f"scene is of kind {scene.kind!r}; allowed: {', '.join(scenes)}")
+            raise ValueError(f"step is of kind {scene.kind!r}; allowed: {', '.join(scenes)}")
         return scenes[scene.kind](scene)
 
     def _centres(self, tiles: Sequence[int]) -> Float[np.ndarray, "n 2"]:

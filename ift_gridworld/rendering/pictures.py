@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.formats import THEME_NAMES, check_format
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.page import save_page
 
@@ -26,6 +26,14 @@ def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | Compariso
 
 def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
+
+    Args:
+        runs: one is drawn by itself, several side by side.
+        path: where to write; its suffix is one of `formats.FORMATS`.
+        theme: a name in THEMES; a page has all of them.
+
+    Returns:
+        The path of the picture.
 
     Raises:
         ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.

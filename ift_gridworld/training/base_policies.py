@@ -60,11 +60,11 @@ def make_base(
     lakes = [mdp] if isinstance(mdp, TabularMDP) else list(mdp)
     states, actions = lakes[0].num_states, lakes[0].num_actions
     options = {} if hidden is None else {"hidden": hidden}
-    made = POLICIES[policy](states, actions, len(lakes) * seeds, **options).to(device)
-    made.initialise(generators(seed, len(lakes) * seeds), uniform=kind == "uniform")
+    base = POLICIES[policy](states, actions, len(lakes) * seeds, **options).to(device)
+    base.initialise(generators(seed, len(lakes) * seeds), uniform=kind == "uniform")
     if kind == "mixture":
-        _clone(made, [_both(lake) for lake in lakes] if demonstrations is None else demonstrations, (good, 1 - good), noise)
-    return made
+        _clone(base, [_both(lake) for lake in lakes] if demonstrations is None else demonstrations, (good, 1 - good), noise)
+    return base
 
 
 def default_count(mdp: TabularMDP) -> int:

@@ -19,7 +19,7 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.storage import pack, plain, unpack, write_atomically
 
-__all__ = ["PLAIN", "TABLES", "load", "save"]
+__all__ = ["ARRAYS", "PLAIN", "TABLES", "load", "save"]
 
 TABLES = ("snapshots", "base", "final")
 PLAIN = 250_000  # numbers in all tables together, beyond which they are kept and saved with the 24 bits of a float32

@@ -68,5 +68,5 @@ def train_lakes(
     source = LakeSource(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
     learner = kind(source, policy, options)
     steps, policies, _, _ = optimise(learner, training, set(keep), progress, rates=rates, tolerant=True)
-    kept = policies[[steps.index(step) for step in keep]]
-    return kept.reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)
+    at_checkpoints = policies[[steps.index(step) for step in keep]]
+    return at_checkpoints.reshape(len(keep), len(lakes), each, policy.num_states, policy.num_actions)

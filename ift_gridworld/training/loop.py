@@ -197,8 +197,10 @@ def options_for(
 ) -> tuple[str, type[Method[Any]], Any, TrainingOptions]:
     """Return a method's name and class, its options and those of training, with overrides laid over and defaults filled in."""
     name, kind = name_of(method)
-    own = kind.options_type() if options is None else options
-    own, shared = split_overrides(name, own, training or TrainingOptions(), overrides, option_owners())
+    training = TrainingOptions() if training is None else training
+    if not isinstance(training, TrainingOptions):
+        raise ValueError(f"training is a {type(training).__name__}; allowed: TrainingOptions")
+    own, shared = split_overrides(name, kind.own_options(options), training, overrides, option_owners())
     return name, kind, own.resolved(), kind.resolved(shared, policy)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld._lazy import resolve
 from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
@@ -52,8 +53,8 @@ class Run:
         diverged: step and cause, if the loss stopped being a number.
         assumed_prior: the row of the paper's Table 1 that the method stands in (`evaluation.estimation.TABLE`).
         estimation: what the method assumes of the model that it trains, beside the truth, "base" and "trained", averaged over
-            the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, T].
-        made_of: the MDP itself, where the environment cannot be made again.
+            the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, L].
+        made_of: the MDP itself; None for a run that was loaded, unless its environment cannot be made again.
         every_policy: T_theta(a|s) of every seed at every snapshot (`policies`); None for a run that was loaded.
 
     >>> from ift_gridworld import TabularMDP, train
@@ -78,11 +79,11 @@ class Run:
     base: Float[np.ndarray, "N S A"]
     final: Float[np.ndarray, "N S A"]
     demonstration: Int[np.ndarray, "T 2"]
-    rejected: Int[np.ndarray, "T 2"]
+    rejected: Int[np.ndarray, "R 2"]
     seconds: float
     diverged: str | None = None
     assumed_prior: str = ""
-    estimation: dict[str, dict[str, Float[np.ndarray, "N T"]]] = field(default_factory=dict)
+    estimation: dict[str, dict[str, Float[np.ndarray, "N L"]]] = field(default_factory=dict)
     made_of: TabularMDP | None = None
     every_policy: Float[np.ndarray, "M N S A"] | None = None
 
@@ -104,13 +105,8 @@ class Run:
 
     @cached_property
     def mdp(self) -> TabularMDP:
-        """The MDP that it was trained on."""
-        return self.environment.mdp if self.environment.can_be_made else self._made_of()
-
-    def _made_of(self) -> TabularMDP:
-        if self.made_of is None:
-            raise ValueError(f"the run's environment {self.environment.name!r} cannot be made again; allowed: one that can")
-        return self.made_of
+        """The MDP that it was trained on; for a run that was loaded, made again."""
+        return self.environment.mdp if self.made_of is None else self.made_of
 
     @property
     def policies(self) -> Float[np.ndarray, "M N S A"]:
@@ -217,7 +213,7 @@ class Run:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: if the file is no saved run.
+            ValueError: if the file is no saved run, or its environment is not registered here.
         """
         try:
             run = cls(**files.load(path))
@@ -226,7 +222,7 @@ class Run:
             if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
                 raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
         except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise ValueError(f"{path} is not a saved run: {error}") from error
+            raise ValueError(f"{path} is not a saved run that can be read: {error}") from error
         return run
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
@@ -279,48 +275,38 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.runs)
 
+    def _draw(self, function: str, *arguments: Any) -> Any:
+        """Call a function of `rendering`, which lies above and loads matplotlib, on the runs."""
+        return resolve(f"ift_gridworld.rendering.{function}")(self.runs, *arguments)
+
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`."""
-        from ift_gridworld.rendering.pictures import save_film
-
-        return save_film(self.runs, Path(path), theme)
+        return self._draw("pictures:save_film", Path(path), theme)
 
     def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
         """Draw them as one figure for a paper, as `Run.figure`."""
-        from ift_gridworld.rendering.paper import save_figure
-
-        return save_figure(self.runs, Path(path), width, theme)
+        return self._draw("paper:save_figure", Path(path), width, theme)
 
     def latex(self, path: str | Path) -> Path:
         """Write their table of results for LaTeX (package booktabs)."""
-        from ift_gridworld.rendering.paper import latex_table
-
-        return write_atomically(path, latex_table(self.runs).encode())
+        return write_atomically(path, self._draw("paper:latex_table").encode())
 
     def page(self, path: str | Path) -> Path:
         """Write them as one page, as `Run.page`."""
-        from ift_gridworld.rendering.page import save_page
-
-        return save_page(self.runs, path)
+        return self._draw("page:save_page", Path(path))
 
     def table(self, width: int = 120) -> Table:
         """Return a table of where each ended, as `Run.table`."""
-        from ift_gridworld.rendering.tables import results
-
-        return results(self.runs, width)
+        return self._draw("tables:results", width)
 
     def __repr__(self) -> str:
         return "\n".join(["Comparison of", *(f"  {line}" for run in self.runs for line in repr(run).splitlines())])
 
     def _repr_html_(self) -> str:
-        from ift_gridworld.rendering.notebook import html_of
-
-        return html_of(self.runs)
+        return self._draw("notebook:html_of")
 
     def _repr_png_(self) -> bytes:
-        from ift_gridworld.rendering.notebook import png_of
-
-        return png_of(self.runs)
+        return self._draw("notebook:png_of")
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
@@ -348,11 +334,21 @@ def shared_custom_metrics(runs: Sequence[Run]) -> list[str]:
 
 def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
     """Raise a ValueError if the runs are not on one environment, or it has no map although it is to be drawn."""
-    places = {repr(run.environment) for run in runs}
-    if len(places) > 1:
-        raise ValueError(f"the runs are on {len(places)} environments; allowed side by side: runs on one")
+    distinct: list[Run] = []
+    for run in runs:
+        if not any(_on_one_environment(run, other) for other in distinct):
+            distinct.append(run)
+    if len(distinct) > 1:
+        raise ValueError(f"the runs are on {len(distinct)} environments; allowed side by side: runs on one")
     if drawn and runs[0].mdp.grid is None:
         raise ValueError(
             f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
             "that is registered with a layout"
         )
+
+
+def _on_one_environment(one: Run, other: Run) -> bool:
+    """Whether two runs are on one environment: made in the same way, or else of the same arrays."""
+    if one.environment != other.environment or one.environment.can_be_made:
+        return one.environment == other.environment
+    return all(np.array_equal(getattr(one.mdp, name), getattr(other.mdp, name)) for name in files.ARRAYS)
