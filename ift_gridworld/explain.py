@@ -30,6 +30,8 @@ from ift_gridworld.policies.residual import residual_embeddings
 from ift_gridworld.policies.sparse import SparseStates
 from ift_gridworld.training.loop import options_for
 
+__all__ = ["EXPLAINED", "Explanation", "Step", "explain"]
+
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 MOST_STATES = 2500  # on more, nobody would see a tile
 WALKS = 12  # of PPO's rollouts that are kept to be shown

@@ -36,6 +36,8 @@ from ift_gridworld.envs.tables import (
     table_size,
 )
 
+__all__ = ["Origin", "TabularMDP"]
+
 KINDS = (  # of arrays' entries, as numpy's letters and in words
     ("next_state", "iu", "whole numbers"),
     ("probability", "f", "floating-point numbers"),

@@ -35,6 +35,11 @@ from ift_gridworld.envs.maps import (
     two_paths,
 )
 
+__all__ = [
+    "OWN", "REGISTERED", "RegisteredEnvironment", "known_of", "lake_rows", "make_env", "register_environment",
+    "unregister_environment",
+]  # fmt: skip
+
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
 

@@ -14,6 +14,8 @@ from rich.table import Table
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
+__all__ = ["ResultTable", "console", "estimations", "results", "written"]
+
 
 def console() -> Console:
     """On a terminal its width, in a pipe wide enough for every table."""
