@@ -1,11 +1,4 @@
-"""Measure what an update of a language model costs: time, memory, and the share of the device's arithmetic that it uses.
-
-    python benchmarks/language_updates.py --trainer ift --model small
-    python benchmarks/language_updates.py --trainer trl --model small --device cuda --dtype bfloat16 --batch 64
-
-The data are random tokens, prompts and answers each of one length. Prints one JSON object. `benchmark.py --only language` runs
-it for several trainers in turn.
-"""
+"""What an update of a language model costs, by trainer: the command line of `experiments/language_updates.py`."""
 
 from __future__ import annotations
 
@@ -17,7 +10,7 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.cli.parser import fail, launch
+from ift_gridworld.cli.parser import fail
 from ift_gridworld.runtime import loading, pick_device
 
 if TYPE_CHECKING:
@@ -217,7 +210,3 @@ def _trainer(
             "data_collator": transformers.DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=None)
         }  # fmt: skip
         trainer(policy.model, options, train_dataset=data, callbacks=[Clock()], **named).train()
-
-
-if __name__ == "__main__":
-    launch(main, Args, __doc__)

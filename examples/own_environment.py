@@ -19,7 +19,7 @@ from ift_gridworld import register_environment
 LENGTH = 7
 
 
-class WindyCorridor(gymnasium.Env[int, int]):
+class WindyCorridor(gymnasium.Env[Any, Any]):
     """Two lanes of tiles. Going right on the upper lane is blown down to the lower one with probability `wind`; the goal is at
     the end of the upper lane, and the lower lane ends nowhere."""
 

@@ -1,11 +1,19 @@
-"""Time and memory of an update of a language model: `benchmarks/language_updates.py`, run from here.
+"""Measure what an update of a language model costs: time, memory, and the share of the device's arithmetic that it uses.
 
-python experiments/language_updates.py --trainer ift --model small
-python experiments/language_updates.py --trainer trl --model small --device cuda --dtype bfloat16 --batch 64
+    python experiments/language_updates.py --trainer ift --model small
+    python experiments/language_updates.py --trainer trl --model small --device cuda --dtype bfloat16 --batch 64
+
+The data are random tokens, prompts and answers each of one length. Prints one JSON object. `benchmark.py --only language` runs
+it for several trainers in turn.
 """
 
-import runpy
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # benchmarks/ is no part of the installed package
+
+from benchmarks.language_updates import Args, main
+from ift_gridworld.cli.parser import launch
+
 if __name__ == "__main__":
-    runpy.run_path(str(Path(__file__).parents[1] / "benchmarks" / "language_updates.py"), run_name="__main__")
+    launch(main, Args, __doc__)

@@ -18,7 +18,6 @@ from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.task import encode_walks, rejected_walks
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
-from ift_gridworld.methods.options import Settings
 from ift_gridworld.methods.registry import METHODS
 
 
@@ -33,7 +32,8 @@ def asked(name, policy, tokenizer, lakes, rejected=None, **changes):
     rejected = rejected_walks(lakes, (0.5, 1.0), seed=0) if rejected is None else rejected
     human, others = encode_walks(lakes, paths, tokenizer), encode_walks(lakes, rejected, tokenizer)
     source = TextSource(human, human, others, end=tokenizer.end)
-    return METHODS[name], source, policy, Settings(**changes), tokenizer, lakes
+    kind = METHODS[name]
+    return kind, source, policy, kind.options_type(**changes), tokenizer, lakes
 
 
 steady = at_tiles(lambda rows, tile, best: {RIGHT: 0.5, LEFT: 0.25, END: 0.25} if best else {END: 0.8, RIGHT: 0.2})

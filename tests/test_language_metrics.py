@@ -8,7 +8,7 @@ import torch
 from test_language_data import PIECES, TURNS, chat_tokenizer
 from torch import nn
 
-from ift_gridworld.envs.tables import STEPS
+from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, draw_lakes, walk
 from ift_gridworld.language.metrics import METRICS, measure, optimal_mass
 from ift_gridworld.language.models import build_model

@@ -10,7 +10,7 @@ import pytest
 from ift_gridworld.cli.language import QUICK, Args, main, study_settings
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.task import Task
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.studies.language_settings import ALL_METHODS, StudySettings, saved_settings, used_options
 
@@ -157,7 +157,7 @@ def test_the_help_names_the_real_defaults():
     for option, text in lines.items():
         match = re.search(r"\(([^()]*)\)\.?$", text)
         named[option] = match and [part.removeprefix("quick ") for part in match[1].split("; ")]
-    study, options = StudySettings(), Settings()
+    study, options = StudySettings(), IFTOptions()
     fields = {"base_maps": "base", "base_noise": "noise"}
     for option in ("size", "ice", "detours", "base_maps", "base_noise", "maps", "held_out", "seed"):
         assert numbers(named[option][0]) == as_numbers(getattr(study.task, fields.get(option, option))), option

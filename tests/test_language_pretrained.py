@@ -21,7 +21,7 @@ from ift_gridworld.language.profiling import training_flops
 from ift_gridworld.language.task import Task
 from ift_gridworld.language.text import CHAT
 from ift_gridworld.language.training import align
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import TrainingOptions
 
 
 def weights():
@@ -69,7 +69,7 @@ def test_it_learns(smol, name):
     policy, tokenizer = smol
     learner, before = copy.deepcopy(policy), policy.model.get_input_embeddings().weight[:50].clone()
     source = TASK.source(tokenizer, rows=8)
-    curve = align(name, source, learner, settings=Settings(steps=4, learning_rate=5e-5))
+    curve = align(name, source, learner, training=TrainingOptions(steps=4, learning_rate=5e-5))
     assert curve.loss[-1] < 0.9 * curve.loss[0] and np.isfinite(curve.loss).all()
     assert torch.equal(before, policy.model.get_input_embeddings().weight[:50])
 

@@ -20,7 +20,7 @@ from ift_gridworld.language.task import Task, encode_walks, rejected_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
 from ift_gridworld.methods.imitation import IFT, SFT
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import IFTOptions, MethodOptions
 from ift_gridworld.methods.registry import METHODS
 
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
@@ -40,7 +40,7 @@ def policy():
 
 
 def method(kind, policy, tokenizer, **changes):
-    return kind(SMALL.source(tokenizer, rows=6), policy, kind.resolved(Settings(**changes), policy))
+    return kind(SMALL.source(tokenizer, rows=6), policy, kind.options_type(**changes))
 
 
 # ---- lakes and paths ----
@@ -148,7 +148,7 @@ def test_chance_draws_from_answers_and_from_the_model(policy, tokenizer):
 
 def test_sft_pulls_at_all_tokens_alike():
     logp = -np.random.default_rng(0).random((3, 5))
-    np.testing.assert_allclose(token_pull(SFT, Settings(), logp), 1 / 5)
+    np.testing.assert_allclose(token_pull(SFT, MethodOptions(), logp), 1 / 5)
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.95])
@@ -160,10 +160,10 @@ def test_the_released_forms_pull_in_closed_form(decay):
     u = power @ nats
     loss = (u * nats).sum() / u.sum()
     expected = (u + power.T @ (nats - loss)) / u.sum()
-    found = token_pull(IFT, Settings(decay=decay), -nats)
+    found = token_pull(IFT, IFTOptions(decay=decay), -nats)
     np.testing.assert_allclose(found, expected, rtol=1e-10)
     assert found[-1] < 0 < found[0], "the end, learnt first, is un-learnt"
-    np.testing.assert_allclose(token_pull(IFT, Settings(decay=decay, detach_weights=True), -nats), u / u.sum(), rtol=1e-10)
+    np.testing.assert_allclose(token_pull(IFT, IFTOptions(decay=decay, detach_weights=True), -nats), u / u.sum(), rtol=1e-10)
 
 
 def test_what_is_seen_of_an_answer_is_what_the_loss_sees(policy, tokenizer):
@@ -172,10 +172,10 @@ def test_what_is_seen_of_an_answer_is_what_the_loss_sees(policy, tokenizer):
     lengths = (source.demonstrations.length - source.demonstrations.prompt)[rows]
     assert len(set(lengths)) == 1
     for kind, changes in ((SFT, {}), (IFT, {"mixing": 0.4}), (IFT, {"mixing": 0.0})):
-        settings = kind.resolved(Settings(**changes), policy)
-        seen = answer_log_probs(kind, source, policy, settings, rows)
+        options = kind.options_type(**changes)
+        seen = answer_log_probs(kind, source, policy, options, rows)
         assert seen.shape == (len(rows), lengths[0])
-        learner = kind(source, policy, settings)
+        learner = kind(source, policy, options)
         batch = source.demonstrations.batch(rows)
         expected = learner.second_pass(batch) if kind is IFT else policy.log_probs(batch.states, batch.actions, batch.mask)
         np.testing.assert_allclose(seen, expected[batch.mask].reshape(seen.shape).detach(), rtol=1e-5, atol=1e-6)

@@ -17,7 +17,7 @@ from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
-from ift_gridworld.methods.options import Settings
+from ift_gridworld.methods.options import IFTOptions
 
 RATE = 0.1  # of plain gradient descent: one update moves a weight by so much times its gradient
 
@@ -68,9 +68,9 @@ def trainer(model, path, data=None, *, side="right", named=None, **arguments):
     return IFTTrainer(copy.deepcopy(model), arguments, collator(side), train_dataset=found, eval_dataset=found, **(named or {}))
 
 
-def ours(model, data, settings=None):
+def ours(model, data, options=None):
     """The loss of the project's own loop."""
-    return IFT(TextSource(), LanguagePolicy(model), settings or Settings()).loss(data.batch())[0]
+    return IFT(TextSource(), LanguagePolicy(model), options or IFTOptions()).loss(data.batch())[0]
 
 
 def gradient(model, data):
@@ -112,7 +112,7 @@ def test_the_loss_is_our_loops_own(model, tmp_path, knobs, prompt):
     data = rows(prompt=prompt)
     learner = trainer(model, tmp_path, named=knobs)
     found = learner.compute_loss(learner.model, collator()(dataset(data)))
-    close(found, ours(model, data, Settings(**knobs)))
+    close(found, ours(model, data, IFTOptions(**knobs)))
     assert knobs == {} or (found - ours(model, data)).abs() > 1e-3, "the knobs turn something"
 
 

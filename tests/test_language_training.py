@@ -14,8 +14,8 @@ from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.training import align, count_tokens, learning_rate
 from ift_gridworld.methods.imitation import SFT
-from ift_gridworld.methods.options import Settings
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.options import TrainingOptions, option_names, split_overrides
+from ift_gridworld.methods.registry import METHODS, name_of
 
 
 def answers(seed=0, rows=20):
@@ -34,8 +34,13 @@ def fresh():
     return LanguagePolicy(build_model("tiny", seed=0))
 
 
-def settings(**changes):
-    return Settings(**{"steps": 12, "learning_rate": 1e-3, "walkers": 8, "group": 4, "epochs": 2} | changes)
+def options(method="sft", **overrides):
+    """Options for `align`: a short training and, for methods that have rollouts, small batches of them."""
+    name, kind = name_of(method)
+    own, rollouts = option_names(kind.options_type), {"walkers": 8, "group": 4, "epochs": 2}
+    small = kind.options_type(**{option: value for option, value in rollouts.items() if option in own})
+    chosen, training = split_overrides(name, small, TrainingOptions(steps=12, learning_rate=1e-3), overrides)
+    return {"options": chosen, "training": training}
 
 
 class Killed(Exception):
@@ -49,43 +54,43 @@ def test_a_run_that_was_killed_and_resumed_is_one_that_never_was(name, tmp_path)
     """Killed at the eighth update, three after the last checkpoint: the same losses, measures and weights, to the last bit."""
     measure = lambda policy: {"norm": float(sum((p.detach() ** 2).sum() for p in policy.parameters()))}  # noqa: E731
     one = fresh()
-    whole = align(name, source(), one, settings=settings(), evaluate=measure, every=3)
+    whole = align(name, source(), one, **options(name), evaluate=measure, every=3)
 
     def kill(done, total):
         if done == 7:
             raise Killed
 
     file, two = tmp_path / "run.safetensors", fresh()
-    options = {"settings": settings(), "evaluate": measure, "every": 3, "checkpoint": file, "keep_every": 4}
+    kept = {**options(name), "evaluate": measure, "every": 3, "checkpoint": file, "keep_every": 4}
     with pytest.raises(Killed):
-        align(name, source(), two, **options, progress=kill)
+        align(name, source(), two, **kept, progress=kill)
     again = fresh()
-    resumed = align(name, source(), again, **options)
+    resumed = align(name, source(), again, **kept)
     assert resumed.loss == whole.loss and resumed.measured == whole.measured and resumed.tokens == whole.tokens
     assert [m["step"] for m in whole.measured] == [0, 3, 6, 9, 12]
     for p, q in zip(one.parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q)
-    third = align(name, source(), fresh(), **options)  # a run that is done is not done again
+    third = align(name, source(), fresh(), **kept)  # a run that is done is not done again
     assert third.loss == whole.loss
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     file = tmp_path / "run.safetensors"
-    align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file)
+    align("sft", source(), fresh(), **options(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"is of another run \(other settings\)"):
-        align("sft", source(), fresh(), settings=settings(steps=3), checkpoint=file)
+        align("sft", source(), fresh(), **options(steps=3), checkpoint=file)
     with pytest.raises(ValueError, match=r"other base"):
-        align("sft", source(), LanguagePolicy(build_model("tiny", seed=5)), settings=settings(steps=2), checkpoint=file)
+        align("sft", source(), LanguagePolicy(build_model("tiny", seed=5)), **options(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"other data"):
         other = TextSource(answers(3), answers(), answers(1), rows=8)
-        align("sft", other, fresh(), settings=settings(steps=2), checkpoint=file)
+        align("sft", other, fresh(), **options(steps=2), checkpoint=file)
     with pytest.raises(ValueError, match=r"other precision"):
-        align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file, dtype=torch.bfloat16)
+        align("sft", source(), fresh(), **options(steps=2), checkpoint=file, dtype=torch.bfloat16)
     with pytest.raises(ValueError, match=r"other method"):
-        align("ift", source(), fresh(), settings=settings(steps=2), checkpoint=file)
+        align("ift", source(), fresh(), **options("ift", steps=2), checkpoint=file)
     file.write_bytes(b"broken")
     with pytest.raises(ValueError, match="cannot be read"):
-        align("sft", source(), fresh(), settings=settings(steps=2), checkpoint=file)
+        align("sft", source(), fresh(), **options(steps=2), checkpoint=file)
 
 
 def test_the_learning_rate_rises_and_falls():
@@ -99,7 +104,7 @@ def test_a_loss_that_is_no_number_ends_the_run():
     with torch.no_grad():
         policy.model.lm_head.weight[0, 0] = torch.nan
     with pytest.raises(ValueError, match="the loss is nan at update 0"):
-        align("sft", source(), policy, settings=settings())
+        align("sft", source(), policy, **options())
 
 
 def test_losses_are_read_late_and_none_is_lost(monkeypatch):
@@ -107,11 +112,11 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
     found = []
     for wait in (1, 5, 25):
         monkeypatch.setattr(training, "READ_EVERY", wait)
-        found.append(align("ift", source(), fresh(), settings=settings()))
+        found.append(align("ift", source(), fresh(), **options("ift")))
     assert found[0].loss == found[1].loss == found[2].loss and len(found[0].loss) == 12
     assert found[0].tokens == found[1].tokens == found[2].tokens > found[0].predicted == found[1].predicted > 0
     assert [curve.timed for curve in found] == [9, 9, 9], "the first three get things ready"
-    assert align("sft", source(), fresh(), settings=settings(steps=1)).timed == 1
+    assert align("sft", source(), fresh(), **options(steps=1)).timed == 1
 
     class Breaks(SFT):
         def loss(self, batch):
@@ -119,7 +124,7 @@ def test_losses_are_read_late_and_none_is_lost(monkeypatch):
             return super().loss(batch) * (torch.inf if self.calls > 4 else 1.0)
 
     with pytest.raises(ValueError, match="the loss is inf at update 4"):
-        align(Breaks, source(), fresh(), settings=settings())
+        align(Breaks, source(), fresh(), **options(Breaks))
 
 
 # ---- rows ----
@@ -147,7 +152,7 @@ def test_tokens_are_counted_without_padding():
 
 def test_an_episode_is_paid_at_its_last_token():
     data = source()
-    steps = data.walker(fresh(), settings())()
+    steps = data.walker(fresh(), 8, 32)()
     assert steps.states.shape[:2] == (1, 8)
     paid = steps.reward != 0
     assert (paid.sum(-1) == 1).all() and torch.equal(paid, steps.terminated)
@@ -169,12 +174,12 @@ def test_every_process_learns_the_same_reward():
     """From all pairs, not from its share of them: PPO's rewards would differ between processes."""
     one, other = (source(rank=rank, processes=processes) for rank, processes in ((0, 1), (1, 2)))
     base = fresh()
-    learned = [data.learn_reward(copy.deepcopy(base).requires_grad_(False), settings(pairs=3)) for data in (one, other)]
+    learned = [data.learn_reward(copy.deepcopy(base).requires_grad_(False), 3) for data in (one, other)]
     for p, q in zip(learned[0].body.parameters(), base.model.model.parameters(), strict=True):
         assert not torch.equal(p, q), "the whole of it learns, though the base that it is made of is frozen"
     for p, q in zip(*(model.parameters() for model in learned), strict=True):
         assert torch.equal(p, q) and not p.requires_grad
-    steps = one.walker(fresh(), settings())()
+    steps = one.walker(fresh(), 8, 32)()
     paid = one.reward(learned[0], steps)
     assert (paid != 0).sum() == 8 and torch.equal(paid != 0, steps.terminated), "at each answer's last token"
 
@@ -183,13 +188,13 @@ def test_rows_are_shared_evenly_or_not_at_all():
     with pytest.raises(ValueError, match="rows is 8, for 3 processes; allowed: a multiple"):
         source(processes=3)
     with pytest.raises(ValueError, match="prompts of an update is 2, for 4 processes"):
-        source(processes=4).groups(fresh(), settings())
+        source(processes=4).groups(fresh(), 8, 4)
     with pytest.raises(ValueError, match="a batch has 1 answer; allowed: two or more"):
-        source().groups(fresh(), Settings(walkers=1))
+        source().groups(fresh(), 1, None)
 
 
 def test_groups_are_answers_to_one_prompt():
-    steps, group = source().groups(fresh(), settings())
+    steps, group = source().groups(fresh(), 8, 4)
     assert group == 4
     prompts = steps.states[0, :, :5].reshape(2, 4, 5)
     assert (prompts == prompts[:, :1]).all() and (prompts[0, 0] != prompts[1, 0]).any()
@@ -199,7 +204,7 @@ def test_a_checkpoint_says_what_it_is(tmp_path):
     from safetensors import safe_open
 
     file = tmp_path / "run.safetensors"
-    align("ift", source(), fresh(), settings=settings(steps=2, mixing=0.3), checkpoint=file)
+    align("ift", source(), fresh(), **options("ift", steps=2, mixing=0.3), checkpoint=file)
     with safe_open(file, "pt") as kept:
         told = json.loads(kept.metadata()["run"])
     assert told["step"] == 2 and told["about"]["method"] == "IFT" and told["about"]["settings"]["mixing"] == 0.3

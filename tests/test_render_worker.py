@@ -160,7 +160,8 @@ def test_what_the_process_prints_is_no_answer(tmp_path):
     saved = lake_record().save(tmp_path / "ift.json")
     program = worker_module._PROGRAM.replace(
         "serve()",
-        "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\nm.draw_files = lambda *a: (print('hello'), old(*a))\nserve()",
+        "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\n"
+        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve()",
     )
     order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", str(tmp_path), []])
     ended = subprocess.run(

@@ -18,7 +18,7 @@ __all__ = [
     "unregister_method",
 ]  # fmt: skip
 
-T = TypeVar("T")
+MethodT = TypeVar("MethodT", bound="Method[Any]")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,12 @@ VARIANTS: Mapping[str, type[Method[Any]]] = _Registered(listed=False)
 
 
 def register_method(
-    name: str, method: type[T] | str | None = None, *, options: type[o.MethodOptions] | None = None, listed: bool = True
-) -> Callable[[type[T]], type[T]]:
+    name: str,
+    method: type[Method[Any]] | str | None = None,
+    *,
+    options: type[o.MethodOptions] | None = None,
+    listed: bool = True,
+) -> Callable[[type[MethodT]], type[MethodT]]:
     """Make a method known by a name to `train`, the command line, tables, pictures and saved runs.
 
     Args:
@@ -94,7 +98,7 @@ def register_method(
     if name in _REGISTRY:
         raise ValueError(f"a method named {name!r} is registered already; allowed: another name")
 
-    def add(cls: type[T]) -> type[T]:
+    def add(cls: type[MethodT]) -> type[MethodT]:
         _REGISTRY[name] = _checked(name, cls, options, listed)
         return cls
 
