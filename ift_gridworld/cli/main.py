@@ -11,7 +11,7 @@ from ift_gridworld.checks import suggestion
 from ift_gridworld.cli.parser import Arguments, fail, launch
 from ift_gridworld.plugins import load_installed, load_plugins
 
-__all__ = ["COMMANDS", "command_of", "main", "run_command"]
+__all__ = ["COMMANDS", "command_of", "main", "overview", "run_command"]
 
 # By command: the module of this package, its dataclass of options, and what it does.
 COMMANDS: dict[str, tuple[str, str, str]] = {

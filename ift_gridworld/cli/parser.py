@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, 
 
 from ift_gridworld.checks import suggestion
 
-__all__ = ["Arguments", "check_seed", "fail", "launch", "parse"]
+__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "parse", "shown"]
 
 T = TypeVar("T")
 NUMBERS = {int: "whole number", float: "number"}

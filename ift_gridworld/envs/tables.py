@@ -11,16 +11,9 @@ from jaxtyping import Float, Int, UInt8
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
 __all__ = [
-    "LAKE_ACTIONS",
-    "NARROW",
-    "absorb",
-    "empty",
-    "keep_at_hand",
-    "lake_outcomes",
-    "merge",
-    "neighbourhoods",
+    "LAKE_ACTIONS", "NARROW", "Arrays", "absorb", "empty", "keep_at_hand", "lake_outcomes", "merge", "neighbourhoods",
     "table_size",
-]
+]  # fmt: skip
 
 LAKE_ACTIONS = ("left", "down", "right", "up")
 NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by

@@ -28,16 +28,9 @@ from ift_gridworld.planning import (
 )
 
 __all__ = [
-    "MEASURES",
-    "Steps",
-    "even_change",
-    "expected_visits",
-    "log_likelihood",
-    "mean_interval",
-    "measure",
-    "reference_points",
-    "tiles_of",
-]
+    "MEASURES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
+    "metric_descriptions", "reference_points", "register_metric", "tiles_of", "unregister_metric",
+]  # fmt: skip
 
 
 @runtime_checkable

@@ -13,7 +13,10 @@ from ift_gridworld.methods import options as o
 if TYPE_CHECKING:
     from ift_gridworld.methods.base import Method
 
-__all__ = ["METHODS", "VARIANTS", "find_method", "method_options", "name_of", "register_method"]
+__all__ = [
+    "METHODS", "VARIANTS", "find_method", "method_options", "name_of", "option_owners", "register_method",
+    "unregister_method",
+]  # fmt: skip
 
 MethodT = TypeVar("MethodT", bound="Method[Any]")
 

@@ -32,7 +32,7 @@ from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
 from ift_gridworld.training.snapshots import snapshot_steps, snapshots
 
-__all__ = ["optimise", "train"]
+__all__ = ["optimise", "options_for", "train"]
 
 
 @one_thread()

@@ -27,7 +27,7 @@ from ift_gridworld.training.files import PLAIN, TABLES
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
+__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
 
 POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
@@ -248,7 +248,7 @@ class Run:
     def _repr_html_(self) -> str:
         return compare([self])._repr_html_()
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
         return compare([self])._repr_png_()
 
 
@@ -305,8 +305,9 @@ class Comparison:
     def _repr_html_(self) -> str:
         return self._draw("notebook:html_of")
 
-    def _repr_png_(self) -> bytes:
-        return self._draw("notebook:png_of")
+    def _repr_png_(self) -> bytes | None:
+        """The last frame of the film, in a notebook; None where there is no map to draw."""
+        return None if self.runs[0].mdp.grid is None else self._draw("notebook:png_of")
 
 
 def compare(runs: Sequence[Run]) -> Comparison:
