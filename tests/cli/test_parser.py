@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from test_records import record
+from test_saved_runs import record
 
 from ift_gridworld.cli.parser import fail, parse
 from ift_gridworld.rendering.tables import results
 from ift_gridworld.runtime import progress
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
