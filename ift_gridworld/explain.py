@@ -145,7 +145,7 @@ def explain(
 
 
 def _path(batch: Any) -> dict[str, Any]:
-    """SparseStates and moves of the first row, and the tile that the last move leads to."""
+    """Tiles and moves of the first row, and the tile that the last move leads to."""
     counted = batch.mask[0, 0]
     states, actions = (x[0, 0][counted].tolist() for x in (batch.states, batch.actions))
     end = batch.next_states[0, 0][counted][-1].item() if isinstance(batch, Trajectories) else states[-1]

@@ -19,6 +19,7 @@ from ift_gridworld.language.probes import Probes
 from ift_gridworld.language.task import Task, encode_walks, rejected_walks
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
+from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.options import IFTOptions, MethodOptions
 from ift_gridworld.methods.registry import METHODS
@@ -199,7 +200,9 @@ def test_a_film_shows_what_the_model_says_on_each_tile(policy, tokenizer):
     frames = [{"step": step, "seen": table.tolist()} for step in (0, 5)]
     record = film_run(METHODS["ift"], "ift", {"steps": 5}, lake, path[0], frames, [1.0] * 5, 0.1)
     assert record.mdp.layout == lake.rows(0) and record.steps.tolist() == [0, 5]
-    expected = measure(record.mdp, table, base=table)["success"]
+    mdp = TabularMDP.from_map(lake.rows(0))
+    assert record.environment.horizon == record.mdp.horizon == mdp.horizon, "the time limit of any lake of its size"
+    expected = measure(mdp, table, base=table)["success"]
     np.testing.assert_allclose(record.metrics["success"][:, 0], expected, atol=1e-8)
     assert next(tuple(x) for x in record.demonstration) == (lake.start[0], path[0, 0])
 

@@ -36,9 +36,16 @@ from ift_gridworld.envs.maps import (
 )
 
 __all__ = [
-    "OWN", "REGISTERED", "RegisteredEnvironment", "known_of", "lake_rows", "make_env", "register_environment",
+    "MADE_BY",
+    "REGISTERED",
+    "SPECS",
+    "RegisteredEnvironment",
+    "known_of",
+    "lake_rows",
+    "make_env",
+    "register_environment",
     "unregister_environment",
-]  # fmt: skip
+]
 
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
@@ -155,6 +162,10 @@ def make_env(
 
     Raises:
         ValueError: in one line, for an unknown name, a map without a way from S to G, a value out of range.
+
+    >>> env = make_env("4x4", is_slippery=True)
+    >>> env.reset(seed=0)[0], env.spec.max_episode_steps
+    (0, 100)
     """
     check_probability("success_rate", kwargs.get("success_rate", 1.0))
     limit = max_episode_steps
@@ -221,13 +232,19 @@ def _limit_of(env: gymnasium.Env) -> int | None:
 
 
 def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
-    """The map that `make_env` makes of the same arguments, or None for a Gymnasium id, which has its own.
+    """Return the map that `make_env` makes of the same arguments, or None for an environment that has its own table.
 
     What is computed from the map alone (`TabularMDP.from_map`) needs no environment, which takes a minute to make for a
     million tiles.
 
+    Args:
+        name, size, seed, frozen: as for `make_env`.
+
     Raises:
         ValueError: as `make_env`.
+
+    >>> lake_rows("two-paths", size=3)
+    ('SFF', 'FHG', 'FFF')
     """
     if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
         shape = parse_size(name) if name != "random" else as_shape(8 if size is None else size)

@@ -276,9 +276,20 @@ def make_vector(
     render_mode: None = None,
     **options: Any,
 ) -> TabularVectorEnv:
-    """What `gymnasium.make_vec` calls for a lake; `options` are those of its single environment.
+    """Make a vector environment of a lake, as `gymnasium.make_vec` does with ``vectorization_mode="vector_entry_point"``.
 
-    Episodes are cut off after the map's own `time_limit` where nothing else is asked for.
+    Args:
+        num_envs: number of environments.
+        max_episode_steps: time limit (default: the map's own, `envs.maps.time_limit`).
+        seed, autoreset_mode: as for `TabularVectorEnv`.
+        render_mode: must be None.
+        options: those of the single environment (`envs.lake_env.LakeEnv`).
+
+    Raises:
+        ValueError: for a value that is not allowed, by its name.
+
+    >>> make_vector(3, map_name="4x4", is_slippery=False, seed=0).reset()[0].tolist()
+    [0, 0, 0]
     """
     if render_mode is not None:
         raise ValueError(f"render_mode is {render_mode!r}; allowed: None, as many environments are not drawn")

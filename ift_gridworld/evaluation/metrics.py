@@ -108,11 +108,11 @@ def register_metric(name: str, function: Metric, description: str = "") -> None:
 
 
 def unregister_metric(name: str) -> None:
-    """Forget a registered metric; nothing happens if there is none of that name.
+    """Forget a registered metric.
 
-    >>> register_metric("left", lambda mdp, policy: policy[..., 0].mean(-1))
-    >>> unregister_metric("left")
-    >>> "left" in metric_descriptions()
+    >>> register_metric("width", lambda mdp, policy: policy.max(-1).mean(-1))
+    >>> unregister_metric("width")
+    >>> "width" in metric_descriptions()
     False
     """
     _REGISTERED.pop(name, None)
@@ -207,6 +207,10 @@ def _distances(
 def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
     """Return how often an episode visits each state, within the time limit; discounted where there is none.
 
+    Args:
+        mdp: the MDP; its horizon is the time limit.
+        policy: T(a|s), with any leading dimensions.
+
     Raises:
         ValueError: for what is not an MDP, or not a policy of it.
 
@@ -267,6 +271,10 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
 def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch S"]:
     """Return 1 for each state that the trajectories [..., B, T] step from, 0 elsewhere.
 
+    Args:
+        mdp: the MDP.
+        trajectories: their states and mask are read.
+
     Raises:
         ValueError: for what is not an MDP.
 
@@ -288,6 +296,10 @@ def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps)
     """Return the mean over trajectories [B, T] of Σ_t log π(a_t|s_t), in nats.
 
     A probability too small for a float counts as 1e-308.
+
+    Args:
+        policy: T(a|s), with any leading dimensions.
+        trajectories: their states, actions and mask are read.
 
     Example:
         >>> from types import SimpleNamespace

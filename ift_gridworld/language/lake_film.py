@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld.envs.maps import time_limit
 from ift_gridworld.evaluation.metrics import measure, reference_points
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
@@ -69,7 +70,8 @@ def film_run(
         loss: loss of every update.
         seconds: duration of the run.
     """
-    origin = Origin("a held-out lake, read as text", lake.rows(0), None, False, 1 / 3, 0.99, 4 * sum(lake.shape))
+    rows = lake.rows(0)
+    origin = Origin("a held-out lake, read as text", rows, None, False, 1 / 3, 0.99, time_limit(rows))
     policies = np.array([frame["seen"] for frame in watched])[:, None]
     moves = path[path >= 0]
     human = np.stack([tiles_along(lake, moves[None])[0][:-1], moves], 1).astype(int)

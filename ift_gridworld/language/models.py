@@ -48,6 +48,10 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
 
     Raises:
         ValueError: if there is no such model, or its tokenizer has no end token.
+
+    Example::
+
+        policy, tokenizer, form = load_model("tiny", seed=0)
     """
     if name in SIZES:
         return LanguagePolicy(build_model(name, seed=seed)), COMPACT.tokenizer, COMPACT

@@ -134,6 +134,12 @@ def find_method(name: str) -> type[Method[Any]]:
 
     Raises:
         ValueError: for an unknown name, suggesting the nearest.
+
+    >>> find_method("ift").full_title()
+    'IFT · intuitive fine-tuning'
+    >>> find_method("itf")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: unknown method 'itf'; did you mean ift? ...
     """
     if name not in _REGISTRY:
         raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(_REGISTRY)}")
@@ -153,6 +159,9 @@ def method_options(name: str) -> type[o.MethodOptions]:
 
     Raises:
         ValueError: for an unknown name.
+
+    >>> method_options("simpo")()
+    SimPOOptions(beta=2.0, gamma=1.6)
     """
     known = _REGISTRY[name].options if name in _REGISTRY else None
     return find_method(name).options_type if known is None else known

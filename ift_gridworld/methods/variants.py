@@ -45,9 +45,17 @@ from ift_gridworld.policies.lake import ONE_HOT_STATES, LakePolicy
 from ift_gridworld.policies.residual import Successor, Windows
 
 __all__ = [
-    "DPOSFT", "NEEDS_THE_ORACLE", "AgreeingIFT", "AskingIFT", "AverageIFT", "ExpectedIFT", "MixtureIFT", "OracleIFT",
-    "best_actions", "demonstrated",
-]  # fmt: skip
+    "DPOSFT",
+    "NEEDS_THE_ORACLE",
+    "AgreeingIFT",
+    "AskingIFT",
+    "AverageIFT",
+    "ExpectedIFT",
+    "MixtureIFT",
+    "OracleIFT",
+    "best_actions",
+    "demonstrated",
+]
 
 
 class _Comparing(IFT):

@@ -76,6 +76,11 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     Args:
         ax: where a map is to be drawn.
         rows, columns: number of tiles along either side.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> prepare_axes(Figure().add_subplot(), 2, 3).get_xlim() == (0, 3)
+        True
     """
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", anchor="NW")
     ax.axis("off")
@@ -135,6 +140,13 @@ def draw_landmarks(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
 
     Returns:
         What was added to the Axes, from below.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering.theme import THEMES
+        >>> ax = prepare_axes(Figure().add_subplot(), 2, 2)
+        >>> len(draw_landmarks(ax, GridLayout.of(["SF", "FG"]), THEMES["light"]))
+        0
     """
     drawn = _draw_signs(ax, grid, theme) if has_signs(ax, grid) else []
     for letter, colour in PLACE_COLOURS.items():
@@ -190,6 +202,13 @@ def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
 
     Returns:
         What was added to the Axes, from below.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering.theme import THEMES
+        >>> ax = prepare_axes(Figure().add_subplot(), 2, 2)
+        >>> len(draw_starts(ax, GridLayout.of(["SF", "FG"]), THEMES["light"]))
+        1
     """
     if has_signs(ax, grid):
         return []
