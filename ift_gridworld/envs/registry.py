@@ -274,7 +274,7 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
 def _other_version(name: str) -> str:
     """Say which versions of a Gymnasium id there are, if it is only the version that is unknown."""
     stem, dash, version = name.rpartition("-v")
-    versions = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
+    versions = [env_id for env_id in gymnasium.registry if env_id.rpartition("-v")[0] == stem]
     if not (dash and version.isdigit() and versions):
         return ""
     return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(versions)}; "
@@ -284,9 +284,9 @@ def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
-        taken = inspect.signature(_creator(name)).parameters
-        unknown = [option for option in options if option not in taken] or options
-        raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(taken)}") from None
+        parameters = inspect.signature(_creator(name)).parameters
+        unknown = [option for option in options if option not in parameters] or options
+        raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(parameters)}") from None
     except KeyError as error:  # a FrozenLake's map_name
         raise ValueError(f"environment {name!r} does not know {error}") from None
     except (gymnasium.error.Error, ImportError) as error:

@@ -244,12 +244,12 @@ class _EqualDraws:
         return self._made[self._used - self._count : self._used]
 
     def _block(self, random: np.random.Generator) -> Int[np.ndarray, " made"]:
-        made: list[np.ndarray] = []
-        while sum(map(len, made)) < self._count:
+        arrays: list[np.ndarray] = []
+        while sum(map(len, arrays)) < self._count:
             words = random.integers(2**64 - 1, size=self._words // 4 + 1, dtype=np.uint64, endpoint=True).view(np.uint16)
             words = words[words < self._multiple] % np.uint32(len(self._digits))
-            made.append(self._digits.take(words, axis=0).ravel())
-        return np.concatenate(made)
+            arrays.append(self._digits.take(words, axis=0).ravel())
+        return np.concatenate(arrays)
 
 
 def equal_slots(chance: Float[np.ndarray, "*batch K"]) -> int:

@@ -49,7 +49,7 @@ from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Windows, lake_successor
 from ift_gridworld.policies.sparse import SparseStates
 
-__all__ = ["TABLE", "WALK_BYTES", "Assumption", "Estimation", "estimate"]
+__all__ = ["TABLE", "UNKNOWN", "WALK_BYTES", "Assumption", "Estimation", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,7 @@ TABLE: dict[str, Assumption] = {
     "dpo": Assumption("s*ₙ", "sᶿ⁻ₙ, stale", "T̂(s*ₙ|ρ₀)"),
     "ift": Assumption("s*ₙ", "(1-λ)s*ₙ+λπ", "T̂(s*ₙ|ρ₀)"),
 }
+UNKNOWN = Assumption("?", "?", "?")  # of a run whose file does not say
 
 # A walk is followed over all states at once, [N, T, S]; beyond this much memory, it is not followed. Ten thousand states are
 # within the limit over three thousand steps.

@@ -287,8 +287,8 @@ def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch 
     check_mdp(mdp)
     states, mask = np.asarray(trajectories.states), np.asarray(trajectories.mask)
     visited = np.zeros((*states.shape[:-2], mdp.num_states))
-    *where, row, step = np.nonzero(mask)
-    visited[*where, states[*where, row, step]] = 1.0
+    *index, row, step = np.nonzero(mask)
+    visited[*index, states[*index, row, step]] = 1.0
     return visited
 
 

@@ -114,13 +114,13 @@ def draw_lake(ax: Axes, grid: GridLayout, theme: Theme, hole: str | None = None)
             image.update(np.tile(to_rgba(colour), (*image.share.shape, 1)))
         return ax
     tile = tile_polygon(ax, grid)
-    for where, shape, colour in (
+    for states, shape, colour in (
         (ground, tile, theme.ice),
         (holes, tile, hole),
         (holes & (not is_small(ax, grid)), disc(0.5, 0.5, 0.3), theme.water),
         *((goals, part, getattr(theme, colour)) for part, colour in GOAL_GLYPH),
     ):
-        corners = np.argwhere(where)[:, ::-1]  # column, row
+        corners = np.argwhere(states)[:, ::-1]  # column, row
         if len(corners):
             ax.add_patch(PathPatch(closed_path(corners[:, None] + shape), fc=colour, lw=0))
     for row, column, text in grid.headings if tile_inches(ax, grid) > TINY_TILE else ():

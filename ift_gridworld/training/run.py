@@ -158,8 +158,8 @@ class Run:
     @property
     def place(self) -> str:
         """The kind of environment, in words."""
-        known = self.environment.env
-        return "a frozen lake" if known is None or "Lake" in known else known.partition("-")[0]
+        env_id = self.environment.env
+        return "a frozen lake" if env_id is None or "Lake" in env_id else env_id.partition("-")[0]
 
     @property
     def headline(self) -> str:
