@@ -608,7 +608,7 @@ def run_tests(mutant: Mutant | None) -> int:
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     tests = TESTS[mutant.module if mutant is not None else "log_probs"]
     gc.disable()  # half a second of a life of two
-    files = (f"{ROOT}/tests/{test}.py" for test in tests)
+    files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
     status = pytest.main(["--tb=no", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
     ran = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     return plugin.count if plugin.count or ran else STILLBORN

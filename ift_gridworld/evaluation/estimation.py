@@ -11,7 +11,8 @@ compared with the truth. Two numbers per step say how far off it is:
 As in the paper a state is a prefix: T_θ(s*_n, ρ0) = Π_{i<n} T_θ(s*_{i+1} | s*_i) is the probability of walking the human's very
 states, T_θ(s'|s) = Σ_a P(s'|s, a) π_θ(a|s).
 
-Which of the paper's statements hold, and which do not; tests/test_estimation.py has a proof or a counter-example for each:
+Which of the paper's statements hold, and which do not (tests/evaluation/test_estimation.py has a proof or a counter-example for
+each):
 
 - eq. 11, T_θ(π*(s), s) <= T_θ(π_θ(s), s), holds: π_θ(s) is the model's most likely action.
 - eq. 12, T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0), does not follow from it. Where every action leads to a state of its own it holds for

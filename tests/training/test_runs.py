@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_mdp import same_arrays
-from test_records import MAPLESS
+from test_saved_runs import MAPLESS
 
 from ift_gridworld import Run, TabularMDP, compare, train
 from ift_gridworld.data import demonstrations

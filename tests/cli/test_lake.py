@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
-from test_records import MAPLESS, record
+from test_saved_runs import MAPLESS, record
 
 from ift_gridworld.cli.main import command_of
 from ift_gridworld.cli.parser import parse
@@ -20,7 +20,7 @@ from ift_gridworld.evaluation.estimation import TABLE
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.tables import estimations
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "frozen_lake.py"
 
 
 def run(out, *arguments):
@@ -173,7 +173,7 @@ BAD = [
     (("--propagation", "foo"), "'foo'"),
     (("--method", "ppo", "--reward", "preference", "--pairs", 4), "4"),
     (("--method", "all", "--reward", "preference", "--pairs", 4), "4"),
-    (("--redraw", __file__), "test_frozen_lake.py"),
+    (("--redraw", __file__), "test_lake.py"),
     (("--map", "GymV21Environment-v0"), "GymV21Environment-v0"),
     (("--seed", 10**20), str(10**20)),
     (("--seed", -1), "-1"),

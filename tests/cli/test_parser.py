@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from rich.console import Console
-from test_records import MAPLESS, record
+from test_saved_runs import MAPLESS, record
 
 import ift_gridworld
 from ift_gridworld import plugins
@@ -22,7 +22,7 @@ from ift_gridworld.mdp import Origin
 from ift_gridworld.rendering.tables import results
 from ift_gridworld.runtime import progress
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
