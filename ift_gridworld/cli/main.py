@@ -69,7 +69,10 @@ def command_of(name: str, arguments: list[str]) -> tuple[Any, type[Any]]:
         from ift_gridworld.cli.method_options import with_method_options
 
         assert issubclass(settings, Arguments)
-        settings = with_method_options(settings, EXPLAINED if name == "explain" else None)
+        try:
+            settings = with_method_options(settings, EXPLAINED if name == "explain" else None)
+        except ValueError as error:
+            fail(error)
     return module, settings
 
 

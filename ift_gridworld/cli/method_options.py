@@ -28,6 +28,9 @@ def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None
     Args:
         command: the command's own options.
         methods: whose options are added (default: of all listed).
+
+    Raises:
+        ValueError: for a method's option that has the name of one of the command's own.
     """
     import tyro
 
@@ -35,7 +38,8 @@ def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None
     own = {entry.name for entry in fields(command)}
     for name, owners in _owners(METHODS if methods is None else methods).items():
         if name in own:
-            continue
+            who, what = next(iter(owners)), flag(name)
+            raise ValueError(f"method {who!r} has an option {name!r}, but {what} is the command's own; allowed: another name")
         kind = get_type_hints(next(iter(owners.values())), include_extras=True)[name]
         default = False if kind is bool else None
         hint = bool if kind is bool else kind | None

@@ -18,6 +18,11 @@ __all__ = [
     "unregister_method",
 ]  # fmt: skip
 
+# Names that no method's option may have: those of `train`'s arguments and of a saved run's settings.
+RESERVED = frozenset(
+    {"method", "mdp", "policy", "options", "training", "seed", "seeds", "progress", "preferences", "demonstrations"}
+    | {"demonstrations_arrived", *o.option_names(o.TrainingOptions)}
+)
 MethodT = TypeVar("MethodT", bound="Method[Any]")
 
 
@@ -103,6 +108,8 @@ def register_method(
         return cls
 
     if isinstance(method, str):
+        if options is not None:
+            _check_option_names(name, options)
         _REGISTRY[name] = _Entry(method, options, listed)
     elif method is not None:
         add(method)
@@ -121,7 +128,17 @@ def _checked(name: str, kind: Any, options: type[o.MethodOptions] | None, listed
         raise ValueError(f"method {name!r} is {kind!r}, which has no {' and no '.join(missing)}; {allowed}")
     if options not in (None, kind.options_type):
         raise ValueError(f"options of {name!r} is {options!r}; allowed: the class's options_type, {kind.options_type!r}")
+    _check_option_names(name, kind.options_type)
     return _Entry(kind, kind.options_type, listed)
+
+
+def _check_option_names(name: str, options: type[o.MethodOptions]) -> None:
+    """Refuse options that `train` or a saved run's settings could not tell from their own."""
+    clashing = [option for option in o.option_names(options) if option in RESERVED]
+    if clashing:
+        raise ValueError(
+            f"method {name!r} has an option {clashing[0]!r}, which is a name of train's own; allowed: another name"
+        )
 
 
 def unregister_method(name: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ def save(run: Any, path: str | Path) -> Path:
     """Write a `run.Run` as JSON, one top-level entry a line; complete or not at all."""
     left_out = ("every_policy", "made_of", *(TABLES if run.is_large else ()))
     entries = {NAMES.get(f.name, f.name): getattr(run, f.name) for f in fields(run) if f.name not in left_out}
-    entries |= {"lake": asdict(run.environment), "format": FORMAT}
-    if not run.environment.can_be_made:
+    origin = _reliable_origin(run)
+    entries |= {"lake": asdict(origin), "format": FORMAT}
+    if not origin.can_be_made:
         entries["mdp"] = _arrays(run.mdp)
     if run.is_large:
         # The first snapshot is the first seed's base. So every table but the other seeds' bases is all but the one before.
@@ -73,6 +74,16 @@ def load(path: str | Path) -> dict[str, Any]:
     if "mdp" in entries:
         entries["made_of"] = _mdp(entries.pop("mdp"))
     return entries
+
+
+def _reliable_origin(run: Any) -> Origin:
+    """The run's environment; without its id if that makes another MDP, as where the table was edited after it was made."""
+    origin: Origin = run.environment
+    if run.made_of is None or origin.env is None:
+        return origin
+    made_again = origin.mdp
+    same = all(np.array_equal(getattr(made_again, name), getattr(run.made_of, name)) for name in ARRAYS)
+    return origin if same else replace(origin, env=None, options={})
 
 
 def _arrays(mdp: TabularMDP) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.data import Trajectories, generators, stacked
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
@@ -44,7 +45,7 @@ def train_lakes(
         method: a name in METHODS, or a class.
         lakes: L of them.
         policy: L times N members, those of the first lake first (`make_base` makes such ones).
-        options, training, overrides: as for `train`; the steps are the last of `keep`.
+        options, training, overrides: as for `train`; the steps can only be the last of `keep`.
         keep: the updates after which policies are kept, the last of them the last one made; 0 is the base.
         demonstrations: those of each lake, or of each member, [B, T]; all of one B.
         preferences: the pairs (chosen, rejected), likewise.
@@ -66,6 +67,7 @@ def train_lakes(
     >>> train_lakes("sft", lakes, base, keep=(0, 5), **data).shape  # checkpoints, lakes, seeds, states, actions
     (2, 2, 3, 6, 4)
     """
+    check_choice("steps", overrides.get("steps", max(keep)), [max(keep)])
     training = replace(training or TrainingOptions(), steps=max(keep))
     name, kind, options, training = options_for(method, policy, options, training, overrides)
     if kind.draws and len(lakes) > 1:

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
 from ift_gridworld.data import demonstrations as demonstrate
-from ift_gridworld.evaluation.estimation import estimate
+from ift_gridworld.evaluation.estimation import TABLE, estimate
 from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method

@@ -533,3 +533,8 @@ def test_a_gap_that_is_not_known_is_a_question_mark_and_told(known):
     cells = [next(iter(column.cells)) for column in table.columns]
     assert cells == ["ift", "0.500", "0.750", "+0.250", "0.125" if known else "?", *[""] * 4]
     assert ("not followed" in str(table.caption)) == (not known)
+
+
+def test_a_run_whose_file_does_not_say_what_it_assumes_is_still_printed():
+    table = estimations([record(assumed_prior="", estimation={})], 120)
+    assert [next(iter(column.cells)) for column in table.columns] == ["ift", "?", "?", "?", *[""] * 8]

@@ -19,6 +19,7 @@ from ift_gridworld.cli.parser import fail, parse
 from ift_gridworld.envs.registry import unregister_environment
 from ift_gridworld.evaluation.metrics import unregister_metric
 from ift_gridworld.mdp import Origin
+from ift_gridworld.methods.registry import unregister_method
 from ift_gridworld.rendering.tables import results
 from ift_gridworld.runtime import progress
 
@@ -323,6 +324,48 @@ def test_a_plugin_that_cannot_be_used_is_one_line(name, content, words, tmp_path
     said = capsys.readouterr()
     assert end.value.code == 2 and not said.out and said.err.count("\n") == 1
     assert said.err.startswith("error: ") and words in said.err
+
+
+def test_a_methods_option_cannot_have_the_name_of_one_of_the_commands(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "clashing.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from ift_gridworld.methods import SFT, MethodOptions, register_method\n"
+        "@dataclass(frozen=True)\n"
+        "class Options(MethodOptions):\n    map: int = 1\n"
+        "@register_method('clashing')\n"
+        "class Clashing(SFT):\n    options_type = Options\n"
+    )
+    try:
+        with pytest.raises(SystemExit):
+            command_of("lake", ["--plugin", "clashing"])
+    finally:
+        sys.modules.pop("clashing", None)
+        plugins._loaded.pop("clashing", None)
+        unregister_method("clashing")
+    assert capsys.readouterr().err == (
+        "error: method 'clashing' has an option 'map', but --map is the command's own; allowed: another name\n"
+    )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_shows_no_default_where_there_is_none(name, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    printed = capsys.readouterr().out
+    assert f"ift-gridworld {name}" in printed and "--help" in printed
+    assert "None" not in printed and "(default: '')" not in printed
+
+
+def test_a_reader_that_stops_early_gets_no_traceback():
+    """As with `| head`: the pipe is closed before anything is written."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    code = "from ift_gridworld.cli.main import main; main(['lake', '--help'])"
+    end = subprocess.run([sys.executable, "-c", code], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (end.returncode, end.stderr) == (141, "")
 
 
 @pytest.mark.parametrize(

@@ -452,3 +452,42 @@ def test_registering_changes_no_other_environment():
     assert TabularMDP.from_env(make_env("4x4")).actions == ("left", "down", "right", "up")
     assert replace(TWO_PATHS, check=True).actions == ("left", "down", "right", "up")
     assert TabularPolicy(2, 4).num_actions == TabularMDP.make("corner").num_actions
+
+
+class TakesPolicy(SFT):
+    """A method with an option of a name that `train` needs itself."""
+
+    @dataclass(frozen=True)
+    class Options(MethodOptions):
+        """Its options."""
+
+        policy: float = 1.0
+
+    options_type = Options
+
+
+@pytest.mark.parametrize("method", [TakesPolicy, "nowhere:TakesPolicy"])
+def test_an_option_with_a_name_of_trains_own_is_refused(method):
+    with pytest.raises(ValueError, match="'takes_policy' has an option 'policy', which is a name of train's own; allowed"):
+        register_method("takes_policy", method, options=TakesPolicy.Options)
+    assert "takes_policy" not in METHODS
+
+
+def test_a_method_that_assumes_what_no_row_of_the_table_says_is_refused():
+    class Assuming(SFT):
+        assumed_prior = "dpoo"
+
+    with pytest.raises(ValueError, match="assumed_prior of Assuming is 'dpoo'; did you mean dpo[^;]*allowed: truth, sft"):
+        trained(Assuming)
+
+
+def test_an_environment_edited_after_it_was_made_is_saved_as_its_arrays(tmp_path):
+    env = gymnasium.make("CliffWalking-v1")
+    untouched = trained("sft", TabularMDP.from_env(env))
+    outcomes = env.unwrapped.P[1]
+    outcomes[0] = [(p, s, -7.0, done) for p, s, _, done in outcomes[0]]
+    edited = trained("sft", TabularMDP.from_env(env))
+    for run, reward in ((untouched, -1.0), (edited, -7.0)):
+        loaded = Run.load(run.save(tmp_path / "run.json"))
+        assert loaded.mdp.reward[1, 0, 0] == reward
+        same_arrays(loaded.mdp, run.mdp)

@@ -427,6 +427,15 @@ def test_shapes_in_signatures_hold_throughout():
 # ---- many lakes at once ----
 
 
+def test_many_lakes_take_the_number_of_steps_from_keep():
+    lakes = [TabularMDP.from_map(["SFG", "FFF"])]
+    base = make_base("uniform", lakes, policy="tabular", seeds=1)
+    data = {"demonstrations": [demonstrations(lakes[0])], "preferences": [preference_pairs(lakes[0])]}
+    with pytest.raises(ValueError, match="steps is 5; allowed: 3"):
+        train_lakes("sft", lakes, base, keep=(0, 3), steps=5, **data)
+    assert train_lakes("sft", lakes, base, keep=(0, 3), steps=3, **data).shape == (2, 1, 1, 6, 4)
+
+
 @pytest.mark.parametrize("kind", ["mlp", "tabular"])
 @pytest.mark.parametrize("slippery", [False, True])
 @pytest.mark.parametrize("method", ["sft", "ift", "dpo", "orpo", "tdpo"])
