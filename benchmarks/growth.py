@@ -130,10 +130,10 @@ def prepare_drawing(side: int) -> Callable[[], object]:
 
     def work() -> None:
         figure, axes = canvas()
-        where = walkable(mdp)
+        walkable_states = walkable(mdp)
         draw_lake(axes, grid, theme)
-        TileColours(axes, grid, where, theme.visits, Normalize(0, 1)).update(values)
-        PolicyArrows(axes, grid, mdp.moves, where, theme).update(policy)
+        TileColours(axes, grid, walkable_states, theme.visits, Normalize(0, 1)).update(values)
+        PolicyArrows(axes, grid, mdp.moves, walkable_states, theme).update(policy)
         figure.canvas.draw()
 
     return work

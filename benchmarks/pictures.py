@@ -124,9 +124,9 @@ def usual(record: Run) -> float:
     FigureCanvasAgg(figure)
     ax = figure.add_subplot()
     image = ax.imshow(visits[0].reshape(tall, wide), vmin=0, vmax=1)
-    where = np.divmod(np.repeat(np.arange(mdp.num_states), mdp.num_actions), wide)
+    cells = np.divmod(np.repeat(np.arange(mdp.num_states), mdp.num_actions), wide)
     along = np.tile(mdp.moves, (mdp.num_states, 1))
-    arrows = ax.quiver(where[1], where[0], along[:, 1], -along[:, 0], scale=2.2 * wide)
+    arrows = ax.quiver(cells[1], cells[0], along[:, 1], -along[:, 0], scale=2.2 * wide)
     title = ax.set_title("")
 
     def step(index: int) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Draw the optimum of every member of the suite, on firm ice and on slippery ice, and the page that tells what each is for.
+"""Draw the optimum of every member of the suite, deterministic and slippery, and the page that says what each is for.
 
     python experiments/suite.py
     python experiments/suite.py --publish       # in the gallery

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
+__all__ = ["lazy_names", "resolve"]
+
 
 def lazy_names(
     package: str, public: Sequence[str], homes: Mapping[str, Sequence[str]]

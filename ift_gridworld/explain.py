@@ -30,6 +30,8 @@ from ift_gridworld.policies.residual import residual_embeddings
 from ift_gridworld.policies.sparse import SparseStates
 from ift_gridworld.training.loop import options_for
 
+__all__ = ["EXPLAINED", "Explanation", "Step", "explain"]
+
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 MOST_STATES = 2500  # on more, nobody would see a tile
 WALKS = 12  # of PPO's rollouts that are kept to be shown
@@ -120,20 +122,20 @@ def explain(
     optimiser = OPTIMISERS[training.optimiser](learner.parameters(), training.learning_rate)
     # PPO's other epochs on the same rollouts belong to the update: only then do ratios leave 1.
     updates = learner.options.epochs if isinstance(batch, Rollouts) else 1
-    made = descend(lambda update: learner.loss(batch), lambda: optimiser.step(learner.max_grad_norm), range(updates))
-    losses_made = [float(loss) for _, loss in made]
+    descended = descend(lambda update: learner.loss(batch), lambda: optimiser.step(learner.max_grad_norm), range(updates))
+    losses_made = [float(loss) for _, loss in descended]
     if isinstance(batch, Rollouts):
         steps.append(_clip(learner, batch))
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
-    where = mdp.grid.name(int(state))
+    cell = mdp.grid.name(int(state))
     steps.append(
         Step(
             "step",
             "The policy moves",
             f"{'One update' if updates == 1 else f'{updates} updates'} of {type(optimiser).__name__}. "
-            f"The largest change is {change[state, action]:+.3f}, at {where}, {mdp.actions[action]}. Blue is likelier now, "
+            f"The largest change is {change[state, action]:+.3f}, at {cell}, {mdp.actions[action]}. Blue is likelier now, "
             "orange less likely, "
             "to the scale of the largest.",
             data={"before": before.tolist(), "after": after.tolist()},
@@ -143,7 +145,7 @@ def explain(
 
 
 def _path(batch: Any) -> dict[str, Any]:
-    """SparseStates and moves of the first row, and the tile that the last move leads to."""
+    """Tiles and moves of the first row, and the tile that the last move leads to."""
     counted = batch.mask[0, 0]
     states, actions = (x[0, 0][counted].tolist() for x in (batch.states, batch.actions))
     end = batch.next_states[0, 0][counted][-1].item() if isinstance(batch, Trajectories) else states[-1]

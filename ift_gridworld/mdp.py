@@ -36,6 +36,8 @@ from ift_gridworld.envs.tables import (
     table_size,
 )
 
+__all__ = ["Origin", "TabularMDP"]
+
 KINDS = (  # of arrays' entries, as numpy's letters and in words
     ("next_state", "iu", "whole numbers"),
     ("probability", "f", "floating-point numbers"),
@@ -295,9 +297,9 @@ class TabularMDP:
         rows = adapter.rows(inner)
         mdp = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
         if entry is None and spec is not None and spec.id in gymnasium.registry:
-            known = next((known for known, other in LAKES.items() if other == rows), spec.id)
+            lake = next((lake for lake, other in LAKES.items() if other == rows), spec.id)
             options = {**spec.kwargs, **({"is_slippery": not mdp.is_deterministic} if adapter.slips_by_default else {})}
-            mdp._come_from(name or known, spec.id, options)
+            mdp._come_from(name or lake, spec.id, options)
         elif entry is not None:
             mdp._come_from(name or entry.name, entry.name, options)
         return mdp
@@ -350,7 +352,7 @@ class TabularMDP:
         arrays = next_state, probability, reward, terminated, start
         mdp = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
         size = f"{len(rows)}x{len(rows[0])}"
-        name = name or next((known for known, other in LAKES.items() if other == rows), size)
+        name = name or next((key for key, other in LAKES.items() if other == rows), size)
         slips = is_slippery and success_rate < 1
         object.__setattr__(mdp, "origin", Origin(name, rows, None, slips, success_rate, discount, mdp.horizon))
         return mdp

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import torch
 
+__all__ = ["cores", "loading", "one_thread", "pick_device", "processes", "progress"]
+
 
 @contextmanager
 def loading() -> Iterator[None]:

@@ -15,6 +15,18 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+__all__ = [
+    "DIGITS",
+    "check_folder",
+    "make_folder",
+    "pack",
+    "plain",
+    "round_significant",
+    "unpack",
+    "versions",
+    "write_atomically",
+]
+
 DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 

@@ -73,6 +73,7 @@ FIRST = "nothing arrives at the first step, whose entry torch.where never takes"
 RAISED = "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly"
 SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
 FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
+CONSTANT = "the matrix is a constant and carries no gradient"
 MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
 _WEIGHTS = "masked_fill_zero(_matmul(loss, _decay_matrix(loss, decay).T), mask)"
 _SAME = "(same * weight[..., None, :])"
@@ -97,6 +98,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ),
     (IMITATION, "ift_loss", f"{_WEIGHTS} → at_least_float32(_matmul(loss, _decay_matrix(loss, decay).T))"): MASKED_LOSS,
     (IMITATION, "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
+    (IMITATION, "_matmul", "x @ matrix → x @ matrix.detach()"): CONSTANT,
+    (IMITATION, "_matmul", "x @ matrix → x @ matrix.detach() (no. 2)"): CONSTANT,
     (IMITATION, "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
         "concerns rows that count nothing: all of their 0/0 stands off the mask and is filled with zero"
     ),
@@ -605,7 +608,7 @@ def run_tests(mutant: Mutant | None) -> int:
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     tests = TESTS[mutant.module if mutant is not None else "log_probs"]
     gc.disable()  # half a second of a life of two
-    files = (f"{ROOT}/tests/{test}.py" for test in tests)
+    files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
     status = pytest.main(["--tb=no", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
     ran = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
     return plugin.count if plugin.count or ran else STILLBORN

@@ -47,6 +47,27 @@ def test_every_public_function_has_an_example(name):
     assert not without, f"no example: {', '.join(without)}"
 
 
+FACES = ("", ".envs", ".planning", ".losses", ".policies", ".data", ".methods", ".evaluation", ".training", ".testing")
+FACES += (".rendering", ".language", ".vector")
+# What writes files or needs a trained model shows how it is called in a block that is not run.
+SHOWN = {
+    "align", "draw_files", "film_of", "latex_table", "load_model", "measure", "save_figure", "save_film", "save_page",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_function_of_a_rooms_face_is_documented(face):
+    """Its arguments, if it has several, and an example."""
+    module = load(f"ift_gridworld{face}")
+    for name in module.__all__:
+        function = getattr(module, name)
+        if not inspect.isfunction(function):
+            continue
+        text = inspect.getdoc(function) or ""
+        assert ">>>" in text or (name in SHOWN and "::\n" in text), name
+        assert len(inspect.signature(function).parameters) < 2 or "Args:" in text, name
+
+
 def test_a_wrong_example_is_found():
     """The runner itself: an example that shows the wrong value fails."""
     module = type(ift_gridworld)("wrong", ">>> 1 + 1\n3\n")

@@ -82,7 +82,7 @@ class LakeArgs(PolicyArgs):
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
     png. A table of the results is written beside it for LaTeX."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
-    """A slow film of one update of sft, ift, dpo, orpo or ppo, each step of it told."""
+    """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step."""
     redraw: tuple[Path, ...] = field(default=())
     """Draw these saved runs again instead of training: one by itself, several side by side."""
 

@@ -1,4 +1,4 @@
-"""Film one update of a method, slowly, each step of it told.
+"""Film one update of a method, slowly, with an explanation of each step.
 
 ift-gridworld explain --method ift
 ift-gridworld explain --method dpo --map 4x4 --policy tabular

@@ -1,4 +1,11 @@
-"""The command `failures`: five ways in which alignment fails, computed and drawn."""
+"""Compute and draw five ways in which alignment fails, each with its cause and its count over seeds.
+
+    ift-gridworld failures
+    ift-gridworld failures --only displacement --format pdf
+
+Writes NAME.gif (or as --format says), its words as NAME.gif.txt, and NAME.json (settings, versions and every number drawn)
+under --out; --publish writes to the gallery.
+"""
 
 from __future__ import annotations
 

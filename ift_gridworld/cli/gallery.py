@@ -1,4 +1,10 @@
-"""The command `gallery`: draw every picture of the gallery again, and its page."""
+"""Draw every picture of the gallery again, and the page that shows it with its commands.
+
+    ift-gridworld gallery
+    ift-gridworld gallery --publish     # in figures/ itself
+
+Each entry is a command; it is run in a folder of its own, and the pictures that are worth keeping are moved to the gallery.
+"""
 
 from __future__ import annotations
 

@@ -73,8 +73,8 @@ def check(args: LakeArgs) -> None:
 
         if args.figure is not None:
             raise ValueError(f"--explain is {args.explain!r}, which is a film; allowed with --figure: --method")
-        known = option_names(method_options(args.explain))
-        unused(args, EXPLAIN_USES | set(known), "--explain")
+        explained_options = option_names(method_options(args.explain))
+        unused(args, EXPLAIN_USES | set(explained_options), "--explain")
     args.require("format", draws, "--render, --figure, --explain or --redraw")
     args.require("theme", draws, "--render, --figure, --explain or --redraw")
     args.require("render", args.figure is None, "films; --figure draws by itself")

@@ -1,4 +1,13 @@
-"""The command line of the language study: options, their checks, and what is printed."""
+"""Align a language model on lakes that it reads as text, and measure it by the lake's own numbers.
+
+    ift-gridworld language --method ift --render
+    ift-gridworld language --method all --seeds 3
+    ift-gridworld language --quick
+
+A model that is built here (tiny, small) first learns from mediocre paths and is kept in a cache. Each method then starts from
+it, learns from lakes that the base has not seen, and is measured on others again. METHOD.json in the output folder holds
+settings, versions, curves and metrics.
+"""
 
 from __future__ import annotations
 

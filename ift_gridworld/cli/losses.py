@@ -1,4 +1,11 @@
-"""The command `losses`: a walk through the losses in the terminal."""
+"""Walk through the losses in the terminal: one pair of answers on a lake, and what each loss does with it.
+
+    ift-gridworld losses
+    ift-gridworld losses --loss ift --updates 30
+
+For every loss: its value, and its push on every state, -dL/dTheta, the direction in which one step of gradient descent moves
+the logits of a tabular policy. Both are computed twice, by the loss core and by the closed form that is printed beside.
+"""
 
 from __future__ import annotations
 

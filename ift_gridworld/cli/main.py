@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from importlib.metadata import version
 from typing import Any
 
 from ift_gridworld.checks import suggestion
 from ift_gridworld.cli.parser import Arguments, fail, launch
 from ift_gridworld.plugins import load_installed, load_plugins
+from ift_gridworld.version import __version__
 
-__all__ = ["COMMANDS", "command_of", "main", "run_command"]
+__all__ = ["COMMANDS", "command_of", "main", "overview", "run_command"]
 
 # By command: the module of this package, its dataclass of options, and what it does.
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "gallery": ("gallery", "Args", "draw the gallery again"),
 }
 WITH_METHODS = ("lake", "explain")  # commands that take the methods' own options
+WITH_PLUGINS = (*WITH_METHODS, "redraw")  # and those that need what plugins register
 EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else "--help"
     if first in ("version", "--version"):
-        print(f"ift-gridworld {version('ift-gridworld')}")
+        print(f"ift-gridworld {__version__}")
         return 0
     if first in ("-h", "--help", "help"):
         print(overview())
@@ -58,7 +59,7 @@ def command_of(name: str, arguments: list[str]) -> tuple[Any, type[Any]]:
     home, settings_name, _ = COMMANDS[name]
     module = import_module(f"ift_gridworld.cli.{home}")
     settings: type[Any] = getattr(module, settings_name)
-    if name in WITH_METHODS or "--plugin" in arguments:
+    if name in WITH_PLUGINS:
         try:
             load_installed()
             load_plugins(_plugins(arguments))

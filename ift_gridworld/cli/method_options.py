@@ -81,7 +81,8 @@ def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[
         value = f"{flag(name)} is {shown(getattr(args, name))}"
         if not using:
             whose = ", ".join(method for method in METHODS if name in option_names(method_options(method)))
-            raise ValueError(f"{value}, which {', '.join(methods)} does not use; it is an option of {whose}")
+            do = "does" if len(methods) == 1 else "do"
+            raise ValueError(f"{value}, which {', '.join(methods)} {do} not use; it is an option of {whose}")
         reasons = [_options_of(method, overrides[method]).unused().get(name) for method in using]
         if all(reasons):
             raise ValueError(f"{value}, which is not used {reasons[0]}")

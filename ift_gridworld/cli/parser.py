@@ -1,4 +1,4 @@
-"""A command line from a dataclass: mistakes told in one line, and which options were given.
+"""A command line from a dataclass: mistakes reported in one line, and which options were given.
 
 The parser itself is tyro. What is wrong with a command line is found here, from the dataclass alone, so that a message names
 the option, the value and what is allowed, and suggests the nearest name.
@@ -6,19 +6,21 @@ the option, the value and what is allowed, and suggests the nearest name.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from ift_gridworld.checks import suggestion
 
-__all__ = ["Arguments", "check_seed", "fail", "launch", "parse"]
+__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "parse", "shown"]
 
 T = TypeVar("T")
 NUMBERS = {int: "whole number", float: "number"}
+METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH"}
 HELP = "--help lists what is allowed"
 
 
@@ -39,11 +41,17 @@ class Arguments:
 
 
 def launch(main: Callable[[T], int], settings: type[T], description: str | None, prog: str | None = None) -> NoReturn:
-    """Run a whole command: read the command line, do what it asks, leave with its status; an interrupt leaves with 130."""
+    """Run a whole command: read the command line, do what it asks, leave with its status.
+
+    An interrupt leaves with 130, a reader that stops reading with 141, as a shell has it.
+    """
     try:
         sys.exit(main(parse(settings, description, prog=prog)))
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # as where `head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
+        sys.exit(141)
 
 
 def parse(settings: type[T], description: str | None, arguments: list[str] | None = None, *, prog: str | None = None) -> T:
@@ -52,7 +60,7 @@ def parse(settings: type[T], description: str | None, arguments: list[str] | Non
 
     arguments = sys.argv[1:] if arguments is None else arguments
     if {"-h", "--help"} & set(arguments) or any(token.startswith("--tyro") for token in arguments):
-        tyro.cli(settings, description=description, args=arguments, prog=prog)  # prints, and exits
+        tyro.cli(_for_help(settings), description=description, args=arguments, prog=prog)  # prints, and exits
     given, complaint = _read(settings, arguments)
     if complaint:
         fail(complaint)
@@ -65,13 +73,31 @@ def parse(settings: type[T], description: str | None, arguments: list[str] | Non
     return parsed
 
 
+def _for_help(settings: type) -> type:
+    """Return the dataclass without ``{None}|`` and ``(default: None)`` in its help, which say only that it is not given."""
+    import tyro
+
+    hints = get_type_hints(settings, include_extras=True)
+    entries: list[tuple[str, Any, Any]] = []
+    for entry in fields(settings):
+        option = _option(entry, hints[entry.name])
+        if entry.init and (entry.default is None or entry.default in ((), "")):
+            is_choice = get_origin(option.kind) is Literal
+            value = f"{{{','.join(get_args(option.kind))}}}" if is_choice else METAVARS[option.kind]
+            note = tyro.conf.arg(help_behavior_hint="", metavar=f"{value} [{value} ...]" if option.several else value)
+            entries.append((entry.name, Annotated[hints[entry.name], note], field(default=entry.default)))
+    quiet = make_dataclass(settings.__name__, entries, bases=(settings,), frozen=True)
+    quiet.__doc__, quiet.__module__ = settings.__doc__, settings.__module__
+    return quiet
+
+
 def flag(name: str) -> str:
     """Return an option's name as it is spelled on the command line."""
     return f"--{name.replace('_', '-')}"
 
 
 def shown(value: object) -> str:
-    """Return a value as it is told in a message: a path as a string."""
+    """Return a value as a message writes it: a path as a string."""
     return repr(str(value)) if isinstance(value, Path) else repr(value)
 
 

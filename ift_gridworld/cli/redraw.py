@@ -12,9 +12,8 @@ from typing import Literal
 
 from tyro.conf import Positional
 
-from ift_gridworld.cli.arguments import OUT
+from ift_gridworld.cli.arguments import OUT, as_flags
 from ift_gridworld.cli.parser import Arguments, fail
-from ift_gridworld.plugins import load_plugins
 
 __all__ = ["RedrawArgs", "main"]
 
@@ -42,7 +41,6 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
-        load_plugins(args.plugin)
         return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure)
     except (ValueError, OSError) as error:
-        fail(error)
+        fail(as_flags(args, str(error)))

@@ -9,7 +9,7 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.rendering import STILLS, check_format
 from ift_gridworld.storage import make_folder
-from ift_gridworld.training.run import Run, compare
+from ift_gridworld.training.run import Run, check_one_environment, compare
 
 __all__ = ["draw_again"]
 
@@ -29,6 +29,7 @@ def draw_again(files: Sequence[Path], out: Path, theme: str, kind: str | None, f
     else:
         check_choice("format", kind or "pdf", STILLS)
     comparison = compare([Run.load(path) for path in files])
+    check_one_environment(comparison.runs, drawn=True)
     make_folder(out)
     name = "-".join(run.method for run in comparison)
     if figure is None:

@@ -1,4 +1,11 @@
-"""The command `reproduction`: the paper's claims about the lake, tested in many settings."""
+"""Test the paper's claims about the lake in many settings, and say how often each holds.
+
+ift-gridworld reproduction --quick                     # under a minute: the same study, smaller
+ift-gridworld reproduction                             # the whole study; interrupted, it resumes
+ift-gridworld reproduction --redraw                    # tables and figures again, from what is saved
+ift-gridworld reproduction --maps my_maps.txt          # the claims on your own lakes
+ift-gridworld reproduction --setting 4x4,firm,good-0.5,mlp-64,adam,1     # one setting, printed
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""The command `suite`: the optimum of every environment of the suite, drawn, and the page that says what each is for."""
+"""Draw the optimum of every environment of the suite, deterministic and slippery, and a page that says what each is for.
+
+    ift-gridworld suite
+    ift-gridworld suite --theme dark
+
+Everything on the page is computed exactly: no method is trained. Writes NAME.png, its words and README.md under --out.
+"""
 
 from __future__ import annotations
 

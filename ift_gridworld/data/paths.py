@@ -96,13 +96,13 @@ class OptimalPaths:
         goes_on = best & ~mdp.terminated[..., 0]
         goes_on[start] &= mdp.next_state[start, :, 0] != start
         level, levels = (np.array([start]), np.array([-1]), np.array([start])), []
-        known = 0
+        num_states = 0
         while len(level[2]):
             levels.append(level)
             entered = _first_occurrences(level[2])
             entered = entered[first[level[2][entered]] < 0]
-            first[level[2][entered]] = known + entered
-            known += len(level[2])
+            first[level[2][entered]] = num_states + entered
+            num_states += len(level[2])
             here = level[2][entered]
             following = mdp.next_state[here, :, 0]
             row, action = np.nonzero(goes_on[here])
@@ -184,8 +184,8 @@ def _shortest_path(
         if is_goal.any():
             last = int(is_goal.argmax())
             row, actions = int(here[last]), [int(action[last])]
-            for before, taken in reversed(came):
-                actions.append(int(taken[row]))
+            for before, slot in reversed(came):
+                actions.append(int(slot[row]))
                 row = int(before[row])
             return actions[::-1]
         following = mdp.next_state[level[here], action, 0]

@@ -140,6 +140,10 @@ def _cumulative(probability: Float[Tensor, "*batch A"]) -> Float[Tensor, "*batch
 def generators(seed: int, count: int) -> list[torch.Generator]:
     """Return one generator for each of `count` seeds: seed, seed + 1, …
 
+    Args:
+        seed: of the first.
+        count: number of generators.
+
     Example:
         >>> [generator.initial_seed() for generator in generators(7, 3)]
         [7, 8, 9]

@@ -167,6 +167,10 @@ def concatenate(parts: Sequence[Trajectories]) -> Trajectories:
 def stacked(batches: Sequence[Trajectories], each: int = 1) -> Trajectories:
     """Stack batches [B, T_i] of several lakes to [len(batches) * each, B, longest T], each batch `each` times in a row.
 
+    Args:
+        batches: one a lake, all of one B.
+        each: number of copies of each.
+
     Example:
         >>> lake = TabularMDP.from_map(("SFG",))
         >>> stacked([replay(lake, [2, 2], count=1), replay(lake, [2, 0, 2, 2], count=1)], each=3).states.shape

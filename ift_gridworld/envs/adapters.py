@@ -18,7 +18,7 @@ from ift_gridworld.envs.grid import NOWHERE, GridLayout
 from ift_gridworld.envs.maps import Rows
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 
-__all__ = ["ADAPTERS", "STEPS", "Adapter", "adapter_of"]
+__all__ = ["ADAPTERS", "STEPS", "Adapter", "adapter_of", "taxi_layout"]
 
 STEPS = {  # (row, column) that an action of this name is meant to move by
     "left": (0, -1), "down": (1, 0), "right": (0, 1), "up": (-1, 0),

@@ -35,6 +35,18 @@ from ift_gridworld.envs.maps import (
     two_paths,
 )
 
+__all__ = [
+    "MADE_BY",
+    "REGISTERED",
+    "SPECS",
+    "RegisteredEnvironment",
+    "known_of",
+    "lake_rows",
+    "make_env",
+    "register_environment",
+    "unregister_environment",
+]
+
 SPECS = {**OWN, "4x4": "FrozenLake-v1", "8x8": "FrozenLake8x8-v1"}  # what `LAKES` are registered as
 
 
@@ -150,6 +162,10 @@ def make_env(
 
     Raises:
         ValueError: in one line, for an unknown name, a map without a way from S to G, a value out of range.
+
+    >>> env = make_env("4x4", is_slippery=True)
+    >>> env.reset(seed=0)[0], env.spec.max_episode_steps
+    (0, 100)
     """
     check_probability("success_rate", kwargs.get("success_rate", 1.0))
     limit = max_episode_steps
@@ -216,13 +232,19 @@ def _limit_of(env: gymnasium.Env) -> int | None:
 
 
 def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
-    """The map that `make_env` makes of the same arguments, or None for a Gymnasium id, which has its own.
+    """Return the map that `make_env` makes of the same arguments, or None for an environment that has its own table.
 
     What is computed from the map alone (`TabularMDP.from_map`) needs no environment, which takes a minute to make for a
     million tiles.
 
+    Args:
+        name, size, seed, frozen: as for `make_env`.
+
     Raises:
         ValueError: as `make_env`.
+
+    >>> lake_rows("two-paths", size=3)
+    ('SFF', 'FHG', 'FFF')
     """
     if name == "random" or (name not in LAKES and re.fullmatch(r"\d+x\d+", name)):
         shape = parse_size(name) if name != "random" else as_shape(8 if size is None else size)
@@ -252,7 +274,7 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
 def _other_version(name: str) -> str:
     """Say which versions of a Gymnasium id there are, if it is only the version that is unknown."""
     stem, dash, version = name.rpartition("-v")
-    versions = [known for known in gymnasium.registry if known.rpartition("-v")[0] == stem]
+    versions = [env_id for env_id in gymnasium.registry if env_id.rpartition("-v")[0] == stem]
     if not (dash and version.isdigit() and versions):
         return ""
     return f"this version of Gymnasium ({gymnasium.__version__}) has {', '.join(versions)}; "
@@ -262,9 +284,9 @@ def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
-        taken = inspect.signature(_creator(name)).parameters
-        unknown = [option for option in options if option not in taken] or options
-        raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(taken)}") from None
+        parameters = inspect.signature(_creator(name)).parameters
+        unknown = [option for option in options if option not in parameters] or options
+        raise ValueError(f"environment {name!r} does not take {', '.join(unknown)}; allowed: {', '.join(parameters)}") from None
     except KeyError as error:  # a FrozenLake's map_name
         raise ValueError(f"environment {name!r} does not know {error}") from None
     except (gymnasium.error.Error, ImportError) as error:

@@ -11,16 +11,9 @@ from jaxtyping import Float, Int, UInt8
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
 __all__ = [
-    "LAKE_ACTIONS",
-    "NARROW",
-    "absorb",
-    "empty",
-    "keep_at_hand",
-    "lake_outcomes",
-    "merge",
-    "neighbourhoods",
+    "LAKE_ACTIONS", "NARROW", "Arrays", "absorb", "empty", "keep_at_hand", "lake_outcomes", "merge", "neighbourhoods",
     "table_size",
-]
+]  # fmt: skip
 
 LAKE_ACTIONS = ("left", "down", "right", "up")
 NARROW = np.int32  # of the states that follow: half of a large lake's memory, and what sparse matrices are indexed by
@@ -115,9 +108,9 @@ def merge(
             probability[..., j] += np.where(alike, probability[..., k], 0.0)
             probability[..., k] = np.where(alike, 0.0, probability[..., k])
     order = np.argsort(probability == 0, axis=-1, kind="stable")
-    kept = max(1, int((probability > 0).sum(-1).max()))
+    width = max(1, int((probability > 0).sum(-1).max()))
     next_state, probability, reward, terminated = (
-        np.take_along_axis(a, order, -1)[..., :kept] for a in (next_state, probability, reward, terminated)
+        np.take_along_axis(a, order, -1)[..., :width] for a in (next_state, probability, reward, terminated)
     )
     unused = probability == 0
     return np.where(unused, itself, next_state), probability, np.where(unused, 0.0, reward), terminated & ~unused

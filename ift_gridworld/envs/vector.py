@@ -244,12 +244,12 @@ class _EqualDraws:
         return self._made[self._used - self._count : self._used]
 
     def _block(self, random: np.random.Generator) -> Int[np.ndarray, " made"]:
-        made: list[np.ndarray] = []
-        while sum(map(len, made)) < self._count:
+        arrays: list[np.ndarray] = []
+        while sum(map(len, arrays)) < self._count:
             words = random.integers(2**64 - 1, size=self._words // 4 + 1, dtype=np.uint64, endpoint=True).view(np.uint16)
             words = words[words < self._multiple] % np.uint32(len(self._digits))
-            made.append(self._digits.take(words, axis=0).ravel())
-        return np.concatenate(made)
+            arrays.append(self._digits.take(words, axis=0).ravel())
+        return np.concatenate(arrays)
 
 
 def equal_slots(chance: Float[np.ndarray, "*batch K"]) -> int:
@@ -276,9 +276,20 @@ def make_vector(
     render_mode: None = None,
     **options: Any,
 ) -> TabularVectorEnv:
-    """What `gymnasium.make_vec` calls for a lake; `options` are those of its single environment.
+    """Make a vector environment of a lake, as `gymnasium.make_vec` does with ``vectorization_mode="vector_entry_point"``.
 
-    Episodes are cut off after the map's own `time_limit` where nothing else is asked for.
+    Args:
+        num_envs: number of environments.
+        max_episode_steps: time limit (default: the map's own, `envs.maps.time_limit`).
+        seed, autoreset_mode: as for `TabularVectorEnv`.
+        render_mode: must be None.
+        options: those of the single environment (`envs.lake_env.LakeEnv`).
+
+    Raises:
+        ValueError: for a value that is not allowed, by its name.
+
+    >>> make_vector(3, map_name="4x4", is_slippery=False, seed=0).reset()[0].tolist()
+    [0, 0, 0]
     """
     if render_mode is not None:
         raise ValueError(f"render_mode is {render_mode!r}; allowed: None, as many environments are not drawn")

@@ -11,7 +11,8 @@ compared with the truth. Two numbers per step say how far off it is:
 As in the paper a state is a prefix: T_θ(s*_n, ρ0) = Π_{i<n} T_θ(s*_{i+1} | s*_i) is the probability of walking the human's very
 states, T_θ(s'|s) = Σ_a P(s'|s, a) π_θ(a|s).
 
-Which of the paper's statements hold, and which do not; tests/test_estimation.py has a proof or a counter-example for each:
+Which of the paper's statements hold, and which do not (tests/evaluation/test_estimation.py has a proof or a counter-example for
+each):
 
 - eq. 11, T_θ(π*(s), s) <= T_θ(π_θ(s), s), holds: π_θ(s) is the model's most likely action.
 - eq. 12, T_θ(s*_n, ρ0) <= T_θ(s^θ_n, ρ0), does not follow from it. Where every action leads to a state of its own it holds for
@@ -48,7 +49,7 @@ from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Windows, lake_successor
 from ift_gridworld.policies.sparse import SparseStates
 
-__all__ = ["TABLE", "WALK_BYTES", "Assumption", "Estimation", "estimate"]
+__all__ = ["TABLE", "UNKNOWN", "WALK_BYTES", "Assumption", "Estimation", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ TABLE: dict[str, Assumption] = {
     "dpo": Assumption("s*ₙ", "sᶿ⁻ₙ, stale", "T̂(s*ₙ|ρ₀)"),
     "ift": Assumption("s*ₙ", "(1-λ)s*ₙ+λπ", "T̂(s*ₙ|ρ₀)"),
 }
+UNKNOWN = Assumption("?", "?", "?")  # of a run whose file does not say
 
 # A walk is followed over all states at once, [N, T, S]; beyond this much memory, it is not followed. Ten thousand states are
 # within the limit over three thousand steps.

@@ -28,16 +28,9 @@ from ift_gridworld.planning import (
 )
 
 __all__ = [
-    "MEASURES",
-    "Steps",
-    "even_change",
-    "expected_visits",
-    "log_likelihood",
-    "mean_interval",
-    "measure",
-    "reference_points",
-    "tiles_of",
-]
+    "MEASURES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
+    "metric_descriptions", "reference_points", "register_metric", "tiles_of", "unregister_metric",
+]  # fmt: skip
 
 
 @runtime_checkable
@@ -115,12 +108,22 @@ def register_metric(name: str, function: Metric, description: str = "") -> None:
 
 
 def unregister_metric(name: str) -> None:
-    """Forget a registered metric."""
+    """Forget a registered metric.
+
+    >>> register_metric("width", lambda mdp, policy: policy.max(-1).mean(-1))
+    >>> unregister_metric("width")
+    >>> "width" in metric_descriptions()
+    False
+    """
     _REGISTERED.pop(name, None)
 
 
 def metric_descriptions() -> dict[str, str]:
-    """Return what each metric is, built-in ones first."""
+    """Return what each metric is, built-in ones first.
+
+    >>> metric_descriptions()["regret"]
+    'optimal return minus return'
+    """
     return MEASURES | {name: entry.description for name, entry in _REGISTERED.items()}
 
 
@@ -204,6 +207,10 @@ def _distances(
 def expected_visits(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S"]:
     """Return how often an episode visits each state, within the time limit; discounted where there is none.
 
+    Args:
+        mdp: the MDP; its horizon is the time limit.
+        policy: T(a|s), with any leading dimensions.
+
     Raises:
         ValueError: for what is not an MDP, or not a policy of it.
 
@@ -264,6 +271,10 @@ def reference_points(mdp: TabularMDP) -> dict[str, float]:
 def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch S"]:
     """Return 1 for each state that the trajectories [..., B, T] step from, 0 elsewhere.
 
+    Args:
+        mdp: the MDP.
+        trajectories: their states and mask are read.
+
     Raises:
         ValueError: for what is not an MDP.
 
@@ -276,8 +287,8 @@ def tiles_of(mdp: TabularMDP, trajectories: Steps) -> Float[np.ndarray, "*batch 
     check_mdp(mdp)
     states, mask = np.asarray(trajectories.states), np.asarray(trajectories.mask)
     visited = np.zeros((*states.shape[:-2], mdp.num_states))
-    *where, row, step = np.nonzero(mask)
-    visited[*where, states[*where, row, step]] = 1.0
+    *index, row, step = np.nonzero(mask)
+    visited[*index, states[*index, row, step]] = 1.0
     return visited
 
 
@@ -285,6 +296,10 @@ def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps)
     """Return the mean over trajectories [B, T] of Σ_t log π(a_t|s_t), in nats.
 
     A probability too small for a float counts as 1e-308.
+
+    Args:
+        policy: T(a|s), with any leading dimensions.
+        trajectories: their states, actions and mask are read.
 
     Example:
         >>> from types import SimpleNamespace

@@ -127,19 +127,21 @@ def pooled_effect(
         >>> effect.value, effect.lakes
         (1.5, 2)
     """
-    kept = [np.asarray(d, float)[np.isfinite(d).all(-1)] for d in differences]
-    sound = [i for i, difference in enumerate(kept) if len(difference)]
+    finite = [np.asarray(d, float)[np.isfinite(d).all(-1)] for d in differences]
+    sound = [i for i, difference in enumerate(finite) if len(difference)]
     if not sound:
         return Effect(np.nan, np.nan, np.nan, np.nan, 0, 0)
     random = np.random.default_rng(seed)
-    means = np.array([kept[i].mean() for i in sound])
-    again = np.stack([kept[i].ravel()[_resampled(*kept[i].shape, seed, i)].mean(-1) for i in sound])  # [settings, RESAMPLES]
+    means = np.array([finite[i].mean() for i in sound])
+    again = np.stack(
+        [finite[i].ravel()[_resampled(*finite[i].shape, seed, i)].mean(-1) for i in sound]
+    )  # [settings, RESAMPLES]
     kinds: dict[Hashable, list[int]] = {}
     for row, i in enumerate(sound):
         kinds.setdefault(None if strata is None else strata[i], []).append(row)
     drawn = np.concatenate([random.choice(rows, (len(rows), RESAMPLES)) for rows in kinds.values()])
     resampled = again[drawn, random.integers(0, RESAMPLES, drawn.shape)]
-    seeds = max(kept[i].shape[1] for i in sound)
+    seeds = max(finite[i].shape[1] for i in sound)
     return _effect(means, interquartile_mean(resampled.T), float((means < 0).mean()), len(sound), seeds, level)
 
 

@@ -210,6 +210,10 @@ def draw_lakes(count: int, size: Size = 4, *, ice: float = 0.7, detours: float =
 
     Raises:
         ValueError: if a value is out of range, or if there are too few such lakes (the message says how many).
+
+    >>> lakes = draw_lakes(6, 4, detours=0.5, seed=1)
+    >>> len(lakes), int((lakes.detour > 0).sum())
+    (6, 3)
     """
     height, width = _checked_size(count, size, ice, detours)
     random = np.random.default_rng(seed)

@@ -50,6 +50,12 @@ def measure(
         samples: number of answers sampled on each lake.
         limit: largest number of tokens of an answer (default: twice the longest shortest path, and two).
         seed: seed of the samples.
+
+    Example::
+
+        task = Task(maps=100, held_out=20)
+        lakes, paths = task.lakes["held_out"], task.paths["held_out"]
+        measure(policy, tokenizer, lakes, paths)["greedy"].mean()
     """
     probes = Probes.of(lakes, paths) if probes is None else probes
     limit = limit or 2 * int(lakes.distance[np.arange(len(lakes)), lakes.start].max()) + 2

@@ -48,23 +48,27 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
 
     Raises:
         ValueError: if there is no such model, or its tokenizer has no end token.
+
+    Example::
+
+        policy, tokenizer, form = load_model("tiny", seed=0)
     """
     if name in SIZES:
         return LanguagePolicy(build_model(name, seed=seed)), COMPACT.tokenizer, COMPACT
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     path = Path(name)
-    where: dict[str, Any] = {"pretrained_model_name_or_path": name}
+    source: dict[str, Any] = {"pretrained_model_name_or_path": name}
     if path.suffix == ".gguf":
         if not path.is_file():
             raise ValueError(f"model {name!r} is no file; allowed: one that is there")
-        where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+        source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
     elif not path.exists():
-        where["local_files_only"] = not _hub_answers()
+        source["local_files_only"] = not _hub_answers()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would log a line a try
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**where)
-        model = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     except (OSError, ValueError, ImportError) as error:
         allowed = f"{', '.join(SIZES)}, a folder with a model, a GGUF file (it takes the package gguf), a name on the hub"
         raise ValueError(f"model {name!r} cannot be loaded ({_first_line(error)}); allowed: {allowed}") from error

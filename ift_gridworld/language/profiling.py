@@ -69,8 +69,8 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """Return the FLOPs a second that a device is capable of: from its data sheet, else measured on a large matrix product."""
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        for known, rates in DATA_SHEETS.items():
-            if known in name:
+        for device_name, rates in DATA_SHEETS.items():
+            if device_name in name:
                 return rates[dtype]
     size, best = 8192 if device.type == "cuda" else 1024, float("inf")
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))

@@ -113,6 +113,11 @@ def align(
     Raises:
         Diverged: if a loss is infinite or NaN.
         ValueError: if the checkpoint is of another run or cannot be read.
+
+    Example::
+
+        source = Task(maps=200).source(tokenizer, rows=16)
+        log = align("ift", source, policy, training=TrainingOptions(steps=100, learning_rate=1e-3))
     """
     _, kind = name_of(method)
     training = kind.resolved(training or TrainingOptions(), policy)

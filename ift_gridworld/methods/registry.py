@@ -13,7 +13,10 @@ from ift_gridworld.methods import options as o
 if TYPE_CHECKING:
     from ift_gridworld.methods.base import Method
 
-__all__ = ["METHODS", "VARIANTS", "find_method", "method_options", "name_of", "register_method"]
+__all__ = [
+    "METHODS", "VARIANTS", "find_method", "method_options", "name_of", "option_owners", "register_method",
+    "unregister_method",
+]  # fmt: skip
 
 MethodT = TypeVar("MethodT", bound="Method[Any]")
 
@@ -106,19 +109,19 @@ def register_method(
     return add
 
 
-def _checked(name: str, found: Any, options: type[o.MethodOptions] | None, listed: bool) -> _Entry:
+def _checked(name: str, kind: Any, options: type[o.MethodOptions] | None, listed: bool) -> _Entry:
     """Return the entry of a class that can be a method."""
     from ift_gridworld.methods.base import Method
 
     allowed = "allowed: a subclass of ift_gridworld.methods.Method with batch and loss"
-    if not isinstance(found, type) or not issubclass(found, Method):
-        raise ValueError(f"method {name!r} is {found!r}; {allowed}")
-    missing = [part for part in ("batch", "loss") if getattr(found, part) is getattr(Method, part)]
+    if not isinstance(kind, type) or not issubclass(kind, Method):
+        raise ValueError(f"method {name!r} is {kind!r}; {allowed}")
+    missing = [part for part in ("batch", "loss") if getattr(kind, part) is getattr(Method, part)]
     if missing:
-        raise ValueError(f"method {name!r} is {found!r}, which has no {' and no '.join(missing)}; {allowed}")
-    if options not in (None, found.options_type):
-        raise ValueError(f"options of {name!r} is {options!r}; allowed: the class's options_type, {found.options_type!r}")
-    return _Entry(found, found.options_type, listed)
+        raise ValueError(f"method {name!r} is {kind!r}, which has no {' and no '.join(missing)}; {allowed}")
+    if options not in (None, kind.options_type):
+        raise ValueError(f"options of {name!r} is {options!r}; allowed: the class's options_type, {kind.options_type!r}")
+    return _Entry(kind, kind.options_type, listed)
 
 
 def unregister_method(name: str) -> None:
@@ -131,6 +134,12 @@ def find_method(name: str) -> type[Method[Any]]:
 
     Raises:
         ValueError: for an unknown name, suggesting the nearest.
+
+    >>> find_method("ift").full_title()
+    'IFT · intuitive fine-tuning'
+    >>> find_method("itf")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    ValueError: unknown method 'itf'; did you mean ift? ...
     """
     if name not in _REGISTRY:
         raise ValueError(f"unknown method {name!r}; {suggestion(name, _REGISTRY)}allowed: {', '.join(_REGISTRY)}")
@@ -150,9 +159,12 @@ def method_options(name: str) -> type[o.MethodOptions]:
 
     Raises:
         ValueError: for an unknown name.
+
+    >>> method_options("simpo")()
+    SimPOOptions(beta=2.0, gamma=1.6)
     """
-    known = _REGISTRY[name].options if name in _REGISTRY else None
-    return find_method(name).options_type if known is None else known
+    registered = _REGISTRY[name].options if name in _REGISTRY else None
+    return find_method(name).options_type if registered is None else registered
 
 
 def name_of(method: str | type[Method[Any]]) -> tuple[str, type[Method[Any]]]:

@@ -44,6 +44,19 @@ from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import ONE_HOT_STATES, LakePolicy
 from ift_gridworld.policies.residual import Successor, Windows
 
+__all__ = [
+    "DPOSFT",
+    "NEEDS_THE_ORACLE",
+    "AgreeingIFT",
+    "AskingIFT",
+    "AverageIFT",
+    "ExpectedIFT",
+    "MixtureIFT",
+    "OracleIFT",
+    "best_actions",
+    "demonstrated",
+]
+
 
 class _Comparing(IFT):
     """What looks at every tile that may be predicted, not at states mixed of them."""

@@ -199,17 +199,17 @@ def walk(
         >>> walk(chain, np.array([1.0, 0.0, 0.0]), horizon=1, discount=1.0)
         (array([1., 0., 0.]), array([0., 1., 0.]))
     """
-    walking, now, taken = np.zeros(start.size), np.array(start).ravel(), 0
-    while taken < horizon and now.sum() > FINISHED:
+    walking, now, moves = np.zeros(start.size), np.array(start).ravel(), 0
+    while moves < horizon and now.sum() > FINISHED:
         window, rim = chain.window(now)
         forward = chain.forward_within(window)
         mass, passed, on_rim = now[window], np.zeros(len(window)), 0.0
-        until = min(horizon, taken + WINDOW_STEPS)
-        while taken < until and on_rim <= NEGLIGIBLE and mass.sum() > FINISHED:
-            for _ in range(min(CHECK_EVERY, until - taken)):
+        until = min(horizon, moves + WINDOW_STEPS)
+        while moves < until and on_rim <= NEGLIGIBLE and mass.sum() > FINISHED:
+            for _ in range(min(CHECK_EVERY, until - moves)):
                 passed += mass
                 mass = forward(mass) if discount == 1 else discount * forward(mass)
-                taken += 1
+                moves += 1
             on_rim = mass[rim].max(initial=0.0)
         walking[window] += passed
         now[:] = 0.0

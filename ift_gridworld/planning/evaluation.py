@@ -201,6 +201,10 @@ def episodes_within(
 def state_matrix(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch S S"]:
     """Return T(s'|s) = Σ_a P(s'|s,a) π(a|s), dense: for small MDPs (it has S² entries).
 
+    Args:
+        mdp: the MDP.
+        policy: π(a|s), with any leading dimensions.
+
     Raises:
         ValueError: for what is not an MDP.
 

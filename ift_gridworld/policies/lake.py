@@ -24,6 +24,8 @@ from ift_gridworld.checks import check_whole
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.policies.sparse import SparseStates
 
+__all__ = ["ONE_HOT_STATES", "POLICIES", "LakePolicy", "MLPPolicy", "TabularPolicy"]
+
 # Up to this many states a tile is embedded as a one-hot vector, whose product with the weights is one fast call and agrees to
 # the last bit with what was published; beyond, as `SparseStates`, in time and memory that do not grow with the lake.
 ONE_HOT_STATES = 1024

@@ -61,12 +61,12 @@ class ExplainFilm(Film):
         self._compose()
         self._frames: list[tuple[float, list[Draw]]] = []
         for number, scene in enumerate(explanation.steps):
-            tell, moments = partial(self._tell, scene, number), list(self._moments(scene))
+            write_lines, moments = partial(self._tell, scene, number), list(self._moments(scene))
             for i, draw in enumerate(moments):
                 seconds = READ if i == 0 else STEP
                 if i == len(moments) - 1:
                     seconds += HOLD
-                self._frames.append((seconds, [tell, draw]))
+                self._frames.append((seconds, [write_lines, draw]))
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -76,6 +76,11 @@ def prepare_axes(ax: Axes, rows: int, columns: int) -> Axes:
     Args:
         ax: where a map is to be drawn.
         rows, columns: number of tiles along either side.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> prepare_axes(Figure().add_subplot(), 2, 3).get_xlim() == (0, 3)
+        True
     """
     ax.set(xlim=(0, columns), ylim=(rows, 0), aspect="equal", anchor="NW")
     ax.axis("off")
@@ -109,13 +114,13 @@ def draw_lake(ax: Axes, grid: GridLayout, theme: Theme, hole: str | None = None)
             image.update(np.tile(to_rgba(colour), (*image.share.shape, 1)))
         return ax
     tile = tile_polygon(ax, grid)
-    for where, shape, colour in (
+    for states, shape, colour in (
         (ground, tile, theme.ice),
         (holes, tile, hole),
         (holes & (not is_small(ax, grid)), disc(0.5, 0.5, 0.3), theme.water),
         *((goals, part, getattr(theme, colour)) for part, colour in GOAL_GLYPH),
     ):
-        corners = np.argwhere(where)[:, ::-1]  # column, row
+        corners = np.argwhere(states)[:, ::-1]  # column, row
         if len(corners):
             ax.add_patch(PathPatch(closed_path(corners[:, None] + shape), fc=colour, lw=0))
     for row, column, text in grid.headings if tile_inches(ax, grid) > TINY_TILE else ():
@@ -135,6 +140,13 @@ def draw_landmarks(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
 
     Returns:
         What was added to the Axes, from below.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering.theme import THEMES
+        >>> ax = prepare_axes(Figure().add_subplot(), 2, 2)
+        >>> len(draw_landmarks(ax, GridLayout.of(["SF", "FG"]), THEMES["light"]))
+        0
     """
     drawn = _draw_signs(ax, grid, theme) if has_signs(ax, grid) else []
     for letter, colour in PLACE_COLOURS.items():
@@ -190,6 +202,13 @@ def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
 
     Returns:
         What was added to the Axes, from below.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering.theme import THEMES
+        >>> ax = prepare_axes(Figure().add_subplot(), 2, 2)
+        >>> len(draw_starts(ax, GridLayout.of(["SF", "FG"]), THEMES["light"]))
+        1
     """
     if has_signs(ax, grid):
         return []

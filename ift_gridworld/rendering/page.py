@@ -146,8 +146,8 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
 
 def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, Any]:
     count = min(snapshots, len(run.steps))
-    kept = np.unique(np.linspace(0, len(run.steps) - 1, count).round().astype(int))
-    policy, mdp = run.snapshots[kept], run.mdp
+    chosen = np.unique(np.linspace(0, len(run.steps) - 1, count).round().astype(int))
+    policy, mdp = run.snapshots[chosen], run.mdp
     curves = {}
     for name in ("success", "distance", *custom):
         if not np.isfinite(run.metrics[name]).all():
@@ -159,7 +159,7 @@ def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, A
         "title": run.title,
         "needs": run.needs,
         "steps": run.steps.tolist(),  # of the curves
-        "kept": kept.tolist(),  # which of them have a policy
+        "kept": chosen.tolist(),  # which of them have a policy
         "shown": run.demonstration.tolist(),
         "rejected": run.rejected.tolist(),
         "policy": _packed(policy, 0, 1),

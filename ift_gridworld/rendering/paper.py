@@ -271,6 +271,10 @@ def latex_table(runs: Sequence[Run]) -> str:
 
     Args:
         runs: the runs, from one base on one lake.
+
+    Example::
+
+        Path("results.tex").write_text(latex_table([Run.load("sft.json"), Run.load("ift.json")]))
     """
     first = runs[0]
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"

@@ -92,6 +92,13 @@ def draw_answers(
 
     Returns:
         What was added to the Axes, from below.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from ift_gridworld.rendering.theme import THEMES
+        >>> ax, grid = Figure().add_subplot(), GridLayout.of(["SF", "FG"])
+        >>> len(draw_answers(ax, grid, THEMES["light"], np.array([0, 1]), np.array([0, 2])))
+        2
     """
     paths = ((rejected, theme.rejected, insets[1], True), (shown, theme.shown, insets[0], False))
     return [

@@ -19,7 +19,19 @@ __all__ = ["film_of", "save_film"]
 
 
 def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | ComparisonFilm:
-    """Return the film of one run, or of several side by side."""
+    """Return the film of one run, or of several side by side.
+
+    Args:
+        runs: one or more, on one environment.
+        theme: a name in THEMES.
+
+    Raises:
+        ValueError: for an unknown theme, or an environment that has no map to draw.
+
+    Example::
+
+        film_of([Run.load("sft.json"), Run.load("ift.json")]).frame(0).show()
+    """
     check_choice("theme", theme, THEME_NAMES)
     return MethodFilm(runs[0], theme) if len(runs) == 1 else ComparisonFilm(runs, theme)
 
@@ -37,6 +49,10 @@ def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
 
     Raises:
         ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.
+
+    Example (writes two files)::
+
+        save_film([Run.load("ift.json")], Path("ift.gif"))
     """
     check_format(path.suffix.removeprefix("."))
     if path.suffix == ".html":

@@ -252,10 +252,10 @@ class StudyFigure:
             shift = (k - (len(series) - 1) / 2) * min(0.2, 0.7 / len(series))
             colour = colours[k % len(colours)]
             face = theme.background if name in hollow else colour
-            known = [(y, estimate) for y, estimate in enumerate(estimates) if estimate and np.isfinite(estimate.value)]
-            for y, estimate in known:
+            drawable = [(y, estimate) for y, estimate in enumerate(estimates) if estimate and np.isfinite(estimate.value)]
+            for y, estimate in drawable:
                 ax.plot([estimate.low, estimate.high], [y + shift] * 2, color=colour, lw=1.3, solid_capstyle="butt", zorder=2)
-            values, heights = [estimate.value for _, estimate in known], [y + shift for y, _ in known]
+            values, heights = [estimate.value for _, estimate in drawable], [y + shift for y, _ in drawable]
             ax.plot(values, heights, "osD^vP"[k % 6], ms=3.2, mew=0.9, mec=colour, mfc=face, lw=0, zorder=3, label=name)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_yticks(range(len(rows)), rows if names else [""] * len(rows))

@@ -14,6 +14,8 @@ from rich.table import Table
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
+__all__ = ["ResultTable", "console", "estimations", "results", "written"]
+
 
 def console() -> Console:
     """On a terminal its width, in a pipe wide enough for every table."""
@@ -81,7 +83,7 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
 
     Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.
     """
-    from ift_gridworld.evaluation.estimation import TABLE  # torch comes with it
+    from ift_gridworld.evaluation.estimation import TABLE, UNKNOWN  # torch comes with it
 
     symbols = width >= 118
     table = Table(
@@ -101,12 +103,12 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
         for heading in ("T", "T̂", "bias", "gap"):
             table.add_column(f"{when}\n{heading}", justify="right", no_wrap=True)
     for run in runs:
-        row = TABLE[run.assumed_prior]
+        row = TABLE.get(run.assumed_prior, UNKNOWN)
         cells = [run.method, *((row.human_prior, row.model_prior, row.aligns) if symbols else ())]
         for when in ("base", "trained"):
             if when in run.estimation:
-                truth, taken, gap = (_known_mean(run.estimation[when][name]) for name in ("truth", "estimate", "gap"))
-                numbers = (f"{truth:.3f}", f"{taken:.3f}", f"{taken - truth:+.3f}", f"{gap:.3f}")
+                truth, assumed, gap = (_known_mean(run.estimation[when][name]) for name in ("truth", "estimate", "gap"))
+                numbers = (f"{truth:.3f}", f"{assumed:.3f}", f"{assumed - truth:+.3f}", f"{gap:.3f}")
                 cells += ["?" if "nan" in number else number for number in numbers]
             else:
                 cells += [""] * 4
@@ -118,8 +120,8 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
 
 def _known_mean(values: np.ndarray) -> float:
     """Of what is known; NaN where nothing is, as where a walk is too long to be followed."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+    finite = values[~np.isnan(values)]
+    return float(finite.mean()) if finite.size else float("nan")
 
 
 def written(paths: Sequence[Path]) -> str:

@@ -56,11 +56,11 @@ def measure_policies(
 
 def _unseen(policies: Float[np.ndarray, "*batch S A"], data: SeedData) -> Float[np.ndarray, "*batch"]:
     """Return the probability of moves that neither side of the pairs takes, mean over the tiles of the pairs."""
-    taken = np.zeros(policies.shape[-2:], bool)
+    demonstrated = np.zeros(policies.shape[-2:], bool)
     for side in (data.chosen, data.rejected):
-        taken[side.states[side.mask].numpy(), side.actions[side.mask].numpy()] = True
-    tiles = taken.any(-1)
-    return np.where(taken, 0.0, policies)[..., tiles, :].sum(-1).mean(-1)
+        demonstrated[side.states[side.mask].numpy(), side.actions[side.mask].numpy()] = True
+    tiles = demonstrated.any(-1)
+    return np.where(demonstrated, 0.0, policies)[..., tiles, :].sum(-1).mean(-1)
 
 
 def estimation_errors(

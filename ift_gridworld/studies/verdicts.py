@@ -76,10 +76,10 @@ def summarise(
 ) -> Summary:
     """Pool a claim's effect over settings and count the settings in which it holds."""
     effect = pooled_effect([each.difference(claim, view) for each in results], strata=strata)
-    known = [v for v in verdicts if v.effect.lakes]
-    outcomes = [v.holds for v in known], [v.word == "holds" for v in known], [v.word == "reversed" for v in known]
-    shares = [float(np.mean(outcome)) if known else np.nan for outcome in outcomes]
-    return Summary(claim, view, effect, len(known), *shares)
+    measured = [v for v in verdicts if v.effect.lakes]
+    outcomes = [v.holds for v in measured], [v.word == "holds" for v in measured], [v.word == "reversed" for v in measured]
+    shares = [float(np.mean(outcome)) if measured else np.nan for outcome in outcomes]
+    return Summary(claim, view, effect, len(measured), *shares)
 
 
 def follows_published_order(results: SettingResults, view: View, measure: str = "distance") -> bool:

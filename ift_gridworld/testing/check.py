@@ -154,11 +154,11 @@ def _options(function: Callable[..., Any], case: LossCase, name: str) -> tuple[O
     that the case needs and the function does not take."""
     ours = {n: p.default for n, p in inspect.signature(LOSSES[name]).parameters.items() if p.kind is p.KEYWORD_ONLY}
     options = {**{n: default for n, default in ours.items() if default is not inspect.Parameter.empty}, **case.options}
-    taken = _parameter_names(function)
-    if taken is None:
+    accepted = _parameter_names(function)
+    if accepted is None:
         return case.options, []
-    missing = [option for option, value in case.options.items() if option not in taken and value != ours.get(option)]
-    return {option: value for option, value in options.items() if option in taken}, missing
+    missing = [option for option, value in case.options.items() if option not in accepted and value != ours.get(option)]
+    return {option: value for option, value in options.items() if option in accepted}, missing
 
 
 def _parameter_names(function: Callable[..., Any]) -> set[str] | None:
@@ -196,18 +196,18 @@ def _difference(what: str, actual: Tensor, expected: Tensor, tolerance: float, i
     )
 
 
-def _first_index(where: Tensor) -> str:
-    return "" if where.ndim == 0 else str(tuple(where.nonzero()[0].tolist()))
+def _first_index(wrong: Tensor) -> str:
+    return "" if wrong.ndim == 0 else str(tuple(wrong.nonzero()[0].tolist()))
 
 
 def _hint(actual: Tensor, expected: Tensor, tolerance: float) -> str:
     """What a wrong answer has in common with the right one."""
     if not actual.any():
         return " (it is 0 throughout: is something detached?)"
-    known = expected.abs() > 1e-12
-    if not known.any() or (actual[~known].abs() > tolerance).any():
+    nonzero = expected.abs() > 1e-12
+    if not nonzero.any() or (actual[~nonzero].abs() > tolerance).any():
         return ""
-    ratio = (actual[known] / expected[known]).flatten()
+    ratio = (actual[nonzero] / expected[nonzero]).flatten()
     if (ratio - ratio[0]).abs().max() > 1e-5 * ratio[0].abs() or abs(ratio[0] - 1) < 1e-5:
         return ""
     return " (the sign is flipped)" if abs(ratio[0] + 1) < 1e-5 else f" ({ratio[0]:.6g} times what it should be, throughout)"

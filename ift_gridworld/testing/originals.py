@@ -54,8 +54,8 @@ def _ift(title: str, entry: Entry) -> Iterator[LossCase]:
     inputs = {"logp": _tensor(entry["logp"]), "mask": torch.tensor(entry["mask"])}
     for detach, key in ((False, "grad"), (True, "grad_detached_weights")):
         options = {"decay": args["gamma"], "norm": args["norm"], "detach_weights": detach}
-        known = {} if expect[key] is None else {"logp": _tensor(expect[key])}
-        yield LossCase(title, inputs, options, _tensor(expect["per_sequence"]), known)
+        given = {} if expect[key] is None else {"logp": _tensor(expect[key])}
+        yield LossCase(title, inputs, options, _tensor(expect["per_sequence"]), given)
 
 
 def _ift_equation21(title: str, entry: Entry) -> Iterator[LossCase]:

@@ -36,7 +36,7 @@ def make_base(
     demonstrations: Sequence[tuple[Trajectories, Trajectories]] | None = None,
     device: torch.device | str = "cpu",
 ) -> LakePolicy:
-    """A population of base policies to align.
+    """Return a population of base policies to align.
 
     Args:
         kind: "uniform" (every action alike), "random" (random parameters) or "mixture": cloned from an optimal and a
@@ -49,6 +49,13 @@ def make_base(
         noise: share of each step's probability that the mixture spreads over all actions, in (0, 1].
         demonstrations: the (optimal, sub-optimal) demonstrations that the mixture is cloned from, a pair for each lake.
         device: of the parameters.
+
+    Raises:
+        ValueError: for an unknown kind or policy, or a value out of range.
+
+    >>> mdp = TabularMDP.from_map(["SFG"])
+    >>> make_base("uniform", mdp, policy="tabular", seeds=2).probabilities().shape
+    (2, 3, 4)
     """
     check_choice("policy", policy, POLICIES)
     check_choice("base", kind, BASES)

@@ -104,5 +104,5 @@ def _mdp(entries: dict[str, Any]) -> TabularMDP:
             tuple(grid["names"]),
         )
     layout = None if entries["layout"] is None else tuple(entries["layout"])
-    known = entries["discount"], entries["horizon"], layout, tuple(entries["actions"]), grid
-    return TabularMDP(next_state, probability, reward, terminated, start, *known)
+    fields = entries["discount"], entries["horizon"], layout, tuple(entries["actions"]), grid
+    return TabularMDP(next_state, probability, reward, terminated, start, *fields)

@@ -54,6 +54,17 @@ def train_lakes(
 
     Returns:
         The policies after each of `keep`. One that has diverged is NaN; the others go on.
+
+    Raises:
+        ValueError: for a method that draws its own episodes on several lakes, or a population that they cannot share.
+
+    >>> from ift_gridworld.data import demonstrations, preference_pairs
+    >>> from ift_gridworld.training.base_policies import make_base
+    >>> lakes = [TabularMDP.from_map(["SFG", "FFF"]), TabularMDP.from_map(["SFF", "FFG"])]
+    >>> base = make_base("uniform", lakes, policy="tabular", seeds=3)
+    >>> data = {"demonstrations": [demonstrations(x) for x in lakes], "preferences": [preference_pairs(x) for x in lakes]}
+    >>> train_lakes("sft", lakes, base, keep=(0, 5), **data).shape  # checkpoints, lakes, seeds, states, actions
+    (2, 2, 3, 6, 4)
     """
     training = replace(training or TrainingOptions(), steps=max(keep))
     name, kind, options, training = options_for(method, policy, options, training, overrides)

@@ -32,7 +32,7 @@ from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
 from ift_gridworld.training.snapshots import snapshot_steps, snapshots
 
-__all__ = ["optimise", "train"]
+__all__ = ["optimise", "options_for", "train"]
 
 
 @one_thread()
@@ -79,6 +79,7 @@ def train(
     """
     _check(mdp, policy)
     name, kind, options, training = options_for(method, policy, options, training, overrides)
+    check_choice(f"assumed_prior of {kind.__name__}", kind.assumed_prior, TABLE)
     if demonstrations is None:
         demonstrations = demonstrate(mdp, default_count(mdp))
     if preferences is None:
@@ -122,14 +123,14 @@ def _trained(
 
     estimation = {"base": estimated()}
     assert training.steps is not None
-    candidates, kept = snapshots(training, policy.population * policy.num_states * policy.num_actions)
+    candidates, most_kept = snapshots(training, policy.population * policy.num_states * policy.num_actions)
     began = time.perf_counter()
     learner = kind(data.source(policy), policy, options)
     steps, policies, losses, diverged = optimise(learner, training, snapshot_steps(training.steps, candidates), progress)
     seconds = time.perf_counter() - began
     if diverged is None:
         estimation["trained"] = estimated()
-    chosen = even_change(np.array(steps), policies, kept)
+    chosen = even_change(np.array(steps), policies, most_kept)
     steps, policies = [steps[i] for i in chosen], policies[chosen]
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     return Run(
@@ -159,7 +160,7 @@ def _trained(
 
 def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:
     """All that a run is determined by, beside the code."""
-    kind = next((name for name, known in POLICIES.items() if type(policy) is known), type(policy).__name__)
+    kind = next((name for name, policy_class in POLICIES.items() if type(policy) is policy_class), type(policy).__name__)
     return {
         "policy": kind,
         "seed": data.seed,

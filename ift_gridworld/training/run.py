@@ -27,7 +27,7 @@ from ift_gridworld.training.files import PLAIN, TABLES
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
+__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
 
 POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
@@ -158,8 +158,8 @@ class Run:
     @property
     def place(self) -> str:
         """The kind of environment, in words."""
-        known = self.environment.env
-        return "a frozen lake" if known is None or "Lake" in known else known.partition("-")[0]
+        env_id = self.environment.env
+        return "a frozen lake" if env_id is None or "Lake" in env_id else env_id.partition("-")[0]
 
     @property
     def headline(self) -> str:
@@ -248,7 +248,7 @@ class Run:
     def _repr_html_(self) -> str:
         return compare([self])._repr_html_()
 
-    def _repr_png_(self) -> bytes:
+    def _repr_png_(self) -> bytes | None:
         return compare([self])._repr_png_()
 
 
@@ -305,8 +305,9 @@ class Comparison:
     def _repr_html_(self) -> str:
         return self._draw("notebook:html_of")
 
-    def _repr_png_(self) -> bytes:
-        return self._draw("notebook:png_of")
+    def _repr_png_(self) -> bytes | None:
+        """The last frame of the film, in a notebook; None where there is no map to draw."""
+        return None if self.runs[0].mdp.grid is None else self._draw("notebook:png_of")
 
 
 def compare(runs: Sequence[Run]) -> Comparison:

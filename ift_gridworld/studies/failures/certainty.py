@@ -110,8 +110,8 @@ def certainty(seeds: int, seed: int) -> Failure:
 
 def uncertainty(policies: Float[np.ndarray, "U S A"], answer: Trajectories, length: int) -> Float[np.ndarray, " U"]:
     """Return 1 - p, where p is the geometric mean of the probabilities of an answer's moves."""
-    known = ~np.isnan(policies).any((1, 2))
-    return -np.expm1(np.where(known, log_likelihood(policies, answer), np.nan) / length)
+    finite = ~np.isnan(policies).any((1, 2))
+    return -np.expm1(np.where(finite, log_likelihood(policies, answer), np.nan) / length)
 
 
 def fill_diverged(policies: Float[np.ndarray, "U S A"], count: int) -> Float[np.ndarray, "F S A"]:

@@ -28,11 +28,11 @@ def displacement(seeds: int, seed: int) -> Failure:
     frames = choose_frames([table.policies[:, 0], network.policies[:, 0]])
     c = network.metrics["chosen_logp"]
     turn, peak = int(np.argmax(pulls["mlp"][:, 0] < 0)), int(c[:, 0].argmax())
-    taken = np.zeros((setup.mdp.num_states, setup.mdp.num_actions), bool)
+    trained = np.zeros((setup.mdp.num_states, setup.mdp.num_actions), bool)
     for batch in (chosen, rejected):
-        taken[tuple(path_of(batch).T)] = True
+        trained[tuple(path_of(batch).T)] = True
     tiles = path_of(chosen)[:, 0]
-    unseen = np.where(taken, 0.0, network.policies[:, 0])[:, tiles].sum(-1).mean(-1)
+    unseen = np.where(trained, 0.0, network.policies[:, 0])[:, tiles].sum(-1).mean(-1)
     fell = int((c[-1] < c[0]).sum())
     table_fell = int((table.metrics["chosen_logp"][-1] < table.metrics["chosen_logp"][0]).sum())
     cause = (

@@ -27,7 +27,7 @@ def off_path(seeds: int, seed: int) -> Failure:
     # [2, N], before and after, dropped on a tile off the path; and how much policies moved, on the path and off it.
     dropped = [success_from_each_tile(setup, run.policies[[0, -1]])[..., off].mean(-1) for run in runs]
     change = [0.5 * np.abs(run.policies[-1] - run.policies[0]).sum(-1) for run in runs]
-    moved = [[float(x[:, where].mean()) for where in (on, off)] for x in change]
+    moved = [[float(x[:, states].mean()) for states in (on, off)] for x in change]
     drawn = int(np.argsort(dropped[1][1])[(seeds - 1) // 2])  # the median of the networks
     frames = choose_frames([run.policies[:, drawn] for run in runs])
     cases = []

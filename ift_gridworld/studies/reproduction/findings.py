@@ -88,9 +88,9 @@ def rank_correlations(settings: SettingsTable, predictor: str) -> list[tuple[Set
     for setting, results in settings.values():
         predicted = results.measure(predictor, "ift", LAST).mean(-1)
         change = results.difference(Claim("ift", "sft", "distance", -1), LAST).mean(-1)
-        known = np.isfinite(predicted) & np.isfinite(change)
-        if known.sum() >= FEWEST_LAKES and np.ptp(predicted[known]) > 0 and np.ptp(change[known]) > 0:
-            ranks.append((setting, float(spearmanr(predicted[known], change[known]).statistic)))
+        finite = np.isfinite(predicted) & np.isfinite(change)
+        if finite.sum() >= FEWEST_LAKES and np.ptp(predicted[finite]) > 0 and np.ptp(change[finite]) > 0:
+            ranks.append((setting, float(spearmanr(predicted[finite], change[finite]).statistic)))
     return ranks
 
 

@@ -57,10 +57,10 @@ def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: i
         arguments = {"setting": parsed, "methods": methods, "seeds": seeds_for(parsed, scope.seeds), "seed": scope.seed}
         parts = [StudyPart("claims", parsed.name, 1.0, run_setting, arguments)]
     tables: list[Columns] = []
-    with progress("settings") as tell, processes(workers) as pool:
+    with progress("settings") as report, processes(workers) as pool:
         for columns in pool.map(StudyPart.rows, parts):
             tables.append(columns)
-            tell(len(tables), len(parts))
+            report(len(tables), len(parts))
     columns = _as_saved(concatenate_tables(tables))
     pooled, by_setting = judge_claims(settings_table(columns), claims)
     return table_of_setting(by_setting) if len(parts) == 1 else table_of_claims(pooled)

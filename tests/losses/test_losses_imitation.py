@@ -219,3 +219,13 @@ def test_autocast_takes_nothing_from_the_weights(options):
     with torch.autocast("cpu", torch.bfloat16):
         found = ift_loss(logp, mask, **options)
     assert torch.equal(found, ift_loss(logp, mask, **options))
+
+
+@pytest.mark.parametrize("options", [{}, {"propagation": "algorithm1"}, {"propagation": "equation21"}, {"norm": "L2"}])
+def test_devices_without_autocast_compute_the_same(options, monkeypatch):
+    logp = log_probs(*MASK.shape, grad=True)
+    expected = ift_loss(logp, MASK, **options)
+    monkeypatch.setattr(torch.amp, "is_autocast_available", lambda device_type: False)
+    actual = ift_loss(logp, MASK, **options)
+    assert torch.equal(actual, expected)
+    assert torch.equal(gradient(actual.sum(), logp)[0], gradient(expected.sum(), logp)[0])

@@ -9,7 +9,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from test_records import MAPLESS, record
+from test_saved_runs import MAPLESS, record
 
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import Origin

@@ -19,7 +19,7 @@ from ift_gridworld.studies import suite
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train
 
-PAGE = Path(__file__).parents[1] / "figures" / "suite" / "README.md"
+PAGE = Path(__file__).parents[2] / "figures" / "suite" / "README.md"
 
 
 def environment(name):

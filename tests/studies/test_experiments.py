@@ -17,7 +17,7 @@ from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.gallery import Args, main
 from ift_gridworld.studies import gallery
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_picture_of_the_gallery_is_there_and_on_its_page():

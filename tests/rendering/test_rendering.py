@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
-from test_records import MAPLESS, record
+from test_saved_runs import MAPLESS, record
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, open_lake, random_map

@@ -292,7 +292,7 @@ def test_the_quick_study(tmp_path, capsys):
 
 def test_every_figure_that_is_kept_is_on_the_page():
     """With its words beside it and as PDF; and the page shows no other."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     page = (root / "experiments" / "README.md").read_text()
     kept = {path.name for path in (root / "figures" / "reproduction").glob("*.png")}
     assert set(re.findall(r"figures/reproduction/(\w+\.png)", page)) == kept and len(kept) == 7
@@ -303,7 +303,7 @@ def test_every_figure_that_is_kept_is_on_the_page():
 
 def test_every_number_on_the_page_is_one_of_the_findings():
     """A finding is quoted as **value** <!-- name -->; shares as whole per cent, others to the digits that are given."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     page = (root / "experiments" / "README.md").read_text()
     findings = json.loads((root / "figures" / "reproduction" / "findings.json").read_text())["findings"]
     quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- (.+?) -->", page)

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 from PIL import Image
-from test_records import MAPLESS, record
+from test_saved_runs import MAPLESS, record
 
 from ift_gridworld.cli.main import command_of
 from ift_gridworld.cli.parser import parse
@@ -20,12 +20,16 @@ from ift_gridworld.evaluation.estimation import TABLE
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.tables import estimations
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "frozen_lake.py"
+SCRIPT = Path(__file__).parents[2] / "experiments" / "frozen_lake.py"
 
 
 def run(out, *arguments):
     """Do here what the script and the command `lake` do; returns the exit status."""
-    arguments = ["--out", str(out), *map(str, arguments)]
+    return lake("--out", out, *arguments)
+
+
+def lake(*arguments):
+    arguments = [str(argument) for argument in arguments]
     try:
         module, settings = command_of("lake", arguments)
         return module.main(parse(settings, None, arguments))
@@ -169,12 +173,59 @@ BAD = [
     (("--propagation", "foo"), "'foo'"),
     (("--method", "ppo", "--reward", "preference", "--pairs", 4), "4"),
     (("--method", "all", "--reward", "preference", "--pairs", 4), "4"),
-    (("--redraw", __file__), "test_frozen_lake.py"),
+    (("--redraw", __file__), "test_lake.py"),
     (("--map", "GymV21Environment-v0"), "GymV21Environment-v0"),
     (("--seed", 10**20), str(10**20)),
     (("--seed", -1), "-1"),
     (("--discount", 0), "discount 0"),
     (("--discount", 1), "discount 1"),
+]
+
+# Options that nothing uses: once accepted, and something else done.
+UNUSED = [
+    (("--method", "dpo", "--mixing", 0.5), "--mixing is 0.5, which dpo does not use; it is an option of ift"),
+    (("--method=dpo", "--mixing=0.2"), "--mixing is 0.2, which dpo does not use"),  # the default, but given
+    (("--method", "sft,dpo", "--mixing", 0.5), "--mixing is 0.5, which sft, dpo do not use; it is an option of ift"),
+    (
+        ("--method", "ift", "--reward", "preference"),
+        "which ift does not use; it is an option of ppo, grpo",
+    ),
+    (("--method", "sft", "--detach-weights"), "--detach-weights is True, which sft does not use; it is an option of ift"),
+    (("--method", "sft", "--no-detach-weights"), "--detach-weights is False, which sft does not use"),
+    (("--beta", 0.5), "--beta is 0.5, which ift does not use"),
+    (("--mixing", 0, "--prediction", "expected"), "--prediction is 'expected', which is not used with mixing 0"),
+    (("--propagation", "none", "--decay", 0.5), "--decay is 0.5, which is not used with propagation none"),
+    (("--propagation", "algorithm1", "--norm", "L2"), "--norm is 'L2', which is not used with propagation algorithm1"),
+    (("--method", "ppo", "--pairs", 9), "--pairs is 9, which is not used without reward preference"),
+    (("--hidden", 16, "--policy", "tabular"), "--hidden is 16, which only works with --policy mlp"),
+    (("--map-seed", 3, "--map", "4x4"), "--map-seed is 3, which only works with a random map"),
+    (("--map-seed", 0), "--map-seed is 0, which only works with a random map"),
+    (("--success-rate", 0.5), "--success-rate is 0.5, which only works with --slippery"),
+    (("--format", "html"), "--format is 'html', which only works with --render"),
+    (("--theme", "dark"), "--theme is 'dark', which only works with --render"),
+    (("--render", "--figure", "column"), "--render is True, which only works with films"),
+    (("--explain", "ift", "--figure", "column"), "--explain is 'ift', which is a film"),
+    (("--explain", "ift", "--steps", 5), "--steps is 5, which --explain does not use"),
+    (("--explain", "ift", "--method", "dpo"), "--method is 'dpo', which --explain does not use"),
+    (("--explain", "ift", "--beta", 0.5), "--beta is 0.5, which --explain does not use"),
+    (("--redraw", "x.json", "--method", "dpo", "--steps", 7), "--method is 'dpo', which --redraw does not use"),
+    (("--redraw", "x.json", "--steps", 7), "--steps is 7, which --redraw does not use"),
+    (("--redraw", "x.json", "--mixing", 0.5), "--mixing is 0.5, which --redraw does not use"),
+    (("--redraw", "x.json", "--slippery"), "--slippery is True, which --redraw does not use"),
+    (("--redraw",), "--redraw has no value"),
+    (("--redraw", "--format", "png"), "--redraw has no value"),
+    (("--out", ""), "--out is ''; allowed: a path"),
+    (("--out=",), "--out is ''; allowed: a path"),
+    (("--out", " "), "--out is ' '; allowed: a path"),
+    (("--methd", "ift"), "unknown option --methd; did you mean --method?"),
+    (("--plicy=mlp",), "unknown option --plicy; did you mean --policy?"),
+    (("--no-steps",), "unknown option --no-steps"),
+    (("ift",), "unexpected 'ift'"),
+    (("--method", "iftt"), "--method is 'iftt'; did you mean ift?"),
+    (("--propagation", "realeased"), "--propagation is 'realeased'; did you mean released? allowed: released, algorithm1"),
+    (("--map", "two-path"), "'two-path'; did you mean two-paths?"),
+    (("--map", "Taxi-v3"), "has Taxi-v4;"),
+    (("--steps", 1.5), "--steps: '1.5' is no whole number"),
 ]
 
 
@@ -184,6 +235,48 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, capsys, argum
     said = capsys.readouterr()
     assert said.out == "" and said.err.count("\n") == 1 and named in said.err
     assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(("arguments", "said"), UNUSED, ids=[" ".join(map(str, a)) for a, _ in UNUSED])
+def test_what_nothing_uses_is_refused_in_one_line_and_nothing_is_written(tmp_path, monkeypatch, capsys, arguments, said):
+    """Neither under --out nor where a run would go without it."""
+    monkeypatch.chdir(tmp_path)
+    assert lake(*arguments) == 2
+    complaint = capsys.readouterr()
+    assert complaint.out == "" and complaint.err.count("\n") == 1 and complaint.err.startswith("error: ")
+    assert said in complaint.err
+    assert not list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "methods"),
+    [
+        (("--method", "sft,ift", "--mixing", 0.5), {"sft": {}, "ift": {"mixing": 0.5}}),
+        (("--method", "ift,ift_agreeing", "--mixing", 0.5), {"ift": {"mixing": 0.5}, "ift_agreeing": {"mixing": 0.5}}),
+        (("--method", "dpo,simpo", "--beta", 0.3), {"dpo": {"beta": 0.3}, "simpo": {"beta": 0.3, "gamma": 1.6}}),
+        (("--method", "ppo", "--reward", "preference", "--pairs", 300, "--walkers", 4), {"ppo": {"pairs": 300, "beta": 1.0}}),
+        (("--no-detach-weights", "--decay", 1), {"ift": {"detach_weights": False, "decay": 1.0}}),
+        (("--map", "random", "--size", "4x5", "--map-seed", 3), {"ift": {"map_seed": 3, "map": "random"}}),
+        (("--map", "4x5", "--map-seed", 3), {"ift": {"map_seed": 3}}),
+    ],
+)
+def test_an_option_goes_to_every_method_that_has_it(tmp_path, arguments, methods):
+    """And is saved with its run; those that have it not are saved without."""
+    shared = ("--steps", 2, "--seeds", 1, "--policy", "tabular")
+    assert run(tmp_path, *shared, *arguments) == 0
+    assert {path.stem for path in tmp_path.glob("*.json")} == set(methods)
+    for method, options in methods.items():
+        settings = written(tmp_path, method)["settings"]
+        assert {name: settings[name] for name in options} == options
+        assert settings["steps"] == 2 and settings["learning_rate"] == 0.03
+        assert ("mixing" in settings) == method.startswith("ift")
+        assert ("beta" in settings) == (method in ("dpo", "simpo", "ppo"))
+
+
+def test_without_a_folder_a_run_goes_below_the_current_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lake("--method", "sft", "--steps", 2, "--seeds", 1, "--policy", "tabular") == 0
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*")] == ["runs/lake/sft.json"]
 
 
 @pytest.mark.parametrize(

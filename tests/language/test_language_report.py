@@ -78,7 +78,7 @@ def test_findings_are_the_tables_numbers():
 
 def test_what_is_said_of_the_language_run_is_what_was_found():
     """Each **number** <!-- name | part --> of its page is one of the committed findings, to the digits that are given."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     page = (root / "experiments" / "language.md").read_text()
     found = json.loads((root / "figures" / "language" / "findings.json").read_text())
     quoted = re.findall(r"\*\*([^*]+)\*\* ?<!-- (.+?) \| (.+?) -->", page)

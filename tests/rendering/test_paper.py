@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
-from test_records import record as taxi_record
 from test_rendering import lake_record
+from test_saved_runs import record as taxi_record
 
 from ift_gridworld.data import demonstrations, preference_pairs
 from ift_gridworld.envs.maps import LAKES, random_map

@@ -245,7 +245,8 @@ def test_a_lake_is_known_by_its_arrays():
         np.testing.assert_allclose(neighbour_sweeps(lake)[1], value_iteration(lake)[1], rtol=1e-12)
     wind = np.roll(LAKES["random"].probability, 1, -1)
     assert success_rate(replace(LAKES["random"], probability=wind)) is None
-    assert success_rate(replace(LAKES["random"], layout=("SF", "FG"))) is None  # a map of fewer tiles than there are states
+    with pytest.raises(ValueError, match=r"place for 4 states; there are 714"):  # a map of fewer tiles than there are states
+        replace(LAKES["random"], layout=("SF", "FG"))
     assert success_rate(TabularMDP.from_env(make_env("CliffWalking-v1"))) is None
     assert success_rate(TabularMDP.from_env(make_env("Taxi-v4"))) is None
 

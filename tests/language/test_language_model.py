@@ -7,17 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import language_model
 import numpy as np
 import pytest
 import torch
-from language_model import Args, main
 
+from ift_gridworld.cli.language import Args, main
 from ift_gridworld.language import training
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.studies import language_seed, language_study
 
-SCRIPT = Path(language_model.__file__)
+SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "language_model.py"
 SMALL = {
     "base_maps": 64, "base_steps": 20, "maps": 64, "held_out": 10, "steps": 8, "every": 4, "batch": 16,
     "learning_rates": (1e-3,),
