@@ -124,10 +124,10 @@ def test_a_rate_that_breaks_a_run_is_left_out(tmp_path, monkeypatch, capsys):
     """The others go on; if none is left, it is told."""
     real = training.align
 
-    def align(kind, *rest, training, **options):
-        if training.learning_rate > 0.5:
+    def align(kind, *rest, **options):
+        if options["training"].learning_rate > 0.5:
             raise training.Diverged("the loss is nan at update 3")
-        return real(kind, *rest, training=training, **options)
+        return real(kind, *rest, **options)
 
     monkeypatch.setattr(language_seed, "align", align)
     main(Args(**SMALL | {"learning_rates": (1.0, 1e-3)}, method="sft", workers=1, out=tmp_path))
