@@ -65,8 +65,9 @@ def suggestion(value: Any, allowed: Iterable[Any]) -> str:
     """
     from difflib import get_close_matches
 
-    near = get_close_matches(str(value), [str(name) for name in allowed], n=1)
-    return f"did you mean {near[0]}? " if near else ""
+    names = {str(name).lstrip("-"): name for name in allowed}  # the dashes of two flags would make them alike
+    near = get_close_matches(str(value).lstrip("-"), names, n=1, cutoff=0.65)
+    return f"did you mean {names[near[0]]}? " if near else ""
 
 
 def check_mdp(mdp: object, name: str = "mdp") -> None:

@@ -141,7 +141,7 @@ def explain(
             data={"before": before.tolist(), "after": after.tolist()},
         )
     )
-    return Explanation(method, kind.full_title(), losses_made[0], before, after, steps)
+    return Explanation(method, kind.full_title(method), losses_made[0], before, after, steps)
 
 
 def _path(batch: Any) -> dict[str, Any]:

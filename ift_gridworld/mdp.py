@@ -383,6 +383,8 @@ class TabularMDP:
         >>> TabularMDP.make("two-paths")
         TabularMDP(two-paths: 16 states, 4 actions, deterministic, discount 0.99, time limit 100)
         """
+        if not isinstance(name, str):
+            raise ValueError(f"the environment's name is {name!r}; allowed: a string such as '4x4'")
         label = label or (name if size is None else f"{name} {size if isinstance(size, int) else 'x'.join(map(str, size))}")
         rows = lake_rows(name, size=size, seed=seed)
         if rows is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import os
 import platform
 import tempfile
@@ -46,6 +47,8 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; a file is to be written there")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder to write into", str(path.parent))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ift_gridworld.choices import Base
-from ift_gridworld.cli.parser import Arguments, shown
+from ift_gridworld.cli.parser import Arguments
 
 __all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "unused"]
 
@@ -96,7 +96,7 @@ def as_flags(args: Arguments, message: str) -> str:
 def unused(args: Arguments, uses: set[str], mode: str) -> None:
     """Raise a ValueError for the first option that is given and that a mode does not use."""
     for name in sorted(args.given - uses):
-        raise ValueError(f"--{name.replace('_', '-')} is {shown(getattr(args, name))}, which {mode} does not use")
+        raise ValueError(f"{args.spelled(name)}, which {mode} does not use")
 
 
 def is_random(name: str) -> bool:

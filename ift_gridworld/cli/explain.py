@@ -1,7 +1,9 @@
 """Film one update of a method, slowly, with an explanation of each step.
 
-ift-gridworld explain --method ift
-ift-gridworld explain --method dpo --map 4x4 --policy tabular
+    ift-gridworld explain --method ift
+    ift-gridworld explain --method dpo --map 4x4 --policy tabular
+
+Writes explain_METHOD.gif (or as --format says), its words beside it, and explain_METHOD.json under --out.
 """
 
 from __future__ import annotations

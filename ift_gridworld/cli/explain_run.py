@@ -9,7 +9,7 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.arguments import PolicyArgs
 from ift_gridworld.cli.method_options import method_overrides
 from ift_gridworld.cli.parser import check_seed
-from ift_gridworld.cli.setup import base_of, data_of, mdp_of, training_of
+from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.explain import explain
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.rendering import PICTURES
@@ -27,6 +27,7 @@ def explain_update(args: PolicyArgs, method: str, kind: str) -> int:
     check_seed(args.seed)
     overrides = method_overrides(args, [method])[method]
     mdp = mdp_of(args)
+    check_outcome({method: overrides}, mdp)
     shown, pair = data_of(mdp, 1, args.seed, find_method(method).needs == "pairs")
     training = training_of(args, mdp.num_states)
     base = base_of(args, mdp, seeds=1)

@@ -13,7 +13,7 @@ from ift_gridworld.cli.arguments import LakeArgs
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
-from ift_gridworld.cli.setup import base_of, data_of, mdp_of, training_of
+from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.data import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
@@ -76,6 +76,7 @@ def plan_of(args: LakeArgs) -> Plan:
     if args.hidden is not None:
         check_whole("hidden", args.hidden, at_least=1)
     mdp = mdp_of(args)
+    check_outcome(overrides, mdp)
     training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
     _check_drawable(args, mdp)
     _check_memory(args, mdp, names, training)

@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.cli.parser import Arguments, check_seed, fail
 from ift_gridworld.runtime import loading
 
 __all__ = ["Args", "main"]
 
+IFT_LOSSES = ("ift", "ift_detached", "algorithm1", "equation21")
+
 
 @dataclass(frozen=True)
-class Args:
+class Args(Arguments):
     """The command line."""
 
     loss: str = "all"
@@ -66,6 +68,9 @@ def check(args: Args, losses: Sequence[str]) -> Sequence[str]:
         raise ValueError(f"--mixing is {args.mixing}; allowed: a number in [0, 1]")
     if not 0 < args.decay <= 1:  # at 0 the released form is SFT, by a special case
         raise ValueError(f"--decay is {args.decay}; allowed: a number in (0, 1]")
+    args.require("mixing", args.loss in ("all", *IFT_LOSSES), f"--loss {', '.join(IFT_LOSSES)} or all")
+    args.require("decay", args.loss in ("all", *IFT_LOSSES), f"--loss {', '.join(IFT_LOSSES)} or all")
+    args.require("seed", args.slippery, "--slippery")
     check_seed(args.seed)
     if args.updates < 0:
         raise ValueError(f"--updates is {args.updates}; allowed: 0 or more")

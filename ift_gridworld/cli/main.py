@@ -35,6 +35,8 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     first = arguments[0] if arguments else "--help"
     if first in ("version", "--version"):
+        if arguments[1:]:
+            fail(f"unexpected {arguments[1]!r}; allowed after {first}: nothing")
         print(f"ift-gridworld {__version__}")
         return 0
     if first in ("-h", "--help", "help"):

@@ -11,7 +11,7 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 from ift_gridworld.checks import suggestion
-from ift_gridworld.cli.parser import Arguments, flag, shown
+from ift_gridworld.cli.parser import Arguments, flag
 from ift_gridworld.methods.options import MethodOptions, option_names
 from ift_gridworld.methods.registry import METHODS, VARIANTS, method_options
 
@@ -60,8 +60,8 @@ def chosen_methods(text: str) -> list[str]:
     names = list(METHODS) if text == "all" else text.split(",")
     for name in names:
         if name not in METHODS and name not in VARIANTS:
-            near = suggestion(name, (*METHODS, *VARIANTS))
-            allowed = f"{', '.join(METHODS)}, several with commas between, or all by itself"
+            near = suggestion(name, METHODS)
+            allowed = f"{', '.join(METHODS)}, several with commas between, all by itself, or what a --plugin registers"
             raise ValueError(f"--method is {name!r}; {near}allowed: {allowed}")
     if len(set(names)) < len(names):
         raise ValueError(f"--method is {text!r}, which names a method twice; allowed: each once")
@@ -82,7 +82,7 @@ def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[
     }
     for name in given:
         using = [method for method in methods if name in overrides[method]]
-        value = f"{flag(name)} is {shown(getattr(args, name))}"
+        value = args.spelled(name)
         if not using:
             whose = ", ".join(method for method in METHODS if name in option_names(method_options(method)))
             do = "does" if len(methods) == 1 else "do"

@@ -37,7 +37,14 @@ class Arguments:
     def require(self, name: str, holds: bool, needs: str) -> None:
         """Raise a ValueError if an option is given that only works with something else."""
         if name in self.given and not holds:
-            raise ValueError(f"{flag(name)} is {shown(getattr(self, name))}, which only works with {needs}")
+            raise ValueError(f"{self.spelled(name)}, which only works with {needs}")
+
+    def spelled(self, name: str) -> str:
+        """Return an option as a message writes it: ``--steps is 3``; a switch as it is typed, ``--no-render``."""
+        value = getattr(self, name)
+        if isinstance(value, bool):
+            return flag(name) if value else flag(f"no_{name}")
+        return f"{flag(name)} is {shown(value)}"
 
 
 def launch(main: Callable[[T], int], settings: type[T], description: str | None, prog: str | None = None) -> NoReturn:

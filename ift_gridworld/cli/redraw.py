@@ -1,7 +1,9 @@
 """Draw saved runs again, without training: one by itself, several side by side.
 
-ift-gridworld redraw runs/lake/ift.json --format pdf
-ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
+    ift-gridworld redraw runs/lake/ift.json --format pdf
+    ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
+
+Writes NAME.gif (or as --format says) and its words beside it under --out.
 """
 
 from __future__ import annotations

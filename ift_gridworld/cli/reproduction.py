@@ -1,10 +1,12 @@
 """Test the paper's claims about the lake in many settings, and say how often each holds.
 
-ift-gridworld reproduction --quick                     # under a minute: the same study, smaller
-ift-gridworld reproduction                             # the whole study; interrupted, it resumes
-ift-gridworld reproduction --redraw                    # tables and figures again, from what is saved
-ift-gridworld reproduction --maps my_maps.txt          # the claims on your own lakes
-ift-gridworld reproduction --setting 4x4,firm,good-0.5,mlp-64,adam,1     # one setting, printed
+    ift-gridworld reproduction --quick                     # under a minute: the same study, smaller
+    ift-gridworld reproduction                             # the whole study; interrupted, it resumes
+    ift-gridworld reproduction --redraw                    # tables and figures again, from what is saved
+    ift-gridworld reproduction --maps my_maps.txt          # the claims on your own lakes
+    ift-gridworld reproduction --setting 4x4,firm,good-0.5,mlp-64,adam,1     # one setting, printed
+
+Writes tables as JSON, figures and their words under --out.
 """
 
 from __future__ import annotations
@@ -13,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ift_gridworld.cli.arguments import unused
 from ift_gridworld.cli.folders import output_folder
-from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.cli.parser import Arguments, check_seed, fail
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import cores, loading
 from ift_gridworld.storage import check_folder
@@ -23,7 +26,7 @@ __all__ = ["Args", "main"]
 
 
 @dataclass(frozen=True)
-class Args:
+class Args(Arguments):
     """What to run, and where the tables and figures go."""
 
     quick: bool = False
@@ -98,6 +101,12 @@ def check(args: Args) -> None:
             raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
     if args.theme not in THEME_NAMES:
         raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    if args.setting is not None:
+        unused(args, {"quick", "setting", "claim", "seeds", "seed", "maps"}, "--setting")
+    elif args.claim is not None:
+        unused(args, {"quick", "claim", "seeds", "seed", "maps", "workers"}, "--claim")
+    elif args.redraw:
+        unused(args, {"quick", "redraw", "out", "publish", "theme"}, "--redraw")
     if args.redraw and (args.setting or args.claim or args.maps):
         raise ValueError("--redraw draws what is saved; allowed with it: --quick, --out, --publish, --theme")
     if args.publish and (args.quick or args.maps or args.setting or args.claim):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ from ift_gridworld.cli.arguments import EnvironmentArgs, PolicyArgs
 from ift_gridworld.data import Trajectories, demonstrations, generators, preference_pairs
 from ift_gridworld.envs.maps import parse_size
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import TrainingOptions, option_names
+from ift_gridworld.methods.options import IFTOptions, TrainingOptions, option_names
+from ift_gridworld.methods.registry import method_options
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.runtime import pick_device
 from ift_gridworld.training.base_policies import make_base
 
-__all__ = ["base_of", "data_of", "default_snapshots", "mdp_of", "training_of"]
+__all__ = ["base_of", "check_outcome", "data_of", "default_snapshots", "mdp_of", "training_of"]
 
 
 def mdp_of(args: EnvironmentArgs) -> TabularMDP:
@@ -59,3 +61,10 @@ def base_of(args: PolicyArgs, mdp: TabularMDP, seeds: int, device: str | torch.d
     """Make the base policies that the command line names."""
     device = pick_device(str(device))
     return make_base(args.base, mdp, policy=args.policy, seeds=seeds, seed=args.seed, hidden=args.hidden, device=device)
+
+
+def check_outcome(overrides: Mapping[str, Mapping[str, Any]], mdp: TabularMDP) -> None:
+    """Raise a ValueError if IFT's choice among a move's outcomes is given where every move has one."""
+    for method, given in overrides.items():
+        if "outcome" in given and mdp.is_deterministic and issubclass(method_options(method), IFTOptions):
+            raise ValueError(f"outcome is {given['outcome']!r}, which only works where moves slip (--slippery)")

@@ -67,9 +67,9 @@ class Method(Generic[BatchT]):
         return self._reference
 
     @classmethod
-    def full_title(cls) -> str:
-        """Return `title`, or the name of a class that gives none."""
-        return cls.title or cls.__name__
+    def full_title(cls, name: str = "") -> str:
+        """Return the class's own `title`; for a class that gives none, the name given, or the class's."""
+        return cls.__dict__.get("title") or name or cls.__name__
 
     @classmethod
     def own_options(cls, options: MethodOptions | None) -> MethodOptions:

@@ -109,7 +109,7 @@ def register_method(
 
     if isinstance(method, str):
         if options is not None:
-            _check_option_names(name, options)
+            _check_options(name, options)
         _REGISTRY[name] = _Entry(method, options, listed)
     elif method is not None:
         add(method)
@@ -128,12 +128,17 @@ def _checked(name: str, kind: Any, options: type[o.MethodOptions] | None, listed
         raise ValueError(f"method {name!r} is {kind!r}, which has no {' and no '.join(missing)}; {allowed}")
     if options not in (None, kind.options_type):
         raise ValueError(f"options of {name!r} is {options!r}; allowed: the class's options_type, {kind.options_type!r}")
-    _check_option_names(name, kind.options_type)
+    _check_options(name, kind.options_type)
     return _Entry(kind, kind.options_type, listed)
 
 
-def _check_option_names(name: str, options: type[o.MethodOptions]) -> None:
-    """Refuse options that `train` or a saved run's settings could not tell from their own."""
+def _check_options(name: str, options: type[o.MethodOptions]) -> None:
+    """Refuse options without a dataclass's fields, and names that `train` or a saved run's settings use themselves."""
+    parameters = vars(options).get("__dataclass_params__")
+    if "__annotations__" in vars(options) and not (parameters and parameters.frozen):
+        raise ValueError(
+            f"options {options.__name__} of method {name!r} is no frozen dataclass; allowed: @dataclass(frozen=True)"
+        )
     clashing = [option for option in o.option_names(options) if option in RESERVED]
     if clashing:
         raise ValueError(

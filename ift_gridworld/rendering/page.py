@@ -38,13 +38,14 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
 
     Args:
         runs: the runs.
-        path: where to write, usually NAME.html.
+        path: where to write, NAME.html.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: if the runs are not of one lake, it has no map or too large a one, or a metric is not a finite number.
+        ValueError: for another suffix; if the runs are not of one lake, it has no map or too large a one, or a metric is
+            not a finite number.
         OSError: if the file cannot be written.
 
     Example (writes a file)::
@@ -52,6 +53,8 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
         save_page([Run.load("sft.json"), Run.load("ift.json")], "lake.html")
     """
     check_one_environment(runs, drawn=True)
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"the page's path is {str(path)!r}; allowed: one that ends in .html")
     check_tiles(runs[0].mdp)
     template = files("ift_gridworld.rendering").joinpath("page.html").read_text(encoding="utf-8")
     snapshots = max(len(run.steps) for run in runs)

@@ -23,12 +23,14 @@ def console() -> Console:
 
 
 class ResultTable(Table):
-    """A table that ``print`` shows as text."""
+    """A table that ``print`` and a prompt show as text."""
 
     def __str__(self) -> str:
         page = io.StringIO()
         Console(width=120, file=page, no_color=True, force_jupyter=False).print(self)
         return page.getvalue()
+
+    __repr__ = __str__
 
 
 def results(runs: Sequence[Run], width: int = 120) -> ResultTable:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ift_gridworld.checks import check_choice, check_interval, check_probability, check_whole
+from ift_gridworld.checks import check_choice, check_interval, check_mdp, check_probability, check_whole
 from ift_gridworld.choices import BASES
 from ift_gridworld.data import Trajectories, generators
 from ift_gridworld.data import demonstrations as demonstrate
@@ -64,7 +64,12 @@ def make_base(
     check_whole("seeds", seeds, at_least=1)
     if hidden is not None and policy != "mlp":
         raise ValueError(f"hidden is {hidden!r}, which a {policy} policy has not; allowed with it: no hidden")
+    check_whole("seed", seed, at_least=0)
+    if not isinstance(mdp, list | tuple):
+        check_mdp(mdp)
     lakes = [mdp] if isinstance(mdp, TabularMDP) else list(mdp)
+    for lake in lakes:
+        check_mdp(lake)
     states, actions = lakes[0].num_states, lakes[0].num_actions
     options = {} if hidden is None else {"hidden": hidden}
     base = POLICIES[policy](states, actions, len(lakes) * seeds, **options).to(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ift_gridworld.checks import check_choice
+from ift_gridworld.checks import check_choice, check_whole
 from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
 from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import TABLE, estimate
@@ -81,11 +80,16 @@ def train(
     _check(mdp, policy)
     name, kind, options, training = options_for(method, policy, options, training, overrides)
     check_choice(f"assumed_prior of {kind.__name__}", kind.assumed_prior, TABLE)
+    seed = check_whole("seed", seed, at_least=0)
     if demonstrations is None:
         demonstrations = demonstrate(mdp, default_count(mdp))
+    if not isinstance(demonstrations, Trajectories):
+        raise ValueError(
+            f"demonstrations is a {type(demonstrations).__name__}; allowed: Trajectories, as data.demonstrations gives"
+        )
     if preferences is None:
         preferences = preference_pairs(mdp, default_count(mdp), needed=kind.needs == "pairs")
-    data = _Data(mdp, demonstrations, *preferences, seed=operator.index(seed))
+    data = _Data(mdp, demonstrations, *preferences, seed=seed)
     with show_progress(f"training {name}") if progress is True else nullcontext(progress or None) as report:
         return _trained(name, kind, policy, options, training, data, report)
 
@@ -136,7 +140,7 @@ def _trained(
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     return Run(
         method=name,
-        title=kind.full_title(),
+        title=kind.full_title(name),
         needs=kind.needs,
         environment=mdp.where,
         settings=_settings(policy, options, training, data),
@@ -253,6 +257,7 @@ def optimise(
 
     def objective(update: int) -> Tensor:
         loss = learner.loss(learner.batch(update))
+        _check_loss(learner, loss)
         check("loss", update, loss)
         return loss
 
@@ -269,6 +274,14 @@ def optimise(
     except _Diverged:
         pass
     return steps, policies[: len(steps)], losses, causes[0] if causes else None
+
+
+def _check_loss(learner: Method[Any], loss: object) -> None:
+    shape = tuple(loss.shape) if isinstance(loss, Tensor) else None
+    if shape != (learner.policy.population,):
+        what = f"has shape {shape}" if shape is not None else f"is {loss!r}"
+        allowed = f"a tensor of one loss a seed, of shape ({learner.policy.population},)"
+        raise ValueError(f"the loss of {type(learner).__name__} {what}; allowed: {allowed}")
 
 
 def _cause(what: str, update: int, values: Tensor, rate: float) -> str:

@@ -6,6 +6,8 @@ file are the same. This module loads without torch and without matplotlib: what 
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -159,7 +161,7 @@ class Run:
     def place(self) -> str:
         """The kind of environment, in words."""
         env_id = self.environment.env
-        return "a frozen lake" if env_id is None or "Lake" in env_id else env_id.partition("-")[0]
+        return "a frozen lake" if env_id is None or "Lake" in env_id else re.sub(r"-v\d+$", "", env_id)
 
     @property
     def headline(self) -> str:
@@ -185,12 +187,12 @@ class Run:
 
     def __repr__(self) -> str:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
+        snapshots = f"{len(self.steps)} snapshot{'s' * (len(self.steps) > 1)}"
         shown = [name for name in (self.headline, "distance", *self.custom_metrics) if name in self.metrics]
         numbers = ", ".join(f"{n} {np.mean(self.metrics[n][0]):.3f} -> {np.mean(self.metrics[n][-1]):.3f}" for n in shown)
         ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
         return (
-            f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {len(self.steps)} snapshots, {seeds})\n"
-            f"  {numbers}{ended}"
+            f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {snapshots}, {seeds})\n  {numbers}{ended}"
         )
 
     # ---- kept, drawn, printed ----
@@ -222,7 +224,7 @@ class Run:
             if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
                 raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
         except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise ValueError(f"{path} is not a saved run that can be read: {error}") from error
+            raise ValueError(f"{path} is not a saved run that can be read: {_reason(error)}") from error
         return run
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
@@ -323,6 +325,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
     Traceback (most recent call last):
     ValueError: there are no runs; allowed: one or more
     """
+    if isinstance(runs, Run):
+        raise ValueError(f"runs is one Run, of {runs.method}; allowed: a list of runs")
     comparison = Comparison(tuple(runs))
     check_one_environment(comparison.runs)
     return comparison
@@ -346,6 +350,15 @@ def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
             f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
             "that is registered with a layout"
         )
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, in words."""
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
+    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
+        return f"it is no JSON ({error})"
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _on_one_environment(one: Run, other: Run) -> bool:

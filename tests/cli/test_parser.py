@@ -397,3 +397,32 @@ def test_plugins_of_installed_packages_are_loaded(monkeypatch, tmp_path):
         unregister_environment("installed")
         plugins._loaded.pop("installed_plugin", None)
         sys.modules.pop("installed_plugin", None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("--setting 4x4,firm,good-0.5,tabular,adam,1 --theme dark", "--theme is 'dark', which --setting does not use"),
+        ("--setting 4x4,firm,good-0.5,tabular,adam,1 --workers 3", "--workers is 3, which --setting does not use"),
+        ("--claim ift<sft:distance --out x", "--out is 'x', which --claim does not use"),
+        ("--redraw --seeds 4", "--seeds is 4, which --redraw does not use"),
+    ],
+)
+def test_a_study_refuses_options_that_its_mode_does_not_use(arguments, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["reproduction", *arguments.split()])
+    assert end.value.code == 2 and capsys.readouterr().err == f"error: {words}\n"
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_flags_are_not_alike_for_their_dashes(capsys):
+    with pytest.raises(SystemExit):
+        main(["explain", "--steps", "4"])
+    assert capsys.readouterr().err == "error: unknown option --steps; --help lists what is allowed\n"
+
+
+def test_version_takes_nothing(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["version", "--foo"])
+    assert end.value.code == 2 and capsys.readouterr().err == "error: unexpected '--foo'; allowed after version: nothing\n"

@@ -491,3 +491,37 @@ def test_an_environment_edited_after_it_was_made_is_saved_as_its_arrays(tmp_path
         loaded = Run.load(run.save(tmp_path / "run.json"))
         assert loaded.mdp.reward[1, 0, 0] == reward
         same_arrays(loaded.mdp, run.mdp)
+
+
+def test_a_method_without_a_title_has_its_name():
+    class Untitled(SFT):
+        pass
+
+    register_method("untitled", Untitled)
+    assert trained("untitled").title == "untitled" and trained(SFT).title == SFT.title
+
+
+@pytest.mark.parametrize(
+    ("give", "words"),
+    [(lambda loss: loss.mean(), r"has shape \(\)"), (lambda loss: None, "is None"), (lambda loss: 0.5, "is 0.5")],
+)
+def test_a_loss_that_is_not_one_a_seed_is_refused(give, words):
+    """A mean over seeds would train, with gradients scaled by the number of seeds and a divergence of one ending all."""
+
+    class Wrong(SFT):
+        def loss(self, batch):
+            return give(super().loss(batch))
+
+    with pytest.raises(ValueError, match=rf"the loss of Wrong {words}; allowed: a tensor of one loss a seed, of shape \(2,\)"):
+        trained(Wrong)
+
+
+def test_options_must_be_a_dataclass():
+    class Plain(MethodOptions):
+        k: int = 3
+
+    class Takes(SFT):
+        options_type = Plain
+
+    with pytest.raises(ValueError, match=r"options Plain of method 'takes' is no frozen dataclass; allowed: @dataclass"):
+        register_method("takes", Takes)

@@ -69,6 +69,9 @@ def test_it_prints_every_loss_with_its_map(capsys):
         (("--mixing", 1.5), ["--mixing is 1.5", "[0, 1]"]),
         (("--decay", 0), ["--decay is 0", "(0, 1]"]),
         (("--updates", -1), ["--updates is -1"]),
+        (("--loss", "dpo", "--mixing", 0.5), ["--mixing is 0.5, which only works with --loss ift, "]),
+        (("--loss", "sft", "--decay", 0.5), ["--decay is 0.5, which only works with --loss ift, "]),
+        (("--seed", 3), ["--seed is 3, which only works with --slippery"]),
     ],
 )
 def test_bad_input_gets_one_line(capsys, arguments, named):

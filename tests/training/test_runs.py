@@ -307,3 +307,33 @@ def test_what_cannot_be_compared_is_refused_in_one_line(given, message):
     with pytest.raises(ValueError, match=message) as error:
         compare(given)
     assert "\n" not in str(error.value)
+
+
+def test_what_is_saved_into_no_folder_names_the_folder(tmp_path):
+    run = trained("sft")
+    for write in (run.save, run.film, run.page, run.figure):
+        with pytest.raises(FileNotFoundError) as error:
+            write(tmp_path / "nowhere" / ("x.html" if write == run.page else "x.png"))
+        assert error.value.filename == str(tmp_path / "nowhere")
+
+
+def test_a_page_is_no_picture(tmp_path):
+    with pytest.raises(ValueError, match=r"the page's path is '.*x.gif'; allowed: one that ends in .html"):
+        trained("sft").page(tmp_path / "x.gif")
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_run_is_no_list_of_runs():
+    with pytest.raises(ValueError, match="runs is one Run, of sft; allowed: a list of runs"):
+        compare(trained("sft"))
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [(None, "there is no such file"), ("no json", "it is no JSON"), ('{"a": 1}', "it has no 'format'")]
+)
+def test_why_a_file_is_no_run_is_told_in_words(content, words, tmp_path):
+    path = tmp_path / "run.json"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(ValueError, match=f"run.json is not a saved run that can be read: {words}"):
+        Run.load(path)

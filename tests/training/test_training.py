@@ -353,6 +353,13 @@ def test_bad_values_are_refused_in_one_line(attempt, named):
         (lambda: make_base("uniform", TWO_PATHS, hidden=2.5), ["hidden is 2.5; allowed: a whole number >= 1"]),
         (lambda: make_base("uniform", TWO_PATHS, policy="tabular", hidden=8), ["hidden is 8", "tabular"]),
         (lambda: make_base("uniform", TWO_PATHS, seeds=0), ["seeds is 0; allowed: a whole number >= 1"]),
+        (lambda: make_base("uniform", make_env("two-paths")), ["mdp is ", "an environment", "TabularMDP.from_env(env)"]),
+        (lambda: make_base("uniform", "4x4"), ["mdp is '4x4'; allowed: a TabularMDP"]),
+        (lambda: make_base("uniform", [TWO_PATHS, "4x4"]), ["mdp is '4x4'; allowed: a TabularMDP"]),
+        (lambda: make_base("uniform", TWO_PATHS, seed=1.5), ["seed is 1.5; allowed: a whole number >= 0"]),
+        (lambda: run("sft", seed="a"), ["seed is 'a'; allowed: a whole number >= 0"]),
+        (lambda: run("sft", demonstrations=[1, 2]), ["demonstrations is a list; allowed: Trajectories"]),
+        (lambda: TabularMDP.make(None), ["name is None; allowed: a string such as '4x4'"]),
         (lambda: train("sft", make_env("two-paths"), TabularPolicy(16, 4)), ["mdp is a", "TabularMDP.from_env(env)"]),
         (lambda: train("sft", LAKES["4x4"], TabularPolicy(16, 4)), ["mdp is a tuple; allowed: a TabularMDP"]),
         (
