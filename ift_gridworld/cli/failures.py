@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
@@ -64,12 +65,10 @@ def main(args: Args) -> int:
 
 def check(args: Args, failures: list[str]) -> list[str]:
     """Return the failures asked for; raise a ValueError for values that make no sense."""
-    if args.format not in PICTURES:
-        raise ValueError(f"--format is {args.format!r}; allowed: {', '.join(PICTURES)}")
+    check_choice("--format", args.format, PICTURES)
     check_format(args.format)  # whether the extra that some need is there
     for name, value, allowed in (("only", args.only, (*failures, "all")), ("theme", args.theme, THEME_NAMES)):
-        if value not in allowed:
-            raise ValueError(f"--{name} is {value!r}; allowed: {', '.join(allowed)}")
+        check_choice(f"--{name}", value, allowed)
     if args.seeds < 1:
         raise ValueError(f"--seeds is {args.seeds}; allowed: at least 1")
     check_seed(args.seed)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import loading
@@ -219,8 +220,8 @@ def check(args: Args) -> None:
             raise ValueError(f"{_flag(name)} is {value}; allowed: a whole number >= {least}")
     if args.learning_rates == ():
         raise ValueError("--learning-rates is empty; allowed: one rate or more")
-    if args.theme is not None and args.theme not in THEME_NAMES:
-        raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    if args.theme is not None:
+        check_choice("--theme", args.theme, THEME_NAMES)
     if args.format is not None:
         check_format(args.format)
     for name in ("dtype", "first_pass"):

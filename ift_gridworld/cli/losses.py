@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.parser import Arguments, check_seed, fail
 from ift_gridworld.runtime import loading
 
@@ -62,8 +63,7 @@ def main(args: Args) -> int:
 
 def check(args: Args, losses: Sequence[str]) -> Sequence[str]:
     """Return the losses asked for; raise a ValueError for values that make no sense."""
-    if args.loss not in ("all", *losses):
-        raise ValueError(f"--loss is {args.loss!r}; allowed: {', '.join(losses)}, all")
+    check_choice("--loss", args.loss, (*losses, "all"))
     if not 0 <= args.mixing <= 1:
         raise ValueError(f"--mixing is {args.mixing}; allowed: a number in [0, 1]")
     if not 0 < args.decay <= 1:  # at 0 the released form is SFT, by a special case

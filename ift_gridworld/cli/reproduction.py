@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.arguments import unused
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import Arguments, check_seed, fail
@@ -99,8 +100,7 @@ def check(args: Args) -> None:
     for name, value, least in (("seeds", args.seeds, 2), ("workers", args.workers, 0)):
         if value < least:
             raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
-    if args.theme not in THEME_NAMES:
-        raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+    check_choice("--theme", args.theme, THEME_NAMES)
     if args.setting is not None:
         unused(args, {"quick", "setting", "claim", "seeds", "seed", "maps"}, "--setting")
     elif args.claim is not None:

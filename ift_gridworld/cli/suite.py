@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import fail
 from ift_gridworld.rendering import THEME_NAMES
@@ -37,8 +38,7 @@ def main(args: Args) -> int:
     with loading():
         from ift_gridworld.studies import suite
     try:
-        if args.theme not in THEME_NAMES:
-            raise ValueError(f"--theme is {args.theme!r}; allowed: {', '.join(THEME_NAMES)}")
+        check_choice("--theme", args.theme, THEME_NAMES)
         folder = output_folder("suite", args.out, args.publish)
         make_folder(folder)
         with progress("drawing the suite") as report:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.checks import check_choice
 from ift_gridworld.data import Batch
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample_tokens
@@ -109,6 +110,5 @@ def find_method(name: str) -> tuple[type[Method], dict[str, object]]:
     """
     if name in CONTROLS:
         return CONTROLS[name]
-    if name not in METHODS:
-        raise ValueError(f"method is {name!r}; allowed: {', '.join((*METHODS, *CONTROLS))}")
+    check_choice("method", name, (*METHODS, *CONTROLS))
     return METHODS[name], {}

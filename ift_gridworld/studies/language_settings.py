@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.language.controls import CONTROLS, RandomTokens, SampledTokens, find_method
 from ift_gridworld.language.models import SIZES
 from ift_gridworld.language.task import Task
@@ -152,8 +153,7 @@ def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -
         ValueError: naming the option of the command line, its value and what is allowed.
     """
     for name in settings.methods:
-        if name not in ALL_METHODS:
-            raise ValueError(f"--method is {name!r}; allowed: all, {', '.join(ALL_METHODS)}")
+        check_choice("--method", name, ("all", *ALL_METHODS))
         if settings.data is not None and find_method(name)[0].needs == "rollouts":
             raise ValueError(
                 f"--method {name} needs a reward, which a file has not; allowed with --data: what learns from data"

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.table import Table
 
+from ift_gridworld.checks import check_choice
 from ift_gridworld.rendering.tables import console, written
 from ift_gridworld.runtime import processes, progress
 from ift_gridworld.storage import versions, write_atomically
@@ -35,8 +36,8 @@ SavedTables = Mapping[str, tuple[Columns, dict[str, Any]]]
 
 def check_choices(setting: str | None, claim: str | None, maps: Path | None) -> None:
     """Raise a ValueError for a setting, a claim or a file of maps that cannot be run."""
-    if claim is not None and claim not in CLAIMS:
-        raise ValueError(f"--claim is {claim!r}; allowed: {', '.join(CLAIMS)}")
+    if claim is not None:
+        check_choice("--claim", claim, CLAIMS)
     if setting is not None:
         _ = Setting.parse(setting).lakes
     if maps is not None:
