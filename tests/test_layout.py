@@ -1,6 +1,9 @@
 """The layout of the package: imports point one way, without a cycle; files and functions stay short enough to read."""
 
 import ast
+import re
+import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -120,3 +123,20 @@ def test_few_types_are_ignored():
         for _ in range(path.read_text().count("type: ignore"))
     ]
     assert len(ignored) <= 10, ignored
+
+
+def test_types_are_the_same_without_extras():
+    """What only an extra brings is skipped by the type checker; else it would complain wherever the extra is missing."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    required = {re.match(r"[\w-]+", entry)[0].lower() for entry in project["project"]["dependencies"]}
+    required |= {"PIL", "__future__", "ift_gridworld", "benchmarks", *sys.stdlib_module_names}
+    overrides = [entry for entry in project["tool"]["mypy"]["overrides"] if entry.get("follow_imports") == "skip"]
+    skipped = {name.removesuffix(".*") for entry in overrides for name in entry["module"]}
+    for folder in project["tool"]["mypy"]["files"]:
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+                names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+                for name in names:
+                    top = name.partition(".")[0]
+                    assert top in required | skipped | {"imageio_ffmpeg"}, f"{path}: {name} is neither required nor skipped"
