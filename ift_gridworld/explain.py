@@ -158,7 +158,7 @@ def _row(x: Tensor, batch: Any) -> list[float]:
 
 
 @torch.no_grad()
-def _sft(learner: Method, batch: Any) -> list[Step]:
+def _sft(learner: Method[Any], batch: Any) -> list[Step]:
     logp = learner.policy.log_probs(batch.states, batch.actions)
     nats = _row(-logp, batch)
     return [
@@ -193,7 +193,7 @@ def _human_walks(batch: Any) -> Step:
 
 
 @torch.no_grad()
-def _ift(learner: Method, batch: Any) -> list[Step]:
+def _ift(learner: Method[Any], batch: Any) -> list[Step]:
     s, policy, source = learner.options, learner.policy, learner.source
     assert isinstance(source, LakeSource)
     assert isinstance(policy, LakePolicy)
@@ -254,7 +254,7 @@ def _ift(learner: Method, batch: Any) -> list[Step]:
 
 
 @torch.no_grad()
-def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Step]:
+def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
     sides, paths = [], []
     for role, answers in zip(("shown", "rejected"), batch, strict=True):
         logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
@@ -317,7 +317,7 @@ def _pair(learner: Method, batch: tuple[PairSide, PairSide]) -> list[Step]:
 
 
 @torch.no_grad()
-def _ppo(learner: Method, batch: Rollouts) -> list[Step]:
+def _ppo(learner: Method[Any], batch: Rollouts) -> list[Step]:
     assert isinstance(learner.source, LakeSource)
     mdp, steps = learner.source.mdp, batch.steps
     states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
@@ -360,7 +360,7 @@ def _ppo(learner: Method, batch: Rollouts) -> list[Step]:
 
 
 @torch.no_grad()
-def _clip(learner: Method, batch: Rollouts) -> Step:
+def _clip(learner: Method[Any], batch: Rollouts) -> Step:
     steps, clip = batch.steps, learner.options.clip
     ratio = torch.exp(learner.policy.log_probs(steps.states, steps.actions) - batch.logp)[0].numpy()
     advantage = batch.advantage[0].numpy()

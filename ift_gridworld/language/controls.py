@@ -7,6 +7,7 @@ is RLHF where the true reward is not known.
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -90,7 +91,7 @@ class WrongShift(IFT):
 
 
 # name: the method, and options that override its defaults
-CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
+CONTROLS: dict[str, tuple[type[Method[Any]], dict[str, object]]] = {
     "sft_frozen": (FrozenSFT, {}),
     "ift_residual": (IFT, {"propagation": "none"}),
     "ift_propagation": (IFT, {"mixing": 0.0}),
@@ -102,7 +103,7 @@ CONTROLS: dict[str, tuple[type[Method], dict[str, object]]] = {
 }
 
 
-def find_method(name: str) -> tuple[type[Method], dict[str, object]]:
+def find_method(name: str) -> tuple[type[Method[Any]], dict[str, object]]:
     """Return the method or control of a name, and the options that it overrides.
 
     Raises:

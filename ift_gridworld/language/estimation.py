@@ -8,6 +8,7 @@ tokens.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +41,7 @@ def bias(
 
 @torch.no_grad()
 def estimate_answers(
-    kind: type[Method],
+    kind: type[Method[Any]],
     source: TextSource,
     policy: LanguagePolicy,
     options: MethodOptions,

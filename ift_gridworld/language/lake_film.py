@@ -51,7 +51,7 @@ def choose_film_lake(lakes: Lakes) -> int:
 
 
 def film_run(
-    kind: type[Method],
+    kind: type[Method[Any]],
     name: str,
     settings: Mapping[str, Any],
     lake: Lakes,

@@ -34,7 +34,7 @@ def rows_of_common_length(data: Completions) -> Int[np.ndarray, " B"]:
 
 @torch.no_grad()
 def answer_log_probs(
-    kind: type[Method], source: TextSource, policy: LanguagePolicy, options: Any, rows: Int[np.ndarray, " B"]
+    kind: type[Method[Any]], source: TextSource, policy: LanguagePolicy, options: Any, rows: Int[np.ndarray, " B"]
 ) -> Float[np.ndarray, "B T"]:
     """Return log π in nats of each token of the answers, as the method's loss sees them: IFT's from the second pass.
 
@@ -55,7 +55,7 @@ def answer_log_probs(
     return logp[batch.mask].reshape(len(rows), -1).double().cpu().numpy()
 
 
-def token_pull(kind: type[Method], options: Any, logp: Float[np.ndarray, "*batch T"]) -> Float[np.ndarray, "*batch T"]:
+def token_pull(kind: type[Method[Any]], options: Any, logp: Float[np.ndarray, "*batch T"]) -> Float[np.ndarray, "*batch T"]:
     """Return -∂L/∂log π of every token for the loss of SFT or IFT; above 0 the token becomes likelier. SFT's is 1 / T.
 
     Args:

@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -204,7 +205,7 @@ class DPOSFT(DPO):
         return super().pair_loss(chosen, rejected) - chosen.mean
 
 
-VARIANTS: dict[str, type[Method]] = {
+VARIANTS: dict[str, type[Method[Any]]] = {
     "ift_agreeing": AgreeingIFT,
     "ift_mixture": MixtureIFT,
     "ift_average": AverageIFT,

@@ -181,7 +181,7 @@ class SeedStudy:
             run |= self._pictured(kind, name, training, options, log)
         return run, policy
 
-    def _evaluation(self, kind: type[Method], options: MethodOptions) -> Callable[[LanguagePolicy], dict[str, float]]:
+    def _evaluation(self, kind: type[Method[Any]], options: MethodOptions) -> Callable[[LanguagePolicy], dict[str, float]]:
         """Return what measures a policy in training: the metrics, and the bias of what the method assumes."""
 
         def evaluate(policy: LanguagePolicy) -> dict[str, float]:
@@ -193,7 +193,7 @@ class SeedStudy:
         return evaluate
 
     def _watching(
-        self, kind: type[Method], source: TextSource, options: MethodOptions
+        self, kind: type[Method[Any]], source: TextSource, options: MethodOptions
     ) -> Callable[[LanguagePolicy], dict[str, Any]]:
         """Return what looks at a policy in training: its moves on the film's lake, and the log-probs of some answers."""
         assert source.demonstrations is not None
@@ -209,7 +209,7 @@ class SeedStudy:
         return watch
 
     def _pictured(
-        self, kind: type[Method], name: str, training: TrainingOptions, options: MethodOptions, log: TrainingLog
+        self, kind: type[Method[Any]], name: str, training: TrainingOptions, options: MethodOptions, log: TrainingLog
     ) -> dict[str, Any]:
         """Return what figures and films show of a run."""
         run: dict[str, Any] = {}
@@ -223,7 +223,7 @@ class SeedStudy:
             run["film"] = film_run(kind, name, chosen, self.film_lake, self.film_path, frames, log.loss, log.seconds)
         return run
 
-    def _source(self, kind: type[Method]) -> tuple[TextSource, int]:
+    def _source(self, kind: type[Method[Any]]) -> tuple[TextSource, int]:
         """Return the data to align on, lakes or the rows of a file, and the number of rows that were too long."""
         settings, group, tokenizer = self.settings, self.group, self.tokenizer
         options: dict[str, Any] = {

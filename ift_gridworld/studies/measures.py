@@ -64,7 +64,7 @@ def _unseen(policies: Float[np.ndarray, "*batch S A"], data: SeedData) -> Float[
 
 
 def estimation_errors(
-    kind: type[Method], mdp: TabularMDP, policy: LakePolicy, data: Sequence[SeedData], changes: Mapping[str, Any]
+    kind: type[Method[Any]], mdp: TabularMDP, policy: LakePolicy, data: Sequence[SeedData], changes: Mapping[str, Any]
 ) -> dict[str, Float[np.ndarray, " N"]]:
     """Return bias and gap of what a method takes each seed's policy to be, by that seed's first four answers."""
     residual = {n: changes[n] for n in ("mixing", "prediction", "outcome") if n in changes}

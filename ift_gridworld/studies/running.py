@@ -159,7 +159,9 @@ class _GroupRun:
         """Return whether any of these measures is to be saved."""
         return self.only is None or bool(set(measures) & set(self.only))
 
-    def _train(self, kind: type[Method], policy: LakePolicy, changes: Mapping[str, Any]) -> Float[np.ndarray, "M L P N S A"]:
+    def _train(
+        self, kind: type[Method[Any]], policy: LakePolicy, changes: Mapping[str, Any]
+    ) -> Float[np.ndarray, "M L P N S A"]:
         """Train all members at once, each on its seed's data at its own rate."""
         members = [self.group.data[m // self.seeds][m % self.seeds] for m in self.spread]
         each = torch.tensor(self.rates, dtype=torch.float32).repeat_interleave(self.seeds).repeat(len(self.group.lakes))
@@ -179,7 +181,7 @@ class _GroupRun:
         return policies.reshape(*sizes, policy.num_states, policy.num_actions)
 
     def _estimation(
-        self, kind: type[Method], lake: int, policy: LakePolicy, changes: Mapping[str, Any]
+        self, kind: type[Method[Any]], lake: int, policy: LakePolicy, changes: Mapping[str, Any]
     ) -> dict[str, Float[np.ndarray, "P N"]]:
         """Return the errors of preference estimation, before and after training, at the common rate (else NaN)."""
         first = (lake * len(self.rates) + self.common) * self.seeds

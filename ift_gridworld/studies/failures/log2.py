@@ -31,7 +31,7 @@ def log2(seeds: int, seed: int) -> Failure:
     """Train DPO in three ways that hold its loss at log 2, and in one that does not."""
     setup = Setup("two-paths", seeds, seed)
     both = concatenate_trajectories(*setup.preferences), concatenate_trajectories(*reversed(setup.preferences))
-    cases: tuple[tuple[str, str | type[Method], dict[str, Any]], ...] = (
+    cases: tuple[tuple[str, str | type[Method[Any]], dict[str, Any]], ...] = (
         ("As it should be", "dpo", {}),
         ("The reference follows", LiveReference, {}),
         ("Pairs in both orders", "dpo", {"preferences": both}),

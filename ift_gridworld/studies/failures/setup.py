@@ -49,7 +49,7 @@ class Setup:
         return make_base("mixture", self.mdp, policy=policy, seeds=seeds or self.seeds, seed=start)
 
     def train(
-        self, method: str | type[Method], base: LakePolicy, *, probe: Callable[[], None] | None = None, **options: Any
+        self, method: str | type[Method[Any]], base: LakePolicy, *, probe: Callable[[], None] | None = None, **options: Any
     ) -> Run:
         """Train on the human's data; every update is a snapshot, and `probe` is called before the first and after each."""
         steps = options.pop("steps", 300)
