@@ -21,7 +21,7 @@ class Args:
     only: str = ""
     """Run only sections whose name contains this; what the others found before stays in benchmark.json."""
     pairs: int = 5
-    """How often each comparison is run."""
+    """Number of times that each comparison is run."""
     theme: str = "light"
     """light, dark: of growth.png."""
     redraw: bool = False

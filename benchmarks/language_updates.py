@@ -1,4 +1,4 @@
-"""What an update of a language model costs, by trainer: the command line of `experiments/language_updates.py`."""
+"""Time an update of a language model by trainer: the command line of `experiments/language_updates.py`."""
 
 from __future__ import annotations
 

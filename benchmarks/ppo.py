@@ -86,7 +86,7 @@ class Stopwatch:
         return time.perf_counter() - self.began - self.looking
 
     def look(self, policies: Callable[[], Float[np.ndarray, "N S A"]]) -> bool:
-        """Whether to stop: all have reached the target at some look, or time is up."""
+        """Return whether to stop: all have reached the target at some look, or time is up."""
         began = time.perf_counter()
         self.reached |= np.asarray(success_probability(self.mdp, policies(), self.mdp.horizon)) >= self.target
         self.looking += time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""What a benchmark leaves: a table, a page, a file of all figures, and the picture of growth."""
+"""Write what a benchmark leaves: a table, a page, a file of all figures, and the picture of growth."""
 
 from __future__ import annotations
 

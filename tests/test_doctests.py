@@ -2,10 +2,10 @@
 
 import doctest
 import inspect
-from importlib import import_module
 from pathlib import Path
 
 import pytest
+from support import load
 
 import ift_gridworld
 
@@ -20,15 +20,6 @@ FILES = {module_of(file): file.read_text(encoding="utf-8") for file in sorted(RO
 # Rooms whose public functions must all have an example.
 WITH_EXAMPLES = ("log_probs", "losses", "planning", "data", "testing", "evaluation", "envs.maps", "policies.residual")
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
-
-
-def load(name):
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] == "ift_gridworld":
-            raise
-        return pytest.skip(f"needs {error.name}")
 
 
 @pytest.mark.parametrize("name", [name for name, text in FILES.items() if ">>> " in text])

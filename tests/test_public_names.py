@@ -6,11 +6,11 @@ import json
 import pkgutil
 import subprocess
 import sys
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from support import load
 
 import ift_gridworld
 
@@ -42,16 +42,6 @@ PROMISED = {  # outside checks and the documentation name these
     "ift_gridworld.sb3": ["TabularVecEnv"],
     "ift_gridworld.testing": ["check_loss"],
 }  # fmt: skip
-
-
-def load(name):
-    """The module, unless an extra that it needs is not installed."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if str(error.name).partition(".")[0] == "ift_gridworld":
-            raise
-        return pytest.skip(f"needs {error.name}")
 
 
 def test_dir_lists_what_is_public_and_nothing_else():

@@ -61,20 +61,17 @@ def command_of(name: str, arguments: list[str]) -> tuple[Any, type[Any]]:
     home, settings_name, _ = COMMANDS[name]
     module = import_module(f"ift_gridworld.cli.{home}")
     settings: type[Any] = getattr(module, settings_name)
-    if name in WITH_PLUGINS:
-        try:
+    try:
+        if name in WITH_PLUGINS:
             load_installed()
             load_plugins(_plugins(arguments))
-        except ValueError as error:
-            fail(error)
-    if name in WITH_METHODS:
-        from ift_gridworld.cli.method_options import with_method_options
+        if name in WITH_METHODS:
+            from ift_gridworld.cli.method_options import with_method_options
 
-        assert issubclass(settings, Arguments)
-        try:
+            assert issubclass(settings, Arguments)
             settings = with_method_options(settings, EXPLAINED if name == "explain" else None)
-        except ValueError as error:
-            fail(error)
+    except ValueError as error:
+        fail(error)
     return module, settings
 
 

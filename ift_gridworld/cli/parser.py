@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, make_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ift_gridworld.checks import suggestion
+from ift_gridworld.checks import check_choice, suggestion
 
 __all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "parse", "shown"]
 
@@ -204,14 +204,10 @@ def _wrong(option: _Option, name: str, value: str) -> str | None:
         except ValueError:
             return f"{name}: {value!r} is no {NUMBERS[option.kind]}; {HELP}"
     if get_origin(option.kind) is Literal:
-        return _wrong_choice(name, value, get_args(option.kind))
+        try:
+            check_choice(name, value, get_args(option.kind))
+        except ValueError as error:
+            return str(error)
     if option.kind is Path and not value.strip():
         return f"{name} is {value!r}; allowed: a path"
     return None
-
-
-def _wrong_choice(name: str, value: str, allowed: Iterable[Any]) -> str | None:
-    allowed = [str(choice) for choice in allowed]
-    if value in allowed:
-        return None
-    return f"{name} is {value!r}; {suggestion(value, allowed)}allowed: {', '.join(allowed)}"

@@ -216,15 +216,12 @@ for _name, _home, _options in (
     ("simpo", "preferences:SimPO", o.SimPOOptions),
     ("tdpo", "preferences:TDPO", o.TDPOOptions),
     ("grpo", "on_policy:GRPO", o.GRPOOptions),
+    ("ift_agreeing", "variants:AgreeingIFT", o.IFTOptions),
+    ("ift_mixture", "variants:MixtureIFT", o.IFTOptions),
+    ("ift_average", "variants:AverageIFT", o.IFTOptions),
+    ("ift_expected", "variants:ExpectedIFT", o.IFTOptions),
+    ("ift_oracle", "variants:OracleIFT", o.IFTOptions),
+    ("ift_asking", "variants:AskingIFT", o.IFTOptions),
+    ("dpo_sft", "variants:DPOSFT", o.DPOOptions),
 ):
-    register_method(_name, f"ift_gridworld.methods.{_home}", options=_options)
-for _name, _home, _options in (
-    ("ift_agreeing", "AgreeingIFT", o.IFTOptions),
-    ("ift_mixture", "MixtureIFT", o.IFTOptions),
-    ("ift_average", "AverageIFT", o.IFTOptions),
-    ("ift_expected", "ExpectedIFT", o.IFTOptions),
-    ("ift_oracle", "OracleIFT", o.IFTOptions),
-    ("ift_asking", "AskingIFT", o.IFTOptions),
-    ("dpo_sft", "DPOSFT", o.DPOOptions),
-):
-    register_method(_name, f"ift_gridworld.methods.variants:{_home}", options=_options, listed=False)
+    register_method(_name, f"ift_gridworld.methods.{_home}", options=_options, listed=not _home.startswith("variants:"))
