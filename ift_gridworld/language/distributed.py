@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -41,6 +42,8 @@ class ProcessGroup:
 
         # The others wait while the first makes a base or measures.
         state = PartialState(cpu=device == "cpu", timeout=timedelta(days=1))
+        # Threads of a group that still stands when the interpreter ends may abort the process.
+        atexit.register(state.destroy_process_group)
         own = torch.device("cpu") if device == "cpu" else torch.device("cuda", state.local_process_index)
         return cls(own, state.process_index, state.num_processes)
 

@@ -1,0 +1,34 @@
+"""Wrong rules of selection and inference, written out by hand, that the tests must notice.
+
+The mutants of `mutate.py` change one expression of the loss core at a time. What selects (a learning rate, a checkpoint, a
+data set) and what concludes (an interval, a paired difference) goes wrong by whole rules: the rate chosen on the held-out
+lakes, seeds resampled once for all lakes. Each `RuleMutant` states such a rule as a replacement of source text.
+`python tests/mutate.py --only rules` runs the named tests against each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["RuleMutant"]
+
+
+@dataclass(frozen=True)
+class RuleMutant:
+    """One wrong rule.
+
+    Attributes:
+        name: the wrong rule in a few words, for example "the best rate is that of the first method".
+        module: dotted name below the package, for example "studies.running".
+        before: source text of the right rule; occurs exactly once in the module.
+        after: source text of the wrong rule, which takes its place.
+        tests: names of the test modules that must notice, for example ("test_running",).
+        equivalent: why no test can tell the two apart; None where a test must.
+    """
+
+    name: str
+    module: str
+    before: str
+    after: str
+    tests: tuple[str, ...]
+    equivalent: str | None = None
