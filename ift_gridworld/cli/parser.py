@@ -66,7 +66,9 @@ def parse(settings: type[T], description: str | None, arguments: list[str] | Non
     import tyro
 
     arguments = sys.argv[1:] if arguments is None else arguments
-    if {"-h", "--help"} & set(arguments) or any(token.startswith("--tyro") for token in arguments):
+    if {"-h", "--help"} & set(arguments):
+        arguments = ["--help"]  # some releases of tyro take it for a value of the option before it
+    if arguments == ["--help"] or any(token.startswith("--tyro") for token in arguments):
         tyro.cli(_for_help(settings), description=description, args=arguments, prog=prog)  # prints, and exits
     given, complaint = _read(settings, arguments)
     if complaint:

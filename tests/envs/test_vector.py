@@ -255,7 +255,10 @@ def test_wrappers_wrap_it(mode):
         lengths += [*info["episode"]["l"][info["_episode"]]] if "episode" in info else []
         if one_hot:
             np.testing.assert_array_equal(one_hot.step(actions)[0], np.eye(16)[states])
-    assert len(lengths) == ended > 100 and max(lengths) <= 100 and min(lengths) >= 2
+    assert len(lengths) == ended > 100 and max(lengths) <= 100
+    # before 1.4 Gymnasium's own wrapper miscounts the first step after a reset in the same step
+    if mode is AutoresetMode.NEXT_STEP or gymnasium.__version__ >= "1.4":
+        assert min(lengths) >= 2
 
 
 @pytest.mark.parametrize(
