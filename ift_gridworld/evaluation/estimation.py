@@ -23,7 +23,8 @@ each):
   and where one action leads from state to state, that sum is N times `losses.sft_loss`, which knows actions, not states.)
 - eq. 18, P̂_θ = (1-λ) P_θ^sft + λ P_θ^truly, holds where the model decides alike in both states, and for a policy that is
   linear in its state. Through a softmax it does not: a table's mixed logits give π(.|s*)^{1-λ} π(.|s^θ)^λ, normalised, a
-  geometric mean. Nor is the state mixed in, one step ahead of the human's, the one that the model itself would have reached.
+  geometric mean. Nor is the state mixed in the one that the model itself would have reached at that time: it is
+  one step of the model's off the human's path, whatever came before.
 - eq. 29 writes exp(-L) as T_n Σ_{i>n} T_i: the exponential of a sum of logarithms is a product, and its maximum over actions is
   the human's only where the model is greedy for it. What does hold is V_n = T_θ(a*_n, δ_θ(s*_n)) V_{n+1}, a Bellman
   equation for evaluating the human's answer, without reward and without maximum.

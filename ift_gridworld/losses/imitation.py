@@ -111,8 +111,9 @@ def relation_weights(
 ) -> Float[Tensor, "*batch T"]:
     """The released code's weights: w_t = c_t + γ w_{t+1} with c = -logp / N, normalised, zero off the mask, Σ_t w_t = N.
 
-    γ = 0 gives w = 1 (off the mask too), a special case of the authors' that is not the limit γ → 0 (there
-    w_t → N l_t / Σ l). Where every counted loss is exactly 0 the scaling would be 0/0; the counted weights are 1.
+    γ = 0 gives w = 1 (off the mask too), a special case of the authors' that is not the limit γ → 0. There c_t alone is left:
+    w_t → N l_t / Σ l for L1, N l_t² / Σ l² for L2, and so on with the other norms. Where every counted loss is exactly 0 the
+    scaling would be 0/0; the counted weights are 1.
 
     Args:
         logp: log-probabilities of the data's actions, in nats.

@@ -32,7 +32,7 @@ def dpo_loss(
 ) -> Float[Tensor, "*pairs"]:
     """Direct preference optimisation: L = -(1-ε) log σ(β d) - ε log σ(-β d), d = (c - c_ref) - (r - r_ref).
 
-    At π = π_ref it is log 2 with ∂L/∂c = -β/2. It asks for the difference alone: both log-probabilities may fall.
+    At π = π_ref it is log 2 with ∂L/∂c = -(1 - 2ε) β/2. It asks for the difference alone: both log-probabilities may fall.
     Source: Rafailov et al. 2023 (arXiv 2305.18290), eq. 7.
 
     Args:
@@ -73,7 +73,9 @@ def ipo_loss(
 ) -> Float[Tensor, "*pairs"]:
     """Identity preference optimisation: L = (d - 1/(2β))², d as in `dpo_loss`; a target margin instead of an endless one.
 
-    The original's log-probabilities are sums over steps. Means change the target margin by a factor of the length.
+    Eq. 17 is written with log-probabilities of whole answers, that is sums over steps. Its authors told the maintainers of TRL
+    that the paper's experiments average over an answer's tokens, and TRL does so. Both are this function, of sums or of means;
+    with means the target margin is one of nats per step.
     Source: Azar et al. 2023 (arXiv 2310.12036), eq. 17.
 
     Args:
@@ -203,7 +205,8 @@ def simpo_loss(
     Args:
         chosen_mean, rejected_mean: log-probabilities averaged over each trajectory's steps, in nats per step.
         beta: scale of the margin, > 0.
-        gamma: margin to reach, after scaling (the paper's γ/β is 0.8).
+        gamma: margin to reach, after scaling. The paper's four settings have γ/β = 0.8 (Mistral-Base, as here), 0.1
+            (Mistral-Instruct), 0.5 (Llama3-Base) and 0.55 (Llama3-Instruct).
 
     Returns:
         One value per pair, in nats.

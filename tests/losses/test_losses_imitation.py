@@ -75,6 +75,10 @@ def test_decay_zero_is_a_special_case_and_not_the_limit():
     close(relation_weights(logp, every, 0.0), torch.ones(2, 5))
     # At decay 1e-12 what is left of later steps is below 1e-10 of each weight.
     close(relation_weights(logp, every, 1e-12), 5 * logp / logp.sum(-1, keepdim=True), rtol=1e-10)
+    close(relation_weights(logp, every, 1e-12, "L2"), 5 * logp**2 / (logp**2).sum(-1, keepdim=True), rtol=1e-10)
+    close(relation_weights(logp, every, 1e-12, "softmax"), 5 * torch.softmax(-logp / 5, -1), rtol=1e-10)
+    logs = torch.log1p(-logp / 5)
+    close(relation_weights(logp, every, 1e-12, "log"), 5 * logs / logs.sum(-1, keepdim=True), rtol=1e-10)
 
 
 @DECAYS
