@@ -37,8 +37,8 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_success, success_probability, value_iteration
 
 SECONDS = 30  # that a case may take
-HOSTILE = ("", " ", "nan", "inf", "-1", "1.5", "1e400", "x", "[/b]", "\x1b[31m", "a\nb", "x" * 300, "<!-- <script>", "漢字", "--",
-           "None", "٣", "0x10", "a,b", ",", "../..", "/dev/null", "/nowhere/at/all", "$x^{", "\udce9")  # fmt: skip
+HOSTILE = ("", " ", "nan", "inf", "-1", "1.5", "1e400", "x", "[/b]", "\x1b[31m", "a\nb", "x" * 300, "<!-- <script>", "漢字",
+           "--", "None", "٣", "0x10", "a,b", ",", "../..", "/dev/null", "/nowhere/at/all", "$x^{", "\udce9")  # fmt: skip
 INTEGERS = ("0", "1", "2", "3", "-1", "2.0")
 FLOATS = ("0", "0.5", "1", "-0.5", "1e-320", "1e308", "2")
 STRINGS = {
