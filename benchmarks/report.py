@@ -14,8 +14,7 @@ from rich.table import Table
 
 from benchmarks.comparison import Comparison, Section
 from benchmarks.growth import Growth, draw_growth, in_words
-from ift_gridworld.rendering.tables import console
-from ift_gridworld.runtime import cores, progress
+from ift_gridworld.runtime import console, cores, progress
 from ift_gridworld.storage import versions, write_atomically
 
 __all__ = ["load_results", "measure_section", "write_report"]
@@ -85,7 +84,7 @@ def describe_machine() -> str:
     """Return processor, cores, system, and versions of what is installed."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError):  # without such a file, use the little that Python knows
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
     installed = ", ".join(f"{name} {number}" for name, number in versions(PEERS).items())
     return f"{processor}, {cores()} cores, {platform.system()}; {installed}"
@@ -93,7 +92,7 @@ def describe_machine() -> str:
 
 def load_results(path: Path) -> dict[str, Any]:
     """Read the results of sections that were measured before; none if there is no file."""
-    return {"sections": {}, "machines": {}, "growth": []} | (json.loads(path.read_text()) if path.is_file() else {})
+    return {"sections": {}, "machines": {}, "growth": []} | (json.loads(path.read_bytes()) if path.is_file() else {})
 
 
 def measure_section(results: dict[str, Any], name: str, section: Section, pairs: int, path: Path) -> None:

@@ -35,6 +35,7 @@ from ift_gridworld.envs.tables import (
     neighbourhoods,
     table_size,
 )
+from ift_gridworld.escape import printable
 
 __all__ = ["Origin", "TabularMDP"]
 
@@ -69,6 +70,9 @@ class Origin:
     discount: float
     horizon: int | None
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))  # a file's name, or a saved run's, may hold anything
 
     @property
     def can_be_made(self) -> bool:

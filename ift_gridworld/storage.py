@@ -8,7 +8,8 @@ import os
 import platform
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ __all__ = [
     "make_folder",
     "pack",
     "plain",
+    "replaced",
     "round_significant",
     "unpack",
     "versions",
@@ -43,22 +45,47 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
 
 
 def write_atomically(path: str | Path, content: bytes) -> Path:
-    """Write under a temporary name beside the target, then rename: nobody ever sees half a file."""
+    """Write a file, complete or not at all (`replaced`)."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+@contextmanager
+def replaced(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file beside the target that replaces it when the block ends: nobody ever sees half a file.
+
+    The temporary name is short, belongs to this call alone, and ends as the target's does, for writers that go by the suffix.
+    If the block is left by an exception, an interrupt included, the temporary file is removed.
+
+    Args:
+        path: of the target.
+
+    Raises:
+        ValueError: if the target is a folder.
+        OSError: naming the target, if it cannot be written.
+    """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; a file is to be written there")
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder to write into", str(path.parent))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix[:16])
+        os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    except OSError as error:
+        if error.filename not in (None, name):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _umask() -> int:
@@ -106,11 +133,12 @@ def plain(value: Any) -> Any:
 
 def check_folder(folder: Path, option: str = "--out") -> None:
     """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(
-            f"{option} is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
-        )
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if _exists(path))
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, option, error) from None
 
 
 def make_folder(folder: Path, option: str = "--out") -> None:
@@ -119,4 +147,16 @@ def make_folder(folder: Path, option: str = "--out") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{option} is {str(folder)!r}: {error.strerror}; allowed: a folder to write into") from None
+        raise _cannot_write(folder, option, error) from None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()  # unlike `Path.exists`, it raises an error for a name that is too long
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _cannot_write(folder: Path, option: str, error: OSError) -> ValueError:
+    return ValueError(f"{option} is {str(folder)!r}: cannot write there ({error.strerror}); allowed: a folder to write into")

@@ -42,7 +42,7 @@ def main(args: LakeArgs) -> int:
             from ift_gridworld.cli import lake_run
 
         return lake_run.run(args, None)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(as_flags(args, str(error)))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):

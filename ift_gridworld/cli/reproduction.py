@@ -88,8 +88,6 @@ def main(args: Args) -> int:
         study.show(*study.report(saved, args.folder, args.theme))
     except ValueError as error:
         fail(error)
-    except OSError as error:
-        fail(f"{error.filename or args.folder}: {error.strerror}")
     return 0
 
 

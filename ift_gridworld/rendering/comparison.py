@@ -138,7 +138,8 @@ class ComparisonFilm(Film):
         theme, first = self.theme, self.runs[0]
         width, _ = self.figure.get_size_inches()
         self.add_text(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        self.add_text(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
+        about = shorten(f"{first.about} · {first.about_seeds}", width - 2 * MARGIN, 9.5)
+        self.add_text(MARGIN, 0.68, about, size=9.5, color=theme.muted)
         self.step_text = self.add_number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         pitch = self.column_width + GAP
         if self.rows == 1:
@@ -266,7 +267,7 @@ class _DotChart:
         theme, runs = film.theme, film.runs
         self.rows = np.arange(len(runs))
         style_axes(ax, theme)
-        ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
+        ax.set_title(shorten(title, 2.9, 9.5), size=9.5, color=theme.ink, loc="left", pad=4)
         ax.set_ylim(len(runs) - 0.5, -0.5)
         ax.set_yticks(self.rows, [shorten(run.method, 0.9, 9) for run in runs] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from subprocess import DEVNULL, PIPE, Popen
+from tempfile import TemporaryFile
 
 import numpy as np
 from PIL import GifImagePlugin, Image
 
 from ift_gridworld.rendering.formats import check_format
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import replaced, write_atomically
 
 __all__ = ["COLOURS", "encode_gif", "shared_palette", "write_gif", "write_video"]
 
@@ -94,15 +99,10 @@ def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     return write_atomically(path, encode_gif(frames, durations, palette))
 
 
-# Arguments for ffmpeg, by the file's suffix.
-CODECS: dict[str, dict[str, Any]] = {
-    "mp4": {"codec": "libx264", "macro_block_size": 2},
-    "webp": {
-        "codec": "libwebp_anim",
-        "macro_block_size": 1,
-        "pix_fmt_out": "yuv420p",
-        "output_params": ["-loop", "0", "-quality", "80"],
-    },
+# Arguments for ffmpeg, by the file's suffix; H.264 wants an even number of pixels each way.
+CODECS = {
+    "mp4": "-vcodec libx264 -pix_fmt yuv420p -crf 25 -vf scale=ceil(iw/2)*2:ceil(ih/2)*2",
+    "webp": "-vcodec libwebp_anim -pix_fmt yuv420p -loop 0 -quality 80",
 }
 
 
@@ -117,26 +117,50 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
 
     Raises:
         ValueError: for another suffix, or where the extra [video] (imageio-ffmpeg) is not installed.
+        OSError: naming the file, if ffmpeg fails or leaves an incomplete file, as on a full disk.
     """
     path = Path(path)
     kind = path.suffix.lstrip(".")
     check_format(kind)
+    with replaced(path) as temporary:
+        repeated = (frame for frame, s in zip(frames, durations, strict=True) for _ in range(max(1, round(s * rate))))
+        first = next(repeated)
+        _run_ffmpeg(kind, temporary, first.size, rate, chain([first], repeated))
+        if not _is_complete(temporary.read_bytes()):
+            raise OSError(errno.EIO, "ffmpeg left an incomplete film")
+    return path
+
+
+def _run_ffmpeg(kind: str, path: Path, size: tuple[int, int], rate: int, frames: Iterable[Image.Image]) -> None:
+    """Have ffmpeg encode frames; raise an OSError with its last words if it fails."""
     import imageio_ffmpeg
 
-    temporary = path.with_name(f".{path.name}.part.{kind}")
-    writer = None
-    try:
+    raw = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *f"-y -v error -xerror {raw} -an {CODECS[kind]}".split(), os.path.abspath(path)]
+    with TemporaryFile() as stderr, Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=stderr) as process:
+        assert process.stdin is not None
         try:
-            for frame, seconds in zip(frames, durations, strict=True):
-                if writer is None:
-                    writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, **CODECS[kind])
-                    writer.send(None)
-                for _ in range(max(1, round(seconds * rate))):
-                    writer.send(frame.tobytes())
-        finally:
-            if writer is not None:
-                writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+            with suppress(BrokenPipeError), process.stdin as stdin:  # the status tells why it stopped reading
+                for frame in frames:
+                    stdin.write(frame.tobytes())
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if status:
+            stderr.seek(0)
+            words = stderr.read().decode(errors="replace").split("\n")
+            reason = next((line.strip() for line in reversed(words) if line.strip()), f"exit status {status}")
+            raise OSError(errno.EIO, f"ffmpeg failed: {reason}")
+
+
+def _is_complete(film: bytes) -> bool:
+    """Whether a film ends where its own headers say: a RIFF chunk for WebP, a row of boxes with an index for MP4."""
+    if film[:4] == b"RIFF":
+        return len(film) == 8 + int.from_bytes(film[4:8], "little")
+    place, names = 0, set()
+    while place + 8 <= len(film):
+        size = int.from_bytes(film[place : place + 4], "big")
+        names.add(film[place + 4 : place + 8])
+        place += int.from_bytes(film[place + 8 : place + 16], "big") if size == 1 else size or len(film)
+    return place == len(film) and b"moov" in names

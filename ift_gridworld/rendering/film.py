@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
+from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
@@ -120,6 +121,7 @@ class Film:
     @cached_property
     def _background(self) -> Any:
         """What never changes, drawn once."""
+        use_fonts(self.figure)
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
@@ -129,6 +131,7 @@ class Film:
         self.update(index)
         renderer = self.canvas.get_renderer()
         for artist in self.animated:
+            use_fonts(artist)
             artist.draw(renderer)
         size = self.canvas.get_width_height()
         return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
@@ -171,6 +174,7 @@ class Film:
         self.update(len(self) - 1)
         for artist in self.animated:
             artist.set_animated(False)
+        use_fonts(self.figure)
         out = io.BytesIO()
         with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
             self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))

@@ -26,9 +26,10 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
-from ift_gridworld.rendering.text import TextStyle
+from ift_gridworld.rendering.text import TextStyle, plain_text
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
@@ -156,6 +157,7 @@ class StudyFigure:
         written = []
         for kind, dpi in (("pdf", 300), ("png", 200)):
             out = io.BytesIO()
+            use_fonts(self.figure)
             with rc_context({"pdf.fonttype": 42}):
                 self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
@@ -193,8 +195,8 @@ class StudyFigure:
         for spine in ax.spines.values():
             spine.set_visible(False)
         ax.tick_params(length=0, labelsize=TINY, labelcolor=theme.ink, pad=2)
-        ax.set_yticks(range(len(table.rows)), table.rows if names else [""] * len(table.rows))
-        ax.set_xticks(range(len(table.columns)), table.columns)
+        ax.set_yticks(range(len(table.rows)), [*map(plain_text, table.rows)] if names else [""] * len(table.rows))
+        ax.set_xticks(range(len(table.columns)), [*map(plain_text, table.columns)])
         ax.set_xticks(np.arange(len(table.columns) + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(len(table.rows) + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=theme.background, lw=1.2)
@@ -258,7 +260,7 @@ class StudyFigure:
             values, heights = [estimate.value for _, estimate in drawable], [y + shift for y, _ in drawable]
             ax.plot(values, heights, "osD^vP"[k % 6], ms=3.2, mew=0.9, mec=colour, mfc=face, lw=0, zorder=3, label=name)
         ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), rows if names else [""] * len(rows))
+        ax.set_yticks(range(len(rows)), [*map(plain_text, rows)] if names else [""] * len(rows))
         ax.tick_params(axis="y", length=0, labelcolor=theme.ink)
         for y in range(1, len(rows)):
             ax.axhline(y - 0.5, color=theme.faint, lw=0.5, zorder=0)

@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import make_folder, write_atomically
 
 __all__ = ["ENTRIES", "Entry", "draw_entry", "readme", "select_entries"]
 
@@ -199,7 +199,7 @@ def draw_entry(entry: Entry, gallery: Path) -> None:
         raise ValueError(f"{script} is not there: the gallery is drawn in a checkout of the repository")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(script), *entry.arguments.split(), "--out", folder]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        finished = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
         if finished.returncode:
             raise RuntimeError(f"{entry.arguments}: {finished.stderr or finished.stdout}")
         for source, target, _ in entry.pictures:
@@ -207,5 +207,5 @@ def draw_entry(entry: Entry, gallery: Path) -> None:
                 file = Path(folder) / f"{source}{suffix}"
                 if file.exists():
                     path = gallery / f"{target}{suffix}"
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent)
                     write_atomically(path, file.read_bytes())

@@ -15,8 +15,9 @@ from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
-from ift_gridworld.rendering.tables import console, written
+from ift_gridworld.rendering.tables import written
 from ift_gridworld.rendering.worker import draw_files
+from ift_gridworld.runtime import console
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.studies.language_settings import LanguageRun
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld._lazy import resolve
+from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
@@ -90,6 +91,8 @@ class Run:
     every_policy: Float[np.ndarray, "M N S A"] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("method", "title"):
+            object.__setattr__(self, name, printable(getattr(self, name)))  # a saved run's may hold anything
         object.__setattr__(self, "loss", round_significant(np.asarray(self.loss, float)))
         is_large = self.is_large
         for name in TABLES:
@@ -155,7 +158,8 @@ class Run:
         rate = "" if place.success_rate is None else f", {place.success_rate:.2g} as intended"
         ice = f"slippery{rate}" if place.is_slippery else "no slip"
         policy = POLICY_NAMES.get(str(self.settings.get("policy")), "policy")
-        return f"{place.name} · {ice} · {policy}" + (f" · base: {self.settings['base']}" if "base" in self.settings else "")
+        base = f" · base: {self.settings['base']}" if "base" in self.settings else ""
+        return printable(f"{place.name} · {ice} · {policy}{base}")
 
     @property
     def place(self) -> str:
