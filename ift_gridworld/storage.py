@@ -6,6 +6,7 @@ import base64
 import errno
 import os
 import platform
+import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,9 +18,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ift_gridworld.escape import printable
+
 __all__ = [
     "DIGITS",
     "check_folder",
+    "file_stem",
     "make_folder",
     "pack",
     "plain",
@@ -28,8 +32,10 @@ __all__ = [
     "unpack",
     "versions",
     "write_atomically",
+    "write_words",
 ]
 
+LONGEST_STEM = 120  # bytes, of the 255 that most file systems allow for a name
 DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 
@@ -49,6 +55,11 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
     with replaced(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
+
+
+def write_words(picture: Path, words: str) -> Path:
+    """Write what a picture shows, in words, beside it as NAME.txt: one line, for those who cannot see it."""
+    return write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
 
 
 @contextmanager
@@ -86,6 +97,20 @@ def replaced(path: str | Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_stem(name: str) -> str:
+    """Return a name as the beginning of a file's: with no sign that a folder's name is made of, and not too long for a file.
+
+    Args:
+        name: of a method, or of several; it is returned as it is where it can be.
+
+    Example:
+        >>> file_stem("sft-ift"), file_stem("a/b")
+        ('sft-ift', 'a_b-07f4401c')
+    """
+    stem = re.sub(r"[^\w.+-]+", "_", name).encode()[:LONGEST_STEM].decode(errors="ignore")
+    return name if stem == name else f"{stem}-{zlib.crc32(name.encode()):08x}"  # what is cut may be all that differs
 
 
 def _umask() -> int:

@@ -20,7 +20,7 @@ from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
-from ift_gridworld.storage import check_folder, make_folder
+from ift_gridworld.storage import check_folder, file_stem, make_folder
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.loop import train
 from ift_gridworld.training.run import Run, compare
@@ -60,7 +60,7 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
 
 def together(method: str, names: Sequence[str]) -> str:
     """Name the file of several methods' common picture."""
-    return "all" if method == "all" else "-".join(names)
+    return "all" if method == "all" else file_stem("-".join(names))
 
 
 # ---- before training ----
@@ -137,13 +137,14 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list
         one = _train(args, plan, method)
         make_folder(args.out)
         runs.append(one)
-        paths.append(one.save(args.out / f"{method}.json"))
+        stem = file_stem(method)
+        paths.append(one.save(args.out / f"{stem}.json"))
         if worker is not None:
-            worker.draw(paths[-1:], args.out / f"{method}.{args.format or 'gif'}", args.theme)
+            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme)
     if worker is not None:
         if len(names) > 1:  # a picture each, and one of all
             picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
-            worker.draw([args.out / f"{name}.json" for name in names], picture, args.theme)
+            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme)
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)

@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -261,7 +261,7 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     if name in REGISTERED:
         environment = REGISTERED[name].environment
         return environment if isinstance(environment, tuple) else None
-    if Path(name).is_file():
+    if os.path.isfile(name):  # also of a name that is too long for a file
         return read_map(name)
     if name in gymnasium.registry:
         return None

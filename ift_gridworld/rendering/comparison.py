@@ -162,7 +162,7 @@ class ComparisonFilm(Film):
         charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
-        charts += [((name,), look_of(name).title) for name in self.custom]
+        charts += [((name,), shorten(look_of(name).title, 1.9, 9.5)) for name in self.custom]
         self.charts = []
         for i, (metrics, title) in enumerate(charts):
             if self.rows == 1:
@@ -267,7 +267,7 @@ class _DotChart:
         theme, runs = film.theme, film.runs
         self.rows = np.arange(len(runs))
         style_axes(ax, theme)
-        ax.set_title(shorten(title, 2.9, 9.5), size=9.5, color=theme.ink, loc="left", pad=4)
+        ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
         ax.set_ylim(len(runs) - 0.5, -0.5)
         ax.set_yticks(self.rows, [shorten(run.method, 0.9, 9) for run in runs] if labels else [])
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)

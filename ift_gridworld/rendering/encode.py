@@ -6,9 +6,9 @@ import errno
 import io
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, repeat
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, Popen
 from tempfile import TemporaryFile
@@ -16,12 +16,15 @@ from tempfile import TemporaryFile
 import numpy as np
 from PIL import GifImagePlugin, Image
 
+from ift_gridworld.checks import check_interval
 from ift_gridworld.rendering.formats import check_format
 from ift_gridworld.storage import replaced, write_atomically
 
 __all__ = ["COLOURS", "encode_gif", "shared_palette", "write_gif", "write_video"]
 
 COLOURS = 128  # one of them marks pixels that stay as they are
+LONGEST = 2**16 - 1  # hundredths of a second that a frame of a GIF can stand
+DAY = 24 * 60 * 60  # seconds
 LEAST_DIFFERENCE = 10  # between colours of the palette: nearer ones would be taken for each other
 
 
@@ -54,7 +57,7 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
 
     Args:
         frames: RGB images of one size.
-        durations: seconds for each; GIF counts in hundredths.
+        durations: seconds for each, at most a day; GIF counts in hundredths.
         palette: from `shared_palette`.
 
     Example:
@@ -67,7 +70,7 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
     clear = COLOURS - 1
     out = io.BytesIO()
     before: np.ndarray | None = None
-    for frame, seconds in zip(frames, durations, strict=True):
+    for frame, hundredths in _hundredths(frames, durations):
         index = np.asarray(frame.quantize(palette=palette, dither=Image.Dither.NONE))
         corner = (0, 0)
         if before is None:
@@ -81,12 +84,22 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
             left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, 1)
             box, corner = np.s_[top:bottom, left:right], (int(left), int(top))
             patch = np.where(changed[box], index[box], np.uint8(clear))
-        out.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0b101, round(100 * seconds), clear, 0))
+        out.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0b101, hundredths, clear, 0))
         for chunk in GifImagePlugin.getdata(Image.fromarray(patch), corner):
             out.write(chunk)
         before = index
     out.write(b";")
     return out.getvalue()
+
+
+def _hundredths(frames: Iterable[Image.Image], durations: Iterable[float]) -> Iterator[tuple[Image.Image, int]]:
+    """Yield each frame and its hundredths of a second; one that stands longer than GIF can count comes again."""
+    for frame, seconds in zip(frames, durations, strict=True):
+        check_interval("the seconds of a frame", seconds, 0, DAY)
+        repeats, rest = divmod(round(100 * seconds), LONGEST)
+        yield from repeat((frame, LONGEST), repeats)
+        if rest or not repeats:
+            yield frame, rest
 
 
 def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], palette: Image.Image) -> Path:
@@ -112,7 +125,7 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
     Args:
         path: where to write.
         frames: RGB images of one size.
-        durations: seconds for each, for which it is repeated.
+        durations: seconds for each, at most a day, for which it is repeated.
         rate: frames a second.
 
     Raises:
@@ -123,7 +136,7 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
     kind = path.suffix.lstrip(".")
     check_format(kind)
     with replaced(path) as temporary:
-        repeated = (frame for frame, s in zip(frames, durations, strict=True) for _ in range(max(1, round(s * rate))))
+        repeated = (frame for frame, n in _hundredths(frames, durations) for _ in range(max(1, round(n * rate / 100))))
         first = next(repeated)
         _run_ffmpeg(kind, temporary, first.size, rate, chain([first], repeated))
         if not _is_complete(temporary.read_bytes()):

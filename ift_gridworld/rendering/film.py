@@ -26,7 +26,7 @@ from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import write_atomically, write_words
 
 __all__ = ["DPI", "Film", "file_metadata"]
 
@@ -167,7 +167,7 @@ class Film:
         else:
             samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
             write_gif(path, self.frames(), self.durations, shared_palette(samples))
-        write_atomically(path.with_name(f"{path.name}.txt"), f"{self.alt}\n".encode())
+        write_words(path, self.alt)
         return path
 
     def _save_still(self, path: Path, kind: str) -> Path:

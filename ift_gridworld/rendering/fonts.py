@@ -18,6 +18,7 @@ from matplotlib.text import Text
 __all__ = ["drawable", "font_for", "use_fonts"]
 
 NORMAL, BOLD = 400, 700
+BLANK = ("Last Resort", ".LastResort", "Adobe Blank")  # fonts that have every sign, as a box or as nothing
 
 
 def drawable(text: str, *, bold: bool = False) -> str:
@@ -71,8 +72,8 @@ def _face_with(sign: str, bold: bool) -> tuple[str, int] | tuple[()] | None:
     usual = get_font(findfont(FontProperties(weight=weight)))
     if usual.get_char_index(ord(sign)):
         return ()
-    upright = [entry for entry in fontManager.ttflist if entry.style == "normal" and entry.name != usual.family_name]
-    for entry in sorted(upright, key=lambda entry: (abs(_weight(entry.weight) - weight), entry.name, entry.fname)):
+    others = [e for e in fontManager.ttflist if e.style == "normal" and not e.name.startswith((usual.family_name, *BLANK))]
+    for entry in sorted(others, key=lambda entry: (abs(_weight(entry.weight) - weight), entry.name, entry.fname)):
         with suppress(OSError, RuntimeError):  # a file that has been removed since, or that is no font
             font = get_font(entry.fname)
             if font.scalable and font.get_char_index(ord(sign)):

@@ -36,7 +36,7 @@ from ift_gridworld.rendering.paths import draw_answers
 from ift_gridworld.rendering.text import TextStyle, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import write_atomically, write_words
 from ift_gridworld.training.run import Run, check_one_environment
 
 __all__ = ["WIDTHS", "PaperFigure", "latex_table", "number_of_maps", "save_figure"]
@@ -87,11 +87,10 @@ def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", th
     number_of_maps(runs[0].mdp, width)
     with rc_context({"svg.hashsalt": "ift_gridworld", "pdf.fonttype": 42, "svg.fonttype": "path"}):
         figure = PaperFigure(runs, width, theme)
-        use_fonts(figure.figure)
         out = io.BytesIO()
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
         figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=file_metadata(kind))
-    write_atomically(path.with_name(f"{path.name}.txt"), f"{figure.alt}\n".encode())
+    write_words(path, figure.alt)
     return write_atomically(path, out.getvalue())
 
 
@@ -155,6 +154,7 @@ class PaperFigure:
         if single:
             top = self._draw_matrices(top + 0.18)
         self._draw_curves(top + 0.24)
+        use_fonts(self.figure)
 
     @property
     def alt(self) -> str:

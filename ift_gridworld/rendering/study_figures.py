@@ -32,7 +32,7 @@ from ift_gridworld.rendering.paths import PathOutline
 from ift_gridworld.rendering.text import TextStyle, plain_text
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import write_atomically, write_words
 
 __all__ = ["SMALL", "TEXT", "TINY", "WIDTH", "Estimate", "Heatmap", "PolicyMap", "StudyFigure", "draw_policy", "ink_on"]
 
@@ -161,7 +161,7 @@ class StudyFigure:
             with rc_context({"pdf.fonttype": 42}):
                 self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
-        write_atomically(path.with_suffix(".png.txt"), f"{alt}\n".encode())
+        write_words(path.with_suffix(".png"), alt)
         return written
 
     def draw_heatmap(

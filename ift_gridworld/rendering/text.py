@@ -88,9 +88,9 @@ class Number:
         figure.add_artist(self.artist)
 
     def update(self, text: str) -> None:
-        """Show another text of one line."""
+        """Show another text, in one line."""
         codes, pen, outlines = [], 0.0, []
-        for letter in drawable(text, bold=True):
+        for letter in drawable(printable(text), bold=True):
             outline, letter_codes, advance = self._glyph(letter)
             codes.append(letter_codes)
             outlines.append(outline + np.array([pen, 0.0]))

@@ -193,7 +193,8 @@ class Run:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
         snapshots = f"{len(self.steps)} snapshot{'s' * (len(self.steps) > 1)}"
         shown = [name for name in (self.headline, "distance", *self.custom_metrics) if name in self.metrics]
-        numbers = ", ".join(f"{n} {np.mean(self.metrics[n][0]):.3f} -> {np.mean(self.metrics[n][-1]):.3f}" for n in shown)
+        means = {printable(name): np.mean(self.metrics[name], -1) for name in shown}
+        numbers = ", ".join(f"{name} {mean[0]:.3f} -> {mean[-1]:.3f}" for name, mean in means.items())
         ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
         return (
             f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {snapshots}, {seeds})\n  {numbers}{ended}"
