@@ -107,6 +107,16 @@ def test_files_and_functions_stay_short(folder):
                 assert lines <= 60, f"{path}: {node.name} has {lines} lines"
 
 
+@pytest.mark.parametrize("folder", ["ift_gridworld", "experiments", "benchmarks", "examples"])
+def test_text_files_have_an_encoding(folder):
+    """Without one Windows reads and writes another one than UTF-8."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in calls:
+            opens = getattr(call.func, "id", "") == "open" or getattr(call.func, "attr", "") in ("read_text", "write_text")
+            assert not opens or "encoding" in [word.arg for word in call.keywords], f"{path}:{call.lineno}"
+
+
 def test_scripts_import_the_package_alone():
     """What another file imports lives in the package: no script imports a script."""
     scripts = {path.stem for path in (ROOT / "experiments").glob("*.py")}

@@ -4,24 +4,18 @@ import errno
 import os
 import stat
 import sys
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
 from test_page import lake_record
 
 from ift_gridworld.cli.parser import launch
 from ift_gridworld.cli.suite import Args
-from ift_gridworld.rendering.encode import write_video
-from ift_gridworld.rendering.formats import VIDEO
 from ift_gridworld.storage import check_folder, file_stem, make_folder, replaced, write_atomically
 from ift_gridworld.studies.tables import write_table
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
-FRAMES = [Image.new("RGB", (6, 4), colour) for colour in ("white", "black")]
 
 
 @pytest.mark.parametrize("cause", [FULL, KeyboardInterrupt(), SystemExit(1), ValueError("a bug")])
@@ -137,70 +131,3 @@ def test_a_name_that_no_file_can_have_becomes_one():
     stems = {file_stem(name) for name in ("x" * 300, "x" * 301, "湖" * 300, "a/b", "a\0b", "a\nb")}
     assert len(stems) == 6
     assert all(len(stem.encode()) <= 130 and not set(stem) & set("/\0\n") for stem in stems)
-
-
-# ---- ffmpeg ----
-
-
-@pytest.fixture
-def ffmpeg(tmp_path, monkeypatch):
-    """Puts a script of the shell in the place of ffmpeg; the file to write is its last argument."""
-
-    def install(script):
-        program = tmp_path / "ffmpeg"
-        program.write_text(f"#!/bin/sh\nfor path; do :; done\n{script}\n")
-        program.chmod(0o755)
-        fake = SimpleNamespace(get_ffmpeg_exe=lambda: str(program), __spec__=ModuleSpec("imageio_ffmpeg", None))
-        monkeypatch.setitem(sys.modules, "imageio_ffmpeg", fake)
-        (tmp_path / "out").mkdir()
-        return tmp_path / "out"
-
-    return install
-
-
-WHOLE = {"mp4": r"\000\000\000\010ftyp\000\000\000\010moov", "webp": r"RIFF\004\000\000\000WEBP"}
-
-
-@pytest.mark.parametrize("kind", VIDEO)
-def test_a_film_that_ffmpeg_finished_is_written(kind, ffmpeg):
-    folder = ffmpeg(f"wc -c >$(dirname $0)/count; printf '{WHOLE[kind]}' >$path")
-    path = write_video(folder / f"ift.{kind}", FRAMES, [0.08, 0.04])
-    assert os.listdir(folder) == [path.name] and path.stat().st_size in (12, 16)
-    assert int((folder.parent / "count").read_text()) == 3 * 6 * 4 * 3  # three frames, 25 a second
-
-
-@pytest.mark.parametrize("kind", VIDEO)
-@pytest.mark.parametrize(
-    ("script", "reason"),
-    [
-        ("cat >/dev/null; printf half >$path; echo 'No space left on device' >&2; exit 1", "No space left on device"),
-        ("exit 3", "exit status 3"),
-        ("kill -9 $$", "exit status -9"),
-        ("cat >/dev/null; printf 'RIFF\\377\\000\\000\\000WEBP' >$path", "incomplete film"),
-        (r"cat >/dev/null; printf '\000\000\000\010ftyp\000\000\000\377moov' >$path", "incomplete film"),
-        (r"cat >/dev/null; printf '\000\000\000\010ftyp' >$path", "incomplete film"),
-        ("cat >/dev/null", "incomplete film"),
-    ],
-)
-def test_a_film_that_ffmpeg_did_not_finish_is_an_error(kind, script, reason, ffmpeg):
-    folder = ffmpeg(script)
-    large = [Image.new("RGB", (300, 300))] * 3  # more than a pipe holds
-    with pytest.raises(OSError, match=reason) as error:
-        write_video(folder / f"ift.{kind}", large, [0.04] * 3)
-    assert error.value.filename == str(folder / f"ift.{kind}") and os.listdir(folder) == []
-
-
-def test_an_interrupt_ends_ffmpeg_and_leaves_nothing(ffmpeg):
-    folder = ffmpeg("echo $$ >$(dirname $0)/pid; exec cat >$path")
-
-    def frames():
-        yield FRAMES[0]
-        while not (folder.parent / "pid").exists():
-            pass
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_video(folder / "ift.mp4", frames(), [0.04] * 9)
-    assert os.listdir(folder) == []
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((folder.parent / "pid").read_text()), 0)
