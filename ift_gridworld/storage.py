@@ -10,15 +10,13 @@ import re
 import tempfile
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-
-from ift_gridworld.escape import printable
 
 __all__ = [
     "DIGITS",
@@ -32,7 +30,6 @@ __all__ = [
     "unpack",
     "versions",
     "write_atomically",
-    "write_words",
 ]
 
 LONGEST_STEM = 120  # bytes, of the 255 that most file systems allow for a name
@@ -55,11 +52,6 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
     with replaced(path) as temporary:
         temporary.write_bytes(content)
     return Path(path)
-
-
-def write_words(picture: Path, words: str) -> Path:
-    """Write what a picture shows, in words, beside it as NAME.txt: one line, for those who cannot see it."""
-    return write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
 
 
 @contextmanager
@@ -89,7 +81,8 @@ def replaced(path: str | Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
+        with suppress(OSError):  # a network share may refuse: the file is then as readable as the share makes it
+            temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except OSError as error:
         if error.filename not in (None, name):

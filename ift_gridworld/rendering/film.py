@@ -21,14 +21,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
-from ift_gridworld.storage import write_atomically, write_words
+from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Film", "file_metadata"]
+__all__ = ["DPI", "Film", "file_metadata", "write_words"]
 
 DPI = 100
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
@@ -181,6 +182,16 @@ class Film:
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
+
+
+def write_words(picture: Path, words: str) -> None:
+    """Write what a picture shows beside it as NAME.txt, in one line.
+
+    Args:
+        picture: path of the picture.
+        words: the words, for those who cannot see it.
+    """
+    write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
 
 
 def file_metadata(kind: str) -> dict[str, None]:

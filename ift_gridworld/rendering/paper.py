@@ -27,7 +27,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
@@ -36,7 +36,7 @@ from ift_gridworld.rendering.paths import draw_answers
 from ift_gridworld.rendering.text import TextStyle, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.storage import write_atomically, write_words
+from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment
 
 __all__ = ["WIDTHS", "PaperFigure", "latex_table", "number_of_maps", "save_figure"]

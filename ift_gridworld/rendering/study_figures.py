@@ -25,14 +25,14 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
 from ift_gridworld.rendering.text import TextStyle, plain_text
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.storage import write_atomically, write_words
+from ift_gridworld.storage import write_atomically
 
 __all__ = ["SMALL", "TEXT", "TINY", "WIDTH", "Estimate", "Heatmap", "PolicyMap", "StudyFigure", "draw_policy", "ink_on"]
 

@@ -148,7 +148,8 @@ def plain_text(text: str, *, bold: bool = False) -> str:
         >>> print(plain_text("a $b$ lake"))
         a \$b\$ lake
     """
-    return drawable(text, bold=bold).replace("$", r"\$")
+    lines = "\n".join(map(printable, text.split("\n")))
+    return drawable(lines, bold=bold).replace("$", r"\$")
 
 
 @cache

@@ -48,7 +48,7 @@ def write_table(columns: Columns, path: Path, about: Mapping[str, object]) -> Pa
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*([_field(x) for x in column] for column in columns.values()), strict=True))
-    content = text.getvalue().encode()
+    content = text.getvalue().encode(errors="backslashreplace")  # a file of maps may have a name that is no UTF-8
     return write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 

@@ -23,6 +23,8 @@ from test_explain import TWO_PATHS, told
 from test_page import chromium as chromium  # a fixture
 from test_page import lake_record, visit  # noqa: F401
 
+from ift_gridworld.envs.grid import GridLayout
+from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.escape import latex_text, printable
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.rendering import fonts
@@ -181,6 +183,25 @@ def test_the_page_shows_the_name_as_text(name, visit):  # noqa: F811
     assert page.locator("script").count() == 2 and page.locator("main").count() == 1
     assert page.locator("#custom h2").text_content() == name.replace("_", " ")
     assert page.locator("#method option").first.text_content().startswith(printable(name)[:40])
+
+
+def test_states_and_actions_of_any_name_are_text(visit, tmp_path):  # noqa: F811
+    """As a plugin may name them: in the page's inspector and legend, and on films."""
+    names = ("<i>a</i>&amp;", "$x^$", "a\x1b[31m$y_$", "]]>")
+    plain = TabularMDP.from_map(LAKES["two-paths"])
+    grid = GridLayout.of(LAKES["two-paths"])
+    grid = replace(grid, names=tuple(f"<b>{s}</b>$x^$" for s in range(16)), headings=((0, 0, "$x^$"),))
+    mdp = replace(plain, actions=names, custom_grid=grid, check=True)
+    run = lake_record(made_of=mdp)
+    page = visit([run])
+    assert page.locator("#tile h2").text_content() == "tile: <b>0</b>$x^$"
+    assert page.locator("#tile th[scope=row]").all_text_contents()[:4] == list(names)
+    for film in (MethodFilm(run), ComparisonFilm([run])):
+        film.save(tmp_path / "film.svg")
+        ElementTree.parse(tmp_path / "film.svg")
+    explanation = replace(told("ift"), before=run.snapshots[0], after=run.snapshots[1])
+    for index in range(0, len(film := ExplainFilm(explanation, mdp, "about")), 12):
+        film.frame(index)
 
 
 def test_a_saved_run_with_such_a_name_shows_it_the_same_way(name, tmp_path):
