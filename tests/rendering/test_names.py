@@ -20,8 +20,7 @@ from matplotlib.font_manager import fontManager
 from matplotlib.text import Text
 from rich.console import Console
 from test_explain import TWO_PATHS, told
-from test_page import chromium as chromium  # a fixture
-from test_page import lake_record, visit  # noqa: F401
+from test_page import lake_record
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES
@@ -174,7 +173,7 @@ def test_notebooks_show_the_name(drawn):
     assert printable(drawn)[:10] in reader.text and printable(drawn) in reader.alt
 
 
-def test_the_page_shows_the_name_as_text(name, visit):  # noqa: F811
+def test_the_page_shows_the_name_as_text(name, visit):
     """In the title, in headings and among the methods; nothing of it is an element or runs."""
     page = visit([hostile_record(name), hostile_record(name, "sft")])
     title = page.title()
@@ -185,7 +184,7 @@ def test_the_page_shows_the_name_as_text(name, visit):  # noqa: F811
     assert page.locator("#method option").first.text_content().startswith(printable(name)[:40])
 
 
-def test_states_and_actions_of_any_name_are_text(visit, tmp_path):  # noqa: F811
+def test_states_and_actions_of_any_name_are_text(visit, tmp_path):
     """As a plugin may name them: in the page's inspector and legend, and on films."""
     names = ("<i>a</i>&amp;", "$x^$", "a\x1b[31m$y_$", "]]>")
     plain = TabularMDP.from_map(LAKES["two-paths"])
