@@ -34,7 +34,10 @@ EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the command line names; returns the exit status."""
     with safe_streams():
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        except OSError as error:  # of a file of completions
+            fail(error)
 
 
 def _main(arguments: list[str]) -> int:

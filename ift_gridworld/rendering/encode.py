@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain, repeat
 from pathlib import Path
+from signal import strsignal
 from subprocess import DEVNULL, PIPE, Popen
 from tempfile import TemporaryFile
 
@@ -163,7 +164,8 @@ def _run_ffmpeg(kind: str, path: Path, size: tuple[int, int], rate: int, frames:
         if status:
             stderr.seek(0)
             words = stderr.read().decode(errors="replace").split("\n")
-            reason = next((line.strip() for line in reversed(words) if line.strip()), f"exit status {status}")
+            ended = f"exit status {status}" if status > 0 else f"{strsignal(-status)} (signal {-status})"
+            reason = next((line.strip() for line in reversed(words) if line.strip()), ended)
             raise OSError(errno.EIO, f"ffmpeg failed: {reason}")
 
 

@@ -99,6 +99,12 @@ def test_a_folder_that_cannot_be_written_is_one_line(name, place, tmp_path, caps
     assert capsys.readouterr().err == line and os.listdir(tmp_path) == ["file", "ift.json"]
 
 
+def test_completions_that_cannot_be_written_are_one_line(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--tyro-write-completion", "bash", "/dev/null/below"])
+    assert (left.value.code, capsys.readouterr().err) == (2, "error: /dev/null/below: Not a directory\n")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
