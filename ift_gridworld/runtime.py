@@ -107,7 +107,8 @@ def safe_streams() -> Iterator[None]:
         if output.lost is not None and (leaving is None or not leaving.code):
             if isinstance(output.lost, BrokenPipeError):
                 raise SystemExit(141)
-            print(f"error: standard output: {output.lost}; what was printed is lost, files are written", file=errors)
+            reason = getattr(output.lost, "strerror", None) or output.lost
+            print(f"error: standard output: {reason}; what was printed is lost, files are written", file=errors)
             raise SystemExit(2)
         if leaving is not None:
             raise leaving

@@ -61,7 +61,7 @@ class Setting:
     @classmethod
     def parse(cls, name: str) -> Setting:
         """Return the setting of a name; raise a ValueError if it is not one."""
-        parts = name.rsplit(",", len(fields(cls)) - 1)  # a map may be a file with a comma in its name
+        parts = name.split(",")
         if len(parts) != len(fields(cls)) or not parts[-1].isdigit():
             order = ",".join(field.name.upper() for field in fields(cls))
             raise ValueError(f"setting is {name!r}; allowed: {order}, for example 4x4,firm,good-0.5,mlp-64,adam,1")
