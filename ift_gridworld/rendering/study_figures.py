@@ -29,7 +29,7 @@ from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
-from ift_gridworld.rendering.text import TextStyle, plain_text
+from ift_gridworld.rendering.text import TextStyle, plain_text, shorten
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
@@ -175,6 +175,7 @@ class StudyFigure:
         limits: tuple[float, float],
         number_format: str = "",
         names: bool = True,
+        room: float = 9.0,
         reverse: bool = False,
     ) -> None:
         """Draw coloured cells, from orange (limits[0]) over ice to blue (limits[1]).
@@ -185,6 +186,7 @@ class StudyFigure:
             limits: values at the ends of the colours; what lies beyond takes the end's.
             number_format: of the number in each cell, as in `format`; without one no numbers are written.
             names: whether rows have their names.
+            room: for a row's name, in inches; a longer one is cut.
             reverse: whether blue is for low values.
         """
         ax, theme = self.add_axes(left, top, width, height), self.theme
@@ -195,7 +197,9 @@ class StudyFigure:
         for spine in ax.spines.values():
             spine.set_visible(False)
         ax.tick_params(length=0, labelsize=TINY, labelcolor=theme.ink, pad=2)
-        ax.set_yticks(range(len(table.rows)), [*map(plain_text, table.rows)] if names else [""] * len(table.rows))
+        ax.set_yticks(
+            range(len(table.rows)), [shorten(name, room, TINY) for name in table.rows] if names else [""] * len(table.rows)
+        )
         ax.set_xticks(range(len(table.columns)), [*map(plain_text, table.columns)])
         ax.set_xticks(np.arange(len(table.columns) + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(len(table.rows) + 1) - 0.5, minor=True)
