@@ -90,12 +90,13 @@ def test_every_writer_names_the_path_on_a_full_disk_and_leaves_nothing(writer, t
 )
 def test_a_command_tells_a_file_that_fails_in_one_line(error, line, capsys, monkeypatch):
     def main(_):
+        error.add_note("written before that: sft.json")
         raise error
 
     monkeypatch.setattr(sys, "argv", ["command"])
     with pytest.raises(SystemExit) as left:
         launch(main, Args, "a command")
-    assert (left.value.code, capsys.readouterr().err) == (2, f"error: {line}\n")
+    assert (left.value.code, capsys.readouterr().err) == (2, f"error: {line}; written before that: sft.json\n")
 
 
 # ---- folders ----

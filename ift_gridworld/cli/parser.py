@@ -111,10 +111,12 @@ def shown(value: object) -> str:
 
 
 def fail(message: object, status: int = 2) -> NoReturn:
-    """Print one line on standard error and leave; an error of the system's tells its file and its reason."""
+    """Print one line on standard error and leave; an error of the system's tells its file, its reason and its notes."""
+    text = str(message)
     if isinstance(message, OSError) and message.filename is not None and message.strerror:
-        message = f"{message.filename}: {message.strerror}"
-    print(f"error: {printable(' '.join(str(message).split()))}", file=sys.stderr)
+        text = f"{message.filename}: {message.strerror}"
+    text = "; ".join([text, *getattr(message, "__notes__", ())])
+    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
     raise SystemExit(status)
 
 
