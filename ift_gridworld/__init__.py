@@ -5,7 +5,12 @@ Importing the package registers its environments with Gymnasium and loads nothin
 
 from typing import TYPE_CHECKING
 
+from ift_gridworld import _stop
 from ift_gridworld._lazy import lazy_names
+
+if _stop.is_command():  # before the first import that takes its time
+    _stop.handle_signals()
+
 from ift_gridworld.envs.lake_env import register
 from ift_gridworld.version import __version__
 

@@ -1,22 +1,21 @@
-"""The machine: devices, cores, worker processes, and progress bars while a person watches."""
+"""The machine: devices, cores, and progress bars while a person watches."""
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+from ift_gridworld._stop import at_once
 
+if TYPE_CHECKING:
     import torch
 
-__all__ = ["cores", "loading", "one_thread", "pick_device", "processes", "progress"]
+__all__ = ["cores", "loading", "one_thread", "pick_device", "progress"]
 
 
 @contextmanager
@@ -25,7 +24,8 @@ def loading() -> Iterator[None]:
     time that importing torch takes."""
     gc.disable()
     try:
-        yield
+        with at_once():
+            yield
     finally:
         gc.freeze()
         gc.enable()
@@ -98,26 +98,6 @@ def _notebook_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         yield report
     finally:
         handle.update(HTML(""))
-
-
-@contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """So many others, which end at once if this one is interrupted."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    try:
-        yield pool
-    except BaseException:
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
 
 
 def cores() -> int:

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from ift_gridworld.children import processes
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import write_rows
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.models import load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
-from ift_gridworld.runtime import cores, processes, progress
+from ift_gridworld.runtime import cores, progress
 from ift_gridworld.storage import make_folder, versions, write_atomically
 from ift_gridworld.studies.language_seed import SeedStudy
 from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, saved_settings

@@ -107,6 +107,7 @@ def test_importing_the_package_loads_gymnasium_and_no_more():
     assert {name for name in more if name.startswith("ift_gridworld")} == {
         "ift_gridworld",
         "ift_gridworld._lazy",
+        "ift_gridworld._stop",
         "ift_gridworld.checks",
         "ift_gridworld.envs",
         "ift_gridworld.envs.maps",

@@ -159,13 +159,13 @@ def test_what_the_process_prints_is_no_answer(tmp_path):
     """Only its own lines are: a library that prints does not disturb it."""
     saved = lake_record().save(tmp_path / "ift.json")
     program = worker_module._PROGRAM.replace(
-        "serve()",
+        "serve(int(parent))",
         "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\n"
-        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve()",
+        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve(int(parent))",
     )
     order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", str(tmp_path), []])
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", program, str(PACKAGE), *worker_module._import_path()],
+        [sys.executable, "-I", "-c", program, str(os.getpid()), str(PACKAGE), *worker_module._import_path()],
         input=f"{order}\n", capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ended.stdout == "null\n" and "hello" in ended.stderr and (tmp_path / "ift.png").exists()
