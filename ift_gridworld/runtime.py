@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ift_gridworld._stop import at_once
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["cores", "loading", "one_thread", "pick_device", "progress"]
+__all__ = ["cores", "loading", "pick_device", "progress", "standard_settings"]
 
 
 @contextmanager
@@ -121,16 +121,31 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: tensors here are small, and a second thread waits, spinning, longer than it computes.
+def standard_settings(threads: int | None = 1) -> Iterator[None]:
+    """Run with the settings of NumPy and torch that a fresh process has; the caller's are restored at the end.
 
-    On a machine with other work to do, that waiting was measured to cost a hundredfold.
+    What trains, measures or draws data runs so, as a context or decorated with it: the caller's default dtype or device,
+    `no_grad`, `inference_mode`, `autocast` or `seterr` would change its numbers or stop it. The losses obey the caller.
+
+    Args:
+        threads: number of torch's threads; None for the caller's. Where tensors are small, a second thread waits, spinning,
+            longer than it computes: on a machine with other work to do, that was measured to cost a hundredfold.
     """
+    import numpy as np
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        if threads is not None:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if torch.get_default_device().type != "cpu":  # each call of torch costs more in such a context
+            stack.enter_context(torch.device("cpu"))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,6 +13,7 @@ from ift_gridworld.data.rollouts import sample_episodes
 from ift_gridworld.data.trajectories import Trajectories, replay
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["QUALITIES", "SUBOPTIMAL_NOISE", "Quality", "demonstrations"]
 
@@ -20,6 +21,7 @@ __all__ = ["QUALITIES", "SUBOPTIMAL_NOISE", "Quality", "demonstrations"]
 SUBOPTIMAL_NOISE = 0.5
 
 
+@standard_settings()
 def demonstrations(
     mdp: TabularMDP,
     count: int = 1,

@@ -11,12 +11,14 @@ from ift_gridworld.data.demonstrator import demonstrations
 from ift_gridworld.data.paths import best_path, detour
 from ift_gridworld.data.trajectories import Trajectories, concatenate, pad, replay
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["label_pairs", "preference_pairs"]
 
 ROUNDS = 20  # of `count` pairs that are drawn before giving up
 
 
+@standard_settings()
 def preference_pairs(
     mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None, needed: bool = True
 ) -> tuple[Trajectories, Trajectories]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ift_gridworld.checks import check_mdp
 from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["CategoricalRows", "Walkers", "generators", "sample_episodes"]
 
@@ -151,6 +152,7 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed + i) for i in range(count)]
 
 
+@standard_settings()
 def sample_episodes(
     mdp: TabularMDP,
     policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"],

@@ -13,6 +13,7 @@ import torch
 
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
+from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +27,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
+@standard_settings(threads=None)
 def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
     """Build a Llama of one of `SIZES` with random weights drawn from `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -35,10 +37,11 @@ def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
         eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.random.default_generator.manual_seed(seed)  # and no other device's, which `fork_rng` would not restore
         return LlamaForCausalLM(config)
 
 
+@standard_settings(threads=None)
 def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokenizerBase, Form]:
     """Load or build a model; return it as a policy, with its tokenizer and the form in which lakes are written for it.
 

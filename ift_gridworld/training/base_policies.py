@@ -14,7 +14,7 @@ from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import Adam, descend
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
-from ift_gridworld.runtime import one_thread
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["default_count", "make_base"]
 
@@ -22,7 +22,7 @@ __all__ = ["default_count", "make_base"]
 BASE_NOISE = 0.3
 
 
-@one_thread()
+@standard_settings()
 def make_base(
     kind: str,
     mdp: TabularMDP | Sequence[TabularMDP],
