@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.runtime import standard_settings
@@ -149,7 +149,8 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
         >>> [generator.initial_seed() for generator in generators(7, 3)]
         [7, 8, 9]
     """
-    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+    first = check_whole("seed", seed, at_least=0)
+    return [torch.Generator().manual_seed(first + i) for i in range(count)]
 
 
 @standard_settings()

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld.data import generators
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.lakes import UNREACHABLE, Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
@@ -112,7 +113,7 @@ def _agreement(
 ) -> Float[np.ndarray, "M T"]:
     """Return E_s Σ_a T*(a|s) π_θ(a|s) at each step of the model's own walks that have not ended; NaN where all have."""
     repeated = repeat_lakes(lakes, samples)
-    moves, _ = sample_paths(policy, tokenizer, repeated, width, torch.Generator().manual_seed(seed))
+    moves, _ = sample_paths(policy, tokenizer, repeated, width, generators(seed, 1)[0])
     chance, exists = step_probabilities(policy, tokenizer, repeated, moves)
     tiles = tiles_along(repeated, np.maximum(moves, -1))[:, :-1]
     lake = np.arange(len(repeated))[:, None]

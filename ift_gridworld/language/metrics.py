@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
+from ift_gridworld.data import generators
 from ift_gridworld.language.lakes import NO_MOVE, UNREACHABLE, Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy, eval_mode, model_settings
@@ -75,7 +75,7 @@ def measure(
         moves, ended = sample_paths(policy, tokenizer, lakes, limit)
         right, extra_moves = outcome(lakes, moves, ended)
         result["greedy"], result["shortest"] = right.astype(float), (right & (extra_moves == 0)).astype(float)
-        generator, repeated = torch.Generator().manual_seed(seed), repeat_lakes(lakes, samples)
+        generator, repeated = generators(seed, 1)[0], repeat_lakes(lakes, samples)
         moves, ended = sample_paths(policy, tokenizer, repeated, limit, generator)
         sampled = {
             "sampled": outcome(repeated, moves, ended)[0],

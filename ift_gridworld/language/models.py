@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import torch
 
+from ift_gridworld.checks import check_whole
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
 from ift_gridworld.runtime import standard_settings
@@ -36,6 +37,7 @@ def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
         vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
         eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
     )  # fmt: skip
+    seed = check_whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
         torch.random.default_generator.manual_seed(seed)  # and no other device's, which `fork_rng` would not restore
         return LlamaForCausalLM(config)

@@ -192,7 +192,8 @@ class Critic(nn.Module):
     def __init__(self, policy: LanguagePolicy) -> None:
         super().__init__()
         self.body = copy.deepcopy(policy.model.base_model)
-        self.head = nn.utils.skip_init(nn.Linear, policy.model.config.hidden_size, 1)  # which would draw from torch's own generator
+        # Without the initial weights, which would be drawn from the caller's generator.
+        self.head = nn.utils.skip_init(nn.Linear, policy.model.config.hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.to(next(policy.parameters()).device)

@@ -45,9 +45,9 @@ class LakePolicy(nn.Module):
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__()
-        if population < 1:
-            raise ValueError(f"population is {population}; allowed: at least 1")
-        self.num_states, self.num_actions, self.population = num_states, num_actions, population
+        self.population = check_whole("population", population, at_least=1)
+        self.num_states = check_whole("num_states", num_states, at_least=1)
+        self.num_actions = check_whole("num_actions", num_actions, at_least=1)
 
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> LakePolicy:
         """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
