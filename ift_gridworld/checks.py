@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Iterable
 from dataclasses import fields
@@ -10,7 +11,7 @@ from typing import Any
 
 __all__ = [
     "check_choice", "check_finite", "check_interval", "check_mdp", "check_positive", "check_probability", "check_whole",
-    "is_number", "suggestion", "unbox_fields", "unboxed",
+    "is_number", "read_variable", "suggestion", "unbox_fields", "unboxed",
 ]  # fmt: skip
 
 
@@ -48,6 +49,16 @@ def check_whole(name: str, value: Any, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ValueError(f"{name} is {reprlib.repr(value)}; allowed: a whole number >= {at_least}")
     return value
+
+
+def read_variable(name: str, default: int) -> int:
+    """Return the whole number >= 0 that an environment variable holds, the default where it is not set, or empty."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"the environment variable {name} is {text!r}; allowed: a whole number >= 0, or unset")
+    return int(text)
 
 
 def check_interval(name: str, value: Any, low: float, high: float, *, open_end: bool = False) -> float:

@@ -230,8 +230,11 @@ def check(args: Args) -> None:
     _check_options_are_used(args)
     if args.export is None:
         check_folder(args.folder)
-    if args.compile and args.device in (None, "cpu") and not shutil.which(os.environ.get("CXX", "g++")):
-        raise ValueError("--compile needs a C++ compiler, and there is no g++ (nor CXX); allowed: without it")
+    compiler = os.environ.get("CXX", "").split() or ["g++"]  # CXX may begin with a wrapper, such as ccache
+    if args.compile and args.device in (None, "cpu") and not shutil.which(compiler[0]):
+        raise ValueError(
+            f"--compile needs a C++ compiler, and there is no {compiler[0]}; allowed: without it, or CXX set to one"
+        )
 
 
 def _check_options_are_used(args: Args) -> None:
@@ -248,7 +251,7 @@ def _check_options_are_used(args: Args) -> None:
     for name in DRAWING:
         if name in args.given and not args.render:
             raise ValueError(f"{_said(name, args.given[name])}, which nothing uses; allowed with --render or --redraw")
-    if args.workers is not None and "WORLD_SIZE" in os.environ:
+    if args.workers is not None and os.environ.get("WORLD_SIZE"):
         raise ValueError(f"--workers is {args.workers}, and a launcher has started the processes; allowed: without it")
 
 

@@ -94,6 +94,8 @@ def _hub_answers() -> bool:
         socket.create_connection((hub.hostname, hub.port or 443), timeout=5).close()
     except OSError:
         return False
+    except ValueError as error:  # the port
+        raise ValueError(f"the environment variable HF_ENDPOINT is {constants.ENDPOINT!r}: {error}; allowed: a URL") from error
     return True
 
 

@@ -38,7 +38,7 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
     seeds = range(settings.task.seed, settings.task.seed + settings.seeds)
     parts = [(seed, name) for seed in seeds for name in settings.methods]
     workers = settings.workers or (cores() if settings.model == "tiny" and settings.device == "cpu" else 1)
-    if min(workers, len(parts)) == 1 or "WORLD_SIZE" in os.environ:
+    if min(workers, len(parts)) == 1 or os.environ.get("WORLD_SIZE"):
         done = {part: _run(settings, *part) for part in parts}
         tempered = [_temper(settings, *pair) for pair in _pairs_to_temper(done)]
     else:
