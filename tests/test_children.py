@@ -17,11 +17,15 @@ STOPS = {signal.SIGINT: ("interrupted\n", 130), signal.SIGTERM: ("terminated\n",
 
 
 def start(*command, cwd=None, **variables):
-    """Start Python on this checkout's package, in a session of its own as a terminal gives it."""
+    """Start Python on this checkout's package, in a session of its own as a terminal gives it, which hears the keyboard."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)} | variables
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, *map(str, command)]
-    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, start_new_session=True, **pipes)
+    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, start_new_session=True, preexec_fn=hear, **pipes)
+
+
+def hear():
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs these tests in the background has it ignored
 
 
 def script(folder, text):

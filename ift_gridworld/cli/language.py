@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.checks import check_choice
+from ift_gridworld.checks import check_choice, read_variable
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import loading
@@ -251,7 +251,7 @@ def _check_options_are_used(args: Args) -> None:
     for name in DRAWING:
         if name in args.given and not args.render:
             raise ValueError(f"{_said(name, args.given[name])}, which nothing uses; allowed with --render or --redraw")
-    if args.workers is not None and os.environ.get("WORLD_SIZE"):
+    if args.workers is not None and read_variable("WORLD_SIZE", 0):
         raise ValueError(f"--workers is {args.workers}, and a launcher has started the processes; allowed: without it")
 
 

@@ -18,6 +18,7 @@ from ift_gridworld.checks import (
     check_whole,
     suggestion,
     unbox_fields,
+    unboxed,
 )  # fmt: skip
 
 __all__ = [
@@ -300,6 +301,6 @@ def split_overrides(
             allowed = ", ".join((*own, *shared))
             raise ValueError(f"{method} has no option {name} (given: {overrides[name]!r}); {whose}allowed: {allowed}")
     return (
-        replace(options, **{name: value for name, value in overrides.items() if name in own}),
+        replace(options, **{name: unboxed(value) for name, value in overrides.items() if name in own}),
         replace(training, **{name: value for name, value in overrides.items() if name in shared}),
     )

@@ -65,6 +65,41 @@ def test_a_notebooks_backend_is_not_taken_over(tmp_path, monkeypatch):
     assert os.environ["MPLBACKEND"] == "no backend at all"
 
 
+@pytest.mark.parametrize("where", ["current folder", "MATPLOTLIBRC", "configuration folder"])
+def test_a_matplotlibrc_of_the_callers_own_is_not_read(where, tmp_path, monkeypatch):
+    """Neither what it sets, which would be drawn, nor what is wrong in it, which would be told."""
+    saved = lake_record().save(tmp_path / "ift.json")
+    folder = tmp_path / "own" / "matplotlib"
+    folder.mkdir(parents=True)
+    (folder / "matplotlibrc").write_text("font.size: 30\nno.such.parameter: 1\npatch.linewidth: 9\n")
+    if where == "current folder":
+        monkeypatch.chdir(folder)
+    elif where == "MATPLOTLIBRC":
+        monkeypatch.setenv("MATPLOTLIBRC", str(folder))
+    else:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
+    with RenderWorker() as worker:
+        worker.draw([saved], tmp_path / "ift.png")
+        assert list(worker.pictures()) == [tmp_path / "ift.png"]
+        worker._stderr.seek(0)
+        assert worker._stderr.read() == b""
+    expected = MethodFilm(Run.load(saved)).save(tmp_path / "again.png")
+    assert (tmp_path / "ift.png").read_bytes() == expected.read_bytes()
+
+
+def test_a_block_that_fails_ends_the_process_and_what_it_has_half_written(tmp_path, monkeypatch):
+    """It is told by SIGTERM and cleans up; one that does not is killed."""
+    clean = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint(flush=True)\ntime.sleep(60)"
+    deaf = clean.replace("lambda *_: sys.exit(7)", "signal.SIG_IGN")
+    for program, grace, status in ((clean, 20.0, 7), (deaf, 0.1, -9)):
+        monkeypatch.setattr(worker_module, "GRACE", grace)
+        monkeypatch.setattr(worker_module, "_PROGRAM", program)
+        with pytest.raises(KeyboardInterrupt), RenderWorker() as worker:
+            worker._process.stdout.readline()
+            raise KeyboardInterrupt
+        assert worker._process.returncode == status
+
+
 def test_relative_paths_start_at_the_callers_folder(tmp_path, monkeypatch):
     """At the folder of the moment in which the picture is ordered; they come back as they were given."""
     folders = [tmp_path / name for name in ("one", "two")]
