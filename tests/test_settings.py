@@ -31,6 +31,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import PPOOptions, TrainingOptions
 from ift_gridworld.planning import evaluate_policy, occupancy, optimal_policy, soft_value_iteration, solve, success_probability
 from ift_gridworld.policies.lake import POLICIES
+from ift_gridworld.rendering.pictures import film_of
 from ift_gridworld.testing import check_loss
 from ift_gridworld.training import make_base, train, train_lakes
 
@@ -142,6 +143,11 @@ def language(method):
     return [log.loss, *measured.values(), *(p.detach().numpy() for p in policy.parameters())]
 
 
+def drawn():
+    run = train("ift", PATH, make_base("mixture", PATH, policy="tabular"), steps=3, snapshots=2)
+    return [np.asarray(film_of([run], theme).frame(0)) for theme in ("light", "dark")]
+
+
 ENTRIES = {
     "mixture": lambda: [x for kind in POLICIES for x in state_of(ICE, make_base("mixture", ICE, policy=kind, seeds=2))],
     "ift": lambda: trained("ift", policy="mlp"),
@@ -157,6 +163,7 @@ ENTRIES = {
     "diverged": diverged,
     "language": lambda: language("ift"),
     "language rewards": lambda: language("ppo"),
+    "drawing": drawn,
     "check_loss": lambda: [str(check_loss(sft_loss, "sft"))],
 }
 
