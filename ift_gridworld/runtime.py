@@ -1,23 +1,22 @@
-"""The machine: standard streams, devices, cores, worker processes, and progress bars while a person watches."""
+"""The machine: standard streams, devices, cores, and progress bars while a person watches."""
 
 from __future__ import annotations
 
 import gc
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import active_children, get_context, parent_process
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+from ift_gridworld._stop import at_once
 
+if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-__all__ = ["console", "cores", "is_terminal", "loading", "one_thread", "pick_device", "processes", "progress", "safe_streams"]
+__all__ = ["console", "cores", "is_terminal", "loading", "pick_device", "progress", "safe_streams", "standard_settings"]
 
 
 @contextmanager
@@ -26,7 +25,8 @@ def loading() -> Iterator[None]:
     time that importing torch takes."""
     gc.disable()
     try:
-        yield
+        with at_once():
+            yield
     finally:
         gc.freeze()
         gc.enable()
@@ -202,26 +202,6 @@ def _notebook_bar(description: str) -> Iterator[Callable[[int, int], None]]:
         handle.update(HTML(""))
 
 
-@contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor]:
-    """So many others, which end at once if this one is interrupted."""
-    from concurrent.futures import ProcessPoolExecutor
-
-    pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"), initializer=_ignore_interrupts)
-    try:
-        yield pool
-    except BaseException:
-        for child in active_children():
-            child.terminate()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one decides
-
-
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -243,16 +223,31 @@ def pick_device(name: str) -> torch.device:
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Run torch on one thread: tensors here are small, and a second thread waits, spinning, longer than it computes.
+def standard_settings(threads: int | None = 1) -> Iterator[None]:
+    """Run with the settings of NumPy and torch that a fresh process has; the caller's are restored at the end.
 
-    On a machine with other work to do, that waiting was measured to cost a hundredfold.
+    What trains, measures or draws data runs so, as a context or decorated with it: the caller's default dtype or device,
+    `no_grad`, `inference_mode`, `autocast` or `seterr` would change its numbers or stop it. The losses obey the caller.
+
+    Args:
+        threads: number of torch's threads; None for the caller's. Where tensors are small, a second thread waits, spinning,
+            longer than it computes: on a machine with other work to do, that was measured to cost a hundredfold.
     """
+    import numpy as np
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with ExitStack() as stack:
+        stack.callback(torch.set_default_dtype, torch.get_default_dtype())
+        torch.set_default_dtype(torch.float32)
+        if threads is not None:
+            stack.callback(torch.set_num_threads, torch.get_num_threads())
+            torch.set_num_threads(threads)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if torch.get_default_device().type != "cpu":  # each call of torch costs more in such a context
+            stack.enter_context(torch.device("cpu"))
+        for device in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(device):
+                stack.enter_context(torch.autocast(device, enabled=False))
         yield
-    finally:
-        torch.set_num_threads(before)

@@ -49,12 +49,18 @@ class Plan:
 
 def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     """Train all methods, save, draw and print; returns the exit status."""
-    plan = plan_of(args)
-    runs, paths = align(args, plan, worker)
-    if args.figure is not None:
-        comparison, name = compare(runs), together(args.method, [one.method for one in runs])
-        picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
-        paths += [comparison.figure(picture, width=args.figure, theme=args.theme), comparison.latex(args.out / f"{name}.tex")]
+    plan, paths = plan_of(args), list[Path]()
+    try:
+        runs = align(args, plan, worker, paths)
+        if args.figure is not None:
+            comparison, name = compare(runs), together(args.method, [one.method for one in runs])
+            picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
+            paths.append(comparison.figure(picture, width=args.figure, theme=args.theme))
+            paths.append(comparison.latex(args.out / f"{name}.tex"))
+    except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
+        if paths:
+            error.add_note(f"written before that: {', '.join(map(str, paths))}")
+        raise
     return report(runs, paths)
 
 
@@ -127,9 +133,15 @@ def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], trainin
 # ---- training ----
 
 
-def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list[Run], list[Path]]:
-    """Train every method from the same base on the same data; save each as soon as it is done, and have it drawn."""
-    names, runs, paths = list(plan.overrides), [], []
+def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[Path]) -> list[Run]:
+    """Train every method from the same base on the same data; save each as soon as it is done, and have it drawn.
+
+    Args:
+        args, plan: what is to be done.
+        worker: draws, if pictures are asked for.
+        paths: each file is appended to it when it is complete.
+    """
+    names, runs = list(plan.overrides), list[Run]()
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -149,7 +161,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list
             for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)
                 advance(done, len(runs) + (len(names) > 1))
-    return runs, paths
+    return runs
 
 
 def _train(args: LakeArgs, plan: Plan, method: str) -> Run:

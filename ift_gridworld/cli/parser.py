@@ -13,11 +13,12 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ift_gridworld._stop import Stopped, cleaning_up
 from ift_gridworld.checks import check_choice, suggestion
 from ift_gridworld.escape import printable
 from ift_gridworld.runtime import safe_streams
 
-__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "parse", "shown"]
+__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "notes_of", "parse", "shown"]
 
 T = TypeVar("T")
 NUMBERS = {int: "whole number", float: "number"}
@@ -51,16 +52,25 @@ class Arguments:
 def launch(main: Callable[[T], int], settings: type[T], description: str | None, prog: str | None = None) -> NoReturn:
     """Run a whole command: read the command line, do what it asks, leave with its status.
 
-    An interrupt leaves with 130, a reader that stops reading with 141, as a shell has it; a file that cannot be read or written
-    with 2.
+    An interrupt leaves with 130, SIGTERM with 143, a reader that stops reading with 141, as a shell has it; a file that cannot be
+    read or written with 2.
     """
     with safe_streams():
         try:
-            sys.exit(main(parse(settings, description, prog=prog)))
-        except KeyboardInterrupt:
-            sys.exit(130)
+            arguments = parse(settings, description, prog=prog)
+            with cleaning_up():
+                sys.exit(main(arguments))
+        except KeyboardInterrupt as interrupt:
+            line, status = (interrupt.line, interrupt.status) if isinstance(interrupt, Stopped) else ("interrupted", 130)
+            print("; ".join([line, *notes_of(interrupt)]), file=sys.stderr)
+            sys.exit(status)
         except OSError as error:
             fail(error)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return what was added to an error on its way: which files are complete."""
+    return getattr(error, "__notes__", [])
 
 
 def parse(settings: type[T], description: str | None, arguments: list[str] | None = None, *, prog: str | None = None) -> T:

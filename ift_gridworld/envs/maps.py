@@ -202,9 +202,9 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
         ('SFFFH', 'HHHFG')
     """
     rows, columns = as_shape(size, at_least=2)
-    check_probability("frozen", frozen)
+    frozen = check_probability("frozen", frozen)
     if seed is not None:
-        check_whole("the map's seed", seed, at_least=0)
+        seed = check_whole("the map's seed", seed, at_least=0)
     random = np.random.default_rng(seed)
     for _ in range(max_tries):
         grid = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])

@@ -11,8 +11,10 @@ from urllib.parse import urlsplit
 
 import torch
 
+from ift_gridworld.checks import check_whole
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
+from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +28,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
+@standard_settings(threads=None)
 def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
     """Build a Llama of one of `SIZES` with random weights drawn from `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -34,11 +37,13 @@ def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
         vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
         eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
     )  # fmt: skip
+    seed = check_whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.random.default_generator.manual_seed(seed)  # and no other device's, which `fork_rng` would not restore
         return LlamaForCausalLM(config)
 
 
+@standard_settings(threads=None)
 def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokenizerBase, Form]:
     """Load or build a model; return it as a policy, with its tokenizer and the form in which lakes are written for it.
 
@@ -89,6 +94,8 @@ def _hub_answers() -> bool:
         socket.create_connection((hub.hostname, hub.port or 443), timeout=5).close()
     except OSError:
         return False
+    except ValueError as error:  # the port
+        raise ValueError(f"the environment variable HF_ENDPOINT is {constants.ENDPOINT!r}: {error}; allowed: a URL") from error
     return True
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ift_gridworld.language.checkpoints import Checkpoint, weights_hash
 from ift_gridworld.language.distributed import average_gradients, sum_over_processes
-from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy, model_settings
 from ift_gridworld.language.precision import autocast
 from ift_gridworld.language.profiling import PeakMemory
 from ift_gridworld.language.source import TextSource
@@ -123,18 +123,19 @@ def align(
     training = kind.resolved(training or TrainingOptions(), policy)
     assert training.steps is not None
     assert training.learning_rate is not None
-    learner = kind(source, policy, options)
-    hooks = _Hooks(evaluate, every, watch, watch_at, progress)
-    run = _TrainingRun(learner, source, policy, training.steps, training.learning_rate, dtype, hooks)
-    if checkpoint is not None:
-        settings = asdict(training) | asdict(learner.options)
-        about = {"method": kind.__name__, "settings": settings, "rows": source.rows, "seed": source.seed}
-        about |= {"precision": [str(dtype), str(policy.first_pass)]}
-        about |= {"base": weights_hash(policy), "data": source.fingerprint}
-        # Rollouts are not kept: a checkpoint falls between two batches of them.
-        multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
-        run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
-    run.train()
+    with model_settings(policy):
+        learner = kind(source, policy, options)
+        hooks = _Hooks(evaluate, every, watch, watch_at, progress)
+        run = _TrainingRun(learner, source, policy, training.steps, training.learning_rate, dtype, hooks)
+        if checkpoint is not None:
+            settings = asdict(training) | asdict(learner.options)
+            about = {"method": kind.__name__, "settings": settings, "rows": source.rows, "seed": source.seed}
+            about |= {"precision": [str(dtype), str(policy.first_pass)]}
+            about |= {"base": weights_hash(policy), "data": source.fingerprint}
+            # Rollouts are not kept: a checkpoint falls between two batches of them.
+            multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
+            run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
+        run.train()
     return run.log
 
 

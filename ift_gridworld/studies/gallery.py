@@ -6,12 +6,11 @@ keeping are moved to the gallery. The curated set stays small; runs' numbers are
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from ift_gridworld.children import run_script
 from ift_gridworld.storage import make_folder, write_atomically
 
 __all__ = ["ENTRIES", "Entry", "draw_entry", "readme", "select_entries"]
@@ -198,8 +197,7 @@ def draw_entry(entry: Entry, gallery: Path) -> None:
     if not script.is_file():
         raise ValueError(f"{script} is not there: the gallery is drawn in a checkout of the repository")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(script), *entry.arguments.split(), "--out", folder]
-        finished = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        finished = run_script(script, [*entry.arguments.split(), "--out", folder])
         if finished.returncode:
             raise RuntimeError(f"{entry.arguments}: {finished.stderr or finished.stdout}")
         for source, target, _ in entry.pictures:

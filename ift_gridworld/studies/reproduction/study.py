@@ -11,8 +11,9 @@ from typing import Any
 from rich.table import Table
 
 from ift_gridworld.checks import check_choice
+from ift_gridworld.children import processes
 from ift_gridworld.rendering.tables import written
-from ift_gridworld.runtime import console, processes, progress
+from ift_gridworld.runtime import console, progress
 from ift_gridworld.storage import versions, write_atomically
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS
