@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import math
 import os
 import platform
 import tempfile
@@ -15,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from ift_gridworld.reading import inflate
 
 __all__ = [
     "DIGITS",
@@ -87,8 +90,8 @@ def pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
 
 
 def unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M S A"]:
-    """What `pack` packed."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(data)), np.uint8).reshape(4, -1)
+    """Return the tables that `pack` packed; raise a ValueError if the data are damaged, or of another shape."""
+    planes = np.frombuffer(inflate(base64.b64decode(data), limit=4 * math.prod(shape)), np.uint8).reshape(4, -1)
     differing = np.ascontiguousarray(planes.T).view("<u4").reshape(shape)
     return np.bitwise_xor.accumulate(differing, 0).view("<f4").astype(np.float32)
 

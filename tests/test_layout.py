@@ -14,7 +14,8 @@ PACKAGE = ROOT / "ift_gridworld"
 
 # From the bottom up. A module may import modules of its own row and of rows before it; each name stands for what begins so.
 ROWS = [
-    ["_lazy", "version", "checks", "choices", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
+    ["_lazy", "version", "checks", "choices", "reading", "storage", "runtime", "plugins"],
+    ["log_probs", "losses", "optimisation"],
     ["envs.grid", "envs.maps", "envs.tables", "envs.adapters", "envs.registry", "envs", "mdp", "vector", "sb3"],
     ["planning"],
     ["policies"],

@@ -53,7 +53,10 @@ def record(lake=None, **changes):
         "rejected": np.zeros((0, 2), int),
         "seconds": 0.5,
         "assumed_prior": "ift",
-        "estimation": {"base": {"truth": random.random((2, 5)), "gap": np.array([[np.nan] * 5, [1 / 3] * 5])}},
+        "estimation": {
+            "base": {name: random.random((2, 5)) for name in ("truth", "estimate")}
+            | {"gap": np.array([[np.nan] * 5, [1 / 3] * 5])}
+        },
     }
     return Run(**{**entries, **changes})
 
