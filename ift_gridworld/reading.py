@@ -29,6 +29,7 @@ __all__ = [
     "Limits",
     "MaybeNaN",
     "Sizes",
+    "as_text",
     "inflate",
     "naming",
     "one_line",
@@ -77,20 +78,22 @@ def shown(value: object) -> str:
 
 
 @contextmanager
-def naming(path: str | Path, what: str) -> Iterator[None]:
+def naming(path: str | Path, what: str, mend: str = "") -> Iterator[None]:
     """Raise whatever is wrong with a file as a ValueError of one line: the file, what it is not, and why.
 
     Args:
         path: the file.
         what: what it should be, such as "a saved run".
+        mend: how to go on without it.
     """
+    beginning = f"{one_line(path, 4096)} is not {what} that can be read: "
     try:
         yield
     except FileNotFoundError:
-        raise ValueError(f"{one_line(path, 4096)} is not {what} that can be read: there is no such file") from None
+        raise ValueError(f"{beginning}there is no such file") from None
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it needs more memory than there is"
-        raise ValueError(f"{one_line(path, 4096)} is not {what} that can be read: {one_line(reason, 2 * LONGEST)}") from error
+        raise ValueError(f"{beginning}{one_line(reason, 2 * LONGEST)}{f'; {mend}' * bool(mend)}") from error
 
 
 # ---- bytes ----
@@ -111,8 +114,12 @@ def read_bytes(path: str | Path, limit: int = SMALL) -> bytes:
 
 
 def read_text(path: str | Path, limit: int = SMALL) -> str:
-    """Return the text of a UTF-8 file of at most `limit` bytes, without a byte order mark; errors are `read_bytes`'s."""
-    content = read_bytes(path, limit)
+    """Return the text of a UTF-8 file of at most `limit` bytes, without a byte order mark; raise what `read_bytes` does."""
+    return as_text(read_bytes(path, limit))
+
+
+def as_text(content: bytes) -> str:
+    """Return bytes as the text that they are in UTF-8; raise a ValueError if they are none."""
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -275,10 +282,8 @@ def _object(value: Any, name: str) -> dict[str, Any]:
 
 def _scalar(kind: Any, value: Any, name: str) -> Any:
     base, *notes = get_args(kind) if get_origin(kind) is Annotated else (kind,)
-    if base is float and type(value) is int:
-        value = float(value) if abs(value) < sys.float_info.max else math.inf
     limits = next((note for note in notes if isinstance(note, Limits)), Limits(-math.inf))
-    right = type(value) is base
+    right = type(value) in (int, float) if base is float else type(value) is base
     if right and base in (int, float) and not (kind == MaybeNaN and math.isnan(value)):
         largest = 2**63 - 1 if base is int else sys.float_info.max
         right = max(limits.low, -largest) <= value <= min(limits.high, largest)
