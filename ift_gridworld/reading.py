@@ -172,14 +172,23 @@ def parse_json(text: str | bytes) -> Any:
     """Return what JSON says.
 
     Raises:
-        ValueError: if it is no JSON, or nested too deeply.
+        ValueError: if it is no JSON, is nested too deeply, or has a name twice in one object.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_unique)
     except RecursionError:
         raise ValueError("it is nested too deeply; allowed: what this package saves") from None
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         raise ValueError(f"it is no JSON ({one_line(error)})") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    entries = dict(pairs)
+    if len(entries) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"it has {shown(twice)} twice; allowed: each name once")
+    return entries
 
 
 # ---- values, as an annotation declares them ----

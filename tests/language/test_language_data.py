@@ -340,9 +340,9 @@ PAIR = json.dumps(PAIRS[0])
 @pytest.mark.parametrize(
     ("kind", "text", "named"),
     [
-        ("demonstrations", f"{SOUND}\n{{nothing}}\n", ", row 2: no JSON"),
-        ("demonstrations", f"\n\n{SOUND[:-4]}\n", ", row 3: no JSON"),
-        ("demonstrations", f"{SOUND} {SOUND}\n", ", row 1: no JSON"),
+        ("demonstrations", f"{SOUND}\n{{nothing}}\n", ", row 2: it is no JSON"),
+        ("demonstrations", f"\n\n{SOUND[:-4]}\n", ", row 1: it is no JSON"),
+        ("demonstrations", f"{SOUND} {SOUND}\n", ", row 1: it is no JSON"),
         (
             "demonstrations",
             f'{SOUND}\n{{"prompt": "a"}}\n',
@@ -370,7 +370,7 @@ PAIR = json.dumps(PAIRS[0])
         ("demonstrations", "", " has no row; allowed: one JSON object a line, with prompt, completion"),
         ("pairs", "\n \n\n", " has no row; allowed: one JSON object a line, with prompt, chosen, rejected"),
         ("demonstrations", b"\x89PNG\r\n\x1a\n\x00\xff", ": cannot be read as text"),
-        ("demonstrations", b"\x00\x01\x02", ", row 1: no JSON"),
+        ("demonstrations", b"\x00\x01\x02", ", row 1: it is no JSON"),
         ("demonstrations", SOUND.encode("utf-16"), ": cannot be read as text"),
     ],
 )
