@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import signal
 import sys
@@ -11,12 +12,29 @@ from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from typing import TYPE_CHECKING, Any
 
+from ift_gridworld.reading import one_line
+
 if TYPE_CHECKING:
     from concurrent.futures import ProcessPoolExecutor
 
     import torch
 
-__all__ = ["cores", "loading", "one_thread", "pick_device", "processes", "progress"]
+__all__ = ["cores", "loading", "one_thread", "optional", "pick_device", "processes", "progress"]
+
+LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def optional(consequence: str) -> Iterator[None]:
+    """Go on where something that is only a convenience fails, such as a cache; a warning of one line says so.
+
+    Args:
+        consequence: what is done without, as the warning begins.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        LOG.warning("%s: %s", consequence, one_line(error))
 
 
 @contextmanager

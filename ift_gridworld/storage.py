@@ -10,6 +10,7 @@ import platform
 import tempfile
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,10 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Of python and of the packages that numbers depend on, and of those named, as installed."""
     installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError, OSError, KeyError):
+            number: str | None = version(name)  # None, whatever is declared, where an installation has lost its metadata
+            if number is not None:
+                installed[name] = number
     return installed
 
 
@@ -56,7 +57,8 @@ def write_atomically(path: str | Path, content: bytes) -> Path:
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
+        with suppress(OSError):  # a network share may refuse: the file is then as readable as the share makes it
+            os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from collections.abc import Callable
 from dataclasses import asdict
@@ -20,12 +19,11 @@ from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.task import Task, encode_walks
 from ift_gridworld.language.training import align
 from ift_gridworld.methods.options import TrainingOptions
-from ift_gridworld.reading import naming, one_line
+from ift_gridworld.reading import naming
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["cache_folder", "train_or_load_base"]
-
-LOG = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -72,23 +70,18 @@ def train_or_load_base(
         Whether it was trained.
     """
     path: Path | None = None
-    try:
+    with optional("the cache of base models cannot be used, and one is trained"):
         path = (cache or cache_folder()) / _file_name(task, model, steps, rows, peak, device, dtype)
         if path.exists():
             _load(path, policy)
             return False
-    except (OSError, ValueError, RuntimeError) as error:
-        path = path if isinstance(error, ValueError) else None  # a damaged file is replaced
-        LOG.warning("a base model is trained, because the cache cannot be used: %s", one_line(error))
     data = encode_walks(task.lakes["base"], task.base_walks, tokenizer)
     source = TextSource(data, end=tokenizer.end, rows=rows, seed=task.seed, device=device)
     training = TrainingOptions(steps=steps, learning_rate=peak)
     align("sft", source, policy, training=training, dtype=dtype, progress=progress)
     if path is not None:
-        try:
+        with optional("the base model is not kept for the next run"):
             _save(path, policy)
-        except (OSError, ValueError) as error:
-            LOG.warning("the base model is not kept for the next run: %s", one_line(error))
     return True
 
 

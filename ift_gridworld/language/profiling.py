@@ -44,8 +44,11 @@ class PeakMemory:
             return 0
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        try:
+            lines = Path("/proc/self/status").read_text().splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)  # sandboxes leave it out
 
 
 def training_flops(policy: LanguagePolicy, tokens: float, predicted: float) -> float:

@@ -25,9 +25,10 @@ from ift_gridworld.rendering.encode import shared_palette, write_gif, write_vide
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Film", "file_metadata"]
+__all__ = ["DPI", "Film", "file_metadata", "write_words"]
 
 DPI = 100
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
@@ -164,7 +165,7 @@ class Film:
         else:
             samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
             write_gif(path, self.frames(), self.durations, shared_palette(samples))
-        write_atomically(path.with_name(f"{path.name}.txt"), f"{self.alt}\n".encode())
+        write_words(path, self.alt)
         return path
 
     def _save_still(self, path: Path, kind: str) -> Path:
@@ -177,6 +178,12 @@ class Film:
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
+
+
+def write_words(picture: Path, words: str) -> None:
+    """Write what a picture shows beside it as NAME.txt; where that fails, a warning says so, for the picture is there."""
+    with optional(f"{picture} has no words beside it"):
+        write_atomically(picture.with_name(f"{picture.name}.txt"), f"{words}\n".encode())
 
 
 def file_metadata(kind: str) -> dict[str, None]:

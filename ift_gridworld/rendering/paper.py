@@ -26,7 +26,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
@@ -88,7 +88,7 @@ def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", th
         out = io.BytesIO()
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
         figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=file_metadata(kind))
-    write_atomically(path.with_name(f"{path.name}.txt"), f"{figure.alt}\n".encode())
+    write_words(path, figure.alt)
     return write_atomically(path, out.getvalue())
 
 

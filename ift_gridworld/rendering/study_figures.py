@@ -25,7 +25,7 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
 from ift_gridworld.rendering.text import TextStyle
@@ -159,7 +159,7 @@ class StudyFigure:
             with rc_context({"pdf.fonttype": 42}):
                 self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
-        write_atomically(path.with_suffix(".png.txt"), f"{alt}\n".encode())
+        write_words(path.with_suffix(".png"), alt)
         return written
 
     def draw_heatmap(

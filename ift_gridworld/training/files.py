@@ -113,9 +113,6 @@ class _PackedTables:
 class _DrawnSettings:
     """The settings of a run that its pictures and tables read."""
 
-    policy: str | None = None
-    base: str | None = None
-    seed: int | None = None
     demonstrations: int | None = None
     demonstrations_arrived: int | None = None
     mixing: float | None = None
@@ -167,8 +164,8 @@ def _check(run: dict[str, Any], mdp: TabularMDP) -> None:
     if not run["method"].isidentifier():
         raise ValueError(f"method is {shown(run['method'])}; allowed: the name of a method")
     steps = run["steps"]
-    if not len(steps) or steps[0] < 0 or (np.diff(steps) <= 0).any():
-        raise ValueError(f"steps is {shown(steps.tolist())}; allowed: one update or more, each later than the one before")
+    if not len(steps) or steps[0] < 0 or (np.diff(steps) < 0).any():
+        raise ValueError(f"steps is {shown(steps.tolist())}; allowed: one update or more, none before the last")
     if not len(run["final"]):
         raise ValueError("final is empty; allowed: the policies of one seed or more")
     for name in TABLES:
