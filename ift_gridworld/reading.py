@@ -47,6 +47,7 @@ LARGE = 2**32  # bytes of a file, or of what it unpacks to, that holds the table
 DEEPEST = 16  # levels of values that no field declares, such as settings
 LONGEST = 240  # characters of a library's own words about a file
 RATIO = 100  # bytes that a byte of a compressed text may unpack to: ten times what the text of a study does
+PIECE = 2**20  # bytes that are read at a time: a pipe does not say how many there are
 FREE = 2**24  # bytes that any file may unpack to
 
 MaybeNaN = Annotated[float, "NaN is allowed"]
@@ -106,11 +107,13 @@ def read_bytes(path: str | Path, limit: int = SMALL) -> bytes:
         OSError: if the file cannot be read.
         ValueError: if it is larger.
     """
+    content = bytearray()
     with open(path, "rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise ValueError(f"it has more than {limit} bytes; allowed: at most that")
-    return content
+        while piece := file.read(PIECE):
+            content += piece
+            if len(content) > limit:
+                raise ValueError(f"it has more than {limit} bytes; allowed: at most that")
+    return bytes(content)
 
 
 def read_text(path: str | Path, limit: int = SMALL) -> str:
@@ -163,9 +166,19 @@ def read_arrays(data: bytes, names: Sequence[str]) -> list[np.ndarray]:
                 raise ValueError(f"{len(data)} packed bytes unpack to {total}; allowed: {RATIO} times as many")
             if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                 raise ValueError("it is packed in another way than NumPy packs it")
-            return [np.lib.format.read_array(io.BytesIO(archive.read(member)), allow_pickle=False) for member in members]
+            return [_read_array(archive.read(member)) for member in members]
     except Exception as error:  # zipfile and NumPy each fail in many ways at damaged bytes
         raise ValueError(f"arrays are no NumPy archive that can be read ({one_line(error, 100)})") from None
+
+
+def _read_array(content: bytes) -> np.ndarray:
+    """Return the array of a file of NumPy's. Its header is held to its size first, for NumPy would make room for any shape."""
+    file = io.BytesIO(content)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    shape, _, dtype = read_header[np.lib.format.read_magic(file)](file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content) - file.tell():
+        raise ValueError(f"an array of {dtype} has shape {shape} and {len(content)} bytes")
+    return np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -320,7 +333,7 @@ def _array(kind: Any, value: Any, name: str, sizes: Sizes) -> np.ndarray:
     if not isinstance(value, list):
         raise ValueError(f"{name} is {shown(value)}; allowed: a list of {what}")
     entries = np.array(value, object)  # of a long text and many short ones, NumPy would make as many long ones
-    if not set(map(type, entries.flat)) <= ({int} if is_whole else {int, float, NoneType}):
+    if not set(map(type, entries.ravel())) <= ({int} if is_whole else {int, float, NoneType}):
         raise ValueError(f"{name} is {shown(value)}; allowed: a list of {what}")
     try:
         array = entries.astype(int if is_whole else float)
