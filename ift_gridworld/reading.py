@@ -147,8 +147,8 @@ def inflate(data: bytes, *, limit: int | None = None) -> bytes:
         raise ValueError(f"its packed bytes are damaged ({error})") from None
     if len(content) > limit:
         raise ValueError(f"its {len(data)} packed bytes unpack to more than {limit}; allowed: at most that")
-    if not unpacking.eof:
-        raise ValueError("its packed bytes are cut off")
+    if not unpacking.eof or unpacking.unused_data:
+        raise ValueError(f"its packed bytes {'go on behind their end' if unpacking.eof else 'are cut off'}")
     return content
 
 
@@ -306,7 +306,7 @@ def _scalar(kind: Any, value: Any, name: str) -> Any:
     base, *notes = get_args(kind) if get_origin(kind) is Annotated else (kind,)
     limits = next((note for note in notes if isinstance(note, Limits)), Limits(-math.inf))
     right = type(value) in (int, float) if base is float else type(value) is base
-    if right and base in (int, float) and not (kind == MaybeNaN and math.isnan(value)):
+    if right and base in (int, float) and not (kind == MaybeNaN and value != value):
         largest = 2**63 - 1 if base is int else sys.float_info.max
         right = max(limits.low, -largest) <= value <= min(limits.high, largest)
     if not right:

@@ -69,6 +69,8 @@ def load_table(path: str | Path) -> tuple[Columns, dict[str, Any]]:
         content = read_bytes(path)
         text = as_text(inflate(content) if Path(path).suffix == ".gz" else content)
         first, _, rows = text.partition("\n")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
         about = read_as(dict[str, Any], parse_json(first.removeprefix("# ")), "its first line")
         try:
             header, *lines = csv.reader(io.StringIO(rows, newline=""))

@@ -100,10 +100,14 @@ def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, work
     return saved
 
 
-LABELS = {"policies": ("method", "tile", "shown"), "ablation": ("form", "prediction", "embedding", "mixing", "decay")}
-"""Columns that a study's table must have beside those of its settings, if it has settings."""
-ROW = (*(field.name for field in fields(Setting)), "lake", "seed", "method", "rate", "checkpoint")
-NUMBERS = ("demonstrations", "seed", "rate", "tile", "shown", *MEASURES, *OWN_MEASURES)
+SETTING = tuple(field.name for field in fields(Setting))
+TEXT = (*SETTING[:-1], "lake", "method", "checkpoint", "form", "prediction", "embedding")
+NUMBERS = (SETTING[-1], "seed", "rate", "mixing", "decay", "tile", "shown", *MEASURES, *OWN_MEASURES)
+COLUMNS = {  # that a study's table must have; those of a table of settings stand last
+    "policies": ("method", "tile", "shown"),
+    "ablation": ("form", "prediction", "embedding", "mixing", "decay"),
+    "": (*SETTING, "lake", "seed", "method", "rate", "checkpoint"),
+}
 
 
 def load_study(folder: Path) -> SavedTables:
@@ -121,15 +125,17 @@ def load_study(folder: Path) -> SavedTables:
 
 
 def _check_table(study: str, columns: Columns) -> None:
-    """Raise a ValueError unless a table has its columns, numbers where they are meant, and settings that there are."""
-    for name in (*LABELS.get(study, ()), *(() if study == "policies" else ROW)):
+    """Raise a ValueError unless a table has its columns, text and numbers where they are meant, and settings that there are."""
+    for name in (*COLUMNS.get(study, ()), *(() if study == "policies" else COLUMNS[""])):
         if name not in columns:
             raise ValueError(f"it has no column {name!r}")
     if not len(columns["method"]):
         raise ValueError("it has no rows; run the study again")
-    for name in columns:
-        if (name in NUMBERS or name.startswith("T(")) and columns[name].dtype == object:
-            wrong = next(cell for cell in columns[name] if not np.isfinite(parse_number(cell)) and cell)
+    for name, cells in columns.items():
+        if name in TEXT and cells.dtype != object:
+            raise ValueError(f"column {name} holds {shown(cells[0])}; allowed: names")
+        if (name in NUMBERS or name.startswith("T(")) and cells.dtype == object:
+            wrong = next(cell for cell in cells if cell and not np.isfinite(parse_number(cell)))
             raise ValueError(f"column {name} holds {shown(wrong)}; allowed: numbers")
     if study != "policies":
         if not np.isfinite(columns["demonstrations"]).all():
@@ -146,10 +152,8 @@ def redraw(folder: Path, theme: str) -> tuple[Table, list[Path]]:
     saved = load_study(folder)
     try:
         return report(saved, folder, theme)
-    except LookupError as error:  # each claim and figure looks up the rows that it compares
-        raise ValueError(
-            f"the tables in {folder} lack rows ({one_line(error)}); allowed: the --out of a finished run"
-        ) from None
+    except (LookupError, ValueError) as error:  # each claim and figure looks up the rows that it compares
+        raise ValueError(f"the tables in {folder} are not whole ({one_line(error)}); run the study again") from error
 
 
 def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Path]]:
