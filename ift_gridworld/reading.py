@@ -72,10 +72,12 @@ def one_line(text: object, longest: int = LONGEST) -> str:
 def shown(value: object) -> str:
     """Return a value of a file as a message quotes it: shortened, and escaped as in Python.
 
-    >>> shown([[999, 0]]), shown("x" * 100)
-    ('[[999, 0]]', "'xxxxxxxxxxxx...xxxxxxxxxxxxx'")
+    >>> shown([[999, 0]]), shown("x" * 1000), shown("\\x1b[31m")
+    ('[[999, 0]]', "'xxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxx'", "'\\\\x1b[31m'")
     """
-    return one_line(reprlib.repr(value))
+    shortened = reprlib.Repr()
+    shortened.maxstring = shortened.maxother = 42
+    return one_line(shortened.repr(value))
 
 
 @contextmanager

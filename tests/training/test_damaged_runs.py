@@ -93,7 +93,7 @@ WRONG = [  # path, value, what is said
     (("settings", "mixing"), "much", "settings.mixing is 'much'; allowed: a finite number"),
     (("settings",), {"deep": json.loads("[" * 40 + "]" * 40)}, "settings.deep is nested more than 16 deep"),
     (("seconds",), True, "seconds is True; allowed: a finite number"),
-    (("seconds",), "x" * 10**6, "seconds is 'xxxxxxxxxxxx...xxxxxxxxxxxxx'; allowed: a finite number"),
+    (("seconds",), "x" * 10**6, "seconds is 'xxxxxxxxxxxxxxxxxx...xxxxxxxxxxxxxxxxxxx'; allowed: a finite number"),
     (("estimation", "base", "gap"), "delete", "estimation.base has no 'gap'"),
     (("extra",), 1, "it has 'extra'; allowed: method, title"),
 ]  # fmt: skip
