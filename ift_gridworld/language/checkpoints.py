@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_fields, shown
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["Checkpoint", "read_tensors", "weights_hash"]
@@ -40,12 +41,17 @@ class Checkpoint:
     about: dict[str, Any]
 
     def save(self, optimiser: torch.optim.Optimizer, progress: Mapping[str, Any]) -> None:
-        """Write the optimiser's parameters and state, and the progress, which must be plain enough for JSON."""
+        """Write the optimiser's parameters and state, and the progress, which must be plain enough for JSON.
+
+        A run needs no checkpoint: where none can be written, a warning says so.
+        """
         from safetensors.torch import save
 
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in _tensors(optimiser).items()}
         content = {"about": self.about, **progress}
-        write_atomically(self.path, save(tensors, metadata={"run": json.dumps(content)}))
+        packed = save(tensors, metadata={"run": json.dumps(content)})
+        with optional("no checkpoint is kept, and the run goes on"):
+            write_atomically(self.path, packed)
 
     def restore(self, optimiser: torch.optim.Optimizer, kind: type) -> dict[str, Any]:
         """Read the file into the optimiser and its parameters, and return the progress.
