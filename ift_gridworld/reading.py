@@ -13,6 +13,7 @@ import reprlib
 import sys
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, dataclass, fields
@@ -46,9 +47,11 @@ SMALL = 2**26  # bytes of a file that holds settings and results
 LARGE = 2**32  # bytes of a file, or of what it unpacks to, that holds the tables of millions of states, or a data set
 DEEPEST = 16  # levels of values that no field declares, such as settings
 LONGEST = 240  # characters of a library's own words about a file
-RATIO = 100  # bytes that a byte of a compressed text may unpack to: ten times what the text of a study does
 PIECE = 2**20  # bytes that are read at a time: a pipe does not say how many there are
-FREE = 2**24  # bytes that any file may unpack to
+# Bytes that a packed byte may unpack to, beyond those that any file may: a study's text unpacks to twelve times its size, the
+# arrays of a lake to thirty times theirs, and zeros to a thousand times.
+TEXT_RATIO, FREE_TEXT = 50, 2**22
+ARRAYS_RATIO, FREE_ARRAYS = 400, 2**26
 
 MaybeNaN = Annotated[float, "NaN is allowed"]
 Sizes = dict[str, int]
@@ -136,21 +139,21 @@ def inflate(data: bytes, *, limit: int | None = None) -> bytes:
 
     Args:
         data: the stream.
-        limit: bytes that it may unpack to (default: for text, a hundred times its own size).
+        limit: bytes that it may unpack to (default: what text may).
 
     Raises:
         ValueError: if it is damaged, cut off, or unpacks to more.
     """
-    limit = min(LARGE, max(FREE, RATIO * len(data))) if limit is None else limit
+    limit = max(FREE_TEXT, TEXT_RATIO * len(data)) if limit is None else limit
     unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
     try:
         content = unpacking.decompress(data, limit + 1)
     except zlib.error as error:
-        raise ValueError(f"its packed bytes are damaged ({error})") from None
+        raise ValueError(f"packed bytes are damaged ({error})") from None
     if len(content) > limit:
-        raise ValueError(f"its {len(data)} packed bytes unpack to more than {limit}; allowed: at most that")
+        raise ValueError(f"{len(data)} packed bytes unpack to more than {limit}; allowed: at most that")
     if not unpacking.eof or unpacking.unused_data:
-        raise ValueError(f"its packed bytes {'go on behind their end' if unpacking.eof else 'are cut off'}")
+        raise ValueError(f"packed bytes {'go on behind their end' if unpacking.eof else 'are cut off'}")
     return content
 
 
@@ -164,13 +167,14 @@ def read_arrays(data: bytes, names: Sequence[str]) -> list[np.ndarray]:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = [archive.getinfo(f"{name}.npy") for name in names]
             total = sum(member.file_size for member in members)
-            if total > min(LARGE, max(FREE, RATIO * len(data))):
-                raise ValueError(f"{len(data)} packed bytes unpack to {total}; allowed: {RATIO} times as many")
+            limit = min(LARGE, max(FREE_ARRAYS, ARRAYS_RATIO * len(data)))
+            if total > limit:
+                raise ValueError(f"{len(data)} packed bytes unpack to {total}; allowed: at most {limit}")
             if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
                 raise ValueError("it is packed in another way than NumPy packs it")
             return [_read_array(archive.read(member)) for member in members]
     except Exception as error:  # zipfile and NumPy each fail in many ways at damaged bytes
-        raise ValueError(f"arrays are no NumPy archive that can be read ({one_line(error, 100)})") from None
+        raise ValueError(f"it is no NumPy archive that can be read ({one_line(error, 100)})") from None
 
 
 def _read_array(content: bytes) -> np.ndarray:
@@ -200,8 +204,7 @@ def parse_json(text: str | bytes) -> Any:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise ValueError(f"it has {shown(twice)} twice; allowed: each name once")
     return entries
 

@@ -13,8 +13,8 @@ from jaxtyping import Float, Int
 
 from ift_gridworld.envs.maps import read_map
 from ift_gridworld.reading import (
-    FREE,
-    RATIO,
+    FREE_TEXT,
+    TEXT_RATIO,
     Limits,
     MaybeNaN,
     inflate,
@@ -113,10 +113,10 @@ def test_packed_bytes_unpack_to_their_limit_and_not_beyond(pack):
         inflate(pack(bytes(1000)), limit=999)
     random = os.urandom(20_000)
     assert inflate(pack(random)) == random
-    assert len(inflate(pack(bytes(FREE)))) == FREE, "what is small may be as empty as it likes"
-    bomb = pack(bytes(FREE + 1))
-    assert RATIO * len(bomb) < FREE
-    with pytest.raises(ValueError, match=f"unpack to more than {FREE}"):
+    assert len(inflate(pack(bytes(FREE_TEXT)))) == FREE_TEXT, "what is small may be as empty as it likes"
+    bomb = pack(bytes(FREE_TEXT + 1))
+    assert TEXT_RATIO * len(bomb) < FREE_TEXT
+    with pytest.raises(ValueError, match=f"unpack to more than {FREE_TEXT}"):
         inflate(bomb)
     for damaged, words in ((pack(random)[:-9], "are cut off"), (pack(random) + b"x", "go on behind"), (b"no", "are damaged")):
         with pytest.raises(ValueError, match=words):

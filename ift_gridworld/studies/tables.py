@@ -72,15 +72,18 @@ def load_table(path: str | Path) -> tuple[Columns, dict[str, Any]]:
         if not text.endswith("\n"):
             raise ValueError("its last line is cut off")
         about = read_as(dict[str, Any], parse_json(first.removeprefix("# ")), "its first line")
+        reader = csv.reader(io.StringIO(rows, newline=""))
+        lines: list[list[str]] = []
         try:
-            header, *lines = csv.reader(io.StringIO(rows, newline=""))
+            header = next(reader, [])
+            if not header or len(set(header)) < len(header):
+                raise ValueError(f"its header is {shown(header)}; allowed: different names")
+            for line in reader:
+                if len(line) != len(header):
+                    raise ValueError(f"row {len(lines) + 1} has {len(line)} cells; allowed: {len(header)}, as its header names")
+                lines.append(line)
         except csv.Error as error:
             raise ValueError(f"its rows are no CSV ({error})") from None
-        if not header or len(set(header)) < len(header):
-            raise ValueError(f"its header is {shown(header)}; allowed: different names")
-        for number, line in enumerate(lines, 3):
-            if len(line) != len(header):
-                raise ValueError(f"line {number} has {len(line)} cells; allowed: {len(header)}, as its header names")
         columns = zip(*lines, strict=True) if lines else [()] * len(header)
         return {name: _column(cells) for name, cells in zip(header, columns, strict=True)}, about
 

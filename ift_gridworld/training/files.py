@@ -150,7 +150,10 @@ def _unpacked(packed: Any, sizes: Sizes) -> dict[str, np.ndarray]:
         raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: {list(expected)}, as the other entries say")
     if 4 * math.prod(expected) > LARGE:
         raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: at most {LARGE} bytes of four a number")
-    unpacked = unpack(expected, tables.data)
+    try:
+        unpacked = unpack(expected, tables.data)
+    except ValueError as error:
+        raise ValueError(f"tables.data is {shown(tables.data)}: {error}") from None
     return {"snapshots": unpacked[:count], "base": unpacked[count::2], "final": unpacked[count + 1 :: 2]}
 
 
@@ -209,7 +212,10 @@ def _arrays(mdp: TabularMDP) -> dict[str, Any]:
 
 
 def _mdp(saved: _SavedArrays) -> TabularMDP:
-    next_state, probability, reward, terminated, start = read_arrays(base64.b64decode(saved.arrays), ARRAYS)
+    try:
+        next_state, probability, reward, terminated, start = read_arrays(base64.b64decode(saved.arrays), ARRAYS)
+    except ValueError as error:
+        raise ValueError(f"mdp.arrays is {shown(saved.arrays)}: {error}") from None
     fields = saved.discount, saved.horizon, saved.layout, saved.actions, saved.grid
     mdp = TabularMDP(next_state, probability, reward, terminated, start, *fields)
     if mdp.grid is not None:

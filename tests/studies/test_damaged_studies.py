@@ -46,12 +46,13 @@ def test_tables_damaged_at_random_are_read_or_refused(tmp_path):
     assert not any(check_reading(load_table, tmp_path / "t.csv.gz", content) for content in damaged_bytes(packed[10:], 50))
 
 
-@pytest.mark.parametrize("row", [b"\n", b"0,0\n", b'"\n"\n', b"0"], ids=["lines", "cells", "quoted", "one cell"])
-def test_a_table_unpacks_to_a_hundred_times_its_size_at_most(row, tmp_path):
-    """100 MB of one line over and over are 0.1 MB."""
-    bomb = gzip.compress(b'# {}\n"a","b"\n' + row * (100_000_000 // len(row)), 1)
+@pytest.mark.parametrize("row", [b"\n", b"0,0,0\n", b'"\n"\n', b"0"], ids=["lines", "cells", "quoted", "one cell"])
+@pytest.mark.parametrize("size", [4_000_000, 100_000_000])
+def test_a_table_unpacks_to_a_multiple_of_its_size_at_most(row, size, tmp_path):
+    """100 MB of one line over and over are 0.1 MB; and what is unpacked is read no further than to the first wrong line."""
+    bomb = gzip.compress(b'# {}\n"a","b"\n' + row * (size // len(row)), 1)
     assert len(bomb) < 1_000_000
-    assert check_reading(load_table, tmp_path / "t.csv.gz", bomb, most=2**28) is None
+    assert check_reading(load_table, tmp_path / "t.csv.gz", bomb) is None
 
 
 @pytest.mark.parametrize(

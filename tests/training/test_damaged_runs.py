@@ -156,7 +156,7 @@ def npy(shape, dtype="<f8", data=b""):
 @pytest.mark.parametrize(
     "arrays",
     [
-        {"probability": npy((10**6, 4, 2), data=bytes(64_000_000))},
+        {"probability": npy((10**6, 4, 2), data=bytes(68_000_000))},
         {"probability": npy((10**12,))},
         {"probability": npy((10**30,))},
         {"probability": npy((48, 4, 1), "|O", b"cos\nsystem\n")},
