@@ -42,9 +42,9 @@ def main(args: Args) -> int:
         path = folder / "benchmark.json"
         check(args, list(sections.SECTIONS), path)
         make_folder(folder)
+        results = report.load_results(path)
     except ValueError as error:
         fail(error)
-    results = report.load_results(path)
     for name, section in sections.SECTIONS.items():
         if args.only in name and not args.redraw:
             report.measure_section(results, name, section, args.pairs, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,11 +13,30 @@ from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ift_gridworld._stop import at_once
 
+from ift_gridworld.reading import one_line
+
 if TYPE_CHECKING:
     import torch
     from rich.console import Console
 
-__all__ = ["console", "cores", "is_terminal", "loading", "pick_device", "progress", "safe_streams", "standard_settings"]
+__all__ = [
+    "console", "cores", "is_terminal", "loading", "optional", "pick_device", "progress", "safe_streams", "standard_settings",
+]  # fmt: skip
+
+LOG = logging.getLogger(__name__)
+
+
+@contextmanager
+def optional(consequence: str) -> Iterator[None]:
+    """Go on where something that is only a convenience fails, such as a cache; a warning of one line says so.
+
+    Args:
+        consequence: what is done without, as the warning begins.
+    """
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError) as error:
+        LOG.warning("%s: %s", consequence, one_line(error))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import errno
+import math
 import os
 import platform
 import re
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+
+from ift_gridworld.reading import inflate
 
 __all__ = [
     "DIGITS",
@@ -40,10 +43,10 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Of python and of the packages that numbers depend on, and of those named, as installed."""
     installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError, OSError, KeyError):
+            number: str | None = version(name)  # None, whatever is declared, where an installation has lost its metadata
+            if number is not None:
+                installed[name] = number
     return installed
 
 
@@ -132,8 +135,8 @@ def pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
 
 
 def unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M S A"]:
-    """What `pack` packed."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(data)), np.uint8).reshape(4, -1)
+    """Return the tables that `pack` packed; raise a ValueError if the data are damaged, or of another shape."""
+    planes = np.frombuffer(inflate(base64.b64decode(data), limit=4 * math.prod(shape)), np.uint8).reshape(4, -1)
     differing = np.ascontiguousarray(planes.T).view("<u4").reshape(shape)
     return np.bitwise_xor.accumulate(differing, 0).view("<f4").astype(np.float32)
 

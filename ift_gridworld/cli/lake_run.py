@@ -115,13 +115,14 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
 
 def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], training: TrainingOptions) -> None:
     """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
-    if not hasattr(os, "sysconf"):
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
         return
     size: dict[str, Any] = {"policy": args.policy, "training": training}
     if args.hidden is not None:
         size["hidden"] = args.hidden
     need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if need > available:
         less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
         raise ValueError(

@@ -72,14 +72,16 @@ def read_map(path: str | Path) -> Rows:
         ...     read_map(file.name)
         ('SF', 'FG')
     """
+    from ift_gridworld.reading import LARGE, one_line, read_text  # loaded where it is needed
+
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"map file {path}: cannot be read as text ({error})") from error
+        lines = read_text(path, LARGE).splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"map file {path}: cannot be read as text ({one_line(error)})") from error
     try:
         return parse_map([line.strip() for line in lines if line.strip()])
     except ValueError as error:
-        raise ValueError(f"map file {path}: {error}") from error
+        raise ValueError(f"map file {path}: {one_line(error)}") from error
 
 
 def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:

@@ -14,6 +14,7 @@ import torch
 from ift_gridworld.checks import check_whole
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
+from ift_gridworld.reading import one_line
 from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:
@@ -74,9 +75,10 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
     try:
         tokenizer = AutoTokenizer.from_pretrained(**source)
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # a damaged file fails in whatever library reads a part of it
         allowed = f"{', '.join(SIZES)}, a folder with a model, a GGUF file (it takes the package gguf), a name on the hub"
-        raise ValueError(f"model {name!r} cannot be loaded ({_first_line(error)}); allowed: {allowed}") from error
+        reason = one_line(str(error) or type(error).__name__)
+        raise ValueError(f"model {name!r} cannot be loaded ({reason}); allowed: {allowed}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
@@ -97,7 +99,3 @@ def _hub_answers() -> bool:
     except ValueError as error:  # the port
         raise ValueError(f"the environment variable HF_ENDPOINT is {constants.ENDPOINT!r}: {error}; allowed: a URL") from error
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -44,9 +44,11 @@ class PeakMemory:
             return 0
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-        line = next(line for line in lines if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        try:
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)  # sandboxes leave it out
 
 
 def training_flops(policy: LanguagePolicy, tokens: float, predicted: float) -> float:

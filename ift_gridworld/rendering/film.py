@@ -27,6 +27,7 @@ from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["DPI", "Film", "file_metadata", "write_words"]
@@ -185,13 +186,9 @@ class Film:
 
 
 def write_words(picture: Path, words: str) -> None:
-    """Write what a picture shows beside it as NAME.txt, in one line.
-
-    Args:
-        picture: path of the picture.
-        words: the words, for those who cannot see it.
-    """
-    write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
+    """Write what a picture shows beside it as NAME.txt, in one line; where that fails, a warning says so."""
+    with optional(f"{picture} has no words beside it"):
+        write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
 
 
 def file_metadata(kind: str) -> dict[str, None]:

@@ -6,9 +6,7 @@ file are the same. This module loads without torch and without matplotlib: what 
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -222,15 +220,7 @@ class Run:
         Raises:
             ValueError: if the file is no saved run, or its environment is not registered here.
         """
-        try:
-            run = cls(**files.load(path))
-            shape = run.mdp.num_states, run.mdp.num_actions
-            shapes = {name: run.metrics[name].shape for name in ("success", "regret", "distance")}
-            if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
-                raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise ValueError(f"{path} is not a saved run that can be read: {_reason(error)}") from error
-        return run
+        return cls(**files.load(path, cls))
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
@@ -355,15 +345,6 @@ def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
             f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
             "that is registered with a layout"
         )
-
-
-def _reason(error: Exception) -> str:
-    """Why a file could not be read, in words."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return f"it is no JSON ({error})"
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _on_one_environment(one: Run, other: Run) -> bool:

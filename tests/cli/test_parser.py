@@ -201,7 +201,9 @@ def test_a_wrong_command_line_is_one_line_and_writes_nothing(arguments, words, t
 
 def test_a_run_that_cannot_be_drawn_leaves_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    saved = record(Origin("own", None, MAPLESS, False, None, 0.99, 10), snapshots=np.full((3, 3, 2), 0.5)).save("run.json")
+    tables = {name: np.full((count, 3, 2), 0.5) for name, count in (("snapshots", 3), ("base", 2), ("final", 2))}
+    lake = Origin("own", None, MAPLESS, False, None, 0.99, 10)
+    saved = record(lake, demonstration=np.array([[0, 1]]), **tables).save("run.json")
     monkeypatch.setattr("sys.argv", ["ift-gridworld"])
     with pytest.raises(SystemExit):
         main(["redraw", str(saved), "--out", "pictures"])
