@@ -114,8 +114,10 @@ def test_text_files_have_an_encoding(folder):
     for path in sorted((ROOT / folder).rglob("*.py")):
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
         for call in calls:
-            opens = getattr(call.func, "id", "") == "open" or getattr(call.func, "attr", "") in ("read_text", "write_text")
-            assert not opens or "encoding" in [word.arg for word in call.keywords], f"{path}:{call.lineno}"
+            binary = any("b" in str(getattr(argument, "value", "")) for argument in call.args[1:])
+            is_open = getattr(call.func, "id", "") == "open" and not binary
+            if is_open or getattr(call.func, "attr", "") in ("read_text", "write_text"):
+                assert "encoding" in [word.arg for word in call.keywords], f"{path}:{call.lineno}"
 
 
 def test_scripts_import_the_package_alone():
