@@ -52,8 +52,8 @@ class Arguments:
 def launch(main: Callable[[T], int], settings: type[T], description: str | None, prog: str | None = None) -> NoReturn:
     """Run a whole command: read the command line, do what it asks, leave with its status.
 
-    An interrupt leaves with 130, SIGTERM with 143, a reader that stops reading with 141, as a shell has it; a file that cannot be
-    read or written with 2.
+    An interrupt leaves with 130, SIGTERM with 143, a reader that stops reading with 141, as a shell has it; a file that cannot
+    be read or written with 2.
     """
     with safe_streams():
         try:
