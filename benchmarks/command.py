@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import fail
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import loading
 from ift_gridworld.storage import make_folder
@@ -41,14 +42,14 @@ def main(args: Args) -> int:
         path = folder / "benchmark.json"
         check(args, list(sections.SECTIONS), path)
         make_folder(folder)
+        results = report.load_results(path)
     except ValueError as error:
         fail(error)
-    results = report.load_results(path)
     for name, section in sections.SECTIONS.items():
         if args.only in name and not args.redraw:
             report.measure_section(results, name, section, args.pairs, path)
     for written in (path, *report.write_report(results, sections.SECTIONS, folder, args.theme)):
-        print(f"wrote {written}")
+        print(f"wrote {printable(written)}")
     return 0
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from benchmarks.comparison import EXPERIMENTS, Comparison, compare, peak_memory
+from ift_gridworld.children import run_script
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.film import Film
@@ -36,8 +35,8 @@ def saved_run(method: str = "ift", rows: str = "8x8", seeds: int = 4) -> Run:
     """Return a run to draw, made by the script itself."""
     script = EXPERIMENTS / "frozen_lake.py"
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(script), "--method", method, "--map", rows, "--seeds", str(seeds), "--out", folder]
-        subprocess.run(command, check=True, capture_output=True)
+        options = ["--method", method, "--map", rows, "--seeds", str(seeds), "--out", folder]
+        run_script(script, options).check_returncode()
         return Run.load(Path(folder) / f"{method}.json")
 
 

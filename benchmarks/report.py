@@ -6,7 +6,7 @@ import json
 import platform
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ from rich.table import Table
 
 from benchmarks.comparison import Comparison, Section
 from benchmarks.growth import Growth, draw_growth, in_words
-from ift_gridworld.rendering.tables import console
-from ift_gridworld.runtime import cores, progress
+from ift_gridworld.reading import naming, parse_json, read_as, read_text, shown
+from ift_gridworld.runtime import console, cores, progress
 from ift_gridworld.storage import versions, write_atomically
 
 __all__ = ["load_results", "measure_section", "write_report"]
@@ -85,15 +85,43 @@ def describe_machine() -> str:
     """Return processor, cores, system, and versions of what is installed."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError):  # without such a file, use the little that Python knows
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         processor = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), processor)
     installed = ", ".join(f"{name} {number}" for name, number in versions(PEERS).items())
     return f"{processor}, {cores()} cores, {platform.system()}; {installed}"
 
 
+@dataclass(frozen=True)
+class _Results:
+    """What benchmark.json holds."""
+
+    sections: dict[str, list[Comparison]] = field(default_factory=dict)
+    machines: dict[str, str] = field(default_factory=dict)
+    growth: list[Growth] = field(default_factory=list)
+
+
 def load_results(path: Path) -> dict[str, Any]:
-    """Read the results of sections that were measured before; none if there is no file."""
-    return {"sections": {}, "machines": {}, "growth": []} | (json.loads(path.read_text()) if path.is_file() else {})
+    """Read the results of sections that were measured before; none if there is no file.
+
+    Raises:
+        ValueError: if the file holds something else.
+    """
+    results: dict[str, Any] = {"sections": {}, "machines": {}, "growth": []}
+    if path.exists():
+        with naming(path, "a file of benchmark results", "delete it to measure everything anew"):
+            results |= read_as(dict[str, Any], parse_json(read_text(path)), "it")
+            _check(read_as(_Results, {name: results[name] for name in ("sections", "machines", "growth")}, "it"))
+    return results
+
+
+def _check(results: _Results) -> None:
+    """Raise a ValueError for what the annotations do not say of results."""
+    for name in results.sections:
+        if name not in results.machines:
+            raise ValueError(f"machines has no {shown(name)}")
+    for growth in results.growth:
+        if not len(growth.sizes) == len(growth.seconds) > 1 or min(*growth.sizes, *growth.seconds) <= 0:
+            raise ValueError(f"growth holds {shown(growth)}; allowed: seconds > 0 at two sizes > 0 or more")
 
 
 def measure_section(results: dict[str, Any], name: str, section: Section, pairs: int, path: Path) -> None:

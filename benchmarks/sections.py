@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
@@ -15,6 +13,7 @@ from benchmarks.pictures import pictures
 from benchmarks.ppo import ppo
 from benchmarks.solving import solving
 from benchmarks.startup import startup
+from ift_gridworld.children import run_script
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
 
@@ -45,9 +44,9 @@ def language(pairs: int) -> list[Callable[[], Comparison]]:
 
     def of(trainer: str, measure: str, *options: str) -> Callable[[], float]:
         def run() -> float:
-            command = [sys.executable, str(script), "--trainer", trainer, *options]
-            printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-            return float(json.loads(printed.splitlines()[-1])[measure]) / (1 if measure == "ms" else 1e6)
+            ended = run_script(script, ["--trainer", trainer, *options])
+            ended.check_returncode()
+            return float(json.loads(ended.stdout.splitlines()[-1])[measure]) / (1 if measure == "ms" else 1e6)
 
         return run
 

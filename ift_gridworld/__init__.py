@@ -5,6 +5,11 @@ Importing the package registers its environments with Gymnasium and loads nothin
 
 from typing import TYPE_CHECKING
 
+from ift_gridworld import _stop
+
+if _stop.is_command():  # before anything that takes its time is imported
+    _stop.handle_signals()
+
 from ift_gridworld._lazy import lazy_names
 from ift_gridworld.envs.lake_env import register
 from ift_gridworld.version import __version__

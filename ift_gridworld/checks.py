@@ -2,57 +2,94 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Iterable
+from dataclasses import fields
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 __all__ = [
     "check_choice", "check_finite", "check_interval", "check_mdp", "check_positive", "check_probability", "check_whole",
-    "suggestion",
+    "is_number", "read_variable", "suggestion", "unbox_fields", "unboxed",
 ]  # fmt: skip
 
 
-def check_probability(name: str, value: float) -> None:
-    """Refuse, by its name, what is no probability above 0."""
-    if not isinstance(value, Real) or not 0 < value <= 1:
+def unboxed(value: Any) -> Any:
+    """Return a scalar of NumPy or torch, or an array of no dimension, as Python's own number; anything else as it is.
+
+    >>> unboxed(np.int64(3)), unboxed(np.array(0.5)), unboxed(np.True_), unboxed([1])
+    (3, 0.5, True, [1])
+    """
+    return value.item() if getattr(value, "ndim", None) == 0 and hasattr(value, "item") else value
+
+
+def unbox_fields(options: Any) -> None:
+    """Replace each field of a frozen dataclass by its `unboxed` value: files and torch's generators take no other's numbers."""
+    for entry in fields(options):
+        object.__setattr__(options, entry.name, unboxed(getattr(options, entry.name)))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number; a bool is none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_probability(name: str, value: Any) -> float:
+    """Return the number, unboxed; raise a ValueError unless it is a probability above 0."""
+    value = unboxed(value)
+    if not is_number(value) or not 0 < value <= 1:
         raise ValueError(f"{name} is {value}; allowed: a probability in (0, 1]")
+    return value
 
 
 def check_whole(name: str, value: Any, at_least: int) -> int:
-    """`value` if it is a whole number that large, refused by its name if it is not."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < at_least:
+    """Return the number, unboxed; raise a ValueError unless it is a whole number that large."""
+    value = unboxed(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ValueError(f"{name} is {reprlib.repr(value)}; allowed: a whole number >= {at_least}")
-    return int(value)
+    return value
 
 
-def check_interval(name: str, value: Any, low: float, high: float, *, open_end: bool = False) -> None:
-    """Raise a ValueError unless `value` is a number in [low, high], or in [low, high) with an `open_end`; NaN is none."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not low <= value <= high or (open_end and value == high):
+def read_variable(name: str, default: int) -> int:
+    """Return the whole number >= 0 that an environment variable holds, the default where it is not set, or empty."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"the environment variable {name} is {text!r}; allowed: a whole number >= 0, or unset")
+    return int(text)
+
+
+def check_interval(name: str, value: Any, low: float, high: float, *, open_end: bool = False) -> float:
+    """Return the number, unboxed; raise a ValueError unless it is in [low, high], or [low, high) with an `open_end`."""
+    value = unboxed(value)
+    if not is_number(value) or not low <= value <= high or (open_end and value == high):
         if (low, high) == (0, float("inf")):
             raise ValueError(f"{name} is {value!r}; allowed: a number >= 0")
         raise ValueError(f"{name} is {value!r}; allowed: a number in [{low:g}, {high:g}{')' if open_end else ']'}")
+    return value
 
 
-def check_positive(name: str, value: Any, below: float | None = 1e30) -> None:
-    """Raise a ValueError unless `value` is a number > 0, and below the bound if there is one."""
-    is_number = isinstance(value, Real) and not isinstance(value, bool)
-    if not is_number or not float(value) > 0 or (below is not None and not float(value) < below):
+def check_positive(name: str, value: Any, below: float | None = 1e30) -> float:
+    """Return the number, unboxed; raise a ValueError unless it is above 0, and below the bound if there is one."""
+    value = unboxed(value)
+    if not is_number(value) or not float(value) > 0 or (below is not None and not float(value) < below):
         raise ValueError(f"{name} is {value!r}; allowed: a number > 0{'' if below is None else f' (and below {below:g})'}")
+    return value
 
 
-def check_finite(name: str, value: Any) -> None:
-    """Raise a ValueError unless `value` is a finite number."""
-    if not isinstance(value, Real) or isinstance(value, bool) or not abs(float(value)) < float("inf"):
+def check_finite(name: str, value: Any) -> float:
+    """Return the number, unboxed; raise a ValueError unless it is finite."""
+    value = unboxed(value)
+    if not is_number(value) or not abs(float(value)) < float("inf"):
         raise ValueError(f"{name} is {value!r}; allowed: a finite number")
+    return value
 
 
 def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     """Raise a ValueError unless `value` is one of those allowed; the message suggests the nearest."""
-    allowed = list(allowed)
+    allowed, value = list(allowed), unboxed(value)
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; {suggestion(value, allowed)}allowed: {', '.join(map(str, allowed))}")
 

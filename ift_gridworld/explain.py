@@ -28,6 +28,7 @@ from ift_gridworld.optimisation import OPTIMISERS, descend
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import residual_embeddings
 from ift_gridworld.policies.sparse import SparseStates
+from ift_gridworld.runtime import standard_settings
 from ift_gridworld.training.loop import options_for
 
 __all__ = ["EXPLAINED", "Explanation", "Step", "explain"]
@@ -84,6 +85,7 @@ class Explanation:
         return page
 
 
+@standard_settings()
 def explain(
     method: str,
     mdp: TabularMDP,

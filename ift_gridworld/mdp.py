@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld._lazy import resolve
-from ift_gridworld.checks import check_probability, check_whole
+from ift_gridworld.checks import check_probability, check_whole, unboxed
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, START, Size, as_grid, parse_map, time_limit
@@ -35,6 +35,7 @@ from ift_gridworld.envs.tables import (
     neighbourhoods,
     table_size,
 )
+from ift_gridworld.escape import printable
 
 __all__ = ["Origin", "TabularMDP"]
 
@@ -69,6 +70,9 @@ class Origin:
     discount: float
     horizon: int | None
     options: dict[str, Any] = field(default_factory=dict, hash=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", printable(self.name))  # a file's name, or a saved run's, may hold anything
 
     @property
     def can_be_made(self) -> bool:
@@ -158,6 +162,8 @@ class TabularMDP:
     origin: Origin | None = field(default=None, init=False)
 
     def __post_init__(self, check: bool) -> None:
+        for name in ("discount", "horizon"):
+            object.__setattr__(self, name, unboxed(getattr(self, name)))
         if not isinstance(self.discount, Real) or not 0 <= self.discount <= 1:
             raise ValueError(f"discount is {self.discount!r}; allowed: [0, 1]")
         if self.horizon is not None:
@@ -336,7 +342,7 @@ class TabularMDP:
         4
         """
         rows = parse_map(rows)
-        check_probability("success_rate", success_rate)
+        success_rate, discount = check_probability("success_rate", success_rate), unboxed(discount)
         grid = as_grid(rows)
         # What can follow depends on a tile and its four neighbours: the whole lake is looked up among what is worked out once.
         (way, *others), used = lake_outcomes(success_rate if is_slippery else 1.0)
@@ -353,7 +359,7 @@ class TabularMDP:
         mdp = cls(*arrays, discount, time_limit(rows), rows, LAKE_ACTIONS, check=False)
         size = f"{len(rows)}x{len(rows[0])}"
         name = name or next((key for key, other in LAKES.items() if other == rows), size)
-        slips = is_slippery and success_rate < 1
+        slips = bool(is_slippery) and success_rate < 1
         object.__setattr__(mdp, "origin", Origin(name, rows, None, slips, success_rate, discount, mdp.horizon))
         return mdp
 
@@ -385,8 +391,10 @@ class TabularMDP:
         """
         if not isinstance(name, str):
             raise ValueError(f"the environment's name is {name!r}; allowed: a string such as '4x4'")
-        label = label or (name if size is None else f"{name} {size if isinstance(size, int) else 'x'.join(map(str, size))}")
         rows = lake_rows(name, size=size, seed=seed)
+        if size is not None and not label:
+            label = f"{name} {'x'.join(str(int(n)) for n in (size if isinstance(size, Sequence) else (size,)))}"
+        label = label or name
         if rows is not None:
             rate = 1 / 3 if success_rate is None else success_rate
             mdp = cls.from_map(rows, is_slippery=is_slippery, success_rate=rate, discount=discount, name=label)

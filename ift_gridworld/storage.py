@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import errno
+import math
 import os
 import platform
+import re
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -16,18 +19,23 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ift_gridworld.reading import inflate
+
 __all__ = [
     "DIGITS",
     "check_folder",
+    "file_stem",
     "make_folder",
     "pack",
     "plain",
+    "replaced",
     "round_significant",
     "unpack",
     "versions",
     "write_atomically",
 ]
 
+LONGEST_STEM = 120  # bytes, of the 255 that most file systems allow for a name
 DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 
@@ -35,30 +43,70 @@ def versions(more: Sequence[str] = ()) -> dict[str, str]:
     """Of python and of the packages that numbers depend on, and of those named, as installed."""
     installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
-        try:
-            installed[name] = version(name)
-        except PackageNotFoundError:
-            continue
+        with suppress(PackageNotFoundError, OSError, KeyError):
+            number: str | None = version(name)  # None, whatever is declared, where an installation has lost its metadata
+            if number is not None:
+                installed[name] = number
     return installed
 
 
 def write_atomically(path: str | Path, content: bytes) -> Path:
-    """Write under a temporary name beside the target, then rename: nobody ever sees half a file."""
+    """Write a file, complete or not at all (`replaced`)."""
+    with replaced(path) as temporary:
+        temporary.write_bytes(content)
+    return Path(path)
+
+
+@contextmanager
+def replaced(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary file beside the target that replaces it when the block ends: nobody ever sees half a file.
+
+    The temporary name is short, belongs to this call alone, and ends as the target's does, for writers that go by the suffix.
+    If the block is left by an exception, an interrupt included, the temporary file is removed.
+
+    Args:
+        path: of the target.
+
+    Raises:
+        ValueError: if the target is a folder.
+        OSError: naming the target, if it cannot be written.
+    """
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path} is a folder; a file is to be written there")
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder to write into", str(path.parent))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o666 & ~_umask())
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-", suffix=path.suffix[:16])
+        os.close(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        with suppress(OSError):  # a network share may refuse: the file is then as readable as the share makes it
+            temporary.chmod(0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
+    except OSError as error:
+        if error.filename not in (None, name):
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def file_stem(name: str) -> str:
+    """Return a name as the beginning of a file's: with no sign that a folder's name is made of, and not too long for a file.
+
+    Args:
+        name: of a method, or of several; it is returned as it is where it can be.
+
+    Example:
+        >>> file_stem("sft-ift"), file_stem("a/b")
+        ('sft-ift', 'a_b-07f4401c')
+    """
+    stem = re.sub(r"[^\w.+-]+", "_", name).encode()[:LONGEST_STEM].decode(errors="ignore")
+    return name if stem == name else f"{stem}-{zlib.crc32(name.encode()):08x}"  # what is cut may be all that differs
 
 
 def _umask() -> int:
@@ -87,8 +135,8 @@ def pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
 
 
 def unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M S A"]:
-    """What `pack` packed."""
-    planes = np.frombuffer(zlib.decompress(base64.b64decode(data)), np.uint8).reshape(4, -1)
+    """Return the tables that `pack` packed; raise a ValueError if the data are damaged, or of another shape."""
+    planes = np.frombuffer(inflate(base64.b64decode(data), limit=4 * math.prod(shape)), np.uint8).reshape(4, -1)
     differing = np.ascontiguousarray(planes.T).view("<u4").reshape(shape)
     return np.bitwise_xor.accumulate(differing, 0).view("<f4").astype(np.float32)
 
@@ -106,11 +154,12 @@ def plain(value: Any) -> Any:
 
 def check_folder(folder: Path, option: str = "--out") -> None:
     """Make sure, before training, that the folder can be made and written into; leave nothing behind."""
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):
-        raise ValueError(
-            f"{option} is {str(folder)!r}: cannot write there, {existing} is no folder to write into; allowed: a folder"
-        )
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if _exists(path))
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise _cannot_write(folder, option, error) from None
 
 
 def make_folder(folder: Path, option: str = "--out") -> None:
@@ -119,4 +168,16 @@ def make_folder(folder: Path, option: str = "--out") -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"{option} is {str(folder)!r}: {error.strerror}; allowed: a folder to write into") from None
+        raise _cannot_write(folder, option, error) from None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()  # unlike `Path.exists`, it raises an error for a name that is too long
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _cannot_write(folder: Path, option: str, error: OSError) -> ValueError:
+    return ValueError(f"{option} is {str(folder)!r}: cannot write there ({error.strerror}); allowed: a folder to write into")

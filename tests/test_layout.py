@@ -14,7 +14,8 @@ PACKAGE = ROOT / "ift_gridworld"
 
 # From the bottom up. A module may import modules of its own row and of rows before it; each name stands for what begins so.
 ROWS = [
-    ["_lazy", "version", "checks", "choices", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
+    ["_lazy", "_stop", "version", "checks", "choices", "escape", "reading"],
+    ["children", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
     ["envs.grid", "envs.maps", "envs.tables", "envs.adapters", "envs.registry", "envs", "mdp", "vector", "sb3"],
     ["planning"],
     ["policies"],
@@ -105,6 +106,18 @@ def test_files_and_functions_stay_short(folder):
             if isinstance(node, ast.FunctionDef):
                 lines = node.end_lineno - node.lineno + 1
                 assert lines <= 60, f"{path}: {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("folder", ["ift_gridworld", "experiments", "benchmarks", "examples"])
+def test_text_files_have_an_encoding(folder):
+    """Without one Windows reads and writes another one than UTF-8."""
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+        for call in calls:
+            binary = any("b" in str(getattr(argument, "value", "")) for argument in call.args[1:])
+            is_open = getattr(call.func, "id", "") == "open" and not binary
+            if is_open or getattr(call.func, "attr", "") in ("read_text", "write_text"):
+                assert "encoding" in [word.arg for word in call.keywords], f"{path}:{call.lineno}"
 
 
 def test_scripts_import_the_package_alone():

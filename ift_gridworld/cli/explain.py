@@ -38,5 +38,5 @@ def main(args: ExplainArgs) -> int:
             from ift_gridworld.cli import explain_run
 
         return explain_run.explain_update(args, args.method, args.format)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(as_flags(args, str(error)))

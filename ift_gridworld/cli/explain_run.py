@@ -15,7 +15,7 @@ from ift_gridworld.methods.registry import find_method
 from ift_gridworld.rendering import PICTURES
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.tables import written
-from ift_gridworld.storage import check_folder, make_folder, versions, write_atomically
+from ift_gridworld.storage import check_folder, file_stem, make_folder, versions, write_atomically
 from ift_gridworld.training.run import POLICY_NAMES
 
 __all__ = ["explain_update"]
@@ -47,7 +47,7 @@ def explain_update(args: PolicyArgs, method: str, kind: str) -> int:
         "after": explanation.after.tolist(),
         "scenes": [asdict(step) for step in explanation.steps],
     }
-    name = f"explain_{explanation.method}"
+    name = file_stem(f"explain_{explanation.method}")
     saved = write_atomically(args.out / f"{name}.json", f"{json.dumps(entries, default=str)}\n".encode())
     print(written([saved, film.save(args.out / f"{name}.{kind}")]))
     return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
@@ -57,8 +58,8 @@ def main(args: Args) -> int:
                 failure = catalogue.FAILURES[name](args.seeds, args.seed)
                 paths = catalogue.save_failure(failure, settings, folder / f"{name}.{args.format}", args.theme)
                 print("\n".join([failure.title, *(f"  {heading}: {text}" for heading, text in failure.cause)]))
-                print(f"wrote {', '.join(map(str, paths))}\n")
-    except (ValueError, OSError) as error:
+                print(f"wrote {', '.join(map(printable, paths))}\n")
+    except ValueError as error:
         fail(error)
     return 0
 

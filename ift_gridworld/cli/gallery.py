@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ift_gridworld.cli.folders import GALLERY, output_folder
 from ift_gridworld.cli.parser import fail
+from ift_gridworld.escape import printable
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder, write_atomically
 
@@ -45,9 +46,9 @@ def main(args: Args) -> int:
                 gallery.draw_entry(entry, folder)
             report(len(entries), len(entries))
         write_atomically(folder / "README.md", gallery.readme().encode())
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(error)
     except RuntimeError as error:
         fail(error, status=1)
-    print(f"wrote {sum(len(entry.pictures) for entry in entries)} pictures under {folder}")
+    print(f"wrote {sum(len(entry.pictures) for entry in entries)} pictures under {printable(folder)}")
     return 0

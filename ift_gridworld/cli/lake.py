@@ -10,7 +10,7 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, unused
-from ift_gridworld.cli.parser import fail
+from ift_gridworld.cli.parser import fail, notes_of
 from ift_gridworld.runtime import loading
 
 __all__ = ["LakeArgs", "main"]
@@ -42,12 +42,12 @@ def main(args: LakeArgs) -> int:
             from ift_gridworld.cli import lake_run
 
         return lake_run.run(args, None)
-    except (ValueError, OSError) as error:
-        fail(as_flags(args, str(error)))
+    except ValueError as error:
+        fail("; ".join([as_flags(args, str(error)), *notes_of(error)]))
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
-        fail(f"out of memory: lower --seeds (now {args.seeds}) or the size of the lake")
+        fail("; ".join([f"out of memory: lower --seeds (now {args.seeds}) or the size of the lake", *notes_of(error)]))
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ift_gridworld.cli.parser import fail
-from ift_gridworld.rendering.tables import console, estimations, results, written
+from ift_gridworld.rendering.tables import estimations, results, written
+from ift_gridworld.runtime import console
 from ift_gridworld.training.run import Run
 
 __all__ = ["report"]

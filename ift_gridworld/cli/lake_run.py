@@ -20,7 +20,7 @@ from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
-from ift_gridworld.storage import check_folder, make_folder
+from ift_gridworld.storage import check_folder, file_stem, make_folder
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.loop import train
 from ift_gridworld.training.run import Run, compare
@@ -49,18 +49,24 @@ class Plan:
 
 def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     """Train all methods, save, draw and print; returns the exit status."""
-    plan = plan_of(args)
-    runs, paths = align(args, plan, worker)
-    if args.figure is not None:
-        comparison, name = compare(runs), together(args.method, [one.method for one in runs])
-        picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
-        paths += [comparison.figure(picture, width=args.figure, theme=args.theme), comparison.latex(args.out / f"{name}.tex")]
+    plan, paths = plan_of(args), list[Path]()
+    try:
+        runs = align(args, plan, worker, paths)
+        if args.figure is not None:
+            comparison, name = compare(runs), together(args.method, [one.method for one in runs])
+            picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
+            paths.append(comparison.figure(picture, width=args.figure, theme=args.theme))
+            paths.append(comparison.latex(args.out / f"{name}.tex"))
+    except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
+        if paths:
+            error.add_note(f"written before that: {', '.join(map(str, paths))}")
+        raise
     return report(runs, paths)
 
 
 def together(method: str, names: Sequence[str]) -> str:
     """Name the file of several methods' common picture."""
-    return "all" if method == "all" else "-".join(names)
+    return "all" if method == "all" else file_stem("-".join(names))
 
 
 # ---- before training ----
@@ -109,13 +115,14 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
 
 def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], training: TrainingOptions) -> None:
     """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
-    if not hasattr(os, "sysconf"):
+    try:
+        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
         return
     size: dict[str, Any] = {"policy": args.policy, "training": training}
     if args.hidden is not None:
         size["hidden"] = args.hidden
     need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
-    available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if need > available:
         less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
         raise ValueError(
@@ -127,9 +134,15 @@ def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], trainin
 # ---- training ----
 
 
-def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list[Run], list[Path]]:
-    """Train every method from the same base on the same data; save each as soon as it is done, and have it drawn."""
-    names, runs, paths = list(plan.overrides), [], []
+def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[Path]) -> list[Run]:
+    """Train every method from the same base on the same data; save each as soon as it is done, and have it drawn.
+
+    Args:
+        args, plan: what is to be done.
+        worker: draws, if pictures are asked for.
+        paths: each file is appended to it when it is complete.
+    """
+    names, runs = list(plan.overrides), list[Run]()
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -137,18 +150,19 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None) -> tuple[list
         one = _train(args, plan, method)
         make_folder(args.out)
         runs.append(one)
-        paths.append(one.save(args.out / f"{method}.json"))
+        stem = file_stem(method)
+        paths.append(one.save(args.out / f"{stem}.json"))
         if worker is not None:
-            worker.draw(paths[-1:], args.out / f"{method}.{args.format or 'gif'}", args.theme)
+            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme)
     if worker is not None:
         if len(names) > 1:  # a picture each, and one of all
             picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
-            worker.draw([args.out / f"{name}.json" for name in names], picture, args.theme)
+            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme)
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)
                 advance(done, len(runs) + (len(names) > 1))
-    return runs, paths
+    return runs
 
 
 def _train(args: LakeArgs, plan: Plan, method: str) -> Run:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ift_gridworld.checks import check_choice
+from ift_gridworld.checks import check_choice, read_variable
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import loading
@@ -230,8 +230,11 @@ def check(args: Args) -> None:
     _check_options_are_used(args)
     if args.export is None:
         check_folder(args.folder)
-    if args.compile and args.device in (None, "cpu") and not shutil.which(os.environ.get("CXX", "g++")):
-        raise ValueError("--compile needs a C++ compiler, and there is no g++ (nor CXX); allowed: without it")
+    compiler = os.environ.get("CXX", "").split() or ["g++"]  # CXX may begin with a wrapper, such as ccache
+    if args.compile and args.device in (None, "cpu") and not shutil.which(compiler[0]):
+        raise ValueError(
+            f"--compile needs a C++ compiler, and there is no {compiler[0]}; allowed: without it, or CXX set to one"
+        )
 
 
 def _check_options_are_used(args: Args) -> None:
@@ -248,7 +251,7 @@ def _check_options_are_used(args: Args) -> None:
     for name in DRAWING:
         if name in args.given and not args.render:
             raise ValueError(f"{_said(name, args.given[name])}, which nothing uses; allowed with --render or --redraw")
-    if args.workers is not None and "WORLD_SIZE" in os.environ:
+    if args.workers is not None and read_variable("WORLD_SIZE", 0):
         raise ValueError(f"--workers is {args.workers}, and a launcher has started the processes; allowed: without it")
 
 

@@ -55,7 +55,7 @@ def main(args: Args) -> int:
             decay=args.decay,
             seed=args.seed,
         )
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(error)
     terminal.print_walk(f"{args.map}{', slippery' if args.slippery else ''}", args.updates, pair, names)
     return 0

@@ -9,6 +9,7 @@ from typing import Any
 from ift_gridworld.checks import suggestion
 from ift_gridworld.cli.parser import Arguments, fail, launch
 from ift_gridworld.plugins import load_installed, load_plugins
+from ift_gridworld.runtime import safe_streams
 from ift_gridworld.version import __version__
 
 __all__ = ["COMMANDS", "command_of", "main", "overview", "run_command"]
@@ -32,7 +33,14 @@ EXPLAINED = ("sft", "ift", "dpo", "orpo", "ppo")
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command that the command line names; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    with safe_streams():
+        try:
+            return _main(sys.argv[1:] if arguments is None else arguments)
+        except OSError as error:  # of a file of completions
+            fail(error)
+
+
+def _main(arguments: list[str]) -> int:
     first = arguments[0] if arguments else "--help"
     if first in ("version", "--version"):
         if arguments[1:]:

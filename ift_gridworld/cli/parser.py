@@ -6,7 +6,6 @@ the option, the value and what is allowed, and suggests the nearest name.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields, make_dataclass
@@ -14,9 +13,12 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from ift_gridworld._stop import Stopped, cleaning_up
 from ift_gridworld.checks import check_choice, suggestion
+from ift_gridworld.escape import printable
+from ift_gridworld.runtime import safe_streams
 
-__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "parse", "shown"]
+__all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "notes_of", "parse", "shown"]
 
 T = TypeVar("T")
 NUMBERS = {int: "whole number", float: "number"}
@@ -50,15 +52,25 @@ class Arguments:
 def launch(main: Callable[[T], int], settings: type[T], description: str | None, prog: str | None = None) -> NoReturn:
     """Run a whole command: read the command line, do what it asks, leave with its status.
 
-    An interrupt leaves with 130, a reader that stops reading with 141, as a shell has it.
+    An interrupt leaves with 130, SIGTERM with 143, a reader that stops reading with 141, as a shell has it; a file that cannot
+    be read or written with 2.
     """
-    try:
-        sys.exit(main(parse(settings, description, prog=prog)))
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:  # as where `head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is buffered would fail again at exit
-        sys.exit(141)
+    with safe_streams():
+        try:
+            arguments = parse(settings, description, prog=prog)
+            with cleaning_up():
+                sys.exit(main(arguments))
+        except KeyboardInterrupt as interrupt:
+            line, status = (interrupt.line, interrupt.status) if isinstance(interrupt, Stopped) else ("interrupted", 130)
+            print("; ".join([line, *notes_of(interrupt)]), file=sys.stderr)
+            sys.exit(status)
+        except OSError as error:
+            fail(error)
+
+
+def notes_of(error: BaseException) -> list[str]:
+    """Return what was added to an error on its way: which files are complete."""
+    return getattr(error, "__notes__", [])
 
 
 def parse(settings: type[T], description: str | None, arguments: list[str] | None = None, *, prog: str | None = None) -> T:
@@ -111,8 +123,12 @@ def shown(value: object) -> str:
 
 
 def fail(message: object, status: int = 2) -> NoReturn:
-    """Print one line on standard error and leave."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr)
+    """Print one line on standard error and leave; an error of the system's tells its file, its reason and its notes."""
+    text = str(message)
+    if isinstance(message, OSError) and message.filename is not None and message.strerror:
+        text = f"{message.filename}: {message.strerror}"
+    text = "; ".join([text, *getattr(message, "__notes__", ())])
+    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
     raise SystemExit(status)
 
 

@@ -44,5 +44,5 @@ def main(args: RedrawArgs) -> int:
         from ift_gridworld.cli import redraw_run
 
         return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -8,7 +8,7 @@ from pathlib import Path
 from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.rendering import STILLS, check_format
-from ift_gridworld.storage import make_folder
+from ift_gridworld.storage import file_stem, make_folder
 from ift_gridworld.training.run import Run, check_one_environment, compare
 
 __all__ = ["draw_again"]
@@ -31,7 +31,7 @@ def draw_again(files: Sequence[Path], out: Path, theme: str, kind: str | None, f
     comparison = compare([Run.load(path) for path in files])
     check_one_environment(comparison.runs, drawn=True)
     make_folder(out)
-    name = "-".join(run.method for run in comparison)
+    name = file_stem("-".join(run.method for run in comparison))
     if figure is None:
         return report(comparison.runs, [comparison.film(out / f"{name}.{kind or 'gif'}", theme=theme)])
     picture = comparison.figure(out / f"{name}_{figure}.{kind or 'pdf'}", width=figure, theme=theme)

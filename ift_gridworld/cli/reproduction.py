@@ -84,12 +84,13 @@ def main(args: Args) -> int:
         if args.setting is not None or args.claim is not None:
             study.show(study.answer(scope, args.setting, args.claim, workers))
             return 0
-        saved = study.load_study(args.folder) if args.redraw else study.run_study(scope, args.saved, args.folder, workers)
+        if args.redraw:
+            study.show(*study.redraw(args.folder, args.theme))
+            return 0
+        saved = study.run_study(scope, args.saved, args.folder, workers)
         study.show(*study.report(saved, args.folder, args.theme))
     except ValueError as error:
         fail(error)
-    except OSError as error:
-        fail(f"{error.filename or args.folder}: {error.strerror}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ __all__ = ["base_of", "check_outcome", "data_of", "default_snapshots", "mdp_of",
 
 def mdp_of(args: EnvironmentArgs) -> TabularMDP:
     """Make the MDP that the command line names."""
-    name = Path(args.map).stem if Path(args.map).is_file() else args.map
+    name = Path(args.map).stem if os.path.isfile(args.map) else args.map
     label = name if args.size is None else f"{name} {args.size}"
     return TabularMDP.make(
         args.map,

@@ -14,6 +14,7 @@ from pathlib import Path
 from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import fail
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering import THEME_NAMES
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
@@ -43,7 +44,7 @@ def main(args: Args) -> int:
         make_folder(folder)
         with progress("drawing the suite") as report:
             suite.draw_suite(folder, args.theme, report)
-    except (ValueError, OSError) as error:
+    except ValueError as error:
         fail(error)
-    print(f"wrote {len(suite.ENVIRONMENTS)} pictures and README.md under {folder}")
+    print(f"wrote {len(suite.ENVIRONMENTS)} pictures and README.md under {printable(folder)}")
     return 0

@@ -6,13 +6,14 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.choices import QUALITIES, Quality
 from ift_gridworld.data.paths import best_path, detour
 from ift_gridworld.data.rollouts import sample_episodes
 from ift_gridworld.data.trajectories import Trajectories, replay
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["QUALITIES", "SUBOPTIMAL_NOISE", "Quality", "demonstrations"]
 
@@ -20,6 +21,7 @@ __all__ = ["QUALITIES", "SUBOPTIMAL_NOISE", "Quality", "demonstrations"]
 SUBOPTIMAL_NOISE = 0.5
 
 
+@standard_settings()
 def demonstrations(
     mdp: TabularMDP,
     count: int = 1,
@@ -53,8 +55,7 @@ def demonstrations(
         (tensor([[0, 1, 2, 3, 7]]), tensor([[ 0,  4,  8, 12, 13, 14, 15]]))
     """
     check_mdp(mdp)
-    if count < 1:
-        raise ValueError(f"{count} demonstrations; allowed: at least 1")
+    count = check_whole("the number of demonstrations", count, at_least=1)
     if quality not in QUALITIES:
         raise ValueError(f"quality is {quality!r}; allowed: {', '.join(QUALITIES)}")
     if mdp.is_path:

@@ -10,10 +10,12 @@ from torch import Tensor
 from ift_gridworld.checks import check_mdp
 from ift_gridworld.data.trajectories import Trajectories, concatenate
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["enumerate_trajectories"]
 
 
+@standard_settings()
 def enumerate_trajectories(
     mdp: TabularMDP, horizon: int | None = None, *, limit: int = 100_000
 ) -> tuple[Trajectories, Float[Tensor, " M"]]:

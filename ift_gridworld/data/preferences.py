@@ -6,17 +6,19 @@ from dataclasses import fields
 
 import torch
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.data.demonstrator import demonstrations
 from ift_gridworld.data.paths import best_path, detour
 from ift_gridworld.data.trajectories import Trajectories, concatenate, pad, replay
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["label_pairs", "preference_pairs"]
 
 ROUNDS = 20  # of `count` pairs that are drawn before giving up
 
 
+@standard_settings()
 def preference_pairs(
     mdp: TabularMDP, count: int = 1, *, generator: torch.Generator | None = None, needed: bool = True
 ) -> tuple[Trajectories, Trajectories]:
@@ -44,8 +46,7 @@ def preference_pairs(
         (tensor([5]), tensor([7]))
     """
     check_mdp(mdp)
-    if count < 1:
-        raise ValueError(f"{count} preference pairs; allowed: at least 1")
+    count = check_whole("the number of preference pairs", count, at_least=1)
     generator = generator or torch.Generator().manual_seed(0)
     if mdp.is_path:
         best = replay(mdp, best_path(mdp), count)

@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["CategoricalRows", "Walkers", "generators", "sample_episodes"]
 
@@ -148,9 +149,11 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
         >>> [generator.initial_seed() for generator in generators(7, 3)]
         [7, 8, 9]
     """
-    return [torch.Generator().manual_seed(seed + i) for i in range(count)]
+    first = check_whole("seed", seed, at_least=0)
+    return [torch.Generator().manual_seed(first + i) for i in range(count)]
 
 
+@standard_settings()
 def sample_episodes(
     mdp: TabularMDP,
     policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"],

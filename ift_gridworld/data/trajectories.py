@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ift_gridworld.checks import check_mdp
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["Batch", "Trajectories", "concatenate", "pad", "path_of", "replay", "stacked"]
 
@@ -108,6 +109,7 @@ def path_of(batch: Batch) -> Int[np.ndarray, "T 2"]:
     return torch.stack([batch.states[0][counted], batch.actions[0][counted]], -1).numpy()
 
 
+@standard_settings()
 def replay(mdp: TabularMDP, actions: Sequence[int], count: int) -> Trajectories:
     """Return the path that these actions take from the (first) start of a deterministic MDP, as `count` equal rows.
 

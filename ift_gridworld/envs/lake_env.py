@@ -46,7 +46,7 @@ class LakeEnv(FrozenLakeEnv):
     ) -> None:
         if map_name not in (None, *MAPS):
             raise ValueError(f"map_name is {map_name!r}; allowed: {', '.join(MAPS)}, None")
-        check_probability("success_rate", success_rate)
+        success_rate = check_probability("success_rate", success_rate)
         if options.get("desc") is not None:  # letter by letter, or a map of one column would lose its second dimension
             options["desc"] = [list(row) for row in parse_map(options["desc"])]
         super().__init__(map_name=map_name, success_rate=success_rate, **options)

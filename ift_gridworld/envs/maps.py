@@ -72,14 +72,16 @@ def read_map(path: str | Path) -> Rows:
         ...     read_map(file.name)
         ('SF', 'FG')
     """
+    from ift_gridworld.reading import LARGE, one_line, read_text  # loaded where it is needed
+
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"map file {path}: cannot be read as text ({error})") from error
+        lines = read_text(path, LARGE).splitlines()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"map file {path}: cannot be read as text ({one_line(error)})") from error
     try:
         return parse_map([line.strip() for line in lines if line.strip()])
     except ValueError as error:
-        raise ValueError(f"map file {path}: {error}") from error
+        raise ValueError(f"map file {path}: {one_line(error)}") from error
 
 
 def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:
@@ -202,9 +204,9 @@ def random_map(size: Size, *, frozen: float = 0.8, seed: int | None = None, max_
         ('SFFFH', 'HHHFG')
     """
     rows, columns = as_shape(size, at_least=2)
-    check_probability("frozen", frozen)
+    frozen = check_probability("frozen", frozen)
     if seed is not None:
-        check_whole("the map's seed", seed, at_least=0)
+        seed = check_whole("the map's seed", seed, at_least=0)
     random = np.random.default_rng(seed)
     for _ in range(max_tries):
         grid = random.choice(["F", "H"], (rows, columns), p=[frozen, 1 - frozen])

@@ -8,10 +8,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -111,7 +111,7 @@ def register_environment(
     elif not callable(environment):
         environment = parse_map(environment)
     if max_episode_steps is not None:
-        check_whole("max_episode_steps", max_episode_steps, at_least=1)
+        max_episode_steps = check_whole("max_episode_steps", max_episode_steps, at_least=1)
     if layout is not None and not callable(layout) and not isinstance(layout, GridLayout):
         layout = GridLayout.of(layout)
     REGISTERED[name] = RegisteredEnvironment(name, environment, layout, tuple(actions), max_episode_steps)
@@ -167,7 +167,8 @@ def make_env(
     >>> env.reset(seed=0)[0], env.spec.max_episode_steps
     (0, 100)
     """
-    check_probability("success_rate", kwargs.get("success_rate", 1.0))
+    if "success_rate" in kwargs:
+        kwargs["success_rate"] = check_probability("success_rate", kwargs["success_rate"])
     limit = max_episode_steps
     if limit is not None:
         limit = check_whole("max_episode_steps", limit, at_least=0) or -1  # as Gymnasium spells never
@@ -261,7 +262,7 @@ def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, f
     if name in REGISTERED:
         environment = REGISTERED[name].environment
         return environment if isinstance(environment, tuple) else None
-    if Path(name).is_file():
+    if os.path.isfile(name):  # also of a name that is too long for a file
         return read_map(name)
     if name in gymnasium.registry:
         return None

@@ -49,6 +49,7 @@ from ift_gridworld.planning import optimal_policy, walk_distribution
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Windows, lake_successor
 from ift_gridworld.policies.sparse import SparseStates
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["TABLE", "UNKNOWN", "WALK_BYTES", "Assumption", "Estimation", "estimate"]
 
@@ -134,6 +135,7 @@ class Estimation:
         return {name: _mean_over_answers(getattr(self, name), self.mask) for name in ("truth", "estimate", "gap")}
 
 
+@standard_settings()
 def estimate(
     row: str,
     mdp: TabularMDP,

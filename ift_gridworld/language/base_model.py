@@ -12,19 +12,26 @@ from typing import Any
 
 import torch
 
+from ift_gridworld.language.checkpoints import read_tensors
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.task import Task, encode_walks
 from ift_gridworld.language.training import align
 from ift_gridworld.methods.options import TrainingOptions
+from ift_gridworld.reading import naming
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["cache_folder", "train_or_load_base"]
 
 
 def cache_folder() -> Path:
-    """Return the folder that base models are kept in between runs."""
+    """Return the folder that base models are kept in between runs.
+
+    Raises:
+        RuntimeError: if the user has no home folder, and XDG_CACHE_HOME is not set.
+    """
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ift_gridworld"
 
 
@@ -44,6 +51,9 @@ def train_or_load_base(
 ) -> bool:
     """Train a model on the task's mediocre paths, in place; or load it from the cache.
 
+    The cache only saves time: a file in it that cannot be read is made anew, and where nothing can be written the model is
+    trained all the same; a warning says so.
+
     Args:
         task: the task.
         policy: a model that was built here, untrained.
@@ -59,20 +69,39 @@ def train_or_load_base(
     Returns:
         Whether it was trained.
     """
-    from safetensors.torch import load_file, save
-
-    path = (cache or cache_folder()) / _file_name(task, model, steps, rows, peak, device, dtype)
-    if path.exists():
-        policy.load_state_dict(load_file(path, device=str(device)))
-        return False
+    path: Path | None = None
+    with optional("the cache of base models cannot be used, and one is trained"):
+        path = (cache or cache_folder()) / _file_name(task, model, steps, rows, peak, device, dtype)
+        if path.exists():
+            _load(path, policy)
+            return False
     data = encode_walks(task.lakes["base"], task.base_walks, tokenizer)
     source = TextSource(data, end=tokenizer.end, rows=rows, seed=task.seed, device=device)
     training = TrainingOptions(steps=steps, learning_rate=peak)
     align("sft", source, policy, training=training, dtype=dtype, progress=progress)
-    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save(tensors))
+    if path is not None:
+        with optional("the base model is not kept for the next run"):
+            _save(path, policy)
     return True
+
+
+def _load(path: Path, policy: LanguagePolicy) -> None:
+    """Load the policy's weights; raise a ValueError, and leave the policy as it is, if the file has others."""
+    with naming(path, "a base model"):
+        _, tensors = read_tensors(path)
+        own = policy.state_dict()
+        if {name: (t.shape, t.dtype) for name, t in tensors.items()} != {name: (t.shape, t.dtype) for name, t in own.items()}:
+            raise ValueError("its tensors are not those of this model")
+    policy.load_state_dict(tensors)
+
+
+def _save(path: Path, policy: LanguagePolicy) -> None:
+    from safetensors.torch import save
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(
+        path, save({name: value.detach().cpu().contiguous().clone() for name, value in policy.state_dict().items()})
+    )
 
 
 def _file_name(task: Task, model: str, steps: int, rows: int, peak: float, device: torch.device, dtype: torch.dtype) -> str:

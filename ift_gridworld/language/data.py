@@ -7,6 +7,7 @@ messages, as TRL reads them; a file holds one JSON object a line.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Int
 
 from ift_gridworld.data import Batch
 from ift_gridworld.language.text import Text
+from ift_gridworld.reading import LARGE, one_line, parse_json, read_text
 from ift_gridworld.storage import write_atomically
 
 if TYPE_CHECKING:
@@ -105,20 +107,21 @@ def tokenize_rows(
         The token ids, and the number of rows that were left out.
 
     Raises:
-        ValueError: if the tokenizer has no end token, a prompt is empty, or a chat template rewrites the prompt.
+        ValueError: if the tokenizer has no end token, a prompt is empty, or a chat template refuses a row or rewrites its
+            prompt; the message names the row.
     """
     if tokenizer.eos_token_id is None:
         raise ValueError("the tokenizer has no end token; allowed: one with eos_token, or the model would never stop")
     prompts, answers, too_long = [], [], 0
     for number, row in enumerate(rows, 1):
-        prompt = prompt_ids(row["prompt"], tokenizer)
+        names = [n for n in ("completion", "chosen", "rejected") if n == answer or (limit is not None and n in row)]
+        try:
+            prompt = prompt_ids(row["prompt"], tokenizer)
+            tokens = {name: answer_ids(row["prompt"], row[name], tokenizer, prompt) for name in names}
+        except Exception as error:  # a model's chat template refuses what it likes, in its own words
+            raise ValueError(f"row {number} cannot be written as tokens: {one_line(error)}") from error
         if not prompt:
             raise ValueError(f"row {number} has an empty prompt; allowed: a token or more, from which the answer is predicted")
-        tokens = {
-            name: answer_ids(row["prompt"], row[name], tokenizer, prompt)
-            for name in ("completion", "chosen", "rejected")
-            if name == answer or (limit is not None and name in row)
-        }
         if limit is not None and len(prompt) + max(map(len, tokens.values())) > limit:
             too_long += 1
             continue
@@ -175,30 +178,38 @@ def read_rows(path: Path, kind: str) -> list[dict[str, Any]]:
         kind: "demonstrations" (prompt, completion) or "pairs" (prompt, chosen, rejected).
 
     Raises:
-        ValueError: if the file cannot be read or a row is invalid; the message names the row.
+        ValueError: if the file cannot be read or a row is invalid; the message names the row. Empty lines are not counted.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # splitlines also breaks at signs that texts may hold
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read as text ({error})") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
+        lines = read_text(path, LARGE).split("\n")  # splitlines also breaks at signs that texts may hold
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: cannot be read as text ({one_line(error)})") from error
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(filter(str.strip, lines), 1):
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, row {number}: no JSON ({error})") from error
+            row = parse_json(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, row {number}: {error}") from error
         for name in ("prompt", *ANSWER_FIELDS[kind]):
             if not isinstance(row, dict) or name not in row:
                 allowed = f"rows with prompt, {', '.join(ANSWER_FIELDS[kind])}"
                 raise ValueError(f"{path}, row {number}: has no {name!r}; allowed: {allowed}")
             if isinstance(row[name], str) != isinstance(row["prompt"], str) or not _is_text(row[name]):
                 raise ValueError(f"{path}, row {number}: {name!r} is neither text nor messages, as the prompt is")
+            if not _is_unicode(row[name]):
+                raise ValueError(
+                    f"{path}, row {number}: {name!r} holds half of a sign, as \\ud83d is; allowed: text in Unicode"
+                )
         rows.append(row)
     if not rows:
         raise ValueError(f"{path} has no row; allowed: one JSON object a line, with prompt, {', '.join(ANSWER_FIELDS[kind])}")
     return rows
+
+
+def _is_unicode(value: Text) -> bool:
+    """Return whether a text can be written in UTF-8, as tokenizers need it; JSON can spell half of a surrogate pair."""
+    texts = [value] if isinstance(value, str) else [text for message in value for text in message.values()]
+    return not any(re.search("[\ud800-\udfff]", text) for text in texts if isinstance(text, str))
 
 
 def _is_text(value: object) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,6 +10,8 @@ from datetime import timedelta
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from ift_gridworld.checks import read_variable
 
 __all__ = ["ProcessGroup", "average_gradients", "sum_over_processes"]
 
@@ -36,8 +37,10 @@ class ProcessGroup:
         Args:
             device: cpu or cuda.
         """
-        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        if read_variable("WORLD_SIZE", 1) <= 1:
             return cls(torch.device(device))
+        for name in ("RANK", "LOCAL_RANK", "MASTER_PORT"):  # which accelerate reads
+            read_variable(name, 0)
         from accelerate import PartialState
 
         # The others wait while the first makes a base or measures.

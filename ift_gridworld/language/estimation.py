@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from ift_gridworld.data import generators
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.lakes import UNREACHABLE, Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
-from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy, model_settings
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.walks import repeat_lakes, row_batches, sample_paths, step_probabilities
 from ift_gridworld.methods.base import Method
@@ -39,7 +40,6 @@ def bias(
     return np.where(counts, estimate - truth, 0.0).sum(1) / counts.sum(1)
 
 
-@torch.no_grad()
 def estimate_answers(
     kind: type[Method[Any]],
     source: TextSource,
@@ -65,40 +65,41 @@ def estimate_answers(
         samples: number of walks on each lake, for a method that assumes the model's own.
         seed: seed of the walks.
     """
-    source, row = replace(source), kind.assumed_prior  # a copy: the source itself may be in use
-    human = source.demonstrations
-    assert human is not None
-    width = int((human.length - human.prompt).max())
-    mask = np.arange(width) < (human.length - human.prompt)[:, None]
+    with model_settings(policy), torch.no_grad():
+        source, row = replace(source), kind.assumed_prior  # a copy: the source itself may be in use
+        human = source.demonstrations
+        assert human is not None
+        width = int((human.length - human.prompt).max())
+        mask = np.arange(width) < (human.length - human.prompt)[:, None]
 
-    def per_step(mixed: bool) -> Float[np.ndarray, "M T"]:
-        """Return the model's probability of each token of the answers, from mixed states or from the true ones."""
-        result = np.ones(mask.shape)
-        for part in row_batches(len(human)):
-            batch = human.batch(part, source.device)
-            if mixed:
-                assert issubclass(kind, IFT)
-                logp = kind(source, policy, options).second_pass(batch)
-            else:
-                logp = policy.log_probs(batch.states, batch.actions, batch.mask)
-            inside = np.zeros(mask.shape, bool)
-            inside[part] = mask[part]
-            result[inside] = logp[batch.mask].double().exp().cpu().numpy()
-        return result
+        def per_step(mixed: bool) -> Float[np.ndarray, "M T"]:
+            """Return the model's probability of each token of the answers, from mixed states or from the true ones."""
+            result = np.ones(mask.shape)
+            for part in row_batches(len(human)):
+                batch = human.batch(part, source.device)
+                if mixed:
+                    assert issubclass(kind, IFT)
+                    logp = kind(source, policy, options).second_pass(batch)
+                else:
+                    logp = policy.log_probs(batch.states, batch.actions, batch.mask)
+                inside = np.zeros(mask.shape, bool)
+                inside[part] = mask[part]
+                result[inside] = logp[batch.mask].double().exp().cpu().numpy()
+            return result
 
-    step = per_step(mixed=False)
-    truth = step.cumprod(1)
-    if row == "sft":
-        return step, truth, mask
-    if row == "ift":
-        return per_step(mixed=True).cumprod(1), truth, mask
-    if row == "dpo":
-        assert source.rejected is not None
-        same = answer_tokens(human, width) == answer_tokens(source.rejected, width)
-        return np.where(mask, same, True).cumprod(1).astype(float), truth, mask
-    if row == "ppo":
-        return _agreement(policy, tokenizer, lakes, width, samples, seed), truth, mask
-    return truth, truth, mask  # "dpo_online": answers are sampled when they are needed
+        step = per_step(mixed=False)
+        truth = step.cumprod(1)
+        if row == "sft":
+            return step, truth, mask
+        if row == "ift":
+            return per_step(mixed=True).cumprod(1), truth, mask
+        if row == "dpo":
+            assert source.rejected is not None
+            same = answer_tokens(human, width) == answer_tokens(source.rejected, width)
+            return np.where(mask, same, True).cumprod(1).astype(float), truth, mask
+        if row == "ppo":
+            return _agreement(policy, tokenizer, lakes, width, samples, seed), truth, mask
+        return truth, truth, mask  # "dpo_online": answers are sampled when they are needed
 
 
 def answer_tokens(data: Completions, width: int) -> Int[np.ndarray, "M T"]:
@@ -112,7 +113,7 @@ def _agreement(
 ) -> Float[np.ndarray, "M T"]:
     """Return E_s Σ_a T*(a|s) π_θ(a|s) at each step of the model's own walks that have not ended; NaN where all have."""
     repeated = repeat_lakes(lakes, samples)
-    moves, _ = sample_paths(policy, tokenizer, repeated, width, torch.Generator().manual_seed(seed))
+    moves, _ = sample_paths(policy, tokenizer, repeated, width, generators(seed, 1)[0])
     chance, exists = step_probabilities(policy, tokenizer, repeated, moves)
     tiles = tiles_along(repeated, np.maximum(moves, -1))[:, :-1]
     lake = np.arange(len(repeated))[:, None]

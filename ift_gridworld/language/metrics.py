@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
+from ift_gridworld.data import generators
 from ift_gridworld.language.lakes import NO_MOVE, UNREACHABLE, Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
-from ift_gridworld.language.policy import LanguagePolicy, eval_mode
+from ift_gridworld.language.policy import LanguagePolicy, eval_mode, model_settings
 from ift_gridworld.language.probes import Probes, probe_probabilities
 from ift_gridworld.language.rewards import outcome
 from ift_gridworld.language.walks import repeat_lakes, sample_paths, slippery_success, step_probabilities
@@ -60,7 +60,7 @@ def measure(
     probes = Probes.of(lakes, paths) if probes is None else probes
     limit = limit or 2 * int(lakes.distance[np.arange(len(lakes)), lakes.start].max()) + 2
     result: dict[str, np.ndarray] = {}
-    with eval_mode(policy):
+    with model_settings(policy), eval_mode(policy):
         chance = probe_probabilities(policy, tokenizer, lakes, probes)
         squared = ((chance - probes.target) ** 2).mean(1)
         goal = probes.tile == lakes.goal[probes.lake]
@@ -75,7 +75,7 @@ def measure(
         moves, ended = sample_paths(policy, tokenizer, lakes, limit)
         right, extra_moves = outcome(lakes, moves, ended)
         result["greedy"], result["shortest"] = right.astype(float), (right & (extra_moves == 0)).astype(float)
-        generator, repeated = torch.Generator().manual_seed(seed), repeat_lakes(lakes, samples)
+        generator, repeated = generators(seed, 1)[0], repeat_lakes(lakes, samples)
         moves, ended = sample_paths(policy, tokenizer, repeated, limit, generator)
         sampled = {
             "sampled": outcome(repeated, moves, ended)[0],

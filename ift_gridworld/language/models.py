@@ -11,8 +11,11 @@ from urllib.parse import urlsplit
 
 import torch
 
+from ift_gridworld.checks import check_whole
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
+from ift_gridworld.reading import one_line
+from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -26,6 +29,7 @@ SIZES: dict[str, dict[str, int]] = {
 }
 
 
+@standard_settings(threads=None)
 def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
     """Build a Llama of one of `SIZES` with random weights drawn from `seed`."""
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -34,11 +38,13 @@ def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
         vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
         eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
     )  # fmt: skip
+    seed = check_whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.random.default_generator.manual_seed(seed)  # and no other device's, which `fork_rng` would not restore
         return LlamaForCausalLM(config)
 
 
+@standard_settings(threads=None)
 def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedTokenizerBase, Form]:
     """Load or build a model; return it as a policy, with its tokenizer and the form in which lakes are written for it.
 
@@ -69,9 +75,10 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
     try:
         tokenizer = AutoTokenizer.from_pretrained(**source)
         model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-    except (OSError, ValueError, ImportError) as error:
+    except Exception as error:  # a damaged file fails in whatever library reads a part of it
         allowed = f"{', '.join(SIZES)}, a folder with a model, a GGUF file (it takes the package gguf), a name on the hub"
-        raise ValueError(f"model {name!r} cannot be loaded ({_first_line(error)}); allowed: {allowed}") from error
+        reason = one_line(str(error) or type(error).__name__)
+        raise ValueError(f"model {name!r} cannot be loaded ({reason}); allowed: {allowed}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
@@ -89,8 +96,6 @@ def _hub_answers() -> bool:
         socket.create_connection((hub.hostname, hub.port or 443), timeout=5).close()
     except OSError:
         return False
+    except ValueError as error:  # the port
+        raise ValueError(f"the environment variable HF_ENDPOINT is {constants.ENDPOINT!r}: {error}; allowed: a URL") from error
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -7,6 +7,7 @@ says of step t depends on all states up to t. Tensors are [1, B, T], as those of
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,15 @@ from torch import Tensor, nn
 
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.policies.residual import Successor, mix
+from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "counted_columns", "eval_mode"]
+__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "cache_name", "counted_columns", "eval_mode", "model_settings"]
 
 CONTEXT = 1024  # tokens of a prefix, for a model whose configuration names no limit
+LARGE = 1_000_000  # parameters, from which on a second thread does more than wait
 
 
 class LanguagePolicy(nn.Module):
@@ -142,12 +145,16 @@ class LanguagePolicy(nn.Module):
             mixed.requires_grad_(torch.is_grad_enabled())  # a reentrant checkpoint passes no gradient on if its input has none
             return self.log_probs_of(mixed, actions, mask)
         with torch.no_grad(), self._first_precision(true):
-            logits = self.logits(true[..., begin:, :], use_cache=True, past_key_values=_copied(prompt, self.first_pass))
+            logits = self._continued(_copied(prompt, self.first_pass), true[..., begin:, :])
         predicted = successor(states[..., begin:], logits).detach().to(true.dtype)
         mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)
-        logp = action_log_probs(self.logits(mixed, use_cache=True, past_key_values=prompt), actions[..., begin:])
+        logp = action_log_probs(self._continued(prompt, mixed), actions[..., begin:])
         logp = torch.where(mask[..., begin:], logp, 0.0)
         return torch.cat([logp.new_zeros(*logp.shape[:-1], begin), logp], -1)
+
+    def _continued(self, cache: Any, embeddings: Float[Tensor, "1 B K D"]) -> Float[Tensor, "1 B K V"]:
+        """Return the logits after steps that follow those of a cache, which grows by them."""
+        return self.logits(embeddings, use_cache=True, **{cache_name(self.model): cache})
 
     def _first_precision(self, like: Tensor) -> AbstractContextManager[None]:
         if self.first_pass is None:
@@ -169,7 +176,8 @@ class LanguagePolicy(nn.Module):
         recomputed = getattr(self.model, "is_gradient_checkpointing", False) if recomputed is None else recomputed
         if not same or recomputed:
             return None, 0
-        cache = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1).past_key_values
+        output = self.model(inputs_embeds=true[0, :, :begin], use_cache=True, logits_to_keep=1)
+        cache = getattr(output, cache_name(self.model))
         plain = cache is not None and all(type(layer) is DynamicLayer for layer in getattr(cache, "layers", [None]))
         return (cache, begin) if plain else (None, 0)
 
@@ -184,7 +192,8 @@ class Critic(nn.Module):
     def __init__(self, policy: LanguagePolicy) -> None:
         super().__init__()
         self.body = copy.deepcopy(policy.model.base_model)
-        self.head = nn.Linear(policy.model.config.hidden_size, 1)
+        # Without the initial weights, which would be drawn from the caller's generator.
+        self.head = nn.utils.skip_init(nn.Linear, policy.model.config.hidden_size, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.to(next(policy.parameters()).device)
@@ -194,6 +203,16 @@ class Critic(nn.Module):
         hidden = self.body(input_ids=states[0], use_cache=False).last_hidden_state
         with torch.autocast(hidden.device.type, enabled=False):  # bfloat16's eight bits are too few for a value to regress on
             return self.head(hidden.to(self.head.weight.dtype))[None]
+
+
+def cache_name(model: Any) -> str:
+    """Return what a model calls its cache of keys and values: recent versions of transformers warn of the older name."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"
+
+
+def model_settings(policy: nn.Module) -> AbstractContextManager[None]:
+    """Return `standard_settings` for a model of that size: one thread for a small one, the caller's for a large one."""
+    return standard_settings(1 if sum(p.numel() for p in policy.parameters()) < LARGE else None)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
         else:
             try:
-                Path("/proc/self/clear_refs").write_text("5")
+                Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
             except OSError:
                 self.device = None
 
@@ -44,8 +44,11 @@ class PeakMemory:
             return 0
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
-        line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+        try:
+            lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+        except OSError:
+            return 0
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)  # sandboxes leave it out
 
 
 def training_flops(policy: LanguagePolicy, tokens: float, predicted: float) -> float:

@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
+from ift_gridworld.checks import unbox_fields
 from ift_gridworld.data import Batch, Trajectories
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.policy import Critic, LanguagePolicy
@@ -63,6 +64,7 @@ class TextSource(DataSource[LanguagePolicy]):
         return 1.0
 
     def __post_init__(self) -> None:
+        unbox_fields(self)
         self._check_shares("rows", self.rows)
         self._orders: dict[tuple[int, int], np.ndarray] = {}
         self._pairs: tuple[int, Batch, Batch] | None = None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from ift_gridworld.checks import unbox_fields
 from ift_gridworld.language.data import Completions, tokenize_rows
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
@@ -48,6 +49,9 @@ class Task:
     held_out: int = 200
     noise: tuple[float, float] = (0.2, 0.8)
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        unbox_fields(self)
 
     @cached_property
     def lakes(self) -> dict[str, Lakes]:

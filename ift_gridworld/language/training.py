@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Int
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ift_gridworld.language.checkpoints import Checkpoint, weights_hash
 from ift_gridworld.language.distributed import average_gradients, sum_over_processes
-from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy, model_settings
 from ift_gridworld.language.precision import autocast
 from ift_gridworld.language.profiling import PeakMemory
 from ift_gridworld.language.source import TextSource
@@ -24,6 +24,7 @@ from ift_gridworld.methods.on_policy import OnPolicy
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.registry import name_of
 from ift_gridworld.optimisation import descend
+from ift_gridworld.reading import Limits, MaybeNaN
 
 __all__ = ["Diverged", "TrainingLog", "align", "count_tokens", "learning_rate"]
 
@@ -53,13 +54,23 @@ class TrainingLog:
     """
 
     loss: list[float] = field(default_factory=list)
-    measured: list[dict[str, float]] = field(default_factory=list)
+    measured: list[dict[str, MaybeNaN]] = field(default_factory=list)
     watched: list[dict[str, Any]] = field(default_factory=list)
     timed: int = 0
     seconds: float = 0.0
     tokens: int = 0
     predicted: int = 0
     memory: int = 0
+
+
+@dataclass(frozen=True)
+class _Progress:
+    """What a checkpoint keeps beside tensors: updates done, batches of prompts and draws that rollouts took, and the log."""
+
+    step: Annotated[int, Limits(0)]
+    walked: Annotated[int, Limits(0)]
+    drawn: Annotated[int, Limits(0)]
+    curve: TrainingLog
 
 
 def learning_rate(step: int, steps: int, peak: float) -> float:
@@ -123,18 +134,19 @@ def align(
     training = kind.resolved(training or TrainingOptions(), policy)
     assert training.steps is not None
     assert training.learning_rate is not None
-    learner = kind(source, policy, options)
-    hooks = _Hooks(evaluate, every, watch, watch_at, progress)
-    run = _TrainingRun(learner, source, policy, training.steps, training.learning_rate, dtype, hooks)
-    if checkpoint is not None:
-        settings = asdict(training) | asdict(learner.options)
-        about = {"method": kind.__name__, "settings": settings, "rows": source.rows, "seed": source.seed}
-        about |= {"precision": [str(dtype), str(policy.first_pass)]}
-        about |= {"base": weights_hash(policy), "data": source.fingerprint}
-        # Rollouts are not kept: a checkpoint falls between two batches of them.
-        multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
-        run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
-    run.train()
+    with model_settings(policy):
+        learner = kind(source, policy, options)
+        hooks = _Hooks(evaluate, every, watch, watch_at, progress)
+        run = _TrainingRun(learner, source, policy, training.steps, training.learning_rate, dtype, hooks)
+        if checkpoint is not None:
+            settings = asdict(training) | asdict(learner.options)
+            about = {"method": kind.__name__, "settings": settings, "rows": source.rows, "seed": source.seed}
+            about |= {"precision": [str(dtype), str(policy.first_pass)]}
+            about |= {"base": weights_hash(policy), "data": source.fingerprint}
+            # Rollouts are not kept: a checkpoint falls between two batches of them.
+            multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
+            run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
+        run.train()
     return run.log
 
 
@@ -175,7 +187,7 @@ class _TrainingRun:
         """Keep checkpoints from now on; resume from the file if it exists."""
         self.checkpoint, self.keep_every = checkpoint, every
         if checkpoint.path.exists():
-            progress = checkpoint.restore(self.optimiser)
+            progress = checkpoint.restore(self.optimiser, _Progress)
             self.source.prompt_batches, self.source.draws = progress["walked"], progress["drawn"]
             self.log, self.done = TrainingLog(**progress["curve"]), progress["step"]
 

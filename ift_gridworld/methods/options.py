@@ -17,6 +17,8 @@ from ift_gridworld.checks import (
     check_positive,
     check_whole,
     suggestion,
+    unbox_fields,
+    unboxed,
 )  # fmt: skip
 
 __all__ = [
@@ -41,6 +43,7 @@ class TrainingOptions:
     large for memory (`training.snapshots`)."""
 
     def __post_init__(self) -> None:
+        unbox_fields(self)
         check_choice("optimiser", self.optimiser, ("adam", "rmsprop"))
         check_whole("snapshots", self.snapshots, at_least=2)
         if self.steps is not None:
@@ -52,6 +55,9 @@ class TrainingOptions:
 @dataclass(frozen=True)
 class MethodOptions:
     """Options of a method that has none; the base of all others."""
+
+    def __post_init__(self) -> None:
+        unbox_fields(self)
 
     def resolved(self) -> MethodOptions:
         """Return the options with every default that depends on another option filled in."""
@@ -82,6 +88,7 @@ class IFTOptions(MethodOptions):
     """On slippery ice: mix in the average over outcomes (expected), or the likeliest state (likeliest)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_interval("mixing", self.mixing, 0, 1)
         check_interval("decay", self.decay, 0, 1)
         check_choice("propagation", self.propagation, choices.PROPAGATIONS)
@@ -113,6 +120,7 @@ class DPOOptions(MethodOptions):
     """Share of labels assumed to be wrong."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("beta", self.beta)
         check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
 
@@ -125,6 +133,7 @@ class IPOOptions(MethodOptions):
     """Price of the KL divergence from the reference; the margin aimed at is 1 / (2 beta)."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("beta", self.beta)
 
 
@@ -136,6 +145,7 @@ class ORPOOptions(MethodOptions):
     """Weight of the odds-ratio term."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("beta", self.beta)
 
 
@@ -149,6 +159,7 @@ class SimPOOptions(MethodOptions):
     """Target margin."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("beta", self.beta)
         check_finite("gamma", self.gamma)
 
@@ -165,6 +176,7 @@ class TDPOOptions(MethodOptions):
     """1 or 2 of the paper's two losses."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_positive("beta", self.beta)
         check_finite("alpha", self.alpha)
         check_choice("version", self.version, (1, 2))
@@ -188,6 +200,7 @@ class OnPolicyOptions(MethodOptions):
     """Gradient norm, per seed, above which it is scaled down."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_choice("reward", self.reward, choices.REWARDS)
         for name in ("pairs", "epochs", "walkers"):
             check_whole(name, getattr(self, name), at_least=1)
@@ -288,6 +301,6 @@ def split_overrides(
             allowed = ", ".join((*own, *shared))
             raise ValueError(f"{method} has no option {name} (given: {overrides[name]!r}); {whose}allowed: {allowed}")
     return (
-        replace(options, **{name: value for name, value in overrides.items() if name in own}),
+        replace(options, **{name: unboxed(value) for name, value in overrides.items() if name in own}),
         replace(training, **{name: value for name, value in overrides.items() if name in shared}),
     )

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ift_gridworld.checks import check_whole
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.policies.sparse import SparseStates
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["ONE_HOT_STATES", "POLICIES", "LakePolicy", "MLPPolicy", "TabularPolicy"]
 
@@ -44,9 +45,9 @@ class LakePolicy(nn.Module):
 
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__()
-        if population < 1:
-            raise ValueError(f"population is {population}; allowed: at least 1")
-        self.num_states, self.num_actions, self.population = num_states, num_actions, population
+        self.population = check_whole("population", population, at_least=1)
+        self.num_states = check_whole("num_states", num_states, at_least=1)
+        self.num_actions = check_whole("num_actions", num_actions, at_least=1)
 
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> LakePolicy:
         """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
@@ -135,6 +136,7 @@ class LakePolicy(nn.Module):
         """The state-action matrix T_theta(a|s) of every member, in float64, where the parameters are."""
         return torch.softmax(self._table().double(), -1)
 
+    @standard_settings()
     def probabilities(self) -> Float[np.ndarray, "N S A"]:
         """The same, as an array."""
         return self.distribution().cpu().numpy()
@@ -157,10 +159,12 @@ class TabularPolicy(LakePolicy):
 
     learning_rate = 0.03  # each row learns alone, from the steps taken on its own tile
 
+    @standard_settings()
     def __init__(self, num_states: int, num_actions: int, population: int = 1) -> None:
         super().__init__(num_states, num_actions, population)
         self.theta = nn.Parameter(torch.zeros(population, num_states, num_actions))
 
+    @standard_settings()
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> TabularPolicy:
         with torch.no_grad():
             self.theta.zero_()
@@ -185,6 +189,7 @@ class MLPPolicy(LakePolicy):
 
     learning_rate = 0.01
 
+    @standard_settings()
     def __init__(self, num_states: int, num_actions: int, population: int = 1, hidden: int = 64) -> None:
         super().__init__(num_states, num_actions, population)
         hidden = check_whole("hidden", hidden, at_least=1)
@@ -194,6 +199,7 @@ class MLPPolicy(LakePolicy):
         self.b2 = nn.Parameter(torch.zeros(population, num_actions))
         self.initialise([torch.Generator().manual_seed(i) for i in range(population)], uniform=True)
 
+    @standard_settings()
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> MLPPolicy:
         """Hidden weights are drawn so that units start at unit scale on a one-hot; output weights at 1 / sqrt(H), or 0."""
         with torch.no_grad():

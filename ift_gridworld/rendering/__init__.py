@@ -4,6 +4,7 @@
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices and curves at the width of a column or of a page
     page        runs as one HTML file to play with
+    fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
     tables      results for a terminal
 

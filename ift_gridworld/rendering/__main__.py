@@ -7,17 +7,26 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
+from ift_gridworld.children import end_with, left_by
 from ift_gridworld.plugins import load_plugins
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import loading
 
 
-def serve() -> None:
-    """Draw what stdin asks for until it ends, then end the process."""
+def serve(parent: int) -> None:
+    """Draw what stdin asks for until it ends, then end the process; with the process `parent` it ends at once.
+
+    Args:
+        parent: number of the process that gives the orders.
+    """
     answers, sys.stdout = sys.stdout, sys.stderr  # so that nothing printed on the way is taken for an answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # what is half written is removed
+    end_with(left_by(parent))
     with loading():  # before the first order comes
         import ift_gridworld.rendering.method_film  # noqa: F401
     for line in sys.stdin:
@@ -35,4 +44,4 @@ def serve() -> None:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(os.getppid())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.axes import Axes
 
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering.theme import Theme
 
 __all__ = ["MetricLook", "look_of", "style_axes", "update_axis", "update_ticks"]
@@ -45,7 +46,7 @@ def look_of(metric: str) -> MetricLook:
         >>> look_of("success").limit, look_of("falls_per_episode").title
         (1.0, 'falls per episode')
     """
-    return _LOOKS.get(metric) or MetricLook(metric.replace("_", " "))
+    return _LOOKS.get(metric) or MetricLook(printable(metric.replace("_", " ")))
 
 
 def style_axes(ax: Axes, theme: Theme) -> None:

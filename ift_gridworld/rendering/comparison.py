@@ -138,7 +138,8 @@ class ComparisonFilm(Film):
         theme, first = self.theme, self.runs[0]
         width, _ = self.figure.get_size_inches()
         self.add_text(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        self.add_text(MARGIN, 0.68, f"{first.about} · {first.about_seeds}", size=9.5, color=theme.muted)
+        about = shorten(f"{first.about} · {first.about_seeds}", width - 2 * MARGIN, 9.5)
+        self.add_text(MARGIN, 0.68, about, size=9.5, color=theme.muted)
         self.step_text = self.add_number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         pitch = self.column_width + GAP
         if self.rows == 1:
@@ -161,7 +162,7 @@ class ComparisonFilm(Film):
         charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
-        charts += [((name,), look_of(name).title) for name in self.custom]
+        charts += [((name,), shorten(look_of(name).title, 1.9, 9.5)) for name in self.custom]
         self.charts = []
         for i, (metrics, title) in enumerate(charts):
             if self.rows == 1:

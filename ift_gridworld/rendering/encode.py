@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import chain, repeat
 from pathlib import Path
-from typing import Any
+from signal import strsignal
+from subprocess import DEVNULL, PIPE, Popen
+from tempfile import TemporaryFile
 
 import numpy as np
 from PIL import GifImagePlugin, Image
 
+from ift_gridworld.checks import check_interval
 from ift_gridworld.rendering.formats import check_format
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.storage import replaced, write_atomically
 
 __all__ = ["COLOURS", "encode_gif", "shared_palette", "write_gif", "write_video"]
 
 COLOURS = 128  # one of them marks pixels that stay as they are
+LONGEST = 2**16 - 1  # hundredths of a second that a frame of a GIF can stand
+DAY = 24 * 60 * 60  # seconds
 LEAST_DIFFERENCE = 10  # between colours of the palette: nearer ones would be taken for each other
 
 
@@ -49,7 +58,7 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
 
     Args:
         frames: RGB images of one size.
-        durations: seconds for each; GIF counts in hundredths.
+        durations: seconds for each, at most a day; GIF counts in hundredths.
         palette: from `shared_palette`.
 
     Example:
@@ -62,7 +71,7 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
     clear = COLOURS - 1
     out = io.BytesIO()
     before: np.ndarray | None = None
-    for frame, seconds in zip(frames, durations, strict=True):
+    for frame, hundredths in _hundredths(frames, durations):
         index = np.asarray(frame.quantize(palette=palette, dither=Image.Dither.NONE))
         corner = (0, 0)
         if before is None:
@@ -76,12 +85,22 @@ def encode_gif(frames: Iterable[Image.Image], durations: Iterable[float], palett
             left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, 1)
             box, corner = np.s_[top:bottom, left:right], (int(left), int(top))
             patch = np.where(changed[box], index[box], np.uint8(clear))
-        out.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0b101, round(100 * seconds), clear, 0))
+        out.write(struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0b101, hundredths, clear, 0))
         for chunk in GifImagePlugin.getdata(Image.fromarray(patch), corner):
             out.write(chunk)
         before = index
     out.write(b";")
     return out.getvalue()
+
+
+def _hundredths(frames: Iterable[Image.Image], durations: Iterable[float]) -> Iterator[tuple[Image.Image, int]]:
+    """Yield each frame and its hundredths of a second; one that stands longer than GIF can count comes again."""
+    for frame, seconds in zip(frames, durations, strict=True):
+        check_interval("the seconds of a frame", seconds, 0, DAY)
+        repeats, rest = divmod(round(100 * seconds), LONGEST)
+        yield from repeat((frame, LONGEST), repeats)
+        if rest or not repeats:
+            yield frame, rest
 
 
 def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], palette: Image.Image) -> Path:
@@ -94,15 +113,10 @@ def write_gif(path: str | Path, frames: Iterable[Image.Image], durations: Iterab
     return write_atomically(path, encode_gif(frames, durations, palette))
 
 
-# Arguments for ffmpeg, by the file's suffix.
-CODECS: dict[str, dict[str, Any]] = {
-    "mp4": {"codec": "libx264", "macro_block_size": 2},
-    "webp": {
-        "codec": "libwebp_anim",
-        "macro_block_size": 1,
-        "pix_fmt_out": "yuv420p",
-        "output_params": ["-loop", "0", "-quality", "80"],
-    },
+# Arguments for ffmpeg, by the file's suffix; H.264 wants an even number of pixels each way.
+CODECS = {
+    "mp4": "-vcodec libx264 -pix_fmt yuv420p -crf 25 -vf scale=ceil(iw/2)*2:ceil(ih/2)*2",
+    "webp": "-vcodec libwebp_anim -pix_fmt yuv420p -loop 0 -quality 80",
 }
 
 
@@ -112,31 +126,56 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
     Args:
         path: where to write.
         frames: RGB images of one size.
-        durations: seconds for each, for which it is repeated.
+        durations: seconds for each, at most a day, for which it is repeated.
         rate: frames a second.
 
     Raises:
         ValueError: for another suffix, or where the extra [video] (imageio-ffmpeg) is not installed.
+        OSError: naming the file, if ffmpeg fails or leaves an incomplete file, as on a full disk.
     """
     path = Path(path)
     kind = path.suffix.lstrip(".")
     check_format(kind)
+    with replaced(path) as temporary:
+        repeated = (frame for frame, n in _hundredths(frames, durations) for _ in range(max(1, round(n * rate / 100))))
+        first = next(repeated)
+        _run_ffmpeg(kind, temporary, first.size, rate, chain([first], repeated))
+        if not _is_complete(temporary.read_bytes()):
+            raise OSError(errno.EIO, "ffmpeg left an incomplete film")
+    return path
+
+
+def _run_ffmpeg(kind: str, path: Path, size: tuple[int, int], rate: int, frames: Iterable[Image.Image]) -> None:
+    """Have ffmpeg encode frames; raise an OSError with its last words if it fails."""
     import imageio_ffmpeg
 
-    temporary = path.with_name(f".{path.name}.part.{kind}")
-    writer = None
-    try:
+    raw = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *f"-y -v error -xerror {raw} -an {CODECS[kind]}".split(), os.path.abspath(path)]
+    with TemporaryFile() as stderr, Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=stderr) as process:
+        assert process.stdin is not None
         try:
-            for frame, seconds in zip(frames, durations, strict=True):
-                if writer is None:
-                    writer = imageio_ffmpeg.write_frames(str(temporary), frame.size, fps=rate, **CODECS[kind])
-                    writer.send(None)
-                for _ in range(max(1, round(seconds * rate))):
-                    writer.send(frame.tobytes())
-        finally:
-            if writer is not None:
-                writer.close()
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+            with suppress(BrokenPipeError), process.stdin as stdin:  # the status tells why it stopped reading
+                for frame in frames:
+                    stdin.write(frame.tobytes())
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        if status:
+            stderr.seek(0)
+            words = stderr.read().decode(errors="replace").split("\n")
+            ended = f"exit status {status}" if status > 0 else f"{strsignal(-status)} (signal {-status})"
+            reason = next((line.strip() for line in reversed(words) if line.strip()), ended)
+            raise OSError(errno.EIO, f"ffmpeg failed: {reason}")
+
+
+def _is_complete(film: bytes) -> bool:
+    """Whether a film ends where its own headers say: a RIFF chunk for WebP, a row of boxes with an index for MP4."""
+    if film[:4] == b"RIFF":
+        return len(film) == 8 + int.from_bytes(film[4:8], "little")
+    place, names = 0, set()
+    while place + 8 <= len(film):
+        size = int.from_bytes(film[place : place + 4], "big")
+        names.add(film[place + 4 : place + 8])
+        place += int.from_bytes(film[place + 8 : place + 16], "big") if size == 1 else size or len(film)
+    return place == len(film) and b"moov" in names

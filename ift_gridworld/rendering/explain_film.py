@@ -16,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patches import PathPatch
 
+from ift_gridworld.escape import printable
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.film import Film
@@ -23,7 +24,7 @@ from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, grid_of, wal
 from ift_gridworld.rendering.paths import Predictions
 from ift_gridworld.rendering.scale import tile_inches
 from ift_gridworld.rendering.shapes import closed_path, empty_path
-from ift_gridworld.rendering.text import Letter, short_title, wrap_text
+from ift_gridworld.rendering.text import Letter, plain_text, short_title, shorten, wrap_text
 
 if TYPE_CHECKING:
     from ift_gridworld.explain import Explanation, Step
@@ -78,7 +79,7 @@ class ExplainFilm(Film):
     @property
     def alt(self) -> str:
         scenes = " ".join(f"{scene.title}: {scene.caption}" for scene in self.explanation.steps)
-        return f"One update of {self.explanation.title.replace(' · ', ', ')}, explained on {self.about}. {scenes}"
+        return f"One update of {self.explanation.title.replace(' · ', ', ')}, explained on {printable(self.about)}. {scenes}"
 
     def update(self, index: int) -> None:
         self._clear()
@@ -89,9 +90,9 @@ class ExplainFilm(Film):
 
     def _compose(self) -> None:
         theme, figure = self.theme, self.figure
-        title = f"{short_title(self.explanation.title)}: one update"
+        title = shorten(f"{short_title(self.explanation.title)}: one update", 0.75 * WIDTH, 17, bold=True)
         figure.text(0.03, 0.93, title, size=17, weight="bold", color=theme.ink, va="center")
-        figure.text(0.03, 0.875, self.about, size=9.5, color=theme.muted, va="center")
+        figure.text(0.03, 0.875, shorten(self.about, 0.9 * WIDTH, 9.5), size=9.5, color=theme.muted, va="center")
         self._compose_map(figure.add_axes((0.03, 0.04, 0.47, 0.79)))
         self._compose_words()
         self._compose_bars(figure.add_axes(BARS))
@@ -394,7 +395,8 @@ class ExplainFilm(Film):
     def _bar_names(self, actions: Sequence[int]) -> list[tuple[int, str]]:
         """What stands below which bar."""
         if len(actions) <= MAX_NAMES:
-            return [(i, ACTION_SIGNS.get(self.mdp.actions[a], self.mdp.actions[a][:2])) for i, a in enumerate(actions)]
+            names = [ACTION_SIGNS.get(name, plain_text(name[:2])) for name in self.mdp.actions]
+            return [(i, names[a]) for i, a in enumerate(actions)]
         stride = next(k * 10**n for n in range(9) for k in (1, 2, 5) if len(actions) <= 8 * k * 10**n)
         return [(i - 1, f"{i:,}") for i in (1, *range(stride, len(actions) + 1, stride))]
 

@@ -21,13 +21,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
+from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
+from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Film", "file_metadata"]
+__all__ = ["DPI", "Film", "file_metadata", "write_words"]
 
 DPI = 100
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
@@ -120,6 +123,7 @@ class Film:
     @cached_property
     def _background(self) -> Any:
         """What never changes, drawn once."""
+        use_fonts(self.figure)
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
@@ -129,6 +133,7 @@ class Film:
         self.update(index)
         renderer = self.canvas.get_renderer()
         for artist in self.animated:
+            use_fonts(artist)
             artist.draw(renderer)
         size = self.canvas.get_width_height()
         return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
@@ -164,19 +169,26 @@ class Film:
         else:
             samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
             write_gif(path, self.frames(), self.durations, shared_palette(samples))
-        write_atomically(path.with_name(f"{path.name}.txt"), f"{self.alt}\n".encode())
+        write_words(path, self.alt)
         return path
 
     def _save_still(self, path: Path, kind: str) -> Path:
         self.update(len(self) - 1)
         for artist in self.animated:
             artist.set_animated(False)
+        use_fonts(self.figure)
         out = io.BytesIO()
         with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
             self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
+
+
+def write_words(picture: Path, words: str) -> None:
+    """Write what a picture shows beside it as NAME.txt, in one line; where that fails, a warning says so."""
+    with optional(f"{picture} has no words beside it"):
+        write_atomically(picture.with_name(f"{picture.name}.txt"), f"{printable(words)}\n".encode())
 
 
 def file_metadata(kind: str) -> dict[str, None]:

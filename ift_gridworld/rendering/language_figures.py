@@ -86,7 +86,7 @@ def draw_tokens(
     _draw_curves(figure, runs)
     seeds = len(next(iter(runs.values())))
     ends = " / ".join(
-        f"{title_of(name)} {np.mean([run['measured'][-1]['end'] for run in own]):.2f}" for name, own in runs.items()
+        f"{title_of(name)} {np.mean([run['measured'][-1].get('end', np.nan) for run in own]):.2f}" for name, own in runs.items()
     )
     return (
         figure,
@@ -103,7 +103,7 @@ def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, A
         figure.style_axes(ax)
         for k, (name, own) in enumerate(runs.items()):
             steps = [result["step"] for result in own[0]["measured"]]
-            table = np.array([[result[metric] for result in run["measured"]] for run in own]).T
+            table = np.array([[result.get(metric, np.nan) for result in run["measured"]] for run in own]).T
             mean, low, high = np.array([student_interval(values) for values in table]).T
             ax.plot(steps, mean, color=colours[k % 4], lw=1.2, label=title_of(name), ls="-" if k < 4 else "--")
             if len(own) > 1:

@@ -85,17 +85,16 @@ class MethodFilm(Film):
     def _compose(self) -> None:
         run, theme, figure = self.run, self.theme, self.figure
         short, _, long = run.title.partition(" · ")
-        short = shorten(short, 6.0, 19, bold=True)
-        figure.text(0.03, 0.932, short, size=19, weight="bold", color=theme.ink, va="center")
-        beside = 0.045 + text_width(short, 19, bold=True) / WIDTH
+        figure.text(0.03, 0.932, shorten(short, 6.0, 19, bold=True), size=19, weight="bold", color=theme.ink, va="center")
+        beside = 0.045 + min(6.0, text_width(short, 19, bold=True)) / WIDTH
         figure.text(beside, 0.929, shorten(long, (0.77 - beside) * WIDTH, 13), size=13, color=theme.muted, va="center")
-        figure.text(0.03, 0.878, run.about, size=9.5, color=theme.muted, va="center")
+        figure.text(0.03, 0.878, shorten(run.about, 0.6 * WIDTH, 9.5), size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
         self._compose_matrix(figure.add_axes((0.06, 0.04, 0.43, 0.115)))
         self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
         self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
-        figure.text(0.565, 0.455, run.about_seeds, size=9, color=theme.muted, va="center")
+        figure.text(0.565, 0.455, shorten(run.about_seeds, 0.42 * WIDTH, 9), size=9, color=theme.muted, va="center")
         self._compose_curves()
 
     def _compose_policy(self, ax: Axes) -> None:
@@ -123,7 +122,7 @@ class MethodFilm(Film):
         title = f"T(a|s): {column}; rows: {rows}"
         if text_width(title, 9) > 0.43 * WIDTH:
             title = f"T(a|s), rows: {rows}"
-        ax.set_title(title, size=9, color=self.theme.ink, loc="left", pad=3)
+        ax.set_title(shorten(title, 0.43 * WIDTH, 9), size=9, color=self.theme.ink, loc="left", pad=3)
         self.matrix = PolicyMatrix(ax, self.walkable, optimal_policy(self.mdp), self.theme)
 
     def _compose_values(self, ax: Axes) -> None:
@@ -195,7 +194,7 @@ class MethodFilm(Film):
         if self.predictions is not None:
             entries.append((self._draw_prediction, f"model's own prediction,\nmixed in with λ = {mixing_of(run)}"))
         if self._staying:
-            entries.append((self._draw_staying, ",\n".join(self._staying)))
+            entries.append((self._draw_staying, ",\n".join(shorten(name, 1.6, 9) for name in self._staying)))
         if self.grid.marks:
             entries.append((self._draw_marks, "who waits there,\nand where they go"))
         if np.isin(self.grid.tiles, ["H", "C"]).any():
@@ -311,7 +310,7 @@ class _Curve:
         update_axis(ax, int(self.steps[-1]))
         ax.fill_between(self.steps, low, high, color=self.colour, alpha=0.22, lw=0)
         ax.plot(self.steps, self.mean, color=self.colour, lw=1.8)
-        ax.set_title(title, size=9, color=theme.ink, loc="left", pad=3)
+        ax.set_title(shorten(title, 0.36 * WIDTH, 9), size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
             ax.text(1.03, optimum, "optimal", transform=ax.get_yaxis_transform(), size=8, color=theme.muted, va="center")

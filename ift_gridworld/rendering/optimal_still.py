@@ -11,6 +11,7 @@ from jaxtyping import Float
 from matplotlib.colors import Normalize
 from PIL import Image
 
+from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
@@ -18,6 +19,7 @@ from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
 
@@ -59,8 +61,8 @@ class OptimalPolicyStill(Film):
             result = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
             if mdp.horizon is not None:
                 result += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
-            self.results.append(f"{name.capitalize()}: {result}.")
-            self.add_text(left, 0.17, name, size=11, weight="bold", color=self.theme.ink)
+            self.results.append(f"{printable(name.capitalize())}: {result}.")
+            self.add_text(left, 0.17, shorten(name, width + GAP, 11, bold=True), size=11, weight="bold", color=self.theme.ink)
             self.add_text(left, 0.37, result, size=9, color=self.theme.muted)
             ax, states = self.add_axes(left, HEAD, width, height), walkable(mdp)
             draw_lake(ax, grid, self.theme)
@@ -79,7 +81,7 @@ class OptimalPolicyStill(Film):
 
     @property
     def alt(self) -> str:
-        return f"{self.title}: the optimal policy as arrows, blue where it goes. {' '.join(self.results)}"
+        return f"{printable(self.title)}: the optimal policy as arrows, blue where it goes. {' '.join(self.results)}"
 
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""

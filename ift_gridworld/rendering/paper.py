@@ -21,12 +21,14 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ift_gridworld.escape import latex_text
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
+from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
@@ -88,7 +90,7 @@ def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", th
         out = io.BytesIO()
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
         figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=file_metadata(kind))
-    write_atomically(path.with_name(f"{path.name}.txt"), f"{figure.alt}\n".encode())
+    write_words(path, figure.alt)
     return write_atomically(path, out.getvalue())
 
 
@@ -137,7 +139,7 @@ class PaperFigure:
         self.lift = 0.03 + 0.1 * bool(self.grid.headings)  # of what stands above a map
         self.head = LABEL + self.lift - 0.03 + (0 if single else NAME)  # above each row of maps
         self.names = [shorten(run.method, 1.1, SMALL) for run in runs]
-        longest = max(text_width(name, SMALL) for name in self.names)
+        longest = min(1.1, max(text_width(run.method, SMALL) for run in runs))
         entry = KEY_ENTRY if longest < LONG_NAME else longest + 0.45
         self.entries_per_line = int((inches - 2 * MARGIN) / entry)
         key = 0.04 + KEY_LINE * ceil(len(runs) / self.entries_per_line)
@@ -152,6 +154,7 @@ class PaperFigure:
         if single:
             top = self._draw_matrices(top + 0.18)
         self._draw_curves(top + 0.24)
+        use_fonts(self.figure)
 
     @property
     def alt(self) -> str:
@@ -274,7 +277,7 @@ def latex_table(runs: Sequence[Run]) -> str:
 
     Example::
 
-        Path("results.tex").write_text(latex_table([Run.load("sft.json"), Run.load("ift.json")]))
+        print(latex_table([Run.load("sft.json"), Run.load("ift.json")]))
     """
     first = runs[0]
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
@@ -292,7 +295,7 @@ def latex_table(runs: Sequence[Run]) -> str:
 
 
 def _row(name: str, run: Run, index: int) -> str:
-    cells = [name.replace("_", r"\_")]
+    cells = [latex_text(name)]
     for measure in ("success", "regret", "distance"):
         mean, low, high = mean_interval(run.metrics[measure][index])
         interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if run.seeds > 1 else ""

@@ -25,10 +25,11 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
-from ift_gridworld.rendering.film import file_metadata
+from ift_gridworld.rendering.film import file_metadata, write_words
+from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
-from ift_gridworld.rendering.text import TextStyle
+from ift_gridworld.rendering.text import TextStyle, plain_text, shorten
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
@@ -156,10 +157,11 @@ class StudyFigure:
         written = []
         for kind, dpi in (("pdf", 300), ("png", 200)):
             out = io.BytesIO()
+            use_fonts(self.figure)
             with rc_context({"pdf.fonttype": 42}):
                 self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
-        write_atomically(path.with_suffix(".png.txt"), f"{alt}\n".encode())
+        write_words(path.with_suffix(".png"), alt)
         return written
 
     def draw_heatmap(
@@ -173,6 +175,7 @@ class StudyFigure:
         limits: tuple[float, float],
         number_format: str = "",
         names: bool = True,
+        room: float = 9.0,
         reverse: bool = False,
     ) -> None:
         """Draw coloured cells, from orange (limits[0]) over ice to blue (limits[1]).
@@ -183,6 +186,7 @@ class StudyFigure:
             limits: values at the ends of the colours; what lies beyond takes the end's.
             number_format: of the number in each cell, as in `format`; without one no numbers are written.
             names: whether rows have their names.
+            room: for a row's name, in inches; a longer one is cut.
             reverse: whether blue is for low values.
         """
         ax, theme = self.add_axes(left, top, width, height), self.theme
@@ -193,8 +197,10 @@ class StudyFigure:
         for spine in ax.spines.values():
             spine.set_visible(False)
         ax.tick_params(length=0, labelsize=TINY, labelcolor=theme.ink, pad=2)
-        ax.set_yticks(range(len(table.rows)), table.rows if names else [""] * len(table.rows))
-        ax.set_xticks(range(len(table.columns)), table.columns)
+        ax.set_yticks(
+            range(len(table.rows)), [shorten(name, room, TINY) for name in table.rows] if names else [""] * len(table.rows)
+        )
+        ax.set_xticks(range(len(table.columns)), [*map(plain_text, table.columns)])
         ax.set_xticks(np.arange(len(table.columns) + 1) - 0.5, minor=True)
         ax.set_yticks(np.arange(len(table.rows) + 1) - 0.5, minor=True)
         ax.grid(which="minor", color=theme.background, lw=1.2)
@@ -258,7 +264,7 @@ class StudyFigure:
             values, heights = [estimate.value for _, estimate in drawable], [y + shift for y, _ in drawable]
             ax.plot(values, heights, "osD^vP"[k % 6], ms=3.2, mew=0.9, mec=colour, mfc=face, lw=0, zorder=3, label=name)
         ax.set_ylim(len(rows) - 0.5, -0.5)
-        ax.set_yticks(range(len(rows)), rows if names else [""] * len(rows))
+        ax.set_yticks(range(len(rows)), [*map(plain_text, rows)] if names else [""] * len(rows))
         ax.tick_params(axis="y", length=0, labelcolor=theme.ink)
         for y in range(1, len(rows)):
             ax.axhline(y - 0.5, color=theme.faint, lw=0.5, zorder=0)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.metrics import mean_interval
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
-__all__ = ["ResultTable", "console", "estimations", "results", "written"]
-
-
-def console() -> Console:
-    """On a terminal its width, in a pipe wide enough for every table."""
-    return Console() if sys.stdout.isatty() else Console(width=120, no_color=True)
+__all__ = ["ResultTable", "estimations", "results", "written"]
 
 
 class ResultTable(Table):
@@ -41,14 +37,12 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
     optimum = first.optimum["success"]
     rate = "" if first.environment.success_rate is None else f" ({first.environment.success_rate:.3g} as intended)"
     slip = f", slippery{rate}" if first.environment.is_slippery else ""
-    table = ResultTable(
-        title=f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]",
-        title_justify="left",
-    )
+    title = f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]"
+    table = ResultTable(title=_name(title, "title"), title_justify="left")
     table.add_column("method")
     custom = shared_custom_metrics(runs)
     for heading in (f"success{horizon}", "regret", "distance to optimal", *custom):
-        table.add_column(heading, justify="right")
+        table.add_column(_name(heading), justify="right")
     table.add_column("updates", justify="right")
     table.add_column("sec.", justify="right")
     rare = optimum < 0.01  # where hardly anybody arrives three decimals would say nothing
@@ -60,15 +54,18 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
     table.add_row("(base)", *measured(first, 0), "0", "")
     for run in runs:
         ended = f"{run.steps[-1]}" + ("!" if run.diverged else "")
-        table.add_row(run.method, *measured(run, -1), ended, f"{run.seconds:.2f}")
-    table.caption = (
-        f"the policy that is optimal for discount {first.environment.discount:g} reaches success {_short(optimum, rare)}"
-    )
+        table.add_row(_name(run.method), *measured(run, -1), ended, f"{run.seconds:.2f}")
+    caption = f"the policy that is optimal for discount {first.environment.discount:g} reaches success {_short(optimum, rare)}"
     tried, arrived = (first.settings.get(name) for name in ("demonstrations", "demonstrations_arrived"))
     if tried != arrived and arrived is not None:
-        table.caption += f"; of {tried} demonstrations {arrived or 'none'} arrived"
-    table.caption_justify = "left"
+        caption += f"; of {tried} demonstrations {arrived or 'none'} arrived"
+    table.caption, table.caption_justify = _name(caption, "caption"), "left"
     return table
+
+
+def _name(text: str, part: str = "cell") -> Text:
+    """Text that is shown as it stands, not read as rich's markup."""
+    return Text(printable(text), style="" if part == "cell" else f"table.{part}")
 
 
 def _interval(values: np.ndarray, gap: str, rare: bool) -> str:
@@ -130,4 +127,4 @@ def written(paths: Sequence[Path]) -> str:
     """The paths of all files written, one a line; beside each picture stands what it shows, in words."""
     words = [path.with_name(f"{path.name}.txt") for path in paths]
     both = [file for pair in zip(words, paths, strict=True) for file in pair if file.exists()]
-    return "\n".join(f"wrote {path}" for path in both)
+    return "\n".join(f"wrote {printable(path)}" for path in both)

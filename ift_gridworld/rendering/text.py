@@ -9,18 +9,16 @@ from typing import ClassVar, Literal, TypedDict
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from ift_gridworld.escape import printable
+from ift_gridworld.rendering.fonts import drawable, font_for
 from ift_gridworld.rendering.shapes import empty_path
 
-__all__ = ["Letter", "Number", "TextStyle", "short_title", "shorten", "text_width", "wrap_text"]
-
-
-BOLD = FontProperties(weight="bold")
+__all__ = ["Letter", "Number", "TextStyle", "plain_text", "short_title", "shorten", "text_width", "wrap_text"]
 
 
 class TextStyle(TypedDict, total=False):
@@ -52,7 +50,7 @@ class Letter:
     def __init__(
         self, ax: Axes, column: float, row: float, text: str, colour: str, size: float = 0.2, *, centred: bool = False
     ) -> None:
-        glyph = TextPath((0, 0), text, size=size)
+        glyph = _outline(text, size)
         placement = Affine2D().scale(1, -1).translate(column + 0.17, row + 0.17 + 0.75 * size)
         if centred:
             box = glyph.get_extents()
@@ -90,9 +88,9 @@ class Number:
         figure.add_artist(self.artist)
 
     def update(self, text: str) -> None:
-        """Show another text of one line."""
+        """Show another text, in one line."""
         codes, pen, outlines = [], 0.0, []
-        for letter in text:
+        for letter in drawable(printable(text), bold=True):
             outline, letter_codes, advance = self._glyph(letter)
             codes.append(letter_codes)
             outlines.append(outline + np.array([pen, 0.0]))
@@ -112,7 +110,7 @@ class Number:
     def _outline(cls, text: str) -> tuple[np.ndarray, np.ndarray]:
         if text.isspace():  # which TextPath cannot draw
             return np.zeros((0, 2)), np.zeros(0, Path.code_type)
-        path = TextPath((0, 0), text, size=cls.UNIT, prop=BOLD)
+        path = _outline(text, cls.UNIT, bold=True)
         return np.asarray(path.vertices), np.asarray(path.codes)
 
 
@@ -131,7 +129,27 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """
     if not text.strip():  # which TextPath cannot draw
         return 0.0
-    return float(TextPath((0, 0), text, size=size, prop=BOLD if bold else None).get_extents().x1) / 72
+    return float(_outline(text, size, bold=bold).get_extents().x1) / 72
+
+
+def _outline(text: str, size: float, *, bold: bool = False) -> TextPath:
+    """Text as it stands as a path; size in points."""
+    return TextPath((0, 0), plain_text(text, bold=bold), size=size, prop=font_for(text, bold=bold))
+
+
+def plain_text(text: str, *, bold: bool = False) -> str:
+    r"""Return text that matplotlib draws as it stands, instead of taking what is between two dollars for mathematics.
+
+    Args:
+        text: of any number of lines.
+        bold: whether the type is bold.
+
+    Example:
+        >>> print(plain_text("a $b$ lake"))
+        a \$b\$ lake
+    """
+    lines = "\n".join(map(printable, text.split("\n")))
+    return drawable(lines, bold=bold).replace("$", r"\$")
 
 
 @cache
@@ -155,12 +173,14 @@ def wrap_text(text: str, width: float, size: float) -> str:
             lines.append(word)
         else:
             lines[-1] = longer
-    return "\n".join(lines)
+    return plain_text("\n".join(lines))
 
 
 @cache
 def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
-    """Cut one line of text to at most `width` inches, so that a long name does not run over its neighbours.
+    """Make a name ready to be drawn: as it stands, in one line of at most `width` inches.
+
+    Without this a long name runs over its neighbours, and matplotlib takes what stands between two dollars for mathematics.
 
     Args:
         text: the line.
@@ -172,10 +192,11 @@ def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
         >>> shorten("ift", 1.0, 9.0), shorten("a_method_with_a_long_name", 1.0, 9.0).endswith("…")
         ('ift', True)
     """
+    text = printable(text)
     if text_width(text, size, bold=bold) <= width:
-        return text
+        return plain_text(text, bold=bold)
     fitting = bisect_right(range(len(text)), width, key=lambda end: text_width(f"{text[:end]}…", size, bold=bold))
-    return f"{text[: max(0, fitting - 1)]}…"
+    return f"{plain_text(text[: max(0, fitting - 1)], bold=bold)}…"
 
 
 def short_title(title: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ift_gridworld.children import GRACE
 from ift_gridworld.plugins import loaded_plugins
 
 if TYPE_CHECKING:
@@ -27,22 +28,24 @@ __all__ = ["RenderWorker", "draw_files"]
 _PROGRAM = """
 import os, sys
 from importlib.util import module_from_spec, spec_from_file_location
-folder, *paths = sys.argv[1:]
+parent, folder, *paths = sys.argv[1:]
 sys.path += [path for path in paths if path not in sys.path]
 spec = spec_from_file_location("ift_gridworld", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder])
 sys.modules["ift_gridworld"] = module_from_spec(spec)
 spec.loader.exec_module(sys.modules["ift_gridworld"])
 from ift_gridworld.rendering.__main__ import serve
-serve()
+serve(int(parent))
 """
-_BACKEND = "MPLBACKEND"  # of pyplot, as a notebook sets it for itself; drawing needs none
+# Matplotlib as it is delivered: no backend that a notebook has set for itself, and no matplotlibrc of the user's. (One in the
+# current folder would be read too, so that the process starts in another.)
+_MATPLOTLIB = {"MPLBACKEND": "Agg", "MATPLOTLIBRC": os.devnull}
 
 
 class RenderWorker:
     """Draws saved runs, one at a time and in order, in another process.
 
     Nothing is shared with that process but the files of saved runs. As a context, the process ends with the block; if the
-    block fails, it is killed.
+    block fails, it stops at once. If this process ends in any other way, so does that one.
 
     Example (writes two files)::
 
@@ -56,11 +59,12 @@ class RenderWorker:
         package = Path(__file__).resolve().parents[1]
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _PROGRAM, str(package), *_import_path()],
+            [sys.executable, "-I", "-c", _PROGRAM, str(os.getpid()), str(package), *_import_path()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,
-            env={name: value for name, value in os.environ.items() if name != _BACKEND},
+            env=os.environ | _MATPLOTLIB,
+            cwd=package,
             text=True,
             start_new_session=True,  # an interrupt at the keyboard is ours to handle
         )
@@ -103,6 +107,14 @@ class RenderWorker:
                 raise ValueError(error)
             yield picture
 
+    def _stop(self) -> None:
+        """End the process before its work is done; it removes what it has half written."""
+        self._process.terminate()
+        try:
+            self._process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
     def _last_words(self) -> str:
         """Why the process has ended: the last line that it wrote to stderr."""
         self._process.kill()  # in case it only closed its output
@@ -117,7 +129,7 @@ class RenderWorker:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if kind is not None:
-            self._process.kill()
+            self._stop()
         self._process.communicate()
         if kind is None:  # warnings, if there are any
             self._stderr.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from rich.table import Table
 
+from ift_gridworld.escape import printable
 from ift_gridworld.studies.tables import Columns
 
 __all__ = ["table_of_claims", "table_of_setting"]
@@ -33,7 +34,7 @@ def table_of_claims(pooled: Columns) -> Table:
 
 def table_of_setting(by_setting: Columns) -> Table:
     """Return a table of claims in one setting: one row a claim and view."""
-    table = Table(title=str(by_setting["setting"][0]), title_justify="left", caption="effect: first less second")
+    table = Table(title=printable(by_setting["setting"][0]), title_justify="left", caption="effect: first less second")
     for heading in ("claim", "measure", "rate", "checkpoint"):
         table.add_column(heading, no_wrap=True)
     for heading in ("effect [95 % interval]", "verdict"):

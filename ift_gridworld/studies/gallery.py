@@ -6,13 +6,12 @@ keeping are moved to the gallery. The curated set stays small; runs' numbers are
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ift_gridworld.storage import write_atomically
+from ift_gridworld.children import run_script
+from ift_gridworld.storage import make_folder, write_atomically
 
 __all__ = ["ENTRIES", "Entry", "draw_entry", "readme", "select_entries"]
 
@@ -198,8 +197,7 @@ def draw_entry(entry: Entry, gallery: Path) -> None:
     if not script.is_file():
         raise ValueError(f"{script} is not there: the gallery is drawn in a checkout of the repository")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(script), *entry.arguments.split(), "--out", folder]
-        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        finished = run_script(script, [*entry.arguments.split(), "--out", folder])
         if finished.returncode:
             raise RuntimeError(f"{entry.arguments}: {finished.stderr or finished.stdout}")
         for source, target, _ in entry.pictures:
@@ -207,5 +205,5 @@ def draw_entry(entry: Entry, gallery: Path) -> None:
                 file = Path(folder) / f"{source}{suffix}"
                 if file.exists():
                     path = gallery / f"{target}{suffix}"
-                    path.parent.mkdir(parents=True, exist_ok=True)
+                    make_folder(path.parent)
                     write_atomically(path, file.read_bytes())

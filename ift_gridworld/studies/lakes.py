@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_paths
+from ift_gridworld.reading import LARGE, one_line, read_text
 
 __all__ = ["BLOCK_SIZE", "RANDOM_SIDE", "lake_maps", "parse_number", "read_maps"]
 
@@ -38,9 +39,9 @@ def lake_maps(name: str) -> list[tuple[str, Rows]]:
 def read_maps(path: str | Path) -> list[Rows]:
     """Read all maps of a text file: one row of a map a line, blank lines between maps."""
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"map file {path}: cannot be read as text ({error})") from error
+        text = read_text(path, LARGE)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"map file {path}: cannot be read as text ({one_line(error)})") from error
     blocks = [block.split() for block in "\n".join(line.strip() for line in text.splitlines()).split("\n\n") if block.strip()]
     if not blocks:
         raise ValueError(f"map file {path} has no map; allowed: rows of the letters S, F, H, G, blank lines between maps")
@@ -49,7 +50,7 @@ def read_maps(path: str | Path) -> list[Rows]:
         try:
             maps.append(parse_map(rows))
         except ValueError as error:
-            raise ValueError(f"map {number} of {path}: {error}") from error
+            raise ValueError(f"map {number} of {path}: {one_line(error)}") from error
     return maps
 
 

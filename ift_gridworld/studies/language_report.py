@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ from ift_gridworld.evaluation.statistics import student_interval
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_text, shown
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
-from ift_gridworld.rendering.tables import console, written
+from ift_gridworld.rendering.tables import written
 from ift_gridworld.rendering.worker import draw_files
+from ift_gridworld.runtime import console
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.studies.language_settings import LanguageRun
+from ift_gridworld.studies.language_settings import LanguageRun, SavedRun
 
 __all__ = [
     "by_method",
@@ -50,20 +53,48 @@ def load_runs(folder: Path) -> list[LanguageRun]:
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".film.json") or path.name == "findings.json":
             continue
-        try:
-            content = json.loads(path.read_bytes())
-            runs[str(content["method"])] = content["runs"]
-            settings = {key: value for key, value in content["settings"].items() if key not in FREE}
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} cannot be read ({error!r}); allowed: what this script has saved") from error
+        with naming(path, "a file of language runs"):
+            content = parse_json(read_text(path))
+            _check(read_as(_SavedRuns, content, "it"))
+        runs[content["method"]] = content["runs"]
         # Each file has only the options that its method uses.
+        settings = {key: value for key, value in content["settings"].items() if key not in FREE}
         other = [f"--{key.replace('_', '-')}" for key, value in settings.items() if shared.setdefault(key, value) != value]
         if other:
-            raise ValueError(f"{path} is of other runs than the files beside it ({', '.join(other)}); allowed: of the same")
+            raise ValueError(
+                f"{path} is of other runs than the files beside it ({one_line(', '.join(other))}); allowed: of the same"
+            )
     if not runs:
         raise ValueError(f"--out is {str(folder)!r}, where no run is saved; allowed: a folder that was written to before")
     names = sorted(runs, key=lambda name: order.index(name) if name in order else len(order))
     return [run for name in names for run in runs[name]]
+
+
+@dataclass(frozen=True)
+class _SavedRuns:
+    """The runs of one method as `language_study.save_runs` writes them, and what made them."""
+
+    method: str
+    settings: dict[str, Any]
+    runs: list[SavedRun]
+    device: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    saved: str = ""
+
+
+def _check(saved: _SavedRuns) -> None:
+    """Raise a ValueError for what the annotations do not say of saved runs."""
+    if not saved.runs:
+        raise ValueError("runs is empty; allowed: one run or more")
+    for number, run in enumerate(saved.runs):
+        if run.method != saved.method:
+            raise ValueError(f"runs[{number}].method is {shown(run.method)}; allowed: {shown(saved.method)}, as method says")
+        if not run.measured or any("step" not in result for result in run.measured):
+            raise ValueError(
+                f"runs[{number}].measured is {shown(run.measured)}; allowed: metrics, with step, at one update or more"
+            )
+        if (run.pull is None) != (run.pull_at is None):
+            raise ValueError(f"runs[{number}] has one of pull and pull_at; allowed: both or none")
 
 
 def by_method(runs: Sequence[LanguageRun]) -> dict[str, list[LanguageRun]]:

@@ -234,7 +234,10 @@ class SeedStudy:
         rows = read_rows(settings.data, kind.needs)
         names = ("chosen", "rejected") if kind.needs == "pairs" else ("completion",)
         limit = self.base.context
-        tokens = {name: tokenize_rows(rows, tokenizer.model_tokenizer, name, limit=limit) for name in names}
+        try:
+            tokens = {name: tokenize_rows(rows, tokenizer.model_tokenizer, name, limit=limit) for name in names}
+        except ValueError as error:
+            raise ValueError(f"{settings.data}: {error}") from error
         first, left_out = tokens[names[0]]
         if not len(first):
             raise ValueError(f"{settings.data}: every row is longer than the model's {limit} tokens; allowed: shorter ones")

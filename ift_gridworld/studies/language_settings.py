@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import numpy as np
 import torch
+from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.language.controls import CONTROLS, RandomTokens, SampledTokens, find_method
@@ -15,12 +17,14 @@ from ift_gridworld.language.models import SIZES
 from ift_gridworld.language.task import Task
 from ift_gridworld.methods.options import IFTOptions, MethodOptions, TrainingOptions, option_names
 from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.reading import Limits, MaybeNaN
 from ift_gridworld.runtime import pick_device
 
 __all__ = [
     "ALL_METHODS",
     "OPTIONS",
     "LanguageRun",
+    "SavedRun",
     "StudySettings",
     "check_settings",
     "method_settings",
@@ -29,8 +33,44 @@ __all__ = [
 ]
 
 ALL_METHODS = (*METHODS, *CONTROLS)
-LanguageRun = dict[str, Any]  # a run as it is saved
+LanguageRun = dict[str, Any]  # the fields of a `SavedRun` that a run has
 OPTIONS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")  # those of the methods that may be given
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run as it is saved: `TrainingLog`'s entries, and what was measured of the trained model.
+
+    Attributes:
+        method, seed, learning_rate: of the run.
+        loss, measured, timed, seconds, tokens, predicted, memory: as in `TrainingLog`.
+        utilisation: share of the device's FLOPs.
+        entropy: of the next word on validation lakes.
+        validation: sampled success on validation lakes of each rate; None for a rate at which the run diverged.
+        bfloat16_agreement: share of IFT's predictions that bfloat16 leaves as they are.
+        rows_left_out: number of rows of a file that were too long.
+        pull, pull_at: pull at each token of an answer, and the updates at which it was computed.
+        temperature: of a run of SFT that is measured at another one.
+    """
+
+    method: str
+    seed: int
+    learning_rate: float
+    loss: list[MaybeNaN]
+    measured: list[dict[str, MaybeNaN]]
+    timed: Annotated[int, Limits(1)]
+    seconds: float
+    tokens: int
+    memory: int
+    utilisation: MaybeNaN
+    predicted: int = 0
+    entropy: MaybeNaN = 0.0
+    validation: dict[str, MaybeNaN | None] = field(default_factory=dict)
+    bfloat16_agreement: MaybeNaN = 0.0
+    rows_left_out: int = 0
+    pull: Float[np.ndarray, "M T"] | None = None
+    pull_at: Int[np.ndarray, " M"] | None = None
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -14,12 +13,14 @@ from typing import Any
 
 import torch
 
+from ift_gridworld.checks import read_variable
+from ift_gridworld.children import processes
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import write_rows
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.models import load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
-from ift_gridworld.runtime import cores, processes, progress
+from ift_gridworld.runtime import cores, progress
 from ift_gridworld.storage import make_folder, versions, write_atomically
 from ift_gridworld.studies.language_seed import SeedStudy
 from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, saved_settings
@@ -37,7 +38,7 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
     seeds = range(settings.task.seed, settings.task.seed + settings.seeds)
     parts = [(seed, name) for seed in seeds for name in settings.methods]
     workers = settings.workers or (cores() if settings.model == "tiny" and settings.device == "cpu" else 1)
-    if min(workers, len(parts)) == 1 or "WORLD_SIZE" in os.environ:
+    if min(workers, len(parts)) == 1 or read_variable("WORLD_SIZE", 0):
         done = {part: _run(settings, *part) for part in parts}
         tempered = [_temper(settings, *pair) for pair in _pairs_to_temper(done)]
     else:

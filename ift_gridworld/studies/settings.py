@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
+from ift_gridworld.escape import printable
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import OPTIMISERS
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
@@ -72,7 +73,7 @@ class Setting:
         """The map's kind: without its block, without the folder of its file."""
         if self.map.startswith("lakes-"):
             return self.map.rpartition("-")[0]
-        return Path(self.map.rpartition(":")[0]).stem or self.map
+        return printable(Path(self.map.rpartition(":")[0]).stem or self.map)
 
     @cached_property
     def lakes(self) -> list[tuple[str, TabularMDP]]:

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ift_gridworld.evaluation.metrics import MEASURES
+from ift_gridworld.reading import as_text, inflate, naming, parse_json, read_as, read_bytes, shown
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.studies.measures import OWN_MEASURES
 
@@ -48,7 +49,7 @@ def write_table(columns: Columns, path: Path, about: Mapping[str, object]) -> Pa
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     writer.writerows(zip(*([_field(x) for x in column] for column in columns.values()), strict=True))
-    content = text.getvalue().encode()
+    content = text.getvalue().encode(errors="backslashreplace")  # a file of maps may have a name that is no UTF-8
     return write_atomically(path, gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
 
 
@@ -64,19 +65,27 @@ def load_table(path: str | Path) -> tuple[Columns, dict[str, Any]]:
     Raises:
         ValueError: if the file is not such a table.
     """
-    path = Path(path)
-    try:
-        content = path.read_bytes()
-        lines = (gzip.decompress(content) if path.suffix == ".gz" else content).decode().splitlines()
-        about = json.loads(lines[0].removeprefix("# "))
-        reader = csv.reader(lines[1:])
-        header = next(reader)
-        cells = list(zip(*reader, strict=True)) or [()] * len(header)
-        if len(cells) != len(header):
-            raise ValueError(f"{len(header)} names, {len(cells)} columns")
-    except (OSError, EOFError, ValueError, IndexError, StopIteration) as error:
-        raise ValueError(f"{path} is not a saved table: {error or type(error).__name__}") from error
-    return {name: _column(column) for name, column in zip(header, cells, strict=True)}, about
+    with naming(path, "a saved table"):
+        content = read_bytes(path)
+        text = as_text(inflate(content) if Path(path).suffix == ".gz" else content)
+        first, _, rows = text.partition("\n")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is cut off")
+        about = read_as(dict[str, Any], parse_json(first.removeprefix("# ")), "its first line")
+        reader = csv.reader(io.StringIO(rows, newline=""))
+        lines: list[list[str]] = []
+        try:
+            header = next(reader, [])
+            if not header or len(set(header)) < len(header):
+                raise ValueError(f"its header is {shown(header)}; allowed: different names")
+            for line in reader:
+                if len(line) != len(header):
+                    raise ValueError(f"row {len(lines) + 1} has {len(line)} cells; allowed: {len(header)}, as its header names")
+                lines.append(line)
+        except csv.Error as error:
+            raise ValueError(f"its rows are no CSV ({error})") from None
+        columns = zip(*lines, strict=True) if lines else [()] * len(header)
+        return {name: _column(cells) for name, cells in zip(header, columns, strict=True)}, about
 
 
 def _column(cells: Sequence[str]) -> np.ndarray:

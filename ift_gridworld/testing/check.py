@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from ift_gridworld.runtime import standard_settings
 from ift_gridworld.testing.cases import loss_cases
 from ift_gridworld.testing.loss_case import LOSSES, LossCase, Options
 
@@ -63,6 +64,7 @@ class Report:
     __repr__ = __str__  # what an assertion shows
 
 
+@standard_settings()
 def check_loss(
     function: Callable[..., Any],
     name: str,
@@ -107,8 +109,7 @@ def check_loss(
     if tolerance is not None and not 0 <= tolerance < float("inf"):
         raise ValueError(f"tolerance is {tolerance}; allowed: a number >= 0")
     close = tolerance if tolerance is not None else 1e-6 if dtype == torch.float64 else 1e-4
-    with torch.inference_mode(False), torch.enable_grad():  # gradients even where the caller has switched them off
-        return Report(name, [_run(function, case, name, reduction, dtype, close, gradients) for case in loss_cases(name)])
+    return Report(name, [_run(function, case, name, reduction, dtype, close, gradients) for case in loss_cases(name)])
 
 
 def _run(

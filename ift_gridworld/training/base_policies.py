@@ -14,7 +14,7 @@ from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import Adam, descend
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
-from ift_gridworld.runtime import one_thread
+from ift_gridworld.runtime import standard_settings
 
 __all__ = ["default_count", "make_base"]
 
@@ -22,7 +22,7 @@ __all__ = ["default_count", "make_base"]
 BASE_NOISE = 0.3
 
 
-@one_thread()
+@standard_settings()
 def make_base(
     kind: str,
     mdp: TabularMDP | Sequence[TabularMDP],
@@ -59,12 +59,10 @@ def make_base(
     """
     check_choice("policy", policy, POLICIES)
     check_choice("base", kind, BASES)
-    check_interval("good", good, 0, 1)
-    check_probability("noise", noise)
-    check_whole("seeds", seeds, at_least=1)
+    good, noise = check_interval("good", good, 0, 1), check_probability("noise", noise)
+    seeds, seed = check_whole("seeds", seeds, at_least=1), check_whole("seed", seed, at_least=0)
     if hidden is not None and policy != "mlp":
         raise ValueError(f"hidden is {hidden!r}, which a {policy} policy has not; allowed with it: no hidden")
-    check_whole("seed", seed, at_least=0)
     if not isinstance(mdp, list | tuple):
         check_mdp(mdp)
     lakes = [mdp] if isinstance(mdp, TabularMDP) else list(mdp)

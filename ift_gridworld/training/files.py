@@ -9,14 +9,30 @@ from __future__ import annotations
 import base64
 import io
 import json
-from dataclasses import asdict, fields, replace
+import math
+import re
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ift_gridworld.envs.grid import GridLayout
+from ift_gridworld.envs.maps import LAKES
+from ift_gridworld.envs.registry import REGISTERED
 from ift_gridworld.mdp import Origin, TabularMDP
+from ift_gridworld.reading import (
+    LARGE,
+    Sizes,
+    naming,
+    one_line,
+    parse_json,
+    read_arrays,
+    read_as,
+    read_fields,
+    read_text,
+    shown,
+)
 from ift_gridworld.storage import pack, plain, unpack, write_atomically
 
 __all__ = ["ARRAYS", "PLAIN", "TABLES", "load", "save"]
@@ -26,6 +42,8 @@ PLAIN = 250_000  # numbers in all tables together, beyond which they are kept an
 FORMAT = 2  # in 1 no tables were packed
 # Names in the file, where they are not the attribute's.
 NAMES = {"environment": "lake", "demonstration": "shown", "assumed_prior": "supposes"}
+MEASURED = ("success", "regret", "distance")  # metrics that every run has
+ROUNDED = 1e-4  # error of the sum of a few saved probabilities
 ARRAYS = ("next_state", "probability", "reward", "terminated", "start")
 
 
@@ -45,35 +63,127 @@ def save(run: Any, path: str | Path) -> Path:
     return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path, kind: type) -> dict[str, Any]:
     """Read what `save` wrote, as the arguments of `run.Run`.
 
+    Args:
+        path: the file.
+        kind: the class `run.Run`, whose annotations say what each entry is.
+
     Raises:
-        OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error: if the file is no saved run.
+        ValueError: naming the file and what is wrong with it: no saved run, one of a newer format, or of an environment that
+            is not registered here.
     """
-    entries = json.loads(Path(path).read_text(encoding="utf-8"))
-    version = entries.pop("format")
-    if version not in range(1, FORMAT + 1):
-        raise ValueError(f"format {version}; this version reads 1 to {FORMAT}")
-    attribute = {name: attribute for attribute, name in NAMES.items()}
-    entries = {attribute.get(name, name): value for name, value in entries.items()}
-    if "tables" in entries:
-        tables, count = unpack(**entries.pop("tables")), len(entries["steps"])
-        entries |= {"snapshots": tables[:count], "base": tables[count::2], "final": tables[count + 1 :: 2]}
-    place = entries["environment"]
-    place["rows"] = tuple(place["rows"]) if place["rows"] is not None else None
-    entries["environment"] = Origin(**place)
-    for name in ("steps", "demonstration", "rejected"):
-        entries[name] = np.array(entries[name], int)
-    entries["demonstration"], entries["rejected"] = (entries[n].reshape(-1, 2) for n in ("demonstration", "rejected"))
-    if not str(entries["method"]).isidentifier() or not isinstance(entries["settings"], dict):
-        raise ValueError("method or settings are not what a run saves")
-    if not isinstance(entries["title"], str) or "success" not in entries["optimum"]:
-        raise ValueError("optimum or title are not what a run saves")
-    entries["metrics"] = {name: np.array(value, float) for name, value in entries["metrics"].items()}
-    if "mdp" in entries:
-        entries["made_of"] = _mdp(entries.pop("mdp"))
-    return entries
+    with naming(path, "a saved run"):
+        entries = parse_json(read_text(path, LARGE))
+        _check_format(entries)
+        arrays, packed = entries.pop("mdp", None), entries.pop("tables", None)
+        made_of = None if arrays is None else _mdp(read_as(_SavedArrays, arrays, "mdp"))
+        mdp = _made_again(read_as(Origin, entries.get("lake"), "lake")) if made_of is None else made_of
+        sizes = {"S": mdp.num_states, "A": mdp.num_actions}
+        skip = ("made_of", "every_policy", *(() if packed is None else TABLES))
+        run = read_fields(kind, entries, sizes=sizes, renamed=NAMES, skip=skip)
+        if packed is not None:
+            run |= _unpacked(packed, sizes)
+        _check(run, mdp)
+    return run if made_of is None else {**run, "made_of": made_of}
+
+
+@dataclass(frozen=True)
+class _SavedArrays:
+    """An MDP that nothing but its arrays can make again: `ARRAYS` as an archive, and the other fields of a `TabularMDP`."""
+
+    arrays: str
+    discount: float
+    horizon: int | None
+    layout: tuple[str, ...] | None
+    actions: tuple[str, ...]
+    grid: GridLayout | None
+
+
+@dataclass(frozen=True)
+class _PackedTables:
+    """Tables as `storage.pack` packs them."""
+
+    shape: tuple[int, ...]
+    data: str
+
+
+@dataclass(frozen=True)
+class _DrawnSettings:
+    """The settings of a run that its pictures and tables read."""
+
+    demonstrations: int | None = None
+    demonstrations_arrived: int | None = None
+    mixing: float | None = None
+
+
+def _check_format(entries: Any) -> None:
+    """Take the format's version out of the entries, or raise a ValueError if it is none that is read here."""
+    version = entries.pop("format", None) if isinstance(entries, dict) else None
+    if version is None:
+        raise ValueError("it has no 'format'; allowed: what Run.save has written")
+    if type(version) is int and version > FORMAT:
+        raise ValueError(f"format is {shown(version)}, and this version reads 1 to {FORMAT}; update the package")
+    if type(version) is not int or version < 1:
+        raise ValueError(f"format is {shown(version)}; allowed: 1 to {FORMAT}")
+
+
+def _made_again(origin: Origin) -> TabularMDP:
+    """The environment's MDP. A file may name an environment that is registered, and nothing else to be opened or drawn."""
+    name = origin.env or ""
+    if name in LAKES or name == "random" or re.fullmatch(r"\d+x\d+", name) or (name not in REGISTERED and Path(name).is_file()):
+        raise ValueError(f"lake.env is {shown(name)}; allowed: a Gymnasium id, or the name of a registered environment")
+    try:
+        return origin.mdp
+    except (ValueError, OSError):
+        raise
+    except Exception as error:  # of an environment that anybody has written, made of options that anybody has
+        raise ValueError(f"its environment {shown(name)} cannot be made ({one_line(error)})") from None
+
+
+def _unpacked(packed: Any, sizes: Sizes) -> dict[str, np.ndarray]:
+    """Return the tables by name. The other entries say how many there are, so that no more than those is unpacked."""
+    tables, count = read_as(_PackedTables, packed, "tables"), sizes.get("M", 0)
+    expected = (count + 2 * sizes.get("N", 0), sizes["S"], sizes["A"])
+    if tables.shape != expected:
+        raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: {list(expected)}, as the other entries say")
+    if 4 * math.prod(expected) > LARGE:
+        raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: at most {LARGE} bytes of four a number")
+    try:
+        unpacked = unpack(expected, tables.data)
+    except ValueError as error:
+        raise ValueError(f"tables.data is {shown(tables.data)}: {error}") from None
+    return {"snapshots": unpacked[:count], "base": unpacked[count::2], "final": unpacked[count + 1 :: 2]}
+
+
+def _check(run: dict[str, Any], mdp: TabularMDP) -> None:
+    """Raise a ValueError for what the annotations of `run.Run` do not say of its entries."""
+    for name in MEASURED:
+        if name not in run["metrics"]:
+            raise ValueError(f"metrics has no {name!r}")
+    if "success" not in run["optimum"]:
+        raise ValueError("optimum has no 'success'")
+    if not run["method"].isidentifier():
+        raise ValueError(f"method is {shown(run['method'])}; allowed: the name of a method")
+    steps = run["steps"]
+    if not len(steps) or steps[0] < 0 or (np.diff(steps) < 0).any():
+        raise ValueError(f"steps is {shown(steps.tolist())}; allowed: one update or more, none before the last")
+    if not len(run["final"]):
+        raise ValueError("final is empty; allowed: the policies of one seed or more")
+    for name in TABLES:
+        if (run[name] < 0).any() or (abs(run[name].sum(-1) - 1) > ROUNDED).any():  # NaN of a policy that diverged is neither
+            raise ValueError(f"{name} has rows that are no distributions; allowed: probabilities that sum to 1")
+    for name in ("demonstration", "rejected"):
+        if ((run[name] < 0) | (run[name] >= (mdp.num_states, mdp.num_actions))).any():
+            allowed = f"states below {mdp.num_states} with actions below {mdp.num_actions}"
+            raise ValueError(f"{NAMES.get(name, name)} is {shown(run[name].tolist())}; allowed: {allowed}")
+    for when, entries in run.get("estimation", {}).items():
+        for name in ("truth", "estimate", "gap"):
+            if name not in entries:
+                raise ValueError(f"estimation.{one_line(when, 40)} has no {name!r}")
+    drawn = {field.name for field in fields(_DrawnSettings)}
+    read_fields(_DrawnSettings, {name: value for name, value in run["settings"].items() if name in drawn}, "settings")
 
 
 def _reliable_origin(run: Any) -> Origin:
@@ -101,19 +211,16 @@ def _arrays(mdp: TabularMDP) -> dict[str, Any]:
     }
 
 
-def _mdp(entries: dict[str, Any]) -> TabularMDP:
-    with np.load(io.BytesIO(base64.b64decode(entries["arrays"])), allow_pickle=False) as file:
-        next_state, probability, reward, terminated, start = (file[name] for name in ARRAYS)
-    grid = entries["grid"]
-    if grid is not None:
-        grid = GridLayout(
-            tuple(grid["rows"]),
-            np.array(grid["place"], int),
-            np.array(grid["walls"], int).reshape(-1, 2, 2),
-            {name: np.array(tiles, int).reshape(-1, 2) for name, tiles in grid["marks"].items()},
-            tuple((row, column, text) for row, column, text in grid["headings"]),
-            tuple(grid["names"]),
-        )
-    layout = None if entries["layout"] is None else tuple(entries["layout"])
-    fields = entries["discount"], entries["horizon"], layout, tuple(entries["actions"]), grid
-    return TabularMDP(next_state, probability, reward, terminated, start, *fields)
+def _mdp(saved: _SavedArrays) -> TabularMDP:
+    try:
+        next_state, probability, reward, terminated, start = read_arrays(base64.b64decode(saved.arrays), ARRAYS)
+    except ValueError as error:
+        raise ValueError(f"mdp.arrays is {shown(saved.arrays)}: {error}") from None
+    fields = saved.discount, saved.horizon, saved.layout, saved.actions, saved.grid
+    mdp = TabularMDP(next_state, probability, reward, terminated, start, *fields)
+    if mdp.grid is not None:
+        if not "".join(mdp.grid.rows).isascii():
+            raise ValueError(f"mdp.grid.rows is {shown(mdp.grid.rows)}; allowed: one letter of ASCII a tile")
+        if len(mdp.grid.names) not in (0, mdp.num_states):
+            raise ValueError(f"mdp.grid.names names {len(mdp.grid.names)} states; there are {mdp.num_states}")
+    return mdp

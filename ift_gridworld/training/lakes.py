@@ -17,13 +17,13 @@ from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import LakePolicy
-from ift_gridworld.runtime import one_thread
+from ift_gridworld.runtime import standard_settings
 from ift_gridworld.training.loop import optimise, options_for
 
 __all__ = ["train_lakes"]
 
 
-@one_thread()
+@standard_settings()
 def train_lakes(
     method: str | type[Method[Any]],
     lakes: Sequence[TabularMDP],

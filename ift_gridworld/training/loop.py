@@ -25,8 +25,8 @@ from ift_gridworld.methods.registry import name_of, option_owners
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.optimisation import OPTIMISERS, descend
 from ift_gridworld.policies.lake import POLICIES, LakePolicy
-from ift_gridworld.runtime import one_thread
 from ift_gridworld.runtime import progress as show_progress
+from ift_gridworld.runtime import standard_settings
 from ift_gridworld.storage import versions
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
@@ -35,7 +35,7 @@ from ift_gridworld.training.snapshots import snapshot_steps, snapshots
 __all__ = ["optimise", "options_for", "train"]
 
 
-@one_thread()
+@standard_settings()
 def train(
     method: str | type[Method[Any]],
     mdp: TabularMDP,

@@ -6,9 +6,7 @@ file are the same. This module loads without torch and without matplotlib: what 
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -19,6 +17,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld._lazy import resolve
+from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
@@ -90,6 +89,8 @@ class Run:
     every_policy: Float[np.ndarray, "M N S A"] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("method", "title"):
+            object.__setattr__(self, name, printable(getattr(self, name)))  # a saved run's may hold anything
         object.__setattr__(self, "loss", round_significant(np.asarray(self.loss, float)))
         is_large = self.is_large
         for name in TABLES:
@@ -155,7 +156,8 @@ class Run:
         rate = "" if place.success_rate is None else f", {place.success_rate:.2g} as intended"
         ice = f"slippery{rate}" if place.is_slippery else "no slip"
         policy = POLICY_NAMES.get(str(self.settings.get("policy")), "policy")
-        return f"{place.name} · {ice} · {policy}" + (f" · base: {self.settings['base']}" if "base" in self.settings else "")
+        base = f" · base: {self.settings['base']}" if "base" in self.settings else ""
+        return printable(f"{place.name} · {ice} · {policy}{base}")
 
     @property
     def place(self) -> str:
@@ -189,7 +191,8 @@ class Run:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
         snapshots = f"{len(self.steps)} snapshot{'s' * (len(self.steps) > 1)}"
         shown = [name for name in (self.headline, "distance", *self.custom_metrics) if name in self.metrics]
-        numbers = ", ".join(f"{n} {np.mean(self.metrics[n][0]):.3f} -> {np.mean(self.metrics[n][-1]):.3f}" for n in shown)
+        means = {printable(name): np.mean(self.metrics[name], -1) for name in shown}
+        numbers = ", ".join(f"{name} {mean[0]:.3f} -> {mean[-1]:.3f}" for name, mean in means.items())
         ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
         return (
             f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {snapshots}, {seeds})\n  {numbers}{ended}"
@@ -217,15 +220,7 @@ class Run:
         Raises:
             ValueError: if the file is no saved run, or its environment is not registered here.
         """
-        try:
-            run = cls(**files.load(path))
-            shape = run.mdp.num_states, run.mdp.num_actions
-            shapes = {name: run.metrics[name].shape for name in ("success", "regret", "distance")}
-            if set(shapes.values()) != {(len(run.steps), run.seeds)} or run.snapshots.shape != (len(run.steps), *shape):
-                raise ValueError(f"metrics {shapes} and policies {run.snapshots.shape} do not fit {len(run.steps)} snapshots")
-        except (OSError, KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
-            raise ValueError(f"{path} is not a saved run that can be read: {_reason(error)}") from error
-        return run
+        return cls(**files.load(path, cls))
 
     def film(self, path: str | Path, *, theme: str = "light") -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
@@ -350,15 +345,6 @@ def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
             f"environment {runs[0].environment.name!r} has no map to draw; allowed: FrozenLake, CliffWalking, Taxi, or one "
             "that is registered with a layout"
         )
-
-
-def _reason(error: Exception) -> str:
-    """Why a file could not be read, in words."""
-    if isinstance(error, FileNotFoundError):
-        return "there is no such file"
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError):
-        return f"it is no JSON ({error})"
-    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def _on_one_environment(one: Run, other: Run) -> bool:

@@ -22,6 +22,7 @@ from ift_gridworld.mdp import Origin
 from ift_gridworld.methods.registry import unregister_method
 from ift_gridworld.rendering.tables import results
 from ift_gridworld.runtime import progress
+from ift_gridworld.training.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -107,6 +108,7 @@ def test_importing_the_package_loads_gymnasium_and_no_more():
     assert {name for name in more if name.startswith("ift_gridworld")} == {
         "ift_gridworld",
         "ift_gridworld._lazy",
+        "ift_gridworld._stop",
         "ift_gridworld.checks",
         "ift_gridworld.envs",
         "ift_gridworld.envs.maps",
@@ -199,7 +201,9 @@ def test_a_wrong_command_line_is_one_line_and_writes_nothing(arguments, words, t
 
 def test_a_run_that_cannot_be_drawn_leaves_no_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    saved = record(Origin("own", None, MAPLESS, False, None, 0.99, 10), snapshots=np.full((3, 3, 2), 0.5)).save("run.json")
+    tables = {name: np.full((count, 3, 2), 0.5) for name, count in (("snapshots", 3), ("base", 2), ("final", 2))}
+    lake = Origin("own", None, MAPLESS, False, None, 0.99, 10)
+    saved = record(lake, demonstration=np.array([[0, 1]]), **tables).save("run.json")
     monkeypatch.setattr("sys.argv", ["ift-gridworld"])
     with pytest.raises(SystemExit):
         main(["redraw", str(saved), "--out", "pictures"])
@@ -287,6 +291,43 @@ def test_what_a_plugin_registers_goes_all_the_way(tmp_path):
     unknown = command("redraw", "out0/mine.json", "--format", "png", "--out", "nowhere", cwd=tmp_path)
     assert unknown.returncode == 2 and unknown.stderr.count("\n") == 1
     assert "unknown map 'line'" in unknown.stderr and "--plugin" in unknown.stderr and not (tmp_path / "nowhere").exists()
+
+
+FAILING = """
+from ift_gridworld import register_method
+from ift_gridworld.methods import SFT
+
+@register_method("failing")
+class Failing(SFT):
+    title = "Failing · after an update"
+    def loss(self, batch):
+        raise {error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        ("ZeroDivisionError('of my own')", 1, ["ZeroDivisionError: of my own\n", "written before that: out/sft.json\n"]),
+        ("ValueError('of my own')", 2, ["error: of my own; written before that: out/sft.json\n"]),
+        (
+            "MemoryError",
+            2,
+            ["error: out of memory: lower --seeds (now 1) or the size of the lake; written before that: out/sft.json\n"],
+        ),
+        ("KeyboardInterrupt", 130, ["interrupted; written before that: out/sft.json\n"]),
+    ],
+)
+def test_what_was_saved_before_a_method_failed_is_told_last(error, status, told, tmp_path):
+    """Its author needs the traceback of a mistake; what only says what is wrong is one line."""
+    (tmp_path / "failing.py").write_text(FAILING.format(error=error))
+    ended = command(
+        "lake", "--plugin", "failing", "--method", "sft,failing", "--steps", 3, "--seeds", 1, "--out", "out", cwd=tmp_path
+    )
+    lines = ended.stderr.splitlines(keepends=True)
+    assert lines[-len(told) :] == told and ended.returncode == status
+    assert (lines[0] == "Traceback (most recent call last):\n") == (status == 1) and (len(lines) == 1) == (status != 1)
+    assert Run.load(tmp_path / "out" / "sft.json").method == "sft" and not (tmp_path / "out" / "failing.json").exists()
 
 
 @pytest.mark.parametrize(

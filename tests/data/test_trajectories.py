@@ -160,7 +160,7 @@ def test_no_path_to_show_is_an_error():
     stay = TabularMDP(np.array([[[0], [1]], [[1], [1]]]), one, one * ~ends, ends, np.array([1.0, 0.0]), 0.9)
     with pytest.raises(ValueError, match="never reaches a goal"):
         best_path(stay)
-    with pytest.raises(ValueError, match="0 demonstrations"):
+    with pytest.raises(ValueError, match="number of demonstrations is 0"):
         demonstrations(TWO_PATHS, 0)
     with pytest.raises(ValueError, match="'best'"):
         demonstrations(TWO_PATHS, quality="best")
@@ -378,7 +378,7 @@ def test_too_few_different_returns_are_an_error():
     with pytest.raises(ValueError, match="only 0 of 4 preference pairs.*allowed: ice on which episodes do arrive") as error:
         preference_pairs(mdp, 4)
     assert "\n" not in str(error.value)
-    with pytest.raises(ValueError, match="0 preference pairs"):
+    with pytest.raises(ValueError, match="number of preference pairs is 0"):
         preference_pairs(mdp, 0)
 
 

@@ -12,7 +12,7 @@ from ift_gridworld.envs.maps import bridge, time_limit
 from ift_gridworld.envs.vector import TabularVectorEnv, _EqualDraws, equal_slots
 from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability, value_iteration
-from ift_gridworld.runtime import one_thread
+from ift_gridworld.runtime import standard_settings
 
 FIRM = ("FrozenLake-v1", {"is_slippery": False}), ("CliffWalking-v1", {}), ("ift_gridworld/TwoPaths-v0", {})
 
@@ -391,7 +391,7 @@ def test_no_limit():
         assert not env.step(np.zeros(2, int))[3].any()
 
 
-@one_thread()
+@standard_settings()
 def test_a_loop_as_people_write_them_learns_the_optimum():
     """A tabular actor and critic over `make_vec`, resets left out of what is learned from; judged by the exact oracle."""
     count, steps, discount = 64, 16, 0.99

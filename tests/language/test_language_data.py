@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -340,9 +341,9 @@ PAIR = json.dumps(PAIRS[0])
 @pytest.mark.parametrize(
     ("kind", "text", "named"),
     [
-        ("demonstrations", f"{SOUND}\n{{nothing}}\n", ", row 2: no JSON"),
-        ("demonstrations", f"\n\n{SOUND[:-4]}\n", ", row 3: no JSON"),
-        ("demonstrations", f"{SOUND} {SOUND}\n", ", row 1: no JSON"),
+        ("demonstrations", f"{SOUND}\n{{nothing}}\n", ", row 2: it is no JSON"),
+        ("demonstrations", f"\n\n{SOUND[:-4]}\n", ", row 1: it is no JSON"),
+        ("demonstrations", f"{SOUND} {SOUND}\n", ", row 1: it is no JSON"),
         (
             "demonstrations",
             f'{SOUND}\n{{"prompt": "a"}}\n',
@@ -367,10 +368,24 @@ PAIR = json.dumps(PAIRS[0])
         ("demonstrations", json.dumps({"prompt": "a", "completion": answered("b")}), ", row 1: 'completion' is neither"),
         ("demonstrations", json.dumps({"prompt": asked("a"), "completion": "b"}), ", row 1: 'completion' is neither"),
         ("pairs", json.dumps(TALKS[0] | {"rejected": "b"}), ", row 1: 'rejected' is neither"),
+        (
+            "demonstrations",
+            f'{SOUND}\n{{"prompt": "a", "completion": "\\ud83d"}}',
+            ", row 2: 'completion' holds half of a sign",
+        ),
+        (
+            "demonstrations",
+            json.dumps({"prompt": asked("\ud83d"), "completion": answered("b")}),
+            ", row 1: 'prompt' holds half",
+        ),
+        ("demonstrations", '{"prompt": "a", "prompt": "b", "completion": "c"}', ", row 1: it has 'prompt' twice"),
+        ("demonstrations", f"{SOUND}\n{'[' * 10**5}", ", row 2: it is nested too deeply"),
+        ("demonstrations", f"{SOUND}\n{'9' * 5000}", ", row 2: "),
+        ("demonstrations", f"{SOUND}\r\n\r\n{{\x1b[31m}}\r\n", ", row 2: it is no JSON"),
         ("demonstrations", "", " has no row; allowed: one JSON object a line, with prompt, completion"),
         ("pairs", "\n \n\n", " has no row; allowed: one JSON object a line, with prompt, chosen, rejected"),
         ("demonstrations", b"\x89PNG\r\n\x1a\n\x00\xff", ": cannot be read as text"),
-        ("demonstrations", b"\x00\x01\x02", ", row 1: no JSON"),
+        ("demonstrations", b"\x00\x01\x02", ", row 1: it is no JSON"),
         ("demonstrations", SOUND.encode("utf-16"), ": cannot be read as text"),
     ],
 )
@@ -387,3 +402,38 @@ def test_a_file_that_is_not_there_is_told_in_one_line(tmp_path):
         with pytest.raises(ValueError) as error:
             read_rows(path, "pairs")
         assert str(error.value).startswith(f"{path}: cannot be read as text") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('roles must\\nalternate') }}", "roles must alternate"),
+        ("{{ messages[7].content }}", "has no element 7"),
+        ("{{ 1 + messages }}", "unsupported operand"),
+        ("{% if messages | length > 1 %}S{% endif %}" + TURNS, "writes a prompt otherwise"),
+    ],
+)
+def test_a_row_that_a_chat_template_refuses_is_named(template, words):
+    made = chat_tokenizer(template)
+    rows = [{"prompt": asked("a"), "completion": answered("b")}]
+    with pytest.raises(ValueError, match=f"^row 1 cannot be written as tokens: .*{words}") as error:
+        tokenize_rows(rows, made)
+    assert str(error.value).isprintable()
+
+
+def test_a_row_that_cannot_be_tokenized_is_told_with_its_file(tmp_path):
+    """Of a study, which reads the file; empty lines are not counted, here or there."""
+    from ift_gridworld.language.distributed import ProcessGroup
+    from ift_gridworld.methods.imitation import SFT
+    from ift_gridworld.studies.language_seed import SeedStudy
+    from ift_gridworld.studies.language_settings import StudySettings
+
+    path = tmp_path / "rows.jsonl"
+    path.write_text(f'\n{SOUND}\n\n{{"prompt": "", "completion": " R"}}\n')
+    study = SimpleNamespace(
+        settings=StudySettings(data=path), group=ProcessGroup.join("cpu"), base=SimpleNamespace(context=99),
+        tokenizer=MoveTokenizer(COMPACT, COMPACT.tokenizer), seed=0,
+    )  # fmt: skip
+    with pytest.raises(ValueError) as error:
+        SeedStudy._source(study, SFT)
+    assert str(error.value).startswith(f"{path}: row 2 has an empty prompt; allowed: a token or more")

@@ -6,9 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
-from ift_gridworld.cli.language import QUICK, Args, main, study_settings
+from ift_gridworld.cli.language import QUICK, Args, check, main, study_settings
 from ift_gridworld.language.controls import CONTROLS
+from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.task import Task
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.registry import METHODS
@@ -117,6 +119,37 @@ def test_workers_are_refused_beside_a_launcher(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "--workers is 2, and a launcher has started the processes" in refused(capsys, workers=2)
+
+
+@pytest.mark.parametrize("value", ["", " "])
+def test_a_launchers_variable_that_is_empty_is_none(value, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", value)
+    assert ProcessGroup.join("cpu") == ProcessGroup(torch.device("cpu"))
+    check(Args(workers=2, out=str(tmp_path)))
+
+
+@pytest.mark.parametrize("value", ["two", "1.5", "-1", "²"])
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"])
+def test_a_launchers_variable_that_is_no_number_is_named(name, value, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv(name, value)
+    with pytest.raises(
+        ValueError, match=f"^the environment variable {name} is {value!r}; allowed: a whole number >= 0, or unset$"
+    ):
+        ProcessGroup.join("cpu")
+
+
+@pytest.mark.parametrize(
+    ("value", "found"), [("", True), ("g++", True), ("there-is-no-such-program -O2", False), ("g++ -O2", True)]
+)
+def test_the_compiler_is_looked_for_by_its_first_word(value, found, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("CXX", value)
+    monkeypatch.setattr("shutil.which", lambda name: name if name == "g++" else None)
+    if found:
+        check(Args(compile=True, out=str(tmp_path)))
+    else:
+        with pytest.raises(ValueError, match="there is no there-is-no-such-program; allowed: without it, or CXX set to one"):
+            check(Args(compile=True, out=str(tmp_path)))
 
 
 def test_runs_go_to_the_published_results_only_when_told():

@@ -132,9 +132,9 @@ def test_saved_runs_are_read_in_order(tmp_path):
     (tmp_path / "sft.film.json").write_text("of another kind")
     assert [run["method"] for run in load_runs(tmp_path)] == ["sft", "dpo", "ift_random"]
     (tmp_path / "torn.json").write_text('{"method": "sf')
-    with pytest.raises(ValueError, match=r"torn\.json cannot be read"):
+    with pytest.raises(ValueError, match=r"torn\.json is not a file of language runs that can be read: it is no JSON"):
         load_runs(tmp_path)
-    (tmp_path / "torn.json").write_text(json.dumps({"method": "ift", "settings": {"size": 5}, "runs": []}))
+    (tmp_path / "torn.json").write_text(json.dumps({"method": "ift", "settings": {"size": 5}, "runs": [run_of("ift", 0)]}))
     with pytest.raises(ValueError, match=r"torn\.json is of other runs than the files beside it \(--size\)"):
         load_runs(tmp_path)
     with pytest.raises(ValueError, match="where no run is saved"):
@@ -149,6 +149,7 @@ def test_files_are_compared_in_what_their_methods_share(tmp_path):
         )
     assert len(load_runs(tmp_path)) == 3
     file = tmp_path / "ift_random.json"
-    file.write_text(json.dumps({"method": "ift_random", "settings": {"size": 4, "mixing": 0.2}, "runs": []}))
+    content = {"method": "ift_random", "settings": {"size": 4, "mixing": 0.2}, "runs": [run_of("ift_random", 0)]}
+    file.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=r"ift_random\.json is of other runs than the files beside it \(--mixing\)"):
         load_runs(tmp_path)

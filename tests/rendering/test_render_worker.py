@@ -65,6 +65,41 @@ def test_a_notebooks_backend_is_not_taken_over(tmp_path, monkeypatch):
     assert os.environ["MPLBACKEND"] == "no backend at all"
 
 
+@pytest.mark.parametrize("where", ["current folder", "MATPLOTLIBRC", "configuration folder"])
+def test_a_matplotlibrc_of_the_callers_own_is_not_read(where, tmp_path, monkeypatch):
+    """Neither what it sets, which would be drawn, nor what is wrong in it, which would be told."""
+    saved = lake_record().save(tmp_path / "ift.json")
+    folder = tmp_path / "own" / "matplotlib"
+    folder.mkdir(parents=True)
+    (folder / "matplotlibrc").write_text("font.size: 30\nno.such.parameter: 1\npatch.linewidth: 9\n")
+    if where == "current folder":
+        monkeypatch.chdir(folder)
+    elif where == "MATPLOTLIBRC":
+        monkeypatch.setenv("MATPLOTLIBRC", str(folder))
+    else:
+        monkeypatch.setenv("XDG_CONFIG_HOME", str(folder.parent))
+    with RenderWorker() as worker:
+        worker.draw([saved], tmp_path / "ift.png")
+        assert list(worker.pictures()) == [tmp_path / "ift.png"]
+        worker._stderr.seek(0)
+        assert worker._stderr.read() == b""
+    expected = MethodFilm(Run.load(saved)).save(tmp_path / "again.png")
+    assert (tmp_path / "ift.png").read_bytes() == expected.read_bytes()
+
+
+def test_a_block_that_fails_ends_the_process_and_what_it_has_half_written(tmp_path, monkeypatch):
+    """It is told by SIGTERM and cleans up; one that does not is killed."""
+    clean = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(7))\nprint(flush=True)\ntime.sleep(60)"
+    deaf = clean.replace("lambda *_: sys.exit(7)", "signal.SIG_IGN")
+    for program, grace, status in ((clean, 20.0, 7), (deaf, 0.1, -9)):
+        monkeypatch.setattr(worker_module, "GRACE", grace)
+        monkeypatch.setattr(worker_module, "_PROGRAM", program)
+        with pytest.raises(KeyboardInterrupt), RenderWorker() as worker:
+            worker._process.stdout.readline()
+            raise KeyboardInterrupt
+        assert worker._process.returncode == status
+
+
 def test_relative_paths_start_at_the_callers_folder(tmp_path, monkeypatch):
     """At the folder of the moment in which the picture is ordered; they come back as they were given."""
     folders = [tmp_path / name for name in ("one", "two")]
@@ -159,13 +194,13 @@ def test_what_the_process_prints_is_no_answer(tmp_path):
     """Only its own lines are: a library that prints does not disturb it."""
     saved = lake_record().save(tmp_path / "ift.json")
     program = worker_module._PROGRAM.replace(
-        "serve()",
+        "serve(int(parent))",
         "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\n"
-        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve()",
+        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve(int(parent))",
     )
     order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", str(tmp_path), []])
     ended = subprocess.run(
-        [sys.executable, "-I", "-c", program, str(PACKAGE), *worker_module._import_path()],
+        [sys.executable, "-I", "-c", program, str(os.getpid()), str(PACKAGE), *worker_module._import_path()],
         input=f"{order}\n", capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert ended.stdout == "null\n" and "hello" in ended.stderr and (tmp_path / "ift.png").exists()

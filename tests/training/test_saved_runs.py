@@ -53,7 +53,10 @@ def record(lake=None, **changes):
         "rejected": np.zeros((0, 2), int),
         "seconds": 0.5,
         "assumed_prior": "ift",
-        "estimation": {"base": {"truth": random.random((2, 5)), "gap": np.array([[np.nan] * 5, [1 / 3] * 5])}},
+        "estimation": {
+            "base": {name: random.random((2, 5)) for name in ("truth", "estimate")}
+            | {"gap": np.array([[np.nan] * 5, [1 / 3] * 5])}
+        },
     }
     return Run(**{**entries, **changes})
 
@@ -89,7 +92,8 @@ def large_record(seeds=2, size=64, snapshots=20):
     lake = Origin(f"open {size}", open_lake(size), None, False, 1 / 3, 0.99, 25 * size)
     steps = np.arange(snapshots)
     metrics = {name: random.random((snapshots, seeds)) for name in ("success", "distance", "regret")}
-    return record(lake, steps=steps, metrics=metrics, snapshots=np.stack(taken), base=base, final=final), base, final
+    tables = {"snapshots": np.stack(taken), "base": base, "final": final}
+    return record(lake, steps=steps, metrics=metrics, loss=np.ones((20, seeds)), estimation={}, **tables), base, final
 
 
 def test_tables_of_a_large_lake_are_packed_and_keep_24_bits(tmp_path):

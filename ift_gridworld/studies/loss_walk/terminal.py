@@ -10,7 +10,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from ift_gridworld.rendering.tables import console
+from ift_gridworld.escape import printable
+from ift_gridworld.runtime import console
 from ift_gridworld.studies.loss_walk.catalogue import LOSSES, LossEntry, evaluate
 from ift_gridworld.studies.loss_walk.example import Example
 
@@ -86,11 +87,12 @@ def print_walk(lake: str, updates: int, example: Example, names: Sequence[str]) 
         names: of `LOSSES`.
     """
     screen = console()
-    screen.print(
-        f"One pair of answers on {lake}: [green]green[/] what the human prefers, [magenta]magenta[/] where only the other is. "
-        f"The policy is a table, {f'{updates} updates of SFT away from' if updates else 'still'} the reference. "
-        "[bold blue]+[/] pushes a move up, [bold dark_orange]-[/] down.\n",
-        highlight=False,
-    )
+    distance = f"{updates} updates of SFT away from" if updates else "still"
+    introduction = Text.assemble(
+        f"One pair of answers on {printable(lake)}: ", ("green", "green"), " what the human prefers, ", ("magenta", "magenta"),
+        f" where only the other is. The policy is a table, {distance} the reference. ", ("+", UP), " pushes a move up, ",
+        ("-", DOWN), " down.\n",
+    )  # fmt: skip
+    screen.print(introduction)
     for name in names:
         print_loss(screen, LOSSES[name], example)

@@ -107,7 +107,7 @@ def draw_phases(settings: SettingsTable, theme: str) -> tuple[StudyFigure, str]:
             names, heads = ([level_name(x) for x in levels[n]] for n in (down, across))
             title = pair_name(*pair) if down == "base" else ""
             grid = Heatmap(title, names, heads, values, None, PHASE_NAMES.get(down, ""), PHASE_NAMES[across])
-            page.draw_heatmap(grid, left, top, width, line * len(names), limits=(0, 100), number_format=".0f")
+            page.draw_heatmap(grid, left, top, width, line * len(names), limits=(0, 100), number_format=".0f", room=0.8)
     return page, (
         "Phase diagrams: the share of settings in which each claim about the distance holds, over base and learning rate, lake "
         "and ice, policy and demonstrations."

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.runtime import processes, progress
+from ift_gridworld.children import processes
+from ift_gridworld.runtime import progress
 from ift_gridworld.storage import make_folder, versions
 from ift_gridworld.studies.lakes import lake_maps
 from ift_gridworld.studies.settings import Setting

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.rendering.tables import console, written
-from ift_gridworld.runtime import processes, progress
+from ift_gridworld.children import processes
+from ift_gridworld.evaluation.metrics import MEASURES
+from ift_gridworld.reading import naming, one_line, shown
+from ift_gridworld.rendering.tables import written
+from ift_gridworld.runtime import console, progress
 from ift_gridworld.storage import versions, write_atomically
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS
-from ift_gridworld.studies.lakes import read_maps
+from ift_gridworld.studies.lakes import parse_number, read_maps
+from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_parts, study_parts
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
@@ -28,7 +34,7 @@ from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables, load_table, write_table
 from ift_gridworld.studies.verdicts import judge_claims
 
-__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "report", "run_study", "show"]
+__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "redraw", "report", "run_study", "show"]
 
 SavedTables = Mapping[str, tuple[Columns, dict[str, Any]]]
 """A study's tables by name, each with what made it."""
@@ -95,12 +101,60 @@ def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, work
     return saved
 
 
+SETTING = tuple(field.name for field in fields(Setting))
+TEXT = (*SETTING[:-1], "lake", "method", "checkpoint", "form", "prediction", "embedding")
+NUMBERS = (SETTING[-1], "seed", "rate", "mixing", "decay", "tile", "shown", *MEASURES, *OWN_MEASURES)
+COLUMNS = {  # that a study's table must have; those of a table of settings stand last
+    "policies": ("method", "tile", "shown"),
+    "ablation": ("form", "prediction", "embedding", "mixing", "decay"),
+    "": (*SETTING, "lake", "seed", "method", "rate", "checkpoint"),
+}
+
+
 def load_study(folder: Path) -> SavedTables:
-    """Read the tables of a finished run; raise a ValueError if there are none."""
-    saved = {study: load_table(path) for study in STUDIES if (path := folder / f"{study}.csv.gz").exists()}
+    """Read the tables of a finished run; raise a ValueError if there are none, or one is not what a run writes."""
+    saved = {}
+    for study in STUDIES:
+        path = folder / f"{study}.csv.gz"
+        if path.exists():
+            saved[study] = load_table(path)
+            with naming(path, "a table of the study"):
+                _check_table(study, saved[study][0])
     if "claims" not in saved:
         raise ValueError(f"--redraw: {folder / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
     return saved
+
+
+def _check_table(study: str, columns: Columns) -> None:
+    """Raise a ValueError unless a table has its columns, text and numbers where they are meant, and settings that there are."""
+    for name in (*COLUMNS.get(study, ()), *(() if study == "policies" else COLUMNS[""])):
+        if name not in columns:
+            raise ValueError(f"it has no column {name!r}")
+    if not len(columns["method"]):
+        raise ValueError("it has no rows; run the study again")
+    for name, cells in columns.items():
+        if name in TEXT and cells.dtype != object:
+            raise ValueError(f"column {name} holds {shown(cells[0])}; allowed: names")
+        if (name in NUMBERS or name.startswith("T(")) and cells.dtype == object:
+            wrong = next(cell for cell in cells if cell and not np.isfinite(parse_number(cell)))
+            raise ValueError(f"column {name} holds {shown(wrong)}; allowed: numbers")
+    if study != "policies":
+        if not np.isfinite(columns["demonstrations"]).all():
+            raise ValueError("column demonstrations has an empty cell; allowed: numbers")
+        settings_table(columns)
+
+
+def redraw(folder: Path, theme: str) -> tuple[Table, list[Path]]:
+    """Report what a finished run has saved, as `report`.
+
+    Raises:
+        ValueError: for tables that are not those of a finished run.
+    """
+    saved = load_study(folder)
+    try:
+        return report(saved, folder, theme)
+    except (LookupError, ValueError) as error:  # each claim and figure looks up the rows that it compares
+        raise ValueError(f"the tables in {folder} are not whole ({one_line(error)}); run the study again") from error
 
 
 def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Path]]:

@@ -1,0 +1,45 @@
+"""A browser, in which pages are opened."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from ift_gridworld.rendering.page import save_page
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A browser; in CI Debian's is installed if there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if shutil.which("chromium") is None and os.environ.get("CI") and shutil.which("apt-get"):
+        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
+            subprocess.run(command, check=False, capture_output=True, timeout=600)
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("needs a Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, tmp_path):
+    """Opens the page of some runs from disk; a message of the console that is no mere remark fails the test."""
+    complaints, pages = [], []
+
+    def opened(records, **options):
+        page = chromium.new_page(**options)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
+        page.goto(save_page(records, tmp_path / "page.html").as_uri())
+        pages.append(page)
+        return page
+
+    yield opened
+    for page in pages:
+        page.close()
+    assert not complaints
