@@ -18,6 +18,7 @@ __all__ = [
 def unboxed(value: Any) -> Any:
     """Return a scalar of NumPy or torch, or an array of no dimension, as Python's own number; anything else as it is.
 
+    >>> import numpy as np
     >>> unboxed(np.int64(3)), unboxed(np.array(0.5)), unboxed(np.True_), unboxed([1])
     (3, 0.5, True, [1])
     """

@@ -56,11 +56,20 @@ def left_by(parent: int) -> Callable[[], None]:
 def run_script(script: str | os.PathLike[str], arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
     """Run a script of Python to its end, in a process that ends with this one and does not hear the keyboard.
 
+    An exception, such as an interrupt, waits until the script has cleaned up.
+
     Returns:
         What it printed and its exit status.
     """
     command = [sys.executable, "-P", "-c", _SCRIPT, str(os.getpid()), str(script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, start_new_session=True)
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as child:
+        try:
+            printed, told = child.communicate()
+        except BaseException:
+            child.terminate()
+            raise
+    return subprocess.CompletedProcess(command, child.returncode, printed, told)
 
 
 @contextmanager

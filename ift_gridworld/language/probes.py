@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
-from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy, model_settings
 
 __all__ = ["Probes", "action_probabilities", "mean_entropy", "probe_probabilities"]
 
@@ -116,7 +116,8 @@ def probe_probabilities(
     prompts = tokenizer.prompts(lakes)
     prefixes = [[*prompts[i], *tokenizer.encode(moves)] for i, moves in zip(probes.lake, probes.moves, strict=True)]
     actions = np.stack([later if moves else first for moves in probes.moves])
-    return action_probabilities(policy, prefixes, actions)
+    with model_settings(policy):
+        return action_probabilities(policy, prefixes, actions)
 
 
 def mean_entropy(policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes) -> float:

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from ift_gridworld import losses
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.policy import LanguagePolicy, model_settings
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.imitation import IFT
@@ -32,7 +32,6 @@ def rows_of_common_length(data: Completions) -> Int[np.ndarray, " B"]:
     return np.flatnonzero(count == common)[:ROWS]
 
 
-@torch.no_grad()
 def answer_log_probs(
     kind: type[Method[Any]], source: TextSource, policy: LanguagePolicy, options: Any, rows: Int[np.ndarray, " B"]
 ) -> Float[np.ndarray, "B T"]:
@@ -48,10 +47,11 @@ def answer_log_probs(
     source = replace(source)  # a copy: what is drawn here must not change the run's own draws
     assert source.demonstrations is not None
     batch = source.demonstrations.batch(rows, source.device)
-    if issubclass(kind, IFT):
-        logp = kind(source, policy, options).second_pass(batch)
-    else:
-        logp = policy.log_probs(batch.states, batch.actions, batch.mask)
+    with model_settings(policy), torch.no_grad():
+        if issubclass(kind, IFT):
+            logp = kind(source, policy, options).second_pass(batch)
+        else:
+            logp = policy.log_probs(batch.states, batch.actions, batch.mask)
     return logp[batch.mask].reshape(len(rows), -1).double().cpu().numpy()
 
 
