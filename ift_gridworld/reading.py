@@ -99,7 +99,7 @@ def naming(path: str | Path, what: str, mend: str = "") -> Iterator[None]:
         raise ValueError(f"{beginning}there is no such file") from None
     except (OSError, ValueError, MemoryError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "it needs more memory than there is"
-        raise ValueError(f"{beginning}{one_line(reason, 2 * LONGEST)}{f'; {mend}' * bool(mend)}") from error
+        raise ValueError(f"{beginning}{one_line(reason, 4 * LONGEST)}{f'; {mend}' * bool(mend)}") from error
 
 
 # ---- bytes ----
@@ -348,7 +348,7 @@ def _array(kind: Any, value: Any, name: str, sizes: Sizes) -> np.ndarray:
         array = array.reshape(0, *(int(d) if d.isdigit() else sizes.get(d, 0) for d in dimensions[1:]))
     known = [int(d) if d.isdigit() else sizes.get(d) for d in dimensions]
     if array.ndim != len(known) or any(size not in (None, own) for size, own in zip(known, array.shape, strict=True)):
-        given = ", ".join(f"{d} = {size}" for d, size in zip(dimensions, known, strict=True) if size is not None)
+        given = ", ".join(f"{d} = {size}" for d, size in zip(dimensions, known, strict=True) if d in sizes)
         raise ValueError(
             f"{name} has shape {list(array.shape)}; allowed: [{', '.join(dimensions)}]{f', {given}' * bool(given)}"
         )

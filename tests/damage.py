@@ -120,5 +120,5 @@ def check_reading(read, path, content, most=2**26):
     if refused is not None:
         message = str(refused)
         assert type(refused) is ValueError, repr(refused)
-        assert path.name in message and message.isprintable() and len(message) < 1000, message[:2000]
+        assert path.name in message and message.isprintable() and len(message) < 1500, message[:2000]
     return value

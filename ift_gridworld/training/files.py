@@ -77,9 +77,11 @@ def load(path: str | Path, kind: type) -> dict[str, Any]:
     with naming(path, "a saved run"):
         entries = parse_json(read_text(path, LARGE))
         _check_format(entries)
+        if "lake" not in entries:
+            raise ValueError("it has no 'lake'")
         arrays, packed = entries.pop("mdp", None), entries.pop("tables", None)
         made_of = None if arrays is None else _mdp(read_as(_SavedArrays, arrays, "mdp"))
-        mdp = _made_again(read_as(Origin, entries.get("lake"), "lake")) if made_of is None else made_of
+        mdp = _made_again(read_as(Origin, entries["lake"], "lake")) if made_of is None else made_of
         sizes = {"S": mdp.num_states, "A": mdp.num_actions}
         skip = ("made_of", "every_policy", *(() if packed is None else TABLES))
         run = read_fields(kind, entries, sizes=sizes, renamed=NAMES, skip=skip)
