@@ -17,7 +17,7 @@ from ift_gridworld.storage import versions, write_atomically
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS
 from ift_gridworld.studies.lakes import read_maps
-from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_parts, study_parts
+from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_arguments, claims_parts, study_parts
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
 from ift_gridworld.studies.reproduction.findings import findings
@@ -55,7 +55,7 @@ def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: i
     if not parts:  # a setting that the design has not drawn
         assert setting is not None
         parsed = Setting.parse(setting)
-        arguments = {"setting": parsed, "methods": methods, "seeds": seeds_for(parsed, scope.seeds), "seed": scope.seed}
+        arguments = claims_arguments(parsed, methods, seeds_for(parsed, scope.seeds), scope.seed)
         parts = [StudyPart("claims", parsed.name, 1.0, run_setting, arguments)]
     tables: list[Columns] = []
     with progress("settings") as report, processes(workers) as pool:
