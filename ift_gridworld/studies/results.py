@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld.studies.claims import Claim, View
-from ift_gridworld.studies.selection import best_key, nearest_rate
+from ift_gridworld.studies.grids import best_key, nearest_rate
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns
 

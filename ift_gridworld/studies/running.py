@@ -15,8 +15,8 @@ from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.studies.data import SeedData, draw_data
+from ift_gridworld.studies.grids import Point, best_checkpoint, best_key, beyond_edges, nearest_rate
 from ift_gridworld.studies.measures import estimation_errors, measure_policies, mixing_effects
-from ift_gridworld.studies.selection import Point, best_checkpoint, best_key, beyond_edges, nearest_rate
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables
 from ift_gridworld.training.lakes import train_lakes

@@ -5,7 +5,9 @@ import pytest
 from scipy.stats import bootstrap, norm, trim_mean, ttest_1samp, ttest_rel
 from scipy.stats import t as student_t
 
+from ift_gridworld.evaluation import statistics
 from ift_gridworld.evaluation.statistics import (
+    Effect,
     _expanded_tail,
     false_discovery_rates,
     format_effect,
@@ -40,6 +42,7 @@ def test_students_interval():
     assert mean == 2.5 and high - mean == pytest.approx(3.1824463 * np.sqrt(5 / 3) / 2) == mean - low
     assert student_interval(values, level=0.8)[1:] == pytest.approx(ttest_1samp(values, 0).confidence_interval(0.8))
     assert student_interval(np.array([7.0])) == (7.0, 7.0, 7.0)
+    assert mean_interval(values, bounds=(2, 3))[1:] == (2, 3)
     rows = mean_interval(np.stack([values, 10 * values]))
     np.testing.assert_allclose(rows, np.stack([student_interval(values), student_interval(10 * values)], 1))
 
@@ -100,6 +103,11 @@ def test_shares_counts_and_lakes_that_are_no_number():
 def test_an_interval_says_what_is_clear_and_one_number_has_none():
     assert paired_effect(np.arange(8.0)[None]).is_clear and paired_effect(-np.arange(8.0)[None]).is_clear
     assert not paired_effect(np.array([[-1.0, 2.0, 1.0]])).is_clear
+    assert [Effect(0.1, low, high, 0, 1, 8).is_clear for low, high in ((0, 0.2), (-0.2, 0), (1e-9, 0.2))] == [
+        False,
+        False,
+        True,
+    ]
     alone = paired_effect(np.array([[-2.0]]))
     assert alone.value == -2 and np.isnan([alone.low, alone.high, alone.p]).all() and not alone.is_clear and alone.share == 1
     assert paired_effect(np.full((2, 2), 3.0)).p == 0 and paired_effect(np.zeros((2, 2))).p == 1
@@ -144,8 +152,8 @@ def test_settings_lakes_and_seeds_are_each_drawn_again():
 
 
 def test_seeds_are_drawn_on_each_lake_by_itself():
-    """Seeds 1 and -1 on each of 50 lakes. Drawn by themselves they cancel: a setting's mean varies by sqrt(1 / 2 / 50) = 0.1, and
-    twelve settings' by 0.03 (0.035 for the middle half), five of which make the interval. Drawn once for all, by 0.7 and 0.2."""
+    """Seeds 1 and -1 on each of 50 lakes. Drawn by themselves they cancel: a setting's mean varies by sqrt(1 / 2 / 50) = 0.1,
+    and twelve settings' by 0.03 or so, five of which make the interval. Drawn once for all, by 0.7 and 0.2."""
     assert spread([np.tile([1.0, -1.0], (50, 1))] * 12) < 0.3
 
 
@@ -172,6 +180,15 @@ def test_percentiles_are_expanded_to_students_width(count, kinds):
     freedom = count - kinds
     resampled = norm(scale=np.sqrt(freedom / count))
     assert -resampled.ppf(_expanded_tail(count, kinds, 0.9)) == pytest.approx(student_t(freedom).ppf(0.95))
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 5])
+def test_percentiles_are_expanded_by_the_number_of_settings_and_of_their_kinds(kinds, monkeypatch):
+    taken = []
+    monkeypatch.setattr(statistics, "_expanded_tail", lambda *arguments: taken.append(arguments) or 0.1)
+    empty = np.full((1, 1), np.nan)  # a setting in which nothing can be compared is none
+    pooled_effect([*np.zeros((10, 1, 1)), empty], strata=[*(i % kinds for i in range(10)), "another"], level=0.8)
+    assert taken == [(10, kinds, 0.8)]
 
 
 @pytest.mark.parametrize(("count", "kinds", "covers"), [(8, 1, 0.97), (12, 4, 0.92)])

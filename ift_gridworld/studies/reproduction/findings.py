@@ -16,9 +16,9 @@ from scipy.stats import spearmanr
 
 from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
 from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, ORDER, VIEWS, Claim, View
+from ift_gridworld.studies.grids import best_key, beyond_edges
 from ift_gridworld.studies.reproduction.design import HELD_IN
 from ift_gridworld.studies.results import SettingResults, SettingsTable, settings_table
-from ift_gridworld.studies.selection import best_key, beyond_edges
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, select
 from ift_gridworld.studies.verdicts import follows_published_order, verdict, words_among

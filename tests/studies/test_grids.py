@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.studies.selection import best_checkpoint, best_key, beyond_edges, nearest_rate, next_value
+from ift_gridworld.studies.grids import best_checkpoint, best_key, beyond_edges, nearest_rate, next_value
 
 NAN, INF = np.nan, np.inf
 
@@ -63,7 +63,7 @@ BETAS = [(0.003, 0.1), (0.01, 0.1), (0.03, 0.1), (0.01, 0.3), (0.01, 0.03)]
         (RATES, (0.1,), [(0.3,)]),
         (RATES, (0.01,), []),
         (RATES, (0.03,), []),
-        ([(0.01,), (0.05,)], (0.05,), [(0.15,)]),  # a grid of other values
+        ([(0.01,), (0.05,)], (0.05,), [(next_value(0.05, up=True),)]),  # a grid of other values
         ([(0.01,)], (0.01,), [(0.003,), (0.03,)]),  # one value is both edges
         ([(0.01, 0.1), (0.03, 0.1)], (0.01, 0.1), [(0.003, 0.1), (0.01, 0.03), (0.01, 0.3)]),  # beta is on the grid
         (BETAS, (0.01, 0.1), []),
