@@ -154,6 +154,11 @@ MUTANTS: tuple[RuleMutant, ...] = (
         "studies.data",
         RUNNING,
         (
+            "every pair is the first one",
+            "repeated = torch.arange(count) % len(chosen.states)",
+            "repeated = torch.arange(count) * 0",
+        ),
+        (
             "all seeds have seed 0's pairs where it slips",
             "label_pairs(first[i], second[i], mdp.discount)",
             "label_pairs(first[0], second[0], mdp.discount)",
@@ -181,11 +186,6 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "all seeds are shown seed 0's paths on firm ice",
             "SeedData(shown[i], shown[i], detour)",
             "SeedData(shown[0], shown[0], detour)",
-        ),
-        (
-            "every pair is the first one",
-            "repeated = torch.arange(count) % len(chosen.states)",
-            "repeated = torch.arange(count) * 0",
         ),
     ),
     *_of(

@@ -18,7 +18,7 @@ def table_of_claims(pooled: Columns) -> Table:
         caption="interquartile mean over settings and 95 % interval; holds: share of settings with the claim's sign; clearly, "
         "reversed: with an interval that leaves out zero and a false-discovery rate of at most 5 %; †: share of settings in "
         "which the best rate or beta of one of the two lies on an edge of what was tried; *: the paper does not claim it",
-        caption_justify="left",
+        caption_justify="left", padding=0,
     )  # fmt: skip
     for heading in ("claim", "measure", "rate", "checkpoint"):
         table.add_column(heading, no_wrap=True)
@@ -37,7 +37,7 @@ def table_of_claims(pooled: Columns) -> Table:
 def table_of_setting(by_setting: Columns) -> Table:
     """Return a table of claims in one setting: one row a claim and view."""
     table = Table(
-        title=str(by_setting["setting"][0]), title_justify="left", caption_justify="left",
+        title=str(by_setting["setting"][0]), title_justify="left", caption_justify="left", padding=0,
         caption="effect: first less second; †: the best rate or beta of this method lies on an edge of what was tried",
     )  # fmt: skip
     for heading in ("claim", "measure", "rate", "checkpoint"):

@@ -179,9 +179,7 @@ def test_a_member_starts_from_the_base_of_its_lake_and_seed():
 def test_members_learn_from_the_data_of_their_lake_and_seed(monkeypatch):
     """Each lake's and seed's demonstrations and pairs, for every point."""
     monkeypatch.setattr(Setting, "lakes", TWO_LAKES)
-    monkeypatch.setattr(
-        running, "draw_data", lambda lake, count, seeds, seed: [SeedData(*labels(lake, i)) for i in range(seeds)]
-    )
+    monkeypatch.setattr(running, "draw_data", lambda lake, count, seeds, seed: [SeedData(*of(lake, i)) for i in range(seeds)])
     monkeypatch.setattr(running, "measure_policies", lambda mdp, policies, *others: {"distance": policies[..., 0, 0]})
     given = {}
 

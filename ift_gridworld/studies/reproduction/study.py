@@ -22,13 +22,14 @@ from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds
 from ift_gridworld.studies.reproduction.figures import draw_figures
 from ift_gridworld.studies.reproduction.findings import findings
 from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
+from ift_gridworld.studies.reproduction.quotes import quote_findings
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables, load_table, write_table
 from ift_gridworld.studies.verdicts import judge_claims
 
-__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "report", "run_study", "show"]
+__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "quote", "report", "run_study", "show"]
 
 SavedTables = Mapping[str, tuple[Columns, dict[str, Any]]]
 """A study's tables by name, each with what made it."""
@@ -117,6 +118,12 @@ def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Pa
     paths.append(write_atomically(folder / "findings.json", f"{content}\n".encode()))
     paths += draw_figures(tables, settings, pooled, folder, theme)
     return table_of_claims(pooled), paths
+
+
+def quote(folder: Path, page: Path) -> Path:
+    """Write the numbers that a page quotes of a folder's findings anew; return the page's path."""
+    numbers = json.loads((folder / "findings.json").read_text(encoding="utf-8"))["findings"]
+    return write_atomically(page, quote_findings(page.read_text(encoding="utf-8"), numbers).encode())
 
 
 def show(table: Table, paths: list[Path] | None = None) -> None:
