@@ -55,6 +55,10 @@ PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
 CHECKS, RESIDUAL = "losses._checks", "policies.residual"
 MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
+# Small modules of what selects and concludes: mutated likewise, without a table of what there is to mutate in each function.
+STATISTICS, VERDICTS, GRIDS = "evaluation.statistics", "studies.verdicts", "studies.grids"
+CONCLUDING = (STATISTICS, VERDICTS, GRIDS)
+CLASSES = ("Windows", "Effect", "Verdict")  # whose methods are mutated
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
     IMITATION: "test_losses_imitation",
@@ -66,6 +70,9 @@ TESTS = {
     **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
     RESIDUAL: ("test_residual",),
+    STATISTICS: ("test_statistics",),
+    VERDICTS: ("test_claims", "test_findings"),
+    GRIDS: ("test_grids",),
 }
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 JOBS, SECONDS = 2, 60
@@ -181,6 +188,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "_sparse_outcomes",
         "torch.nn.functional.pad(x, (0, most - x.shape[-1])) → torch.nn.functional.pad(x, (1, most - x.shape[-1]))",
     ): UNUSED_SLOTS,
+    (
+        STATISTICS,
+        "pooled_effect",
+        "random.integers(0, RESAMPLES, drawn.shape) → random.integers(1, RESAMPLES, drawn.shape)",
+    ): "one of a thousand draws, all alike, is left out",
 }
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
@@ -362,7 +374,7 @@ def changes(node: ast.AST, ancestors: Ancestors, scope: Scope) -> Iterator[tuple
         case ast.Constant(int() | float() as value) if not isinstance(value, bool) and not inside_slice:
             if not (isinstance(ancestors[-1], ast.UnaryOp) or called(ancestors[-1]) == "flatten"):
                 kind = "shift" if any(isinstance(a, ast.Subscript) for a in ancestors) else "constant"
-                yield from ((kind, repr(type(value)(x))) for x in NUMBERS[value])
+                yield from ((kind, repr(type(value)(x))) for x in NUMBERS.get(value, (value + 1, value - 1)))
         case ast.Call():
             yield from _changes_of_call(node)
         case ast.Name(name, ast.Load()):
@@ -487,7 +499,7 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
-        elif isinstance(node, ast.ClassDef) and node.name == "Windows":
+        elif isinstance(node, ast.ClassDef) and node.name in CLASSES:
             yield from ((f"{node.name}.{x.name}", x) for x in node.body if isinstance(x, ast.FunctionDef))
 
 
@@ -501,7 +513,7 @@ def parsed(module: str) -> ast.Module:
 
 def mutants() -> list[Mutant]:
     found = []
-    for module in MODULES:
+    for module in (*MODULES, *CONCLUDING):
         tree = parsed(module)
         for name, function in functions(tree):
             scope, seen = scope_of(function), {text(function)}  # changes that come to the same are one
@@ -676,7 +688,7 @@ def warm_up() -> None:
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1)[torch.tensor([0, 1, 1])], x)
     torch.testing.assert_close(x, x)
-    assert not any(f"{PACKAGE}.{module}" in sys.modules for module in (*MODULES, *(rule.module for rule in RULES)))
+    assert not any(f"{PACKAGE}.{module}" in sys.modules for module in (*MODULES, *CONCLUDING, *(rule.module for rule in RULES)))
 
 
 # ---- the tables ----
@@ -702,7 +714,8 @@ def public_users() -> dict[str, set[str]]:
 
 
 def count_table(found: list[Mutant]) -> tuple[Table, list[str]]:
-    """Mutants by public function and kind; and the empty cells without a reason, or the reverse."""
+    """Mutants of the loss core by public function and kind; and the empty cells without a reason, or the reverse."""
+    found = [m for m in found if m.module in MODULES]
     table = Table("function, with its private helpers", *(k for k in KINDS), title="mutants by function and kind")
     mistakes = []
     for function, reached in public_users().items():

@@ -323,6 +323,10 @@ def metric_interval(
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
     """Return a metric's mean over seeds and its 95 % interval (mean, low, high), which ends where the metric's range does.
 
+    Args:
+        name: of the metric; one that is not in `RANGES` can have any value.
+        values: one per seed, over the last axis.
+
     Example:
         >>> mean, low, high = metric_interval("success", np.array([0.9, 1.0]))
         >>> float(mean), float(low.round(2)), float(high)

@@ -62,6 +62,10 @@ class Effect:
 def format_effect(value: float, low: float, high: float, digits: int = 4) -> str:
     """Return a difference and its interval in words; "(not clear)" stands behind one whose interval does not exclude 0.
 
+    Args:
+        value, low, high: the difference and its interval.
+        digits: number of decimals.
+
     Example:
         >>> format_effect(0.25, -0.5, 1.0, digits=2)
         '+0.25 [-0.50, +1.00] (not clear)'
@@ -114,6 +118,10 @@ def mean_interval(
 
 def student_interval(values: Float[np.ndarray, " n"], *, level: float = 0.95) -> tuple[float, float, float]:
     """Return the mean of a few values and its interval as `mean_interval` does, as plain numbers.
+
+    Args:
+        values: at least one.
+        level: of the interval, in (0, 1).
 
     Example:
         >>> [round(x, 4) for x in student_interval(np.array([0.0, 1.0, 2.0]))]

@@ -14,7 +14,7 @@ from ift_gridworld.studies.claims import NEGLIGIBLE, ORDER, VIEWS, Claim, View, 
 from ift_gridworld.studies.results import SettingResults, SettingsTable, strata
 from ift_gridworld.studies.tables import Columns
 
-__all__ = ["Summary", "Verdict", "follows_published_order", "judge_claims", "row_of", "summarise", "verdict"]
+__all__ = ["Summary", "Verdict", "follows_published_order", "judge_claims", "row_of", "summarise", "verdict", "words_among"]
 
 SCRIPT = "python experiments/reproduction.py"
 FALSE_DISCOVERIES = 0.05  # rate allowed among the settings in which a claim is said to hold, or to be reversed, clearly

@@ -9,6 +9,7 @@ from ift_gridworld.evaluation import statistics
 from ift_gridworld.evaluation.statistics import (
     Effect,
     _expanded_tail,
+    _resampled,
     false_discovery_rates,
     format_effect,
     interquartile_mean,
@@ -86,6 +87,8 @@ def test_lakes_are_the_witnesses_and_on_one_lake_its_seeds():
     test = ttest_rel(first.mean(1), second.mean(1))
     assert found.value == pytest.approx((first - second).mean()) and found.p == pytest.approx(test.pvalue)
     assert (found.low, found.high) == pytest.approx(test.confidence_interval(0.95))
+    two = paired_effect((first - second)[:2])
+    assert (two.low, two.high) == pytest.approx(student_interval((first - second)[:2].mean(1))[1:])
     alone, test = paired_effect((first - second)[:1]), ttest_rel(first[0], second[0])
     assert (alone.value, alone.p) == pytest.approx(((first - second)[0].mean(), test.pvalue))
     assert (alone.low, alone.high) == pytest.approx(test.confidence_interval(0.95))
@@ -96,6 +99,8 @@ def test_shares_counts_and_lakes_that_are_no_number():
     found = paired_effect(np.array([[-1.0, -2.0, -1.0], [3.0, 4.0, 3.0], [np.nan, 0.0, 0.0], [-9.0, 0.5, 0.5]]))
     assert (found.lakes, found.seeds) == (3, 3)
     assert found.share == pytest.approx(2 / 3) and found.value == pytest.approx((-4 / 3 + 10 / 3 - 8 / 3) / 3)
+    bounds = [np.array([[value, value]]) for value in (-0.5, 0.0, 0.5, 1.0)]  # 0 is not below 0
+    assert paired_effect(np.concatenate(bounds)).share == pooled_effect(bounds).share == 1 / 4
     nothing = paired_effect(np.array([[np.inf, 0.0]]))
     assert nothing.lakes == 0 and np.isnan(nothing.value) and not nothing.is_clear
 
@@ -126,7 +131,24 @@ def test_each_setting_counts_alike_whatever_its_size():
     assert pooled_effect(many).low != pooled_effect(many, seed=1).low
     mixed = pooled_effect([np.array([[np.nan, 1.0], [2.0, 4.0]]), np.full((2, 2), np.nan)])
     assert mixed.value == 3 and mixed.lakes == 1
-    assert pooled_effect([np.full((2, 2), np.nan)]).lakes == 0
+    nothing = pooled_effect([np.full((2, 2), np.nan)])
+    assert (nothing.lakes, nothing.seeds) == (0, 0) and np.isnan(nothing.value)
+
+
+def test_both_ends_of_a_pooled_interval_leave_out_as_much():
+    """Thirty values, symmetric about 0."""
+    half = np.random.default_rng(6).normal(size=15)
+    found = pooled_effect([np.array([[value]]) for value in (*half, *-half)])
+    assert abs(found.low + found.high) < 0.12 * (found.high - found.low)
+
+
+def test_what_is_drawn_again_are_whole_lakes_and_seeds_of_each():
+    """Of three lakes and four seeds, numbered row by row, each draw has three lakes of four seeds."""
+    drawn = _resampled(3, 4, 0).reshape(-1, 3, 4)
+    lakes, seeds = drawn // 4, drawn % 4
+    assert (lakes == lakes[..., :1]).all() and set(drawn.ravel()) == set(range(12))
+    np.testing.assert_allclose([(lakes == i).mean() for i in range(3)], 1 / 3, atol=0.03)
+    np.testing.assert_allclose([(seeds == i).mean() for i in range(4)], 1 / 4, atol=0.03)
 
 
 def test_one_setting_alone_has_the_interval_of_its_lakes():
@@ -215,6 +237,7 @@ def test_a_pooled_interval_covers_the_truth_about_as_often_as_it_says(count, kin
         ((-0.12345, -0.2, -0.1), "-0.1235 [-0.2000, -0.1000]"),
         ((0.1, -0.1, 0.3), "+0.1000 [-0.1000, +0.3000] (not clear)"),
         ((0.1, 0.0, 0.3), "+0.1000 [+0.0000, +0.3000] (not clear)"),
+        ((-0.1, -0.3, 0.0), "-0.1000 [-0.3000, +0.0000] (not clear)"),
         ((0.1, np.nan, np.nan), "+0.1000 [+nan, +nan] (not clear)"),
     ],
 )
