@@ -14,7 +14,6 @@ from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, C
 from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.results import SettingResults
 from ift_gridworld.studies.settings import Setting
-from ift_gridworld.studies.tables import select
 from ift_gridworld.studies.verdicts import follows_published_order, judge_claims, row_of, summarise, verdict
 
 LAST, BEST_RATE, BEST = View("common", "last"), View("best", "last"), View("best", "best")
@@ -252,9 +251,14 @@ def test_tables_of_verdicts_say_what_is_corrected_exploratory_and_on_an_edge():
     assert pooled["on_edge"].tolist() == [0, 0, 0.5, 0.5]
     assert by_setting["on_edge"].tolist() == ["", "", "", "", "", "ift", "", "ift"]
     assert by_setting["corrected"].tolist() == by_setting["verdict"].tolist() == ["holds"] * 8
+    by_setting |= {"claim": np.full(8, "ift<orpo:distance", object), "measure": np.full(8, "distance_next_optimal", object)}
+    by_setting["high"] = -by_setting["high"]  # what is longest: not clear, on the edges of both
+    by_setting["on_edge"] = np.full(8, "ift orpo", object)
+    pooled |= {"high": -pooled["high"], "measure": np.full(4, "distance_next_optimal", object)}
     page = io.StringIO()
-    Console(width=160, file=page).print(table_of_claims(pooled), table_of_setting(select(by_setting, by_setting["effect"] < 0)))
-    assert "ift<sft*" in page.getvalue() and " 50% " in page.getvalue() and "(not clear)" not in page.getvalue()
+    Console(width=120, file=page).print(table_of_claims(pooled), table_of_setting(by_setting))
+    assert "ift<sft*" in page.getvalue() and page.getvalue().count("50%│") == 2 and "…" not in page.getvalue()
+    assert page.getvalue().count("(not clear)│") == 12 and "ift orpo│" in page.getvalue()
 
 
 @pytest.mark.parametrize(
