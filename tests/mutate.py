@@ -193,6 +193,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "pooled_effect",
         "random.integers(0, RESAMPLES, drawn.shape) → random.integers(1, RESAMPLES, drawn.shape)",
     ): "one of a thousand draws, all alike, is left out",
+    (VERDICTS, "Verdict.word", "self.effect.value * self.sign > 0 → self.effect.value * self.sign >= 0"): (
+        "what is not larger than rounding is unclear before"
+    ),
+    (GRIDS, "best_checkpoint", "distance[1:].mean(-1) → distance[1:].sum(-1)"): "all checkpoints have the same number of seeds",
+    **{
+        (GRIDS, "next_value", f"{before.format(9)} → {before.format(digits)}"): "removes rounding of the last digits as well"
+        for digits in (8, 10)
+        for before in ("round(math.log10(value), {})", "round(value / 10 ** math.floor(round(math.log10(value), 9)), {})")
+    },
 }
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.

@@ -369,6 +369,69 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "return True",
         ),
     ),
+    *_of(
+        "studies.verdicts",
+        CLAIMS,
+        ("settings of all kinds are drawn again together", "verdicts, strata(settings))", "verdicts, [0] * len(settings))"),
+        ("kinds of settings are not heeded", "for each in results], strata=strata)", "for each in results])"),
+    ),
+    *_of(
+        "evaluation.estimation",
+        ("test_estimation",),
+        ("the bias is the truth less the estimate", "return self.estimate - self.truth", "return self.truth - self.estimate"),
+        ("the gap is twice the total variation", "return 0.5 * np.abs(self.preference", "return np.abs(self.preference"),
+        ("the truth is of one step", "self.truth = self.step.cumprod(-1)", "self.truth = self.step"),
+        (
+            "SFT estimates the whole answer",
+            "walks.at_human, walks.step, walks.human_prior",
+            "walks.at_human, walks.truth, walks.human_prior",
+        ),
+        ("a stale answer may part and meet again", "same, 1.0).cumprod(-1), walks", "same, 1.0), walks"),
+        (
+            "steps after the end have probability 0",
+            "(self.at_human * self.leads).sum(-1), 1.0)",
+            "(self.at_human * self.leads).sum(-1), 0.0)",
+        ),
+        (
+            "the model's own walk includes what has ended",
+            "out=np.full(walk.shape, np.nan), where=going > 0)",
+            "out=np.full(walk.shape, np.nan), where=going > 0) * going",
+        ),
+    ),
+    # ---- which settings and lakes ----
+    *_of(
+        "studies.reproduction.design",
+        ("test_reproduction",),
+        ("levels are not balanced", "levels[i % len(levels)] for i", "levels[i * i % len(levels)] for i"),
+        ("factors follow one another", "[repeated[i] for i in random.permutation(len(lakes))]", "repeated"),
+        ("variants are chosen on lakes of the claims", 'HELD_IN = "lakes-0.8-5"', 'HELD_IN = "lakes-0.8-0"'),
+        ("variants are judged on lakes of the claims", '("lakes-0.7-6", "lakes-0.9-6")', '("lakes-0.7-0", "lakes-0.9-6")'),
+        ("blocks have as many seeds as single lakes", "else max(2, seeds // 4)", "else seeds"),
+    ),
+    *_of(
+        "studies.reproduction.parts",
+        ("test_reproduction",),
+        (
+            "a saved part of other settings counts",
+            "return load_table(self.path(folder))[1] == self.about",
+            "return bool(load_table(self.path(folder)))",
+        ),
+        ("a saved part of other lakes counts", '"lakes": lakes, "versions"', '"versions"'),
+    ),
+    *_of(
+        "studies.lakes",
+        ("test_study",),
+        (
+            "all blocks have the same lakes",
+            "first = BLOCK_SIZE * int(block) + round(1000 * float(density))",
+            "first = round(1000 * float(density))",
+        ),
+        (
+            "blocks overlap",
+            "seeds = range(1000 * first, 1000 * first + BLOCK_SIZE)",
+            "seeds = range(first // 2, first // 2 + BLOCK_SIZE)",
+        ),
+    ),
     # ---- findings ----
     *_of(
         "studies.reproduction.findings",

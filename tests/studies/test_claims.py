@@ -8,13 +8,21 @@ from rich.console import Console
 from scipy.special import stdtrit
 
 from ift_gridworld.evaluation.metrics import MEASURES
-from ift_gridworld.evaluation.statistics import paired_effect
+from ift_gridworld.evaluation.statistics import Effect, paired_effect
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_exploratory, is_tested
 from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.results import SettingResults
 from ift_gridworld.studies.settings import Setting
-from ift_gridworld.studies.verdicts import follows_published_order, judge_claims, row_of, summarise, verdict
+from ift_gridworld.studies.verdicts import (
+    Verdict,
+    follows_published_order,
+    judge_claims,
+    row_of,
+    summarise,
+    verdict,
+    words_among,
+)
 
 LAST, BEST_RATE, BEST = View("common", "last"), View("best", "last"), View("best", "best")
 
@@ -228,6 +236,38 @@ def test_a_row_is_found_by_claim_rate_and_checkpoint():
         n: np.array(column, object) for n, column in zip(("claim", "rate", "checkpoint"), zip(*names, strict=True), strict=True)
     }
     assert [row_of(pooled, claim, view) for claim in ("a", "b") for view in VIEWS] == list(range(8))
+
+
+def test_what_is_rounding_and_what_is_too_often_false_are_bounds_that_belong_to_it():
+    def of(value):
+        return Verdict(Effect(value, value / 2, 2 * value, 0.0, 1, 8, p=0.01), 1)
+
+    assert (of(NEGLIGIBLE).holds, of(NEGLIGIBLE).word) == (False, "unclear")
+    assert (of(1.01 * NEGLIGIBLE).holds, of(1.01 * NEGLIGIBLE).word) == (True, "holds")
+    assert of(0.1).word_among(0.05) == "holds" and of(0.1).word_among(0.051) == of(0.1).word_among(np.nan) == "unclear"
+    nothing = verdict(flat(ift=np.nan, sft=0.1), CLAIMS["ift<sft:distance"], LAST)
+    assert words_among([of(0.1), nothing]) == ["holds", "none"]
+
+
+def test_one_claim_at_one_view_in_one_setting_is_one_row():
+    setting = Setting("4x4", "firm", "random", "tabular", "adam", 1)
+    columns = table({(m, 0.03, "last"): [[b, b]] for m, b in (("ift", 0.1), ("sft", 0.3))}, "base_bias")
+    settings = {setting.name: (setting, SettingResults(columns, np.arange(4), 0.03))}
+    pooled, by_setting = judge_claims(settings, [CLAIMS["ift<sft:base_bias"]])
+    assert by_setting["effect"] == pooled["effect"] == pytest.approx([-0.2]) and by_setting["verdict"].tolist() == ["holds"]
+    assert by_setting["effect"].dtype == float and by_setting["claim"].dtype == object
+
+
+def test_settings_are_pooled_within_their_kinds():
+    """Four settings on firm ice and four on slippery, each kind with an effect of its own, which redrawing keeps."""
+    settings = {}
+    for ice, sft in (("firm", 0.2), ("slippery", 0.4)):
+        for count in (1, 4, 16, 64):
+            setting = Setting("4x4", ice, "random", "tabular", "adam", count)
+            values = {(m, 0.03, at): [[d, d]] for m, d in (("ift", 0.1), ("sft", sft)) for at in ("last", "best")}
+            settings[setting.name] = setting, results(values)
+    pooled, _ = judge_claims(settings, [CLAIMS["ift<sft:distance"]])
+    assert pooled["low"] == pytest.approx(-0.2) and pooled["high"] == pytest.approx(-0.2)
 
 
 def test_tables_of_verdicts_say_what_is_corrected_exploratory_and_on_an_edge():

@@ -83,7 +83,7 @@ def draw_ablation(columns: Columns, measure: str, theme: str) -> tuple[StudyFigu
     page = StudyFigure(0.55 + len(panels) * (tall + 0.62), theme)
     unit = {"distance": "distance to T*", "success": "success"}[measure]
     page.add_heading(0.1, 0.17, f"IFT less SFT in {unit}: λ (down) by γ (across)")
-    page.add_note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes and seeds leaves out zero")
+    page.add_note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes leaves out zero (not corrected)")
     page.draw_colour_key(5.3, 0.3, f"−{most:.3f}", f"+{most:.3f}", reverse=measure == "distance")
     for p, (ice, prediction, embedding) in enumerate(panels):
         top = 0.85 + p * (tall + 0.62)
