@@ -1,4 +1,4 @@
-"""Are the loss core's tests strong? Break the core in every small way and see who notices.
+"""Are the tests of losses and studies strong? Break the code in every small way, and rules by hand, and see who notices.
 
     python tests/mutate.py [--only NAME] [--list]
 
@@ -8,6 +8,9 @@ constant, a branch, a guard, a safe form), runs the tests of the loss core again
 caught it. A survivor is a gap in the tests, or makes no difference that mathematics could see; then it stands in EQUIVALENT
 with the reason, is run all the same, and it is a mistake if a test catches it. The exit status is 1 if a mutant survived, or a
 table below is wrong.
+
+What selects and concludes goes wrong by whole rules. Those are written by hand (`rule_mutants.py`) and run in the same way;
+`--only rules` runs them alone.
 
 How: torch and pytest are imported once. Each mutant is a fork in which an import hook executes the changed syntax tree in the
 module's place, before any test is imported; the number of failed tests comes back through a pipe. Mutants that hang are killed
@@ -28,7 +31,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -42,12 +45,20 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
+from rule_mutants import RuleMutant
+from rule_mutants_lakes import MUTANTS as OF_LAKES
+from rule_mutants_language import MUTANTS as OF_LANGUAGE
 
+RULES = (*OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
 CHECKS, RESIDUAL = "losses._checks", "policies.residual"
 MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
+# Small modules of what selects and concludes: mutated likewise, without a table of what there is to mutate in each function.
+STATISTICS, VERDICTS, GRIDS = "evaluation.statistics", "studies.verdicts", "studies.grids"
+CONCLUDING = (STATISTICS, VERDICTS, GRIDS)
+CLASSES = ("Windows", "Effect", "Verdict")  # whose methods are mutated
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
     IMITATION: "test_losses_imitation",
@@ -59,6 +70,9 @@ TESTS = {
     **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
     RESIDUAL: ("test_residual",),
+    STATISTICS: ("test_statistics",),
+    VERDICTS: ("test_claims", "test_findings"),
+    GRIDS: ("test_grids",),
 }
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 JOBS, SECONDS = 2, 60
@@ -174,6 +188,20 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "_sparse_outcomes",
         "torch.nn.functional.pad(x, (0, most - x.shape[-1])) → torch.nn.functional.pad(x, (1, most - x.shape[-1]))",
     ): UNUSED_SLOTS,
+    (
+        STATISTICS,
+        "pooled_effect",
+        "random.integers(0, RESAMPLES, drawn.shape) → random.integers(1, RESAMPLES, drawn.shape)",
+    ): "one of a thousand draws, all alike, is left out",
+    (VERDICTS, "Verdict.word", "self.effect.value * self.sign > 0 → self.effect.value * self.sign >= 0"): (
+        "what is not larger than rounding is unclear before"
+    ),
+    (GRIDS, "best_checkpoint", "distance[1:].mean(-1) → distance[1:].sum(-1)"): "all checkpoints have the same number of seeds",
+    **{
+        (GRIDS, "next_value", f"{before.format(9)} → {before.format(digits)}"): "removes rounding of the last digits as well"
+        for digits in (8, 10)
+        for before in ("round(math.log10(value), {})", "round(value / 10 ** math.floor(round(math.log10(value), 9)), {})")
+    },
 }
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
@@ -281,6 +309,9 @@ class Mutant:
         return EQUIVALENT.get((self.module, self.function, self.change))
 
 
+AnyMutant = Mutant | RuleMutant
+
+
 def _put(parent: ast.AST, field: str, index: int | None, node: ast.AST) -> None:
     if index is None:
         setattr(parent, field, node)
@@ -352,7 +383,7 @@ def changes(node: ast.AST, ancestors: Ancestors, scope: Scope) -> Iterator[tuple
         case ast.Constant(int() | float() as value) if not isinstance(value, bool) and not inside_slice:
             if not (isinstance(ancestors[-1], ast.UnaryOp) or called(ancestors[-1]) == "flatten"):
                 kind = "shift" if any(isinstance(a, ast.Subscript) for a in ancestors) else "constant"
-                yield from ((kind, repr(type(value)(x))) for x in NUMBERS[value])
+                yield from ((kind, repr(type(value)(x))) for x in NUMBERS.get(value, (value + 1, value - 1)))
         case ast.Call():
             yield from _changes_of_call(node)
         case ast.Name(name, ast.Load()):
@@ -477,7 +508,7 @@ def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             yield node.name, node
-        elif isinstance(node, ast.ClassDef) and node.name == "Windows":
+        elif isinstance(node, ast.ClassDef) and node.name in CLASSES:
             yield from ((f"{node.name}.{x.name}", x) for x in node.body if isinstance(x, ast.FunctionDef))
 
 
@@ -491,7 +522,7 @@ def parsed(module: str) -> ast.Module:
 
 def mutants() -> list[Mutant]:
     found = []
-    for module in MODULES:
+    for module in (*MODULES, *CONCLUDING):
         tree = parsed(module)
         for name, function in functions(tree):
             scope, seen = scope_of(function), {text(function)}  # changes that come to the same are one
@@ -583,30 +614,40 @@ class Failures:
 class MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """An import hook that executes a mutant where its module is imported."""
 
-    def __init__(self, mutant: Mutant) -> None:
-        self.mutant, self.name = mutant, f"{PACKAGE}.{mutant.module}"
+    def __init__(self, module: str, tree: ast.Module) -> None:
+        self.module, self.name, self.tree = module, f"{PACKAGE}.{module}", tree
 
     def find_spec(self, fullname: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if fullname != self.name:
             return None
-        return importlib.util.spec_from_file_location(fullname, path_of(self.mutant.module), loader=self)
+        return importlib.util.spec_from_file_location(fullname, path_of(self.module), loader=self)
 
     def exec_module(self, module: ModuleType) -> None:
-        exec(compile(ast.fix_missing_locations(self.mutant.tree), self.name, "exec"), module.__dict__)
+        exec(compile(ast.fix_missing_locations(self.tree), self.name, "exec"), module.__dict__)
 
 
-def run_tests(mutant: Mutant | None) -> int:
+def tree_of(mutant: AnyMutant) -> ast.Module:
+    """Return the syntax tree of a mutant's module."""
+    if isinstance(mutant, RuleMutant):
+        return ast.parse(path_of(mutant.module).read_text(encoding="utf-8").replace(mutant.before, mutant.after))
+    _put(mutant.parent, mutant.field, mutant.index, mutant.replacement)
+    return mutant.tree
+
+
+def tests_of(mutant: AnyMutant) -> tuple[str, ...]:
+    return mutant.tests if isinstance(mutant, RuleMutant) else TESTS[mutant.module]
+
+
+def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> int:
     """In a child: return how many tests fail where the mutant replaces its module."""
     if mutant is not None:
-        _put(mutant.parent, mutant.field, mutant.index, mutant.replacement)
-        sys.meta_path.insert(0, MutantImporter(mutant))
         try:
+            sys.meta_path.insert(0, MutantImporter(mutant.module, tree_of(mutant)))
             importlib.import_module(f"{PACKAGE}.{mutant.module}")
         except Exception:
             return STILLBORN
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
-    tests = TESTS[mutant.module if mutant is not None else "log_probs"]
     gc.disable()  # half a second of a life of two
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
     status = pytest.main(["--tb=no", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
@@ -614,13 +655,13 @@ def run_tests(mutant: Mutant | None) -> int:
     return plugin.count if plugin.count or ran else STILLBORN
 
 
-def outcomes(todo: list[Mutant | None]) -> Iterator[tuple[Mutant | None, int]]:
-    """(mutant, number of tests that caught it) in the order in which they end, JOBS at a time."""
+def outcomes(todo: Sequence[tuple[AnyMutant | None, Sequence[str]]]) -> Iterator[tuple[AnyMutant | None, int]]:
+    """(mutant, number of its tests that caught it) in the order in which they end, JOBS at a time."""
     waiting = list(reversed(todo))
-    running: dict[int, tuple[Mutant | None, int, float]] = {}  # by the pipe's end: mutant, process, deadline
+    running: dict[int, tuple[AnyMutant | None, int, float]] = {}  # by the pipe's end: mutant, process, deadline
     while waiting or running:
         while waiting and len(running) < JOBS:
-            mutant = waiting.pop()
+            mutant, tests = waiting.pop()
             reader, writer = os.pipe()
             child = os.fork()
             if child == 0:
@@ -628,7 +669,7 @@ def outcomes(todo: list[Mutant | None]) -> Iterator[tuple[Mutant | None, int]]:
                 for stream in (0, 1, 2):
                     os.dup2(nothing, stream)
                 try:
-                    os.write(writer, str(run_tests(mutant)).encode())
+                    os.write(writer, str(run_tests(mutant, tests)).encode())
                 finally:
                     os._exit(0)
             os.close(writer)
@@ -651,12 +692,12 @@ def outcomes(todo: list[Mutant | None]) -> Iterator[tuple[Mutant | None, int]]:
 def warm_up() -> None:
     """What torch and the tests import on first use, once for all children; the mutated modules must not be among it."""
     torch.set_num_threads(1)
-    for module in ("data", "planning"):
-        importlib.import_module(f"{PACKAGE}.{module}")
+    for module in ("matplotlib.figure", "scipy.stats", f"{PACKAGE}.data", f"{PACKAGE}.planning"):
+        importlib.import_module(module)
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1)[torch.tensor([0, 1, 1])], x)
     torch.testing.assert_close(x, x)
-    assert not any(f"{PACKAGE}.{module}" in sys.modules for module in MODULES)
+    assert not any(f"{PACKAGE}.{module}" in sys.modules for module in (*MODULES, *CONCLUDING, *(rule.module for rule in RULES)))
 
 
 # ---- the tables ----
@@ -682,7 +723,8 @@ def public_users() -> dict[str, set[str]]:
 
 
 def count_table(found: list[Mutant]) -> tuple[Table, list[str]]:
-    """Mutants by public function and kind; and the empty cells without a reason, or the reverse."""
+    """Mutants of the loss core by public function and kind; and the empty cells without a reason, or the reverse."""
+    found = [m for m in found if m.module in MODULES]
     table = Table("function, with its private helpers", *(k for k in KINDS), title="mutants by function and kind")
     mistakes = []
     for function, reached in public_users().items():
@@ -698,26 +740,55 @@ def count_table(found: list[Mutant]) -> tuple[Table, list[str]]:
     return table, mistakes
 
 
+def rule_mistakes() -> list[str]:
+    """What is wrong with the rules written by hand: a text that does not occur once, a test that is not there."""
+    mistakes = []
+    for rule in RULES:
+        count = path_of(rule.module).read_text(encoding="utf-8").count(rule.before)
+        if count != 1 or rule.before == rule.after:
+            mistakes.append(f"rule {rule.name!r}: its text occurs {count} times in {rule.module}; it must once, and differ")
+        mistakes += [f"rule {rule.name!r}: no test {test}" for test in rule.tests if not any(ROOT.rglob(f"{test}.py"))]
+    return mistakes
+
+
+def choose(only: str | None, everything: list[Mutant]) -> list[AnyMutant]:
+    """Return the mutants of a function, a module or a part of its name; "rules" are those written by hand."""
+    rules = [r for r in RULES if only in (None, "rules", r.name, r.module, *r.module.split("."))]
+    return [*(m for m in everything if only in (None, m.function, m.module, *m.module.split("."))), *rules]
+
+
+def row_of(mutant: AnyMutant) -> tuple[str, str, str, str, str]:
+    if isinstance(mutant, RuleMutant):
+        line = path_of(mutant.module).read_text(encoding="utf-8").partition(mutant.before)[0].count("\n") + 1
+        return mutant.module, "", str(line), "rule", mutant.name
+    return mutant.module, mutant.function, str(mutant.line), mutant.kind, mutant.change
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--only", metavar="NAME", help="a function, a module such as losses.on_policy, or a part of its name")
+    parser.add_argument(
+        "--only", metavar="NAME", help="a function, a module such as losses.on_policy, a part of its name, rules"
+    )
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 200)
 
     everything = mutants()
-    only = arguments.only
-    chosen = [m for m in everything if only is None or only == m.function or only in (m.module, *m.module.split("."))]
+    chosen = choose(arguments.only, everything)
     if not chosen:
         parser.error(f"--only {arguments.only}: no mutant is in a module or function of that name")
+    if wrong := rule_mistakes():
+        parser.error("; ".join(wrong))
     results = dict.fromkeys(chosen, 0)
     start = time.monotonic()
     if not arguments.list:
         warm_up()
-        if failed := next(outcomes([None]))[1]:
-            console.print(f"{failed} tests fail without any change (-1: none run); mutants say nothing then")
+        tests = tuple(dict.fromkeys(test for mutant in chosen for test in tests_of(mutant)))
+        if failed := next(outcomes([(None, tests)]))[1]:
+            console.print(f"{failed} tests fail without any change (-1: none run, -2: too slow); mutants say nothing then")
             return 2
-        for mutant, caught in track(outcomes(list(chosen)), "mutants", len(chosen), console=Console(stderr=True)):
+        todo = [(mutant, tests_of(mutant)) for mutant in chosen]
+        for mutant, caught in track(outcomes(todo), "mutants", len(chosen), console=Console(stderr=True)):
             assert mutant is not None
             results[mutant] = caught
 
@@ -726,7 +797,7 @@ def main() -> int:
     for m, caught in results.items():
         word = words.get(caught, str(caught) if caught else "equivalent" if m.equivalent else "SURVIVED")
         style = "bold red" if word == "SURVIVED" and not arguments.list else None
-        table.add_row(m.module, m.function, str(m.line), m.kind, escape(m.change), "" if arguments.list else word, style=style)
+        table.add_row(*map(escape, row_of(m)), "" if arguments.list else word, style=style)
     console.print(table)
     counts, mistakes = count_table(everything)
     console.print(counts)
@@ -737,14 +808,14 @@ def main() -> int:
         console.print(f"equivalent: {key[1]}: {key[2]}: {why}", markup=False)
     declared = {(m.module, m.function, m.change) for m in everything}
     mistakes += [f"EQUIVALENT has no such mutant: {key}" for key in EQUIVALENT if key not in declared]
-    mistakes += [f"declared equivalent, but caught by {n}: {m.change}" for m, n in results.items() if m.equivalent and n]
+    mistakes += [f"declared equivalent, but caught by {n}: {row_of(m)[-1]}" for m, n in results.items() if m.equivalent and n]
     for mistake in mistakes:
         console.print(mistake, style="bold red", markup=False)
     if arguments.list:
         return 0
     survived = [m for m, caught in results.items() if caught == 0 and not m.equivalent]
     for m in survived:
-        console.print(f"survived: {m.module}:{m.line} {m.function}: {m.kind}: {m.change}", style="bold red", markup=False)
+        console.print("survived: {}: {} {}: {}: {}".format(*row_of(m)), style="bold red", markup=False)
     ends = Counter(words.get(n, "caught" if n else "equivalent" if m.equivalent else "survived") for m, n in results.items())
     console.print(f"{', '.join(f'{n} {end}' for end, n in ends.items())}; {time.monotonic() - start:.0f} s")
     console.print(f"{len(results)} mutants, {len(survived)} survived")

@@ -25,6 +25,8 @@ from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
 
+PAGE = Path("experiments/README.md")  # quotes the published findings
+
 
 @dataclass(frozen=True)
 class Args(Arguments):
@@ -52,7 +54,8 @@ class Args(Arguments):
     """Folder of tables, figures and of the parts that a run leaves on its way (default: runs/reproduction, with _quick or
     _maps behind it where these are asked for)."""
     publish: bool = False
-    """Write the whole study to figures/reproduction instead, the published gallery."""
+    """Write the whole study to figures/reproduction instead, the published gallery, and the numbers that
+    experiments/README.md quotes of it."""
 
     @property
     def folder(self) -> Path:
@@ -85,10 +88,13 @@ def main(args: Args) -> int:
             study.show(study.answer(scope, args.setting, args.claim, workers))
             return 0
         if args.redraw:
-            study.show(*study.redraw(args.folder, args.theme))
-            return 0
-        saved = study.run_study(scope, args.saved, args.folder, workers)
-        study.show(*study.report(saved, args.folder, args.theme))
+            table, paths = study.redraw(args.folder, args.theme)
+        else:
+            saved = study.run_study(scope, args.saved, args.folder, workers)
+            table, paths = study.report(saved, args.folder, args.theme)
+        if args.publish and PAGE.exists():
+            paths.append(study.quote(args.folder, PAGE))
+        study.show(table, paths)
     except ValueError as error:
         fail(error)
     return 0

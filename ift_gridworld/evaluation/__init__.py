@@ -2,7 +2,7 @@
 
     metrics.py       exact measures of a policy on a lake; `MEASURES` names them
     estimation.py    what each method assumes about the model it trains, against the truth (Table 1); needs torch
-    statistics.py    interquartile means and bootstrap intervals over lakes and seeds
+    statistics.py    means, interquartile means and their intervals over lakes and seeds
 
 Names are loaded on first use, so that measuring does not load torch.
 """
@@ -18,15 +18,17 @@ if TYPE_CHECKING:
         even_change,
         expected_visits,
         log_likelihood,
-        mean_interval,
         measure,
+        metric_interval,
         reference_points,
         register_metric,
         tiles_of,
     )
     from ift_gridworld.evaluation.statistics import (
         Effect,
+        format_effect,
         interquartile_mean,
+        mean_interval,
         paired_effect,
         pooled_effect,
         student_interval,
@@ -41,10 +43,12 @@ __all__ = [
     "estimate",
     "even_change",
     "expected_visits",
+    "format_effect",
     "interquartile_mean",
     "log_likelihood",
     "mean_interval",
     "measure",
+    "metric_interval",
     "paired_effect",
     "pooled_effect",
     "reference_points",
@@ -59,9 +63,12 @@ __getattr__, __dir__ = lazy_names(
     {
         "estimation": ["TABLE", "Assumption", "Estimation", "estimate"],
         "metrics": [
-            "MEASURES", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure", "reference_points",
+            "MEASURES", "even_change", "expected_visits", "log_likelihood", "measure", "metric_interval", "reference_points",
             "register_metric", "tiles_of",
         ],
-        "statistics": ["Effect", "interquartile_mean", "paired_effect", "pooled_effect", "student_interval"],
+        "statistics": [
+            "Effect", "format_effect", "interquartile_mean", "mean_interval", "paired_effect", "pooled_effect",
+            "student_interval",
+        ],
     },
 )  # fmt: skip

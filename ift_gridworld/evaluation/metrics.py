@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_mdp
+from ift_gridworld.evaluation.statistics import mean_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import (
     episodes_within,
@@ -29,7 +30,7 @@ from ift_gridworld.planning import (
 
 __all__ = [
     "MEASURES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
-    "metric_descriptions", "reference_points", "register_metric", "tiles_of", "unregister_metric",
+    "metric_descriptions", "metric_interval", "reference_points", "register_metric", "tiles_of", "unregister_metric",
 ]  # fmt: skip
 
 
@@ -67,6 +68,10 @@ MEASURES: dict[str, str] = {
     "rejected_logp": "log-likelihood of the other trajectory, in nats",
 }
 
+RANGES: dict[str, tuple[float, float]] = {  # of measures whose values cannot be any number
+    "success": (0, 1), "distance": (0, 1), "regret": (0, np.inf), "kl": (0, np.inf), "tiles": (0, np.inf),
+    "chosen_logp": (-np.inf, 0), "rejected_logp": (-np.inf, 0),
+}  # fmt: skip
 
 Metric = Callable[[TabularMDP, Float[np.ndarray, "*batch S A"]], Float[np.ndarray, "*batch"]]
 
@@ -313,35 +318,22 @@ def log_likelihood(policy: Float[np.ndarray, "*batch S A"], trajectories: Steps)
     return logp.sum(-1).mean(-1)
 
 
-def mean_interval(
-    values: Float[np.ndarray, "*batch N"], *, level: float = 0.95, resamples: int = 2000, seed: int = 0
+def metric_interval(
+    name: str, values: Float[np.ndarray, "*batch N"]
 ) -> tuple[Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"], Float[np.ndarray, "*batch"]]:
-    """Return the mean over seeds and its percentile-bootstrap interval (mean, low, high); with one seed all three are equal.
-
-    The same resamples serve every entry, so that a curve's band is smooth. (scipy's bootstrap does the same; importing it
-    takes longer than a whole run here.)
+    """Return a metric's mean over seeds and its 95 % interval (mean, low, high), which ends where the metric's range does.
 
     Args:
+        name: of the metric; one that is not in `RANGES` can have any value.
         values: one per seed, over the last axis.
-        level: of the interval, in (0, 1).
-        resamples: how often the seeds are drawn again.
-        seed: of the resampling; the same seed gives the same interval.
 
     Example:
-        >>> mean, low, high = mean_interval(np.array([0.0, 1.0]))
-        >>> float(mean), float(low), float(high)
-        (0.5, 0.0, 1.0)
+        >>> mean, low, high = metric_interval("success", np.array([0.9, 1.0]))
+        >>> float(mean), float(low.round(2)), float(high)
+        (0.95, 0.31, 1.0)
     """
-    values = np.asarray(values, float)
-    seeds = values.shape[-1]
-    mean = values.mean(-1)
-    if seeds == 1:
-        return mean, mean.copy(), mean.copy()
-    picks = np.random.default_rng(seed).integers(0, seeds, (resamples, seeds))
-    counts = np.stack([(picks == i).sum(1) for i in range(seeds)]) / seeds  # [N, resamples]
-    means = values @ counts
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2], axis=-1)
-    return mean, low, high
+    kind = "distance" if name.startswith("distance") else name
+    return mean_interval(values, bounds=RANGES.get(kind, (-np.inf, np.inf)))
 
 
 def even_change(steps: Int[np.ndarray, " M"], policies: Float[np.ndarray, "M N S A"], count: int) -> list[int]:

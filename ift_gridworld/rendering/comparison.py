@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.evaluation.metrics import even_change, mean_interval
+from ift_gridworld.evaluation.metrics import even_change, metric_interval
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes
@@ -273,7 +273,7 @@ class _DotChart:
         ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
         ax.grid(axis="y", color=theme.faint, lw=0.8)
         ax.set_axisbelow(True)
-        self.bands = [[np.stack(mean_interval(run.metrics[name])) for run in runs] for name in metrics]
+        self.bands = [[np.stack(metric_interval(name, run.metrics[name])) for run in runs] for name in metrics]
         values = np.concatenate([band.ravel() for bands in self.bands for band in bands])
         if metrics == LIKELIHOODS:
             ax.set_xscale("symlog", linthresh=1.0)

@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.envs.grid import GridLayout
-from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
@@ -304,7 +304,7 @@ class _Curve:
 
     def __init__(self, run: Run, theme: Theme, ax: Axes, name: str, title: str) -> None:
         self.name, self.colour, self.steps = name, getattr(theme, look_of(name).colour), run.steps
-        self.mean, low, high = mean_interval(run.metrics[name])
+        self.mean, low, high = metric_interval(name, run.metrics[name])
         optimum, limit = run.optimum.get(name), look_of(name).limit
         style_axes(ax, theme)
         update_axis(ax, int(self.steps[-1]))

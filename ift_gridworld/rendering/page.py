@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ift_gridworld.evaluation.metrics import expected_visits, mean_interval
+from ift_gridworld.evaluation.metrics import expected_visits, metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_values
 from ift_gridworld.rendering.formats import PICTURES
@@ -155,7 +155,7 @@ def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, A
     for name in ("success", "distance", *custom):
         if not np.isfinite(run.metrics[name]).all():
             raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
-        mean, low, high = mean_interval(run.metrics[name])
+        mean, low, high = metric_interval(name, run.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
     return {
         "name": run.method,

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.escape import latex_text
-from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering.arrows import PolicyArrows
@@ -245,7 +245,7 @@ class PaperFigure:
         ax.set_xlabel("update", size=SMALL, color=theme.muted, labelpad=1)
         colours = [theme.success, theme.distance, theme.shown, theme.predicted, theme.muted]
         for k, run in enumerate(runs):
-            mean, low, high = mean_interval(run.metrics[name])
+            mean, low, high = metric_interval(name, run.metrics[name])
             colour, dash = colours[k % len(colours)], DASHES[(k + k // len(colours)) % len(DASHES)]
             ax.fill_between(run.steps, low, high, color=colour, alpha=0.18, lw=0)
             ax.plot(run.steps, mean, color=colour, lw=1.1, ls=dash, label=self.names[k])
@@ -297,7 +297,7 @@ def latex_table(runs: Sequence[Run]) -> str:
 def _row(name: str, run: Run, index: int) -> str:
     cells = [latex_text(name)]
     for measure in ("success", "regret", "distance"):
-        mean, low, high = mean_interval(run.metrics[measure][index])
+        mean, low, high = metric_interval(measure, run.metrics[measure][index])
         interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if run.seeds > 1 else ""
         cells.append(f"${mean:.3f}${interval}")
     return " & ".join(cells) + r" \\"

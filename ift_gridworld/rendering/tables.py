@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ift_gridworld.escape import printable
-from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
 __all__ = ["ResultTable", "estimations", "results", "written"]
@@ -49,7 +49,7 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
 
     def measured(run: Run, index: int) -> list[str]:
         names = ("success", "regret", "distance", *custom)
-        return [_interval(run.metrics[name][index], gap, rare and name in ("success", "regret")) for name in names]
+        return [_interval(name, run.metrics[name][index], gap, rare) for name in names]
 
     table.add_row("(base)", *measured(first, 0), "0", "")
     for run in runs:
@@ -68,8 +68,9 @@ def _name(text: str, part: str = "cell") -> Text:
     return Text(printable(text), style="" if part == "cell" else f"table.{part}")
 
 
-def _interval(values: np.ndarray, gap: str, rare: bool) -> str:
-    mean, low, high = (_short(float(x), rare) for x in mean_interval(values))
+def _interval(name: str, values: np.ndarray, gap: str, rare: bool) -> str:
+    is_rare = rare and name in ("success", "regret")
+    mean, low, high = (_short(float(x), is_rare) for x in metric_interval(name, values))
     return f"{mean}{gap}[{low}, {high}]" if len(values) > 1 else mean
 
 

@@ -11,7 +11,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["CLAIMS", "COMPARED", "DISTANCES", "LAST", "NEGLIGIBLE", "ORDER", "PAIRS", "VIEWS", "Claim", "View", "is_tested"]
+__all__ = [
+    "CLAIMS",
+    "COMPARED",
+    "DISTANCES",
+    "LAST",
+    "NEGLIGIBLE",
+    "ORDER",
+    "PAIRS",
+    "VIEWS",
+    "Claim",
+    "View",
+    "is_exploratory",
+    "is_tested",
+]
 
 DISTANCES = tuple(f"distance{what}{over}" for what in ("", "_next") for over in ("", "_shown", "_optimal", "_visited"))
 # Measures compared for every pair, each with the sign of the difference where the first method is better.
@@ -64,3 +77,13 @@ LAST = VIEWS[0]  # common rate, last checkpoint
 def is_tested(claim: Claim, view: View) -> bool:
     """Return whether a claim is tested at a view: preference estimation only at the last checkpoint and the common rate."""
     return not claim.measure.endswith(("bias", "gap")) or view == LAST
+
+
+def is_exploratory(claim: Claim, view: View) -> bool:
+    """Return whether the paper does not make this claim, so that its interval is not evidence for or against the paper.
+
+    The paper claims `ORDER` of the distance over all tiles, the tiles explored and the bias of preference estimation, without a
+    word on the choice of rate or checkpoint: claims are tested at `LAST`.
+    """
+    is_order = claim.measure == "distance" and (claim.first, claim.second) in ORDER
+    return view != LAST or not (is_order or claim.measure in ("tiles", "bias", "base_bias"))

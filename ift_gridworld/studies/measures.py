@@ -97,6 +97,8 @@ def mixing_effects(
             none).
         push: by how much the mean squared distance of the tile's row to T* changes, to first order, for a unit step of its
             logits along the gradient of the action's log-probability; 0 where nothing is missed; mean over predictions.
+
+        All are NaN for a policy that has diverged at any checkpoint.
     """
     best, transition = optimal_policy(mdp), mdp.transition
     effects: dict[str, list[np.ndarray]] = {"missed": [], "right": [], "push": []}
@@ -122,7 +124,8 @@ def mixing_effects(
         effects["missed"].append(np.einsum("mpks,k->mp", elsewhere, share).mean(0))
         effects["right"].append(np.divide(rightly, total, out=np.full(total.shape, np.nan), where=total > 1e-12))
         effects["push"].append(np.einsum("mpks,mpsk,k->mp", walked, changed, share).mean(0))
-    return {name: np.stack(values, -1) for name, values in effects.items()}
+    sound = np.isfinite(policies).all((0, -2, -1))
+    return {name: np.where(sound, np.stack(values, -1), np.nan) for name, values in effects.items()}
 
 
 def _change_of_distance(

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
-from ift_gridworld.studies.claims import NEGLIGIBLE, ORDER, VIEWS, Claim, View, is_tested
+from ift_gridworld.evaluation.statistics import Effect, false_discovery_rates, paired_effect, pooled_effect
+from ift_gridworld.studies.claims import NEGLIGIBLE, ORDER, VIEWS, Claim, View, is_exploratory, is_tested
 from ift_gridworld.studies.results import SettingResults, SettingsTable, strata
 from ift_gridworld.studies.tables import Columns
 
-__all__ = ["Summary", "Verdict", "follows_published_order", "judge_claims", "row_of", "summarise", "verdict"]
+__all__ = ["Summary", "Verdict", "follows_published_order", "judge_claims", "row_of", "summarise", "verdict", "words_among"]
 
 SCRIPT = "python experiments/reproduction.py"
+FALSE_DISCOVERIES = 0.05  # rate allowed among the settings in which a claim is said to hold, or to be reversed, clearly
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class Verdict:
             return "unclear"
         return "holds" if self.effect.value * self.sign > 0 else "reversed"
 
+    def word_among(self, rate: float) -> str:
+        """Return the word as one verdict among many: unclear, too, where its false-discovery rate is too high."""
+        return self.word if rate <= FALSE_DISCOVERIES or self.word == "none" else "unclear"
+
 
 def verdict(results: SettingResults, claim: Claim, view: View) -> Verdict:
     """Test a claim in one setting at a view."""
@@ -54,8 +59,8 @@ class Summary:
         view: the view at which it is tested.
         effect: pooled over settings, each of which counts alike (`statistics.pooled_effect`).
         settings: number of settings in which it can be tested.
-        holds, clearly, against: share of them in which it holds, in which it holds with an interval that leaves out zero, and
-            in which the reverse does.
+        holds, clearly, against: share of them in which it holds, in which it holds clearly, and in which the reverse does
+            clearly: with an interval that leaves out zero, and a false-discovery rate among the settings of at most 5 %.
     """
 
     claim: Claim
@@ -77,15 +82,21 @@ def summarise(
     """Pool a claim's effect over settings and count the settings in which it holds."""
     effect = pooled_effect([each.difference(claim, view) for each in results], strata=strata)
     measured = [v for v in verdicts if v.effect.lakes]
-    outcomes = [v.holds for v in measured], [v.word == "holds" for v in measured], [v.word == "reversed" for v in measured]
+    words = words_among(measured)
+    outcomes = [v.holds for v in measured], [word == "holds" for word in words], [word == "reversed" for word in words]
     shares = [float(np.mean(outcome)) if measured else np.nan for outcome in outcomes]
     return Summary(claim, view, effect, len(measured), *shares)
 
 
+def words_among(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the words of one claim's verdicts in many settings, corrected for their number."""
+    rates = false_discovery_rates([v.effect.p for v in verdicts])
+    return [v.word_among(rate) for v, rate in zip(verdicts, rates, strict=True)]
+
+
 def follows_published_order(results: SettingResults, view: View, measure: str = "distance") -> bool:
     """Return whether DPO < IFT < ORPO and IFT < SFT, all at once."""
-    differences = [results.difference(Claim(*pair, measure, -1), view) for pair in ORDER]
-    return all(np.nanmean(difference) < -NEGLIGIBLE for difference in differences)
+    return all(verdict(results, Claim(*pair, measure, -1), view).holds for pair in ORDER)
 
 
 def judge_claims(settings: SettingsTable, claims: Sequence[Claim]) -> tuple[Columns, Columns]:
@@ -98,12 +109,17 @@ def judge_claims(settings: SettingsTable, claims: Sequence[Claim]) -> tuple[Colu
         labels = {"claim": claim.name, "first": claim.first, "second": claim.second, "measure": claim.measure}
         labels |= {"rate": view.rate, "checkpoint": view.checkpoint}
         verdicts = [verdict(results, claim, view) for _, results in settings.values()]
-        for name, one in zip(settings, verdicts, strict=True):
-            row = labels | {"setting": name, **_interval(one.effect), "verdict": one.word}
+        edges = []
+        for (name, (_, results)), one, corrected in zip(settings.items(), verdicts, words_among(verdicts), strict=True):
+            on_edge = [method for method in (claim.first, claim.second) if results.is_on_edge(method, view)]
+            edges.append(bool(on_edge))
+            row = labels | {"setting": name, **_interval(one.effect), "p": one.effect.p, "verdict": one.word}
+            row |= {"corrected": corrected, "on_edge": " ".join(on_edge)}
             by_setting.append(row | {"command": f"{SCRIPT} --setting {name} --claim '{claim.name}'"})
         total = summarise(claim, view, [results for _, results in settings.values()], verdicts, strata(settings))
         row = labels | {"settings": total.settings, **_interval(total.effect)}
-        row |= {"holds": total.holds, "clearly": total.clearly, "reversed": total.against}
+        row |= {"holds": total.holds, "clearly": total.clearly, "reversed": total.against, "on_edge": float(np.mean(edges))}
+        row["exploratory"] = "yes" if is_exploratory(claim, view) else "no"
         pooled.append(row | {"command": f"{SCRIPT} --claim '{claim.name}'"})
     return _table(pooled), _table(by_setting)
 

@@ -173,6 +173,32 @@ def test_ift_walks_over_mixed_states(kind):
             close(made.estimate[:, b, t], product)
 
 
+def test_an_answer_that_has_parted_is_not_the_models_own_where_both_meet_again():
+    """S F / F F / F G: the human goes right, down, down, the rejected answer down, right, down; the last step is the same."""
+    mdp = TabularMDP.from_map(("SF", "FF", "FG"))
+
+    def answer(*tiles):
+        states, following = (torch.tensor([x]) for x in (tiles[:-1], tiles[1:]))
+        return replace(demonstrations(mdp), states=states, next_states=following, mask=torch.ones(1, 3).bool())
+
+    made = estimate("dpo", mdp, draw(mdp), answer(0, 1, 3, 5), stale=answer(0, 2, 3, 5))
+    assert not made.estimate.any()
+    assert estimate("dpo", mdp, draw(mdp), answer(0, 1, 3, 5), stale=answer(0, 1, 3, 5)).estimate.all()
+
+
+def test_the_gap_is_a_total_variation_and_an_answer_keeps_its_probability_when_it_is_over():
+    """S F G: the model stays on 0 for ever, where the human is after one step it would go right: all else is elsewhere."""
+    mdp = TabularMDP.from_map(("SFG",))
+    policy = TabularPolicy(3, 4).double()
+    with torch.no_grad():
+        next(policy.parameters())[0] = torch.tensor([[50.0, 0, 0, 0], [0, 0, 50.0, 0], [0, 0, 0, 0]])
+    close(estimate("sft", mdp, policy, demonstrations(mdp)).gap, [[[0, 1]]])
+    mdp, answers, _ = ice_answers()
+    truth = estimate("truth", mdp, draw(mdp), answers).truth
+    over = ~answers.mask.numpy()[:, 1:]
+    assert over.any() and np.array_equal(truth[:, :, 1:][:, over], truth[:, :, :-1][:, over])
+
+
 def test_per_step_averages_over_the_answers_that_have_the_step():
     mdp, answers, stale = ice_answers()
     made = estimate("dpo", mdp, draw(mdp), answers, stale=stale)

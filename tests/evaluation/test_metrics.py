@@ -16,6 +16,7 @@ from ift_gridworld.evaluation.metrics import (
     log_likelihood,
     mean_interval,
     measure,
+    metric_interval,
     reference_points,
     tiles_of,
 )
@@ -188,22 +189,20 @@ def test_one_seed_has_no_spread():
         assert np.array_equal(bound, values[:, 0])
 
 
-def test_interval_of_two_seeds_by_hand():
-    """Resampled means of (0, 1) are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: 95 % take all, 30 % the middle alone."""
-    mean, low, high = mean_interval(np.array([0.0, 1.0]))
-    assert (mean, low, high) == (0.5, 0.0, 1.0)
-    assert mean_interval(np.array([0.0, 1.0]), level=0.3) == (0.5, 0.5, 0.5)
-
-
-def test_interval_covers_the_true_mean_as_often_as_it_says():
-    """400 samples of 40 normals at a level of 90 %; the bound is four binomial standard deviations."""
-    values = np.random.default_rng(0).normal(3.0, 2.0, (400, 40))
-    mean, low, high = mean_interval(values, level=0.9)
-    np.testing.assert_allclose(mean, values.mean(-1))
-    assert (low < mean).all() and (mean < high).all()
-    covered = ((low < 3.0) & (high > 3.0)).mean()
-    assert abs(covered - 0.9) < 4 * np.sqrt(0.9 * 0.1 / 400)
-    assert mean_interval(values[7], level=0.9)[1] == pytest.approx(low[7], rel=1e-13)  # the same resamples serve every entry
+def test_an_interval_is_students_and_ends_where_the_metric_does():
+    """Two seeds, 0.9 and 1: t of one degree of freedom is tan(0.95 π / 2); its half width is that times 0.05."""
+    half = np.tan(0.95 * np.pi / 2) * 0.05
+    mean, low, high = metric_interval("regret", np.array([[0.9, 1.0], [5.9, 6.0]]))
+    np.testing.assert_allclose([mean, low, high], [[0.95, 5.95], [0.95 - half, 5.95 - half], [0.95 + half, 5.95 + half]])
+    values = np.array([0.9, 1.0])
+    for name, ends in (
+        ("success", (0.95 - half, 1)),
+        ("distance_shown", (0.95 - half, 1)),
+        ("return", (0.95 - half, 0.95 + half)),
+    ):
+        assert metric_interval(name, values)[1:] == pytest.approx(ends), name
+    assert metric_interval("success", 1 - values)[1] == 0 == metric_interval("kl", 1 - values)[1]
+    assert metric_interval("chosen_logp", values - 1.01)[2] == 0
 
 
 def test_between_kept_snapshots_about_equally_much_changes():

@@ -1,28 +1,45 @@
 """Claims about saved tables: held to tables that are made by hand."""
 
+import io
+
 import numpy as np
 import pytest
+from rich.console import Console
+from scipy.special import stdtrit
 
 from ift_gridworld.evaluation.metrics import MEASURES
-from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_tested
+from ift_gridworld.evaluation.statistics import Effect, paired_effect
+from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
+from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_exploratory, is_tested
 from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.results import SettingResults
-from ift_gridworld.studies.verdicts import follows_published_order, summarise, verdict
+from ift_gridworld.studies.settings import Setting
+from ift_gridworld.studies.verdicts import (
+    Verdict,
+    follows_published_order,
+    judge_claims,
+    row_of,
+    summarise,
+    verdict,
+    words_among,
+)
 
-LAST, BEST_RATE = View("common", "last"), View("best", "last")
+LAST, BEST_RATE, BEST = View("common", "last"), View("best", "last"), View("best", "best")
 
 
 def table(values, measure="distance"):
-    """values: {(method, rate, checkpoint): [[lake 0's seeds], [lake 1's seeds]]} as columns, rows shuffled."""
+    """values: {(method, rate, checkpoint) or (method, rate, checkpoint, beta): [[lake 0's seeds], [lake 1's seeds]]} as
+    columns, rows shuffled. A point is on an edge if it has the largest rate."""
+    largest = max(key[1] for key in values if key[0] != "base") if len(values) > 1 else ""
     rows = [
-        (method, rate, checkpoint, f"lake {i}", seed + 5, value)
-        for (method, rate, checkpoint), lakes in values.items()
+        (method, rate, beta[0] if beta else "", checkpoint, f"lake {i}", seed + 5, int(rate == largest), value)
+        for (method, rate, checkpoint, *beta), lakes in values.items()
         for i, seeds in enumerate(lakes)
         for seed, value in enumerate(seeds)
     ]
     order = np.random.default_rng(0).permutation(len(rows))
     columns = zip(*(rows[i] for i in order), strict=True)
-    names = ("method", "rate", "checkpoint", "lake", "seed", measure)
+    names = ("method", "rate", "beta", "checkpoint", "lake", "seed", "on_edge", measure)
     return {n: np.array(c, float if n == measure else object) for n, c in zip(names, columns, strict=True)}
 
 
@@ -72,6 +89,53 @@ def test_a_rate_is_the_common_one_or_each_methods_own_best():
     assert results(values).rate("ift", BEST_RATE) == "0.01"
 
 
+def test_the_best_rate_is_chosen_at_the_checkpoint_of_the_view():
+    """Nearest at the last checkpoint at 0.01, at its best one at 0.1."""
+    distances = {(0.01, "last"): 0.2, (0.01, "best"): 0.2, (0.1, "last"): 0.5, (0.1, "best"): 0.1}
+    made = results({("ift", *key): [[value, value]] for key, value in distances.items()})
+    assert (made.rate("ift", BEST_RATE), made.rate("ift", BEST)) == ("0.01", "0.1")
+    assert made.measure("distance", "ift", BEST).tolist() == [[0.1, 0.1]]
+    assert made.rate("ift", View("common", "best")) == "0.01"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "others"),
+    [
+        ([[0.1, 0.1], [0.5, 0.5]], [[0.4, 0.4], [0.4, 0.4]]),  # the worst lake and the last one would choose otherwise
+        ([[0.3, 0.3], [0.3, 0.3]], [[0.1, 0.1], [0.7, 0.7]]),  # and so would the best lake and the first one
+        ([[0.3, 0.3], [0.3, 0.3]], [[0.1, 0.7], [0.1, 0.7]]),  # and so would the best seed and the first one
+        ([[0.6, 0.0], [0.6, 0.0]], [[0.4, 0.4], [0.4, 0.4]]),  # and so would the worst seed
+        ([[0.3, 0.3], [0.3, 0.3]], [[0.1, np.nan], [0.1, 0.1]]),  # a rate at which one seed diverged
+    ],
+)
+def test_the_best_rate_is_nearest_on_average_over_lakes_and_seeds(chosen, others):
+    for rates in ((0.01, 0.1), (0.1, 0.01)):
+        made = results({("ift", rates[0], "last"): chosen, ("ift", rates[1], "last"): others})
+        assert made.rate("ift", BEST_RATE) == f"{rates[0]:g}"
+
+
+def test_the_best_rate_is_chosen_by_distance_whatever_is_compared():
+    """At 0.1 it plays better and is further away."""
+    columns = table({("ift", 0.01, "last"): [[0.1]], ("ift", 0.1, "last"): [[0.9]], ("sft", 0.01, "last"): [[0.5]]})
+    columns["success"] = columns["distance"].copy()
+    made = SettingResults(columns, np.arange(3), 0.01)
+    assert made.difference(CLAIMS["ift>sft:success"], BEST_RATE).tolist() == [[0.1 - 0.5]]
+
+
+def test_beta_is_chosen_with_the_rate_and_its_default_is_the_common_one():
+    """At beta 0.3, DPO is nearest at a rate that is worse with the default; a rate beyond the grid is tried with it alone."""
+    values = {("dpo", 0.01, "last"): [[0.4]], ("dpo", 0.03, "last"): [[0.5]], ("dpo", 0.03, "last", 0.3): [[0.2]]}
+    values |= {("dpo", 0.02, "last", 0.3): [[0.3]], ("sft", 0.01, "last"): [[0.3]]}
+    made = results(values, common=0.02)
+    assert made.rates("dpo") == [rate for rate, beta in made.tried("dpo") if not beta] and set(made.rates("dpo")) == {
+        "0.01",
+        "0.03",
+    }
+    assert made.chosen("dpo", BEST_RATE) == ("0.03", "0.3") and made.chosen("dpo", LAST) == ("0.03", "")
+    assert made.difference(Claim("dpo", "sft", "distance", -1), BEST_RATE) == pytest.approx(0.2 - 0.3)
+    assert made.is_on_edge("dpo", BEST_RATE) and not made.is_on_edge("dpo", LAST) and not made.is_on_edge("sft", BEST_RATE)
+
+
 def test_the_base_has_rows_of_its_own():
     made = results({("base", "", "base"): [[0.25, 0.5]], ("sft", 0.01, "last"): [[0.1, 0.2]]})
     assert made.base("distance").tolist() == [[0.25, 0.5]] and set(made.methods) == {"base", "sft"}
@@ -87,6 +151,7 @@ def test_a_verdict_has_the_claims_sign(ift, sft, word, holds):
     assert (found.word, found.holds) == (word, holds)
     opposite = verdict(flat(ift=ift, sft=sft), Claim("ift", "sft", "distance", 1), LAST)
     assert opposite.word == {"holds": "reversed", "reversed": "holds"}.get(word, word)
+    assert opposite.holds is (word == "reversed")
 
 
 def test_where_seeds_disagree_a_verdict_is_unclear_and_where_nothing_is_compared_there_is_none():
@@ -125,3 +190,128 @@ def test_preference_estimation_is_asked_once():
     assert [is_tested(CLAIMS["ift<sft:bias"], view) for view in VIEWS] == [True, False, False, False]
     assert all(is_tested(CLAIMS["dpo<ift:distance_next_shown"], view) for view in VIEWS)
     assert VIEWS[0].name == "common rate, last checkpoint"
+
+
+# ---- many settings ----
+
+
+def noisy(gap, spread, seeds=8):
+    """One lake: IFT's distance less SFT's is `gap` on average over seeds, and differs between them by `spread`."""
+    noise = spread * np.where(np.arange(seeds) % 2, 1.0, -1.0)
+    return results({("ift", 0.01, "last"): [(0.5 + gap + noise).tolist()], ("sft", 0.01, "last"): [[0.5] * seeds]})
+
+
+def test_what_is_clear_in_one_of_many_settings_is_corrected_for_their_number():
+    """Alone, p = 0.04 is clear; as one of twenty it is not, and p = 0.0001 still is; twenty of p = 0.04 are, all of them."""
+    claim = CLAIMS["ift<sft:distance"]
+
+    def setting(p, sign=-1):
+        """The mean of eight values 1 and -1 is t standard errors of sqrt(8 / 7) / sqrt(8) away."""
+        return noisy(sign * -stdtrit(7, p / 2) / np.sqrt(7), 1.0)
+
+    one, strong, none = setting(0.04), setting(0.0001, sign=1), noisy(0.0, 1.0)
+    assert paired_effect(one.difference(claim, LAST)).p == pytest.approx(0.04)
+    for each, clearly, against in (
+        ([one], 1, 0),
+        ([one, *[none] * 18, strong], 0, 1 / 20),
+        ([one] * 20, 1, 0),
+        ([one, flat(ift=np.nan, sft=0.1)], 1, 0),  # where nothing was compared, nothing was tested
+    ):
+        verdicts = [verdict(results, claim, LAST) for results in each]
+        assert verdicts[0].word == "holds"
+        total = summarise(claim, LAST, each, verdicts, ["a"] * len(each))
+        assert (total.clearly, total.against) == (clearly, against)
+
+
+def test_a_claim_may_hold_and_not_clearly():
+    """On average IFT is nearer by a little, and seeds disagree by much."""
+    claim, unclear = CLAIMS["ift<sft:distance"], noisy(-0.01, 1.0)
+    total = summarise(claim, LAST, [unclear], [verdict(unclear, claim, LAST)], ["a"])
+    assert (total.holds, total.clearly, total.against) == (1, 0, 0)
+
+
+def test_a_row_is_found_by_claim_rate_and_checkpoint():
+    names = [(claim, view.rate, view.checkpoint) for claim in ("a", "b") for view in VIEWS]
+    pooled = {
+        n: np.array(column, object) for n, column in zip(("claim", "rate", "checkpoint"), zip(*names, strict=True), strict=True)
+    }
+    assert [row_of(pooled, claim, view) for claim in ("a", "b") for view in VIEWS] == list(range(8))
+
+
+def test_what_is_rounding_and_what_is_too_often_false_are_bounds_that_belong_to_it():
+    def of(value):
+        return Verdict(Effect(value, value / 2, 2 * value, 0.0, 1, 8, p=0.01), 1)
+
+    assert (of(NEGLIGIBLE).holds, of(NEGLIGIBLE).word) == (False, "unclear")
+    assert (of(1.01 * NEGLIGIBLE).holds, of(1.01 * NEGLIGIBLE).word) == (True, "holds")
+    assert of(0.1).word_among(0.05) == "holds" and of(0.1).word_among(0.051) == of(0.1).word_among(np.nan) == "unclear"
+    nothing = verdict(flat(ift=np.nan, sft=0.1), CLAIMS["ift<sft:distance"], LAST)
+    assert words_among([of(0.1), nothing]) == ["holds", "none"]
+
+
+def test_one_claim_at_one_view_in_one_setting_is_one_row():
+    setting = Setting("4x4", "firm", "random", "tabular", "adam", 1)
+    columns = table({(m, 0.03, "last"): [[b, b]] for m, b in (("ift", 0.1), ("sft", 0.3))}, "base_bias")
+    settings = {setting.name: (setting, SettingResults(columns, np.arange(4), 0.03))}
+    pooled, by_setting = judge_claims(settings, [CLAIMS["ift<sft:base_bias"]])
+    assert by_setting["effect"] == pooled["effect"] == pytest.approx([-0.2]) and by_setting["verdict"].tolist() == ["holds"]
+    assert by_setting["effect"].dtype == float and by_setting["claim"].dtype == object
+
+
+def test_settings_are_pooled_within_their_kinds():
+    """Four settings on firm ice and four on slippery, each kind with an effect of its own, which redrawing keeps."""
+    settings = {}
+    for ice, sft in (("firm", 0.2), ("slippery", 0.4)):
+        for count in (1, 4, 16, 64):
+            setting = Setting("4x4", ice, "random", "tabular", "adam", count)
+            values = {(m, 0.03, at): [[d, d]] for m, d in (("ift", 0.1), ("sft", sft)) for at in ("last", "best")}
+            settings[setting.name] = setting, results(values)
+    pooled, _ = judge_claims(settings, [CLAIMS["ift<sft:distance"]])
+    assert pooled["low"] == pytest.approx(-0.2) and pooled["high"] == pytest.approx(-0.2)
+
+
+def test_tables_of_verdicts_say_what_is_corrected_exploratory_and_on_an_edge():
+    """Two settings; in the second IFT's best rate is the largest that was tried."""
+    noise = np.array([0.0, 0.01, 0.02])
+
+    def setting(near, far):
+        distances = {("ift", 0.01): near, ("ift", 0.1): far, ("sft", 0.01): 0.5, ("sft", 0.1): 0.6}
+        return results(
+            {
+                (m, r, at): [(value + noise * (m == "ift")).tolist()]
+                for (m, r), value in distances.items()
+                for at in ("last", "best")
+            }
+        )
+
+    parsed = [Setting("4x4", "firm", "random", "tabular", "adam", count) for count in (1, 4)]
+    settings = {s.name: (s, each) for s, each in zip(parsed, (setting(0.2, 0.3), setting(0.3, 0.2)), strict=True)}
+    pooled, by_setting = judge_claims(settings, [CLAIMS["ift<sft:distance"]])
+    assert pooled["exploratory"].tolist() == ["no", "yes", "yes", "yes"]
+    assert pooled["on_edge"].tolist() == [0, 0, 0.5, 0.5]
+    assert by_setting["on_edge"].tolist() == ["", "", "", "", "", "ift", "", "ift"]
+    assert by_setting["corrected"].tolist() == by_setting["verdict"].tolist() == ["holds"] * 8
+    by_setting |= {"claim": np.full(8, "ift<orpo:distance", object), "measure": np.full(8, "distance_next_optimal", object)}
+    by_setting["high"] = -by_setting["high"]  # what is longest: not clear, on the edges of both
+    by_setting["on_edge"] = np.full(8, "ift orpo", object)
+    pooled |= {"high": -pooled["high"], "measure": np.full(4, "distance_next_optimal", object)}
+    page = io.StringIO()
+    Console(width=120, file=page).print(table_of_claims(pooled), table_of_setting(by_setting))
+    assert "ift<sft*" in page.getvalue() and page.getvalue().count("50%│") == 2 and "…" not in page.getvalue()
+    assert page.getvalue().count("(not clear)│") == 12 and "ift orpo│" in page.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("claim", "view", "exploratory"),
+    [
+        ("dpo<ift:distance", LAST, False),
+        ("ift<sft:base_bias", LAST, False),
+        ("ift>orpo:tiles", LAST, False),
+        ("orpo<sft:distance", LAST, True),  # the paper does not order these two
+        ("dpo<ift:distance", BEST, True),
+        ("dpo<ift:distance_shown", LAST, True),
+        ("ift<sft:gap", LAST, True),
+    ],
+)
+def test_what_the_paper_does_not_claim_is_exploratory(claim, view, exploratory):
+    assert is_exploratory(CLAIMS[claim], view) is exploratory

@@ -15,6 +15,7 @@ import pytest
 from test_paper import check
 
 from ift_gridworld.cli.reproduction import Args, main
+from ift_gridworld.evaluation.statistics import format_effect
 from ift_gridworld.studies.claims import CLAIMS, VIEWS
 from ift_gridworld.studies.reproduction import design
 from ift_gridworld.studies.reproduction import study as reproduction
@@ -23,6 +24,7 @@ from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_p
 from ift_gridworld.studies.reproduction.design import HELD_IN, StudyScope, deal_settings, seeds_for, study_settings
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
 from ift_gridworld.studies.reproduction.parts import StudyPart, save_part
+from ift_gridworld.studies.reproduction.quotes import quote_findings
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import ICE, Setting
@@ -192,8 +194,8 @@ def test_a_row_run_alone_is_the_row_of_the_table(study, capsys):
         capsys.readouterr()
         assert main(replace(study, setting=name, claim=claim)) == 0
         line = next(x for x in capsys.readouterr().out.splitlines() if "distance" in x and "common" in x and "last" in x)
-        effect, low, high = (by_setting[n][row] for n in ("effect", "low", "high"))
-        assert f"{effect:+.6f} [{low:+.6f}, {high:+.6f}]" in line and by_setting["verdict"][row] in line
+        interval = format_effect(*(by_setting[n][row] for n in ("effect", "low", "high")), digits=6)
+        assert interval in line and by_setting["verdict"][row] in line
 
 
 @pytest.mark.slow
@@ -317,6 +319,40 @@ def test_every_number_on_the_page_is_one_of_the_findings():
         else:
             digits = len(text.partition(".")[2])
             assert float(text) == pytest.approx(found, abs=0.5 * 10**-digits + 1e-9), name
+    assert quote_findings(page, findings) == page  # "(not clear)" stands where it belongs, and nowhere else
+
+
+FINDINGS = {
+    "a": {"effect": -0.1234, "low": -0.2, "high": -0.1, "holds": 0.256},
+    "b": {"value": 0.05, "low": -0.1, "high": 0.2},
+    "n": 7,
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("**+0.50** <!-- a | effect -->", "**−0.12** <!-- a | effect -->"),
+        ("**0.5000** <!-- a | effect --> (not clear)", "**−0.1234** <!-- a | effect -->"),
+        (
+            "**+0.5** <!-- b | value -->, **−1.0**<!-- b | low -->",
+            "**+0.1** <!-- b | value --> (not clear), **−0.1**<!-- b | low -->",
+        ),
+        ("**+0.050** <!-- b | value --> (not clear)", "**+0.050** <!-- b | value --> (not clear)"),
+        ("**1 %** <!-- a | holds --> of **112** <!-- n -->", "**26 %** <!-- a | holds --> of **7** <!-- n -->"),
+        ("**bold**, <!-- a --> and (not clear)", "**bold**, <!-- a --> and (not clear)"),
+    ],
+)
+def test_a_page_quotes_what_the_findings_say(old, new, tmp_path):
+    assert quote_findings(old, FINDINGS) == new
+    page = tmp_path / "page.md"
+    page.write_text(old)
+    (tmp_path / "findings.json").write_text(json.dumps({"findings": FINDINGS}))
+    assert reproduction.quote(tmp_path, page).read_text() == new
+    none = FINDINGS | {"b": {"value": 1.0, "low": None, "high": None}}  # a single number has no interval
+    assert quote_findings("**0** <!-- b | value -->", none).endswith("(not clear)")
+    with pytest.raises(ValueError, match="'a | more'"):
+        quote_findings("**1** <!-- a | more -->", FINDINGS)
 
 
 # ---- bad input ----

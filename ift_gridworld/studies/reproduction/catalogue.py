@@ -19,16 +19,21 @@ from ift_gridworld.studies.reproduction.design import (
     study_settings,
 )
 from ift_gridworld.studies.reproduction.parts import StudyPart
-from ift_gridworld.studies.running import CHECKPOINTS, run_setting
+from ift_gridworld.studies.running import CHECKPOINTS, EXTENSIONS, run_setting
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns
 from ift_gridworld.training.lakes import train_lakes
 
-__all__ = ["STUDIES", "claims_parts", "run_ablation", "run_policies", "study_parts"]
+__all__ = ["STUDIES", "claims_arguments", "claims_parts", "run_ablation", "run_policies", "study_parts"]
 
 STUDIES = ("claims", "figure3", "policies", "ablation", "drain", "rewards", "variants")  # names of the tables
 
 # ---- the claims ----
+
+
+def claims_arguments(setting: Setting, methods: Sequence[str], seeds: int, seed: int) -> dict[str, Any]:
+    """Return the arguments of `run_setting` with which the claims are tested in a setting."""
+    return {"setting": setting, "methods": list(methods), "seeds": seeds, "seed": seed, "extensions": EXTENSIONS}
 
 
 def claims_parts(scope: StudyScope, methods: Sequence[str] = METHODS) -> list[StudyPart]:
@@ -38,7 +43,7 @@ def claims_parts(scope: StudyScope, methods: Sequence[str] = METHODS) -> list[St
         seeds = seeds_for(setting, scope.seeds)
         size = {"8x8": 2.0, "two-paths-8": 2.0}.get(setting.map, 1.0 if setting.family in SINGLE_LAKES else 3.0)
         weight = size * (1 if setting.ice == "firm" else 1 + setting.demonstrations**0.4)
-        arguments = {"setting": setting, "methods": list(methods), "seeds": seeds, "seed": scope.seed}
+        arguments = claims_arguments(setting, methods, seeds, scope.seed)
         parts.append(StudyPart("claims", setting.name, weight, run_setting, arguments))
     return parts
 
@@ -60,7 +65,7 @@ def figure3_parts(scope: StudyScope) -> list[StudyPart]:
     drawn = {"setting": PAPER_DRAWN, "methods": list(METHODS), "seed": scope.seed}
     return [
         *(
-            StudyPart("figure3", s.name, 2.0, run_setting, {"setting": s, "seeds": 4 * scope.seeds, "seed": scope.seed})
+            StudyPart("figure3", s.name, 2.0, run_setting, claims_arguments(s, METHODS, 4 * scope.seeds, scope.seed))
             for s in (PAPER[::4] if scope.quick else PAPER)
         ),
         StudyPart("policies", PAPER_DRAWN.name, 0.5, run_policies, drawn),

@@ -12,6 +12,7 @@ from ift_gridworld.rendering.study_figures import Estimate, Heatmap, StudyFigure
 from ift_gridworld.studies.claims import CLAIMS, COMPARED, LAST, NEGLIGIBLE, PAIRS, VIEWS, Claim
 from ift_gridworld.studies.reproduction.figure_words import NAMES, VIEW_NAMES, pair_name
 from ift_gridworld.studies.results import SettingsTable
+from ift_gridworld.studies.running import LEARNING_RATES
 from ift_gridworld.studies.settings import ICE
 from ift_gridworld.studies.tables import Columns
 from ift_gridworld.studies.verdicts import row_of
@@ -117,8 +118,9 @@ def draw_phases(settings: SettingsTable, theme: str) -> tuple[StudyFigure, str]:
 def _differences(settings: SettingsTable) -> list[dict[str, Any]]:
     """Return a row for each setting and rate: its level of every factor, and each pair's mean difference in distance."""
     rows = []
+    grid = [f"{rate:g}" for rate in LEARNING_RATES]  # not beyond, where only some methods were run
     for setting, results in settings.values():
-        for rate in results.rates("sft"):
+        for rate in [rate for rate in results.rates("sft") if rate in grid]:
             row: dict[str, Any] = {n: rate if n == "rate" else getattr(setting, n) for n in LEVELS}
             for pair in PAIRS:
                 difference = results.at("distance", pair[0], rate, "last") - results.at("distance", pair[1], rate, "last")

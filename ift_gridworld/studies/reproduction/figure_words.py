@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from ift_gridworld.evaluation.metrics import mean_interval
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.evaluation.statistics import Effect
 from ift_gridworld.rendering.study_figures import Estimate
 
@@ -35,6 +35,6 @@ def effect_point(effect: Effect) -> Estimate:
     return Estimate(effect.value, effect.low, effect.high)
 
 
-def mean_point(values: Float[np.ndarray, "L N"]) -> Estimate:
-    """Return the mean over lakes and seeds, with its interval."""
-    return Estimate(*(float(x) for x in mean_interval(values.ravel())))
+def mean_point(measure: str, values: Float[np.ndarray, "L N"]) -> Estimate:
+    """Return the mean of a measure over lakes and seeds, with its interval."""
+    return Estimate(*(float(x) for x in metric_interval(measure, values.ravel())))

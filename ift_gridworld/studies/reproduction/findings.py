@@ -15,12 +15,13 @@ from jaxtyping import Float
 from scipy.stats import spearmanr
 
 from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
-from ift_gridworld.studies.claims import LAST, VIEWS, Claim, View
+from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, ORDER, VIEWS, Claim, View
+from ift_gridworld.studies.grids import best_key, beyond_edges
 from ift_gridworld.studies.reproduction.design import HELD_IN
 from ift_gridworld.studies.results import SettingResults, SettingsTable, settings_table
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, select
-from ift_gridworld.studies.verdicts import follows_published_order
+from ift_gridworld.studies.verdicts import follows_published_order, verdict, words_among
 
 __all__ = ["HeldOutEffect", "ablation_effects", "correlations", "findings", "held_out_effects"]
 
@@ -47,12 +48,16 @@ def findings(tables: Mapping[str, Columns], settings: SettingsTable, pooled: Col
     for view in VIEWS:
         follows = [follows_published_order(results, view) for _, results in settings.values()]
         numbers[f"whole published order, {view.name}"] = _share(follows)
-    names = ("effect", "low", "high", "holds", "clearly", "reversed")
+    names = ("effect", "low", "high", "holds", "clearly", "reversed", "on_edge")
     for i, (claim, rate, checkpoint) in enumerate(zip(*(pooled[n] for n in ("claim", "rate", "checkpoint")), strict=True)):
-        numbers[f"{claim}, {View(rate, checkpoint).name}"] = {n: _rounded(pooled[n][i]) for n in names}
+        numbers[f"{claim}, {View(rate, checkpoint).name}"] = {n: _rounded(pooled[n][i]) for n in names} | {
+            "clear": bool(pooled["low"][i] > 0 or pooled["high"][i] < 0)
+        }
+    numbers |= _group_findings(settings)
     numbers |= _mixing_findings(settings)
     numbers |= _drain_findings(settings)
     for name, compute in (
+        ("figure3", _game_findings),
         ("ablation", _ablation_findings),
         ("drain", _cure_findings),
         ("rewards", _reward_findings),
@@ -68,12 +73,42 @@ def _share(values: Sequence[bool]) -> float | None:
 
 
 def _interval(effect: Effect) -> dict[str, Any]:
-    return {name: _rounded(getattr(effect, name)) for name in ("value", "low", "high")}
+    return {name: _rounded(getattr(effect, name)) for name in ("value", "low", "high")} | {"clear": effect.is_clear}
 
 
 def _rounded(value: float | np.floating, digits: int = 6) -> float | None:
     """Round to what JSON can hold: None for NaN."""
     return None if np.isnan(value) else round(float(value), digits)
+
+
+# ---- in which settings IFT ends nearer, and in the paper's own game ----
+
+
+def _counts(settings: SettingsTable, claim: Claim, view: View) -> dict[str, int]:
+    """Count the settings in which a claim holds, holds clearly, is reversed clearly, and in which there is no difference."""
+    verdicts = [verdict(results, claim, view) for _, results in settings.values()]
+    words = words_among(verdicts)
+    ties = sum(abs(one.effect.value) <= NEGLIGIBLE for one in verdicts)
+    counts = {"settings": sum(word != "none" for word in words), "holds": sum(one.holds for one in verdicts), "ties": ties}
+    return counts | {"clearly": words.count("holds"), "reversed": words.count("reversed")}
+
+
+def _group_findings(settings: SettingsTable) -> dict[str, Any]:
+    """Report IFT against SFT by group of settings: what is pooled over all of them may differ between groups."""
+    two_paths = {"firm, two paths, network": lambda s: GROUPS["firm, network"](s) and s.map.startswith("two-paths")}
+    return {
+        f"ift<sft:distance, {view.name}, {group}": _counts(chosen, Claim("ift", "sft", "distance", -1), view)
+        for group, belongs in (GROUPS | two_paths).items()
+        for view in VIEWS
+        if (chosen := {name: entry for name, entry in settings.items() if belongs(entry[0])})
+    }
+
+
+def _game_findings(columns: Columns) -> dict[str, Any]:
+    """Report the published order in the paper's own game: two paths, a two-layer network, one optimal path as target."""
+    settings = settings_table(columns)
+    claims = [Claim(*pair, "distance", -1) for pair in ORDER]
+    return {f"paper's game, {c.name}, {view.name}": _counts(settings, c, view) for c, view in product(claims, VIEWS)}
 
 
 # ---- what mixing teaches, and what the distance does ----
@@ -192,7 +227,7 @@ def _ablation_findings(columns: Columns) -> dict[str, Any]:
             if form == "sft" and embedding == "live":
                 continue
             name = f"{measure} less SFT's, {ice}: {form}, {prediction}, {embedding}, mixing {mixing}, decay {decay}"
-            numbers[name] = _interval(effect) | {"clear": effect.is_clear}
+            numbers[name] = _interval(effect)
     return numbers
 
 
@@ -208,6 +243,7 @@ class HeldOutEffect:
         method: the variant.
         mixing: the λ that was best on the held-in lakes, empty for SFT.
         rate: the learning rate that was best there.
+        on_edge: whether either lies on an edge of what was tried there.
         measure: what is compared.
         against: "sft" or "ift".
         effect: the variant's measure less the other's.
@@ -218,6 +254,7 @@ class HeldOutEffect:
     method: str
     mixing: str
     rate: float
+    on_edge: bool
     measure: str
     against: str
     effect: Effect
@@ -236,7 +273,8 @@ def held_out_effects(columns: Columns) -> list[HeldOutEffect]:
             for measure, against in product(("distance", "success", "regret"), ("sft", "ift")):
                 effect = paired_effect(_last(others, chosen[kind], measure) - _last(others, chosen[against], measure))
                 mixing = method.partition(" ")[2]
-                effects.append(HeldOutEffect(ice, base, kind, mixing, float(rate), measure, against, effect))
+                on_edge = _is_on_edge(held_in, kind, (method, rate))
+                effects.append(HeldOutEffect(ice, base, kind, mixing, float(rate), on_edge, measure, against, effect))
     return effects
 
 
@@ -245,24 +283,34 @@ def _last(results: Sequence[SettingResults], option: tuple[str, str], measure: s
     return np.concatenate([each.at(measure, *option, "last") for each in results])
 
 
-def _best_options(held_in: SettingResults) -> dict[str, tuple[str, str]]:
-    """Return, for each variant, the row name (which says λ) and rate of least mean distance."""
-    kinds: dict[str, list[str]] = {}
+def _options(held_in: SettingResults) -> dict[str, list[tuple[str, str]]]:
+    """Return, for each variant, the row names (which say λ) and rates that it was run with."""
+    options: dict[str, list[tuple[str, str]]] = {}
     for method in held_in.methods:
         if method != "base":
-            kinds.setdefault(method.partition(" ")[0], []).append(method)
-    best: dict[str, tuple[str, str]] = {}
-    for kind, methods in kinds.items():
-        distances = {(m, r): float(held_in.at("distance", m, r, "last").mean()) for m in methods for r in held_in.rates(m)}
-        best[kind] = min(distances, key=lambda option: (np.isnan(distances[option]), distances[option]))
-    return best
+            options.setdefault(method.partition(" ")[0], []).extend((method, rate) for rate in held_in.rates(method))
+    return options
+
+
+def _best_options(held_in: SettingResults) -> dict[str, tuple[str, str]]:
+    """Return, for each variant, the row name and rate of least mean distance."""
+    return {
+        kind: best_key({option: float(held_in.at("distance", *option, "last").mean()) for option in options})
+        for kind, options in _options(held_in).items()
+    }
+
+
+def _is_on_edge(held_in: SettingResults, kind: str, option: tuple[str, str]) -> bool:
+    """Return whether a variant's λ or rate lies on an edge of what was tried."""
+    points = {each: tuple(float(x) for x in (each[0].partition(" ")[2], each[1]) if x) for each in _options(held_in)[kind]}
+    return bool(beyond_edges(points.values(), points[option]))
 
 
 def _variant_findings(columns: Columns) -> dict[str, Any]:
     """Report every variant's effects on held-out lakes."""
     return {
         f"held out, {e.measure} less {e.against}'s, {e.ice}, {e.base}: {e.method}": _interval(e.effect)
-        | {"mixing": e.mixing, "rate": e.rate, "clear": e.effect.is_clear}
+        | {"mixing": e.mixing, "rate": e.rate, "on_edge": e.on_edge}
         for e in held_out_effects(columns)
         if e.method != e.against
     }

@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.evaluation.statistics import Effect, pooled_effect
+from ift_gridworld.evaluation.statistics import Effect, format_effect, pooled_effect
 from ift_gridworld.methods.variants import NEEDS_THE_ORACLE
 from ift_gridworld.rendering.study_figures import SMALL, WIDTH, Estimate, Heatmap, PolicyMap, StudyFigure, draw_policy
 from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, View
@@ -48,7 +48,7 @@ def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Study
         for optimiser, checkpoint in product(optimisers, ("last", "best")):
             _, results = settings[Setting("two-paths-4", "firm", base, "mlp-64", optimiser, 1).name]
             name = f"{ {'adam': 'Adam', 'rmsprop': 'RMSprop'}[optimiser] }, {checkpoint} checkpoint"
-            series[name] = [mean_point(results.measure("distance", m, View("common", checkpoint))) for m in order]
+            series[name] = [mean_point("distance", results.measure("distance", m, View("common", checkpoint))) for m in order]
         ax = page.draw_forest(
             [NAMES[m] for m in order], series, left + i * (width + gap), 2.25, width, 1.3,
             label="distance to T*", names=i == 0, zero=False,
@@ -83,7 +83,7 @@ def draw_ablation(columns: Columns, measure: str, theme: str) -> tuple[StudyFigu
     page = StudyFigure(0.55 + len(panels) * (tall + 0.62), theme)
     unit = {"distance": "distance to T*", "success": "success"}[measure]
     page.add_heading(0.1, 0.17, f"IFT less SFT in {unit}: λ (down) by γ (across)")
-    page.add_note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes and seeds leaves out zero")
+    page.add_note(0.1, 0.29, "blue: better than SFT; dot: the 95 % interval over lakes leaves out zero (not corrected)")
     page.draw_colour_key(5.3, 0.3, f"−{most:.3f}", f"+{most:.3f}", reverse=measure == "distance")
     for p, (ice, prediction, embedding) in enumerate(panels):
         top = 0.85 + p * (tall + 0.62)
@@ -120,7 +120,7 @@ def frozen_sft(effects: Mapping[tuple[str, ...], Effect], ice: str, embedding: s
     effect = effects.get((ice, "sft", "greedy", "frozen", "0", "0"))
     if embedding != "frozen" or effect is None:
         return ""
-    return f" (SFT with the same frozen embedding: {effect.value:+.3f} [{effect.low:+.3f}, {effect.high:+.3f}])"
+    return f" (SFT with the same frozen embedding: {format_effect(effect.value, effect.low, effect.high, digits=3)})"
 
 
 def draw_causes(settings: SettingsTable, drain: Columns, rewards: Columns, theme: str) -> tuple[StudyFigure, str]:
@@ -190,7 +190,7 @@ def _draw_rewards(page: StudyFigure, columns: Columns) -> None:
             results = next(results for s, results in settings.values() if (s.map, s.ice) == lake)
             for label, method in zip(series, ("base", "ppo, env", "ppo, preference"), strict=True):
                 rate, at = ("", "base") if method == "base" else (results.rate(method, LAST), "last")
-                series[label].append(mean_point(results.at(measure, method, rate, at)))
+                series[label].append(mean_point(measure, results.at(measure, method, rate, at)))
         rows = [f"{lake}, {'firm' if ice == 'firm' else 'slippery'}" for lake, ice in lakes]
         ax = page.draw_forest(rows, series, 1.2 + i * 1.9, 3.0, 1.75, 1.4, label=measure, names=i == 0, zero=False,
                          colours=[theme.muted, theme.success, theme.distance])  # fmt: skip

@@ -23,18 +23,21 @@ from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS
 from ift_gridworld.studies.lakes import parse_number, read_maps
 from ift_gridworld.studies.measures import OWN_MEASURES
-from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_parts, study_parts
+from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_arguments, claims_parts, study_parts
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
 from ift_gridworld.studies.reproduction.findings import findings
 from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
+from ift_gridworld.studies.reproduction.quotes import quote_findings
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables, load_table, write_table
 from ift_gridworld.studies.verdicts import judge_claims
 
-__all__ = ["SavedTables", "StudyScope", "answer", "check_choices", "load_study", "redraw", "report", "run_study", "show"]
+__all__ = [
+    "SavedTables", "StudyScope", "answer", "check_choices", "load_study", "quote", "redraw", "report", "run_study", "show"
+]  # fmt: skip
 
 SavedTables = Mapping[str, tuple[Columns, dict[str, Any]]]
 """A study's tables by name, each with what made it."""
@@ -61,7 +64,7 @@ def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: i
     if not parts:  # a setting that the design has not drawn
         assert setting is not None
         parsed = Setting.parse(setting)
-        arguments = {"setting": parsed, "methods": methods, "seeds": seeds_for(parsed, scope.seeds), "seed": scope.seed}
+        arguments = claims_arguments(parsed, methods, seeds_for(parsed, scope.seeds), scope.seed)
         parts = [StudyPart("claims", parsed.name, 1.0, run_setting, arguments)]
     tables: list[Columns] = []
     with progress("settings") as report, processes(workers) as pool:
@@ -103,7 +106,7 @@ def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, work
 
 SETTING = tuple(field.name for field in fields(Setting))
 TEXT = (*SETTING[:-1], "lake", "method", "checkpoint", "form", "prediction", "embedding")
-NUMBERS = (SETTING[-1], "seed", "rate", "mixing", "decay", "tile", "shown", *MEASURES, *OWN_MEASURES)
+NUMBERS = (SETTING[-1], "seed", "rate", "beta", "on_edge", "mixing", "decay", "tile", "shown", *MEASURES, *OWN_MEASURES)
 COLUMNS = {  # that a study's table must have; those of a table of settings stand last
     "policies": ("method", "tile", "shown"),
     "ablation": ("form", "prediction", "embedding", "mixing", "decay"),
@@ -171,6 +174,12 @@ def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Pa
     paths.append(write_atomically(folder / "findings.json", f"{content}\n".encode()))
     paths += draw_figures(tables, settings, pooled, folder, theme)
     return table_of_claims(pooled), paths
+
+
+def quote(folder: Path, page: Path) -> Path:
+    """Write the numbers that a page quotes of a folder's findings anew; return the page's path."""
+    numbers = json.loads((folder / "findings.json").read_text(encoding="utf-8"))["findings"]
+    return write_atomically(page, quote_findings(page.read_text(encoding="utf-8"), numbers).encode())
 
 
 def show(table: Table, paths: list[Path] | None = None) -> None:

@@ -1,0 +1,215 @@
+"""What is concluded from saved tables, held to tables made by hand in which a wrong rule concludes otherwise."""
+
+import numpy as np
+import pytest
+
+from ift_gridworld.studies.claims import LAST, VIEWS, Claim
+from ift_gridworld.studies.reproduction import findings
+from ift_gridworld.studies.reproduction.claim_figures import _differences
+from ift_gridworld.studies.reproduction.findings import ablation_effects, correlations, held_out_effects
+from ift_gridworld.studies.results import settings_table, strata
+
+PLACE = {"map": "4x4", "ice": "firm", "base": "random", "policy": "tabular", "optimiser": "adam", "demonstrations": 1}
+
+
+def table(rows):
+    """Rows as dictionaries, shuffled; what a row does not say is the default's."""
+    defaults = {**PLACE, "lake": "a", "seed": 0, "rate": 0.03, "beta": "", "checkpoint": "last", "on_edge": 0}
+    rows = [defaults | row for row in rows]
+    order = np.random.default_rng(0).permutation(len(rows))
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: np.array([rows[i].get(name, np.nan) for i in order], object) for name in names}
+
+
+# ---- rank correlations ----
+
+
+def lakes_of(place, predictor, change):
+    """IFT's predictor and its distance less SFT's (0.5) on ten lakes of two seeds each, whose mean counts."""
+    rows = []
+    for i in range(10):
+        for seed, off in ((0, -0.1), (1, 0.1)):
+            common = {**place, "lake": f"lake {i}", "seed": seed}
+            rows.append({**common, "method": "sft", "distance": 0.5, "right": np.nan})
+            rows.append({**common, "method": "ift", "distance": 0.5 + change(i) + off, "right": predictor(i) - off / 2})
+    return rows
+
+
+def test_a_rank_correlation_has_the_sign_of_ift_less_sft_within_each_setting():
+    """Where more is taught rightly IFT ends further away in tables, nearer in networks; between settings it is the reverse."""
+    settings = settings_table(
+        table(
+            [
+                *lakes_of({"policy": "tabular"}, lambda i: i, lambda i: i / 100),
+                *lakes_of({"policy": "tabular", "base": "uniform"}, lambda i: i + 50, lambda i: i / 100 - 5),
+                *lakes_of({"policy": "mlp-64"}, lambda i: i, lambda i: -i / 100),
+                *lakes_of({"policy": "mlp-64", "ice": "slippery"}, lambda i: i**2, lambda i: -i / 100),
+            ]
+        )
+    )
+    found = correlations(settings, "right")
+    assert {group: (effect.value, effect.lakes) for group, effect in found.items()} == {
+        "all": (pytest.approx(0), 4),
+        "firm, table": (pytest.approx(1), 2),
+        "firm, network": (pytest.approx(-1), 1),
+        "slippery, table": (pytest.approx(np.nan, nan_ok=True), 0),
+        "slippery, network": (pytest.approx(-1), 1),
+    }
+    assert found["all"].share == 0.5 and found["firm, network"].share == 1
+
+
+def test_too_few_lakes_have_no_rank_correlation():
+    settings = settings_table(table([r for r in lakes_of({}, float, float) if int(r["lake"][-1]) < findings.FEWEST_LAKES - 1]))
+    assert findings.rank_correlations(settings, "right") == []
+    alike = [row | {"right": 0.5} for row in lakes_of({}, float, float)]  # nothing to rank by
+    assert findings.rank_correlations(settings_table(table(alike)), "right") == []
+
+
+# ---- the ablation ----
+
+
+def test_the_ablation_is_paired_by_lake_and_seed():
+    """IFT is SFT plus 0.1 on one lake and plus 0.3 on the other, whatever the seed: paired otherwise, nothing is clear. Where
+    there is one lake alone, its seeds are what is compared."""
+    rows = []
+    for ice, gap, lakes in (("firm", 0.0, "ab"), ("slippery", 1.0, "ab"), ("slippery-0.8", 2.0, "a")):
+        for i, lake in enumerate(lakes):
+            for seed in (0, 1, 2):
+                sft = (0.0, 7.0, 3.0)[seed] + (0.0, 50.0)[i] + 100 * gap
+                common = {"ice": ice, "lake": lake, "seed": seed, "prediction": "greedy", "embedding": "live"}
+                rows.append({**common, "method": "sft", "form": "sft", "mixing": 0, "decay": 0, "distance": sft})
+                ift = {
+                    **common,
+                    "method": "ift",
+                    "form": "none",
+                    "mixing": 0.2,
+                    "decay": 0,
+                    "distance": sft + gap + 0.1 + 0.2 * i,
+                }
+                rows += [ift, {**ift, "checkpoint": "best", "distance": 99.0}]
+                rows.append({**common, "method": "base", "form": "none", "mixing": "", "decay": "", "distance": 99.0})
+    effects = ablation_effects(table(rows), "distance")
+    ices = ("firm", "slippery", "slippery-0.8")
+    firm, slippery, one = (effects[ice, "none", "greedy", "live", "0.2", "0"] for ice in ices)
+    half = np.tan(0.95 * np.pi / 2) * 0.1  # Student's, of the two lakes
+    assert (firm.value, firm.low, firm.high) == pytest.approx((0.2, 0.2 - half, 0.2 + half))
+    assert slippery.value == pytest.approx(1.2) and (firm.lakes, firm.seeds) == (2, 3)
+    assert (one.value, one.low, one.high) == pytest.approx((2.1, 2.1, 2.1)) and one.lakes == 1
+    assert effects["firm", "sft", "greedy", "live", "0", "0"].value == 0
+
+
+# ---- variants on held-out lakes ----
+
+
+def test_variants_are_chosen_on_the_held_in_lakes_and_judged_on_the_others():
+    """There λ 0.5 at rate 0.01 is nearest; others are on each held-out block, by success, and at the best checkpoint."""
+    distances = {  # (row name, rate): on the held-in block, on the others
+        ("sft", 0.01): (0.5, 0.4, 0.6), ("sft", 0.03): (0.6, 0.1, 0.1),
+        ("ift 0.2", 0.01): (0.3, 0.1, 0.2), ("ift 0.2", 0.03): (0.4, 0.0, 0.0),
+        ("ift 0.5", 0.01): (0.2, 0.3, 0.3), ("ift 0.5", 0.03): (0.9, 0.2, 0.1),
+    }  # fmt: skip
+    rows = []
+    for (name, rate), values in distances.items():
+        for block, value in zip((findings.HELD_IN, "lakes-0.7-6", "lakes-0.9-6"), values, strict=True):
+            for seed, off in ((0, -0.05), (1, 0.05)):
+                row = {"map": block, "policy": "mlp-64", "lake": f"{block}/0", "seed": seed, "method": name, "rate": rate}
+                rows.append(row | {"distance": value + off, "success": value, "regret": 0.0})
+                rows.append(row | {"distance": 1 - value, "success": 0.0, "regret": 0.0, "checkpoint": "best"})
+    effects = {(e.method, e.against, e.measure): e for e in held_out_effects(table(rows))}
+    chosen = effects["ift", "sft", "distance"]
+    assert (chosen.mixing, chosen.rate) == ("0.5", 0.01) and effects["sft", "ift", "distance"].rate == 0.01
+    assert chosen.effect.value == pytest.approx(np.mean([0.3 - 0.4, 0.3 - 0.6])) and chosen.effect.lakes == 2
+    assert effects["sft", "ift", "success"].effect.value == pytest.approx(-effects["ift", "sft", "success"].effect.value)
+    assert chosen.on_edge  # of two rates the lower
+
+
+def test_a_variant_is_on_no_edge_where_its_neighbours_were_tried():
+    rows = []
+    for mixing, rate in ((0.2, 0.03), (0.5, 0.01), (0.5, 0.03), (0.5, 0.1), (1.0, 0.03)):
+        for block in (findings.HELD_IN, "lakes-0.7-6"):
+            far = abs(mixing - 0.5) + abs(np.log(rate / 0.03))
+            for method, m in ((f"ift {mixing}", mixing), ("sft", 0)):
+                row = {"map": block, "policy": "mlp-64", "lake": block, "method": method, "rate": rate}
+                rows.append(row | {"distance": far if m else 0.0, "success": 0.0, "regret": 0.0})
+    effects = {e.method: e for e in held_out_effects(table(rows)) if e.measure == "distance"}
+    assert not effects["ift"].on_edge and effects["sft"].on_edge
+
+
+# ---- counts, strata, differences ----
+
+
+def test_groups_of_settings_are_counted_by_themselves():
+    """IFT is further away in the table, equally near in one network and nearer in another, on two paths."""
+    rows = []
+    for place, gap in (({}, 0.2), ({"policy": "mlp-16"}, 0.0), ({"policy": "mlp-64", "map": "two-paths-4"}, -0.2)):
+        rate = 0.03 if not place else 0.01
+        for seed in range(4):
+            for at in ("last", "best"):
+                common = {**place, "seed": seed, "rate": rate, "checkpoint": at}
+                rows.append({**common, "method": "sft", "distance": 0.5})
+                rows.append({**common, "method": "ift", "distance": 0.5 + gap * (1 + seed / 100)})
+    found = findings._group_findings(settings_table(table(rows)))
+    name = f"ift<sft:distance, {LAST.name}"
+    assert found[f"{name}, all"] == {"settings": 3, "holds": 1, "ties": 1, "clearly": 1, "reversed": 1}
+    assert found[f"{name}, firm, table"] == {"settings": 1, "holds": 0, "ties": 0, "clearly": 0, "reversed": 1}
+    assert found[f"{name}, firm, network"] == {"settings": 2, "holds": 1, "ties": 1, "clearly": 1, "reversed": 0}
+    assert found[f"{name}, firm, two paths, network"] == {"settings": 1, "holds": 1, "ties": 0, "clearly": 1, "reversed": 0}
+    assert f"{name}, slippery, table" not in found
+    assert len(found) == 4 * len(VIEWS)
+
+
+def test_settings_are_resampled_within_their_kind_of_lake_and_ice():
+    places = ({"map": "lakes-0.8-0"}, {"map": "lakes-0.8-1"}, {"map": "lakes-0.8-1", "ice": "slippery"}, {"map": "4x4"})
+    settings = settings_table(table([{**place, "method": "sft", "distance": 0.0} for place in places]))
+    kinds = {name.split(",")[0] + name.split(",")[1]: kind for name, kind in zip(settings, strata(settings), strict=True)}
+    assert kinds["lakes-0.8-0firm"] == kinds["lakes-0.8-1firm"]
+    assert len(set(kinds.values())) == 3
+
+
+def test_phase_diagrams_compare_at_one_rate_of_the_grid_and_at_the_last_checkpoint():
+    """At 0.001, beyond the grid, only SFT was run."""
+    rows = [{"method": "sft", "rate": 0.001, "distance": 0.9}]
+    for method, at in (("sft", 0.1), ("ift", 0.2), ("dpo", 0.4), ("orpo", 0.8)):
+        for rate in (0.01, 0.03):
+            rows.append({"method": method, "rate": rate, "distance": at + rate})
+            rows.append({"method": method, "rate": rate, "distance": 1 - at, "checkpoint": "best"})
+    found = _differences(settings_table(table(rows)))
+    assert sorted(row["rate"] for row in found) == ["0.01", "0.03"]
+    for row in found:
+        assert (row["IFT < SFT"], row["DPO < IFT"], row["ORPO < SFT"]) == pytest.approx((0.1, 0.2, 0.7))
+
+
+def test_change_since_the_base_is_trained_less_base():
+    rows = []
+    for method, value in (("base", -3.0), ("sft", -1.0), ("dpo", -5.0)):
+        for seed in (0, 1):
+            labels = {"rate": "", "checkpoint": "base"} if method == "base" else {}
+            measures = dict.fromkeys(("chosen_logp", "unseen", "distance", "success"), value)
+            rows.append({"method": method, "seed": seed, **measures, **labels})
+    found = findings._cure_findings(table(rows))
+    assert found["change since the base, sft: chosen_logp"]["value"] == 2
+    assert found["change since the base, dpo: unseen"]["value"] == -2
+    rows += [{**row, "method": "orpo"} for row in rows if row["method"] == "dpo"]
+    drained = findings._drain_findings(settings_table(table(rows)))
+    assert drained["preferred answer less likely than in the base, dpo"] == 1
+    assert drained["preferred answer less likely than in the base, sft"] == 0
+    assert drained["unseen moves, change, sft, table"]["value"] == 2 and "unseen moves, change, sft, network" not in drained
+
+
+def test_the_order_leaves_out_what_has_diverged_and_equal_is_not_nearer():
+    order = {"dpo": 0.1, "ift": 0.2, "orpo": 0.3, "sft": 0.4}
+
+    def follows(distances):
+        rows = [{"method": m, "lake": i, "distance": d} for m, ds in distances.items() for i, d in enumerate(np.atleast_1d(ds))]
+        (_, results), *_ = settings_table(table(rows)).values()
+        return findings.follows_published_order(results, LAST)
+
+    assert follows(order) and not follows(order | {"dpo": 0.2}) and not follows(order | {"sft": 0.2 + 1e-7})
+    assert follows(order | {"dpo": [np.nan, 0.1], "ift": [0.2] * 2, "orpo": [0.3] * 2, "sft": [0.4] * 2})
+    assert not follows(order | {"dpo": np.nan})
+
+
+def test_a_claim_that_compares_two_methods_takes_the_first_less_the_second():
+    rows = [{"method": "ift", "distance": 0.1}, {"method": "sft", "distance": 0.4}]
+    (_, results), *_ = settings_table(table(rows)).values()
+    assert results.difference(Claim("ift", "sft", "distance", -1), LAST) == pytest.approx(-0.3)
