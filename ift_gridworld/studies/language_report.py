@@ -18,7 +18,7 @@ from ift_gridworld.rendering.language_figures import draw_differences, draw_toke
 from ift_gridworld.rendering.tables import console, written
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.studies.language_settings import LanguageRun
+from ift_gridworld.studies.language_settings import LanguageRun, has_edge
 
 __all__ = [
     "by_method",
@@ -35,6 +35,7 @@ __all__ = [
 
 # settings in which the files of one folder may differ
 FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")
+EDGE = "on some seed the best learning rate or beta is the first or the last of those tried: a better one may lie beyond"
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
 
 
@@ -131,20 +132,29 @@ def print_tables(runs: Sequence[LanguageRun]) -> None:
     table = _table(f"on held-out lakes{note}", metrics)
     first = next(iter(methods.values()))
     table.add_row("(base)", *(_with_interval([run["measured"][0].get(m, np.nan) for run in first]) for m in METRICS), "")
+    on_edge = _on_edge(methods)
+    marked = {name: f"{name}†" if name in on_edge else name for name in methods}
     for name, mine in methods.items():
-        table.add_row(name, *(_with_interval([run["measured"][-1].get(m, np.nan) for run in mine]) for m in metrics))
+        table.add_row(marked[name], *(_with_interval([run["measured"][-1].get(m, np.nan) for run in mine]) for m in metrics))
     console().print(table)
     if "sft" in methods and len(methods["sft"]) > 1 and len(methods) > 1:
         table = _table("less SFT's on the same seeds ± half the 95 % interval (*: it leaves out 0)", tuple(METRICS))
         for name, mine in methods.items():
             if name != "sft":
                 differences = (paired_differences(mine, methods["sft"], m) for m in METRICS)
-                table.add_row(name, *(_with_interval(values, signed=True) for values in differences))
+                table.add_row(marked[name], *(_with_interval(values, signed=True) for values in differences))
         console().print(table)
     console().print(_costs(methods))
+    if on_edge:
+        print(f"† {EDGE}")
     for name, mine in methods.items():
         if "rows_left_out" in mine[0]:
             print(f"{name}: {mine[0]['rows_left_out']} rows of the file were left out, longer than the model can read")
+
+
+def _on_edge(methods: dict[str, list[LanguageRun]]) -> set[str]:
+    """Return the methods whose best setting lies on an edge on some seed."""
+    return {name for name, mine in methods.items() if any(map(has_edge, mine))}
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -216,13 +226,14 @@ def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[
 def draw_figures(runs: Sequence[LanguageRun], out: Path, theme: str) -> list[Path]:
     """Write `findings` as findings.json, and draw the pull at each token and, with several seeds, the differences from SFT."""
     methods = by_method(runs)
+    on_edge = _on_edge(methods)
     content = json.dumps(findings(runs), indent=1)
     paths = [write_atomically(out / "findings.json", f"{content}\n".encode())]
     pulled = {name: methods[name] for name in PULLED if name in methods and "pull" in methods[name][0]}
     if pulled:
         first = {name: mine[0] for name, mine in list(pulled.items())[:3]}
         pulls = {name: np.array(run["pull"]) for name, run in first.items()}
-        page, alt = draw_tokens(pulls, {name: run["pull_at"] for name, run in first.items()}, pulled, theme)
+        page, alt = draw_tokens(pulls, {name: run["pull_at"] for name, run in first.items()}, pulled, theme, on_edge)
         paths += page.save(out / "tokens", alt)
     if "sft" in methods and len(methods["sft"]) > 1 and len(methods) > 1:
         differences = {
@@ -230,6 +241,6 @@ def draw_figures(runs: Sequence[LanguageRun], out: Path, theme: str) -> list[Pat
             for name, mine in methods.items()
             if name != "sft"
         }
-        page, alt = draw_differences(differences, theme)
+        page, alt = draw_differences(differences, theme, on_edge)
         paths += page.save(out / "differences", alt)
     return paths

@@ -66,6 +66,27 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     assert "sft_tempered" not in costs
 
 
+TRIED = {"0.0003": 0.1, "0.001": 0.2, "0.003": 0.4}
+
+
+def test_what_is_best_on_the_edge_of_its_grid_is_marked(tmp_path, capsys, monkeypatch):
+    """Where one seed's choice is: in the tables, and in both figures with their words."""
+    monkeypatch.setenv("COLUMNS", "200")
+    inside = [run | {"validation": TRIED} for run in RUNS]
+    print_tables(inside)
+    assert "†" not in capsys.readouterr().out
+    on_edge = [run | {"learning_rate": 3e-3} if (run["method"], run["seed"]) == ("ift", 1) else run for run in inside]
+    print_tables(on_edge)
+    out = capsys.readouterr().out
+    assert out.count("† on some seed the best learning rate or beta is the first or the last of those tried") == 1
+    assert out.count(" ift†") == 2 and out.count("†") == 3, "of the results and of the differences"
+    draw_figures(on_edge, tmp_path, "light")
+    assert "first or the last of those tried: IFT." in (tmp_path / "differences.png.txt").read_text()
+    assert "IFT†" in (tmp_path / "tokens.png.txt").read_text()
+    draw_figures(inside, tmp_path, "light")
+    assert "last of those tried" not in (tmp_path / "differences.png.txt").read_text()
+
+
 def test_findings_are_the_tables_numbers():
     found = findings(RUNS)
     assert found["ift: end"]["value"] == pytest.approx(0.5) and found["ift: end"]["seeds"] == 3
