@@ -38,9 +38,10 @@ class Args:
     """The command line. An option that is not given is None; its default stands in brackets."""
 
     method: str | None = None
-    """sft, ift, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo, ppo, ppo_preference (learned reward); a control (sft_frozen,
-    ift_residual, ift_propagation, ift_detached, ift_random, ift_sampled, ift_shifted, and ift_residual_random,
-    ift_residual_sampled, ift_residual_shifted without propagation); several with commas; or all (ift)."""
+    """sft, ift, dpo, dpo_online (the human's answer chosen, the model's own rejected, as in SPIN), orpo, ipo, simpo, tdpo,
+    grpo, ppo, ppo_preference (learned reward); a control (sft_frozen, ift_residual, ift_propagation, ift_detached, ift_random,
+    ift_sampled, ift_shifted, and without propagation ift_residual_random, ift_residual_sampled, ift_residual_shifted); several
+    with commas; or all (ift)."""
     model: str | None = None
     """tiny (0.15 M parameters) or small (25 M), built here; a folder, a GGUF file, or a name on the hub (tiny)."""
     quick: bool = False

@@ -89,7 +89,8 @@ def paired_differences(mine: Sequence[LanguageRun], others: Sequence[LanguageRun
 def findings(runs: Sequence[LanguageRun]) -> dict[str, dict[str, float]]:
     """Return every number of the tables by name: for each metric of each method the mean over seeds and its interval.
 
-    Names are "METHOD: METRIC", "METHOD less sft: METRIC" for the difference from SFT, and "base: METRIC".
+    Names are "METHOD: METRIC", "METHOD less base: METRIC" and "METHOD less sft: METRIC" for the differences from the base and
+    from SFT on the same seeds, and "base: METRIC" for the base on the seeds of the first method.
     """
     numbers: dict[str, dict[str, float]] = {}
     methods = by_method(runs)
@@ -105,6 +106,9 @@ def findings(runs: Sequence[LanguageRun]) -> dict[str, dict[str, float]]:
             if "base: " + metric not in numbers and metric != "bias":
                 put(f"base: {metric}", [run["measured"][0].get(metric, np.nan) for run in mine])
             put(f"{name}: {metric}", [run["measured"][-1].get(metric, np.nan) for run in mine])
+            if metric != "bias":
+                changes = [run["measured"][-1].get(metric, np.nan) - run["measured"][0].get(metric, np.nan) for run in mine]
+                put(f"{name} less base: {metric}", changes)
             if "sft" in methods and name != "sft":
                 put(f"{name} less sft: {metric}", paired_differences(mine, methods["sft"], metric))
     return numbers

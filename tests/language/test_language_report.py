@@ -90,6 +90,8 @@ def test_what_is_best_on_the_edge_of_its_grid_is_marked(tmp_path, capsys, monkey
 def test_findings_are_the_tables_numbers():
     found = findings(RUNS)
     assert found["ift: end"]["value"] == pytest.approx(0.5) and found["ift: end"]["seeds"] == 3
+    assert found["dpo less base: end"]["value"] == pytest.approx(0.4 + (0.3 - 0.3 + 9) / 3), "on its own seeds, not on SFT's"
+    assert "dpo less base: bias" not in found
     less = found["ift less sft: greedy"]
     assert less["value"] == pytest.approx(-0.11) and less["high"] - less["value"] == pytest.approx(0.024841, rel=1e-4)
     assert (

@@ -124,9 +124,9 @@ def test_rates_that_diverge_are_left_out_wherever_they_stand(monkeypatch):
 
 def test_beta_belongs_to_the_grid(monkeypatch):
     """Each beta is tried at every rate; the best of all is kept, with the scores at its beta; an edge extends either."""
-    value = {(1, 0.1): 0.2, (2, 0.1): 0.6, (4, 0.1): 0.5, (1, 0.4): 0.3, (2, 0.4): 0.4, (4, 0.4): 0.1}
+    value = {(1, 0.4): 0.3, (2, 0.4): 0.4, (4, 0.4): 0.1, (1, 0.1): 0.2, (2, 0.1): 0.6, (4, 0.1): 0.5}
     value |= {(1, 0.025): 0.1, (2, 0.025): 0.15, (4, 0.025): 0.05}
-    study = Written(monkeypatch, {key: scores(x) for key, x in value.items()}, learning_rates=(1, 2, 4), betas=(0.1, 0.4))
+    study = Written(monkeypatch, {key: scores(x) for key, x in value.items()}, learning_rates=(1, 2, 4), betas=(0.4, 0.1))
     run = study.align("dpo")
     assert study.tried == list(value) and (run["learning_rate"], run["beta"]) == (2, 0.1) and not run["on_edge"]
     assert run["validation"] == {"1": 0.2, "2": 0.6, "4": 0.5}
