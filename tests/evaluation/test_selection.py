@@ -25,6 +25,7 @@ def test_examples_are_true():
         ((0.1, 0.3, 0.2), False, 3e-4),
         ((0.3, 0.3, 0.2), True, 3e-4),  # a tie: the first tried
         ((None, 0.1, float("nan")), True, 1e-3),
+        ((float("nan"), 0.1, None), False, 1e-3),
         ((None, 0.1, 0.2), False, 1e-3),
         ((None, None, None), True, None),
     ],
@@ -83,6 +84,12 @@ def test_a_search_ends_beside_a_worse_neighbour():
         3e-5: 3,
     }
     assert list(search_rates(GRID, {3e-4: 3, 1e-3: 2, 3e-3: 4}.get)) == [*GRID, 1e-2], "what diverges beyond ends it"
+
+
+def test_each_end_has_extensions_of_its_own():
+    beyond = {1e-2: 0.1, 3e-2: 0.1, 1e-1: 0.1, 1e-4: 0.9}
+    assert next_rate(GRID, table(0.3, 0.2, 0.1) | beyond, limit=3) == 3e-5
+    assert next_rate(GRID, table(0.3, 0.2, 0.1) | beyond | {1e-1: 1.0}, limit=3) is None
 
 
 def test_one_value_alone_is_on_no_edge():

@@ -153,15 +153,15 @@ def test_an_answer_is_scored_at_its_last_token_by_the_chosen_side(monkeypatch):
     learned = source.learn_reward(SimpleNamespace(learning_rate=0.1), 8)
     weight = learned.weight.detach().clone()
     assert weight[9] > 0.3 and weight[10] < -0.3, "read one token early neither is seen; from the wrong side they are swapped"
-    learned.weight.data = torch.arange(16.0)
-    assert source_module._scores(learned, rejected.batch()).tolist() == [[2 + 3 + 8 + 10, 2 + 3 + 10, 2 + 3 + 8 + 10]]
+    learned.weight.data = torch.arange(16.0) + 1  # padding is a token, too: the 0
+    assert source_module._scores(learned, rejected.batch()).tolist() == [[3 + 4 + 9 + 11, 3 + 4 + 11, 3 + 4 + 9 + 11]]
     batch = chosen.batch()
     last = torch.zeros_like(batch.mask)
     last[0, [0, 1, 2], [1, 2, 3]] = True
     zeros = torch.zeros_like(batch.mask)
     steps = Trajectories(batch.states, batch.actions, batch.mask, batch.actions, last.float(), last, zeros)
     paid = source.reward(learned, steps)
-    assert paid[0].tolist() == [[0, 14, 0, 0], [0, 0, 22, 0], [0, 0, 0, 30]], "once, where the answer ends"
+    assert paid[0].tolist() == [[0, 17, 0, 0], [0, 0, 26, 0], [0, 0, 0, 35]], "once, where the answer ends"
 
 
 def test_the_exact_reward_is_paid_for_reaching_the_goal_less_for_each_move_too_many(tokenizer):
@@ -189,6 +189,12 @@ def test_a_sampled_answer_is_rewarded_as_an_answer_to_its_own_prompt(policy):
         first = demonstrations().ids[asked[-1], :5]
         np.testing.assert_array_equal(steps.states[0, :, :5], first)
     assert sorted({*asked[0], *asked[1]}) == [0, 1, 2, 3]
+
+
+def test_rows_come_in_another_order_in_each_epoch_and_for_each_seed():
+    orders = [TextSource(seed=seed, rows=30).index(epoch, 30).tolist() for seed in (1, 2) for epoch in (0, 1)]
+    assert len({tuple(order) for order in orders}) == 4 and all(sorted(order) == list(range(30)) for order in orders)
+    assert TextSource(seed=2, rows=30).index(1, 30).tolist() == orders[3], "whatever was asked before"
 
 
 def test_what_is_sampled_depends_on_the_seed_and_on_what_was_drawn_before():

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld.language import distributed
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.task import Task, encode_walks
-from ift_gridworld.language.training import Diverged
+from ift_gridworld.language.training import Diverged, TrainingLog
 from ift_gridworld.methods.imitation import SFT
 from ift_gridworld.methods.on_policy import GRPO, PPO
 from ift_gridworld.methods.preferences import DPO
@@ -122,6 +123,19 @@ def test_rates_that_diverge_are_left_out_wherever_they_stand(monkeypatch):
         Written(monkeypatch, {2: None, 8: None}, learning_rates=(2, 8)).align("sft")
 
 
+def test_every_process_chooses_by_the_first_ones_scores(monkeypatch):
+    """Which alone measures: another keeps the same rate, and tries the same ones."""
+    study = Written(monkeypatch, {rate: scores(0.0) for rate in (1, 2, 4, 8)}, learning_rates=(1, 2, 4))
+    measured = iter((0.1, 0.2, 0.4, 0.3))
+    study.group = SimpleNamespace(rank=1, of_first=lambda own: next(measured) + own)
+    run = study.align("sft")
+    assert (run["learning_rate"], study.tried) == (4, [1, 2, 4, 8])
+    told = []
+    monkeypatch.setattr(distributed, "sum_over_processes", lambda x, processes: told.append((float(x), processes)) or x)
+    assert [ProcessGroup(ALONE.device, rank, 2).of_first(0.7) for rank in (0, 1)] == [0.7, 0.0]
+    assert told == [(0.7, 2), (0.0, 2)], "the sum over processes is the first one's"
+
+
 def test_beta_belongs_to_the_grid(monkeypatch):
     """Each beta is tried at every rate; the best of all is kept, with the scores at its beta; an edge extends either."""
     value = {(1, 0.4): 0.3, (2, 0.4): 0.4, (4, 0.4): 0.1, (1, 0.1): 0.2, (2, 0.1): 0.6, (4, 0.1): 0.5}
@@ -155,6 +169,7 @@ def test_a_run_says_whether_its_setting_is_on_an_edge():
     run = {"learning_rate": 1e-3, "validation": {"0.0003": 0.1, "0.001": 0.3, "0.003": None}}
     assert not has_edge(run) and has_edge(run | {"learning_rate": 3e-3}) and has_edge(run | {"learning_rate": 3e-4})
     assert has_edge(run | {"beta": 0.1, "validation_of_beta": {"0.1": 0.3, "1": 0.2}})
+    assert has_edge({"learning_rate": 10**-3.5, "validation": {"0.000316228": 0.2, "0.001": 0.1}}), "as it is written"
     assert not has_edge({"learning_rate": 1e-3, "validation": {"0.001": 0.0}}) and not has_edge({"learning_rate": 1e-3})
 
 
@@ -258,6 +273,21 @@ def test_every_run_starts_from_the_base_and_is_measured_on_held_out_lakes(studie
     assert [result["step"] for result in one["measured"]] == [0, 1, 2]
     assert all(lakes is study.task.lakes["held_out"] for lakes in seen) and len(seen) == 6
     assert one["measured"][0]["greedy"] == study.metrics(study.base)["greedy"]
+
+
+def test_a_setting_reaches_the_training_and_has_a_checkpoint_of_its_own(studies, monkeypatch, tmp_path):
+    study, asked = studies[0], []
+    monkeypatch.setattr(language_seed, "align", lambda kind, *_, **options: asked.append((kind, options)) or TrainingLog())
+    study.settings = replace(SMALL, out=tmp_path, options=(("beta", 0.3),))
+    runs = [study.align_at("dpo", rate, beta)[0] for rate, beta in ((1e-3, None), (1e-3, 0.5), (2e-3, 0.5))]
+    assert [(options["training"].learning_rate, options["options"].beta) for _, options in asked] == [
+        (1e-3, 0.3), (1e-3, 0.5), (2e-3, 0.5)
+    ]  # fmt: skip
+    assert len({options["checkpoint"] for _, options in asked}) == 3
+    assert all(kind is DPO and options["every"] == 1 and options["training"].steps == 2 for kind, options in asked)
+    assert [(run["seed"], run["learning_rate"], run.get("beta")) for run in runs] == [
+        (2, 1e-3, None), (2, 1e-3, 0.5), (2, 2e-3, 0.5)
+    ]  # fmt: skip
 
 
 def test_seeds_are_counted_from_the_first(monkeypatch, tmp_path):
