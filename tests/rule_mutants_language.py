@@ -265,7 +265,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
     ),
     *_of(
         "language.checkpoints",
-        ("test_language_training",),
+        RULES,
         (
             "the optimiser begins anew when a run resumes",
             "for name, value in tensors.items() if name.startswith(prefix)",
@@ -274,7 +274,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
     ),
     *_of(
         "language.training",
-        ("test_language_training",),
+        RULES,
         ("draws begin anew when a run resumes", 'progress["walked"], progress["drawn"]', 'progress["walked"], 0'),
         ("prompts begin anew when a run resumes", 'progress["walked"], progress["drawn"]', '0, progress["drawn"]'),
         (
@@ -392,6 +392,18 @@ MUTANTS: tuple[RuleMutant, ...] = (
     *_of(
         "studies.language_report",
         TABLES,
+        ("a method is marked if all of its seeds are on an edge", "if any(map(has_edge, mine))", "if all(map(has_edge, mine))"),
+        (
+            "the base is that of the first seed",
+            'run["measured"][-1].get(metric, np.nan) - run["measured"][0].get(metric, np.nan) for run in mine',
+            'run["measured"][-1].get(metric, np.nan) - mine[0]["measured"][0].get(metric, np.nan) for run in mine',
+        ),
+        ("runs of different studies are compared", "        if other:\n", "        if False:\n"),
+        (
+            "what was not measured counts as 0",
+            "values = [value for value in values if np.isfinite(value)]\n        if values:",
+            "values = list(np.nan_to_num(values))\n        if values:",
+        ),
         (
             "differences are paired by position",
             (

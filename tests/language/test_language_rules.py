@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from test_language_metrics import DOWN, END, LEFT, RIGHT, among, at_tiles, corridor, player
+from test_language_metrics import DOWN, END, LEFT, RIGHT, UP, among, at_tiles, corridor, player
 from torch import nn
 
 from ift_gridworld import losses
@@ -250,6 +250,36 @@ def test_every_update_has_its_own_rate_and_nothing_decays():
     assert run.optimiser.defaults["weight_decay"] == 0 and run.optimiser.defaults["betas"] == (0.9, 0.95)
 
 
+@pytest.mark.parametrize("name", ["dpo_online", "grpo"])
+def test_a_resumed_run_goes_on_with_its_optimiser_its_prompts_and_its_draws(name, policy, tmp_path):
+    """The loss of every update after the third is that of a run which never stopped; the base is measured first, and once."""
+    kind = METHODS[name]
+    small = {"walkers": 4, "group": 2, "epochs": 2} if name == "grpo" else {}
+    options = {
+        "options": kind.options_type(**small), "training": TrainingOptions(steps=6, learning_rate=1e-2),
+        "evaluate": lambda policy: {"norm": float(policy.model.lm_head.weight.norm())}, "every": 2,
+    }  # fmt: skip
+
+    def source():
+        data = demonstrations((8, 9, 10, 11))
+        return TextSource(
+            data, data, data, rows=2, limit=4, seed=3, reward_function=lambda index, answers: (answers == 8).mean(1)
+        )
+
+    def stop(done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    whole = align(name, source(), copy.deepcopy(policy), **options)
+    kept = {**options, "checkpoint": tmp_path / "run.safetensors", "keep_every": 2}
+    with pytest.raises(KeyboardInterrupt):
+        align(name, source(), copy.deepcopy(policy), **kept, progress=stop)
+    resumed = align(name, source(), copy.deepcopy(policy), **kept)
+    assert resumed.loss == whole.loss and len(set(whole.loss)) == 6
+    assert resumed.measured == whole.measured and [result["step"] for result in whole.measured] == [0, 2, 4, 6]
+    assert whole.measured[0]["norm"] == float(policy.model.lm_head.weight.norm())
+
+
 def test_the_reference_is_the_base_and_does_not_learn(policy):
     """DPO begins at log 2 whatever the base; after an update the reference still says what the base says."""
     data = demonstrations()
@@ -313,9 +343,10 @@ def test_the_first_updates_are_not_timed(policy):
 
 
 def test_ppo_is_compared_with_the_human_only_where_the_model_still_walks(tokenizer):
-    """Half of the walks fall at the first step; who has not fallen agrees with certainty from there on."""
+    """Half of the walks fall at the first step, and climb back; who has not fallen agrees with certainty from there on."""
     lakes = Lakes.of([("SFG", "HFF")] * 40)
-    speaks = at_tiles(lambda rows, tile, best: among([RIGHT, DOWN]) if tile == 0 else among(best) if best else {END: 1.0})
+    fixed = {0: among([RIGHT, DOWN]), 2: {END: 1.0}, 3: {UP: 1.0}}
+    speaks = at_tiles(lambda rows, tile, best: fixed.get(tile) or among(best))
     human = encode_walks(lakes, np.full((40, 2), RIGHT), tokenizer)
     kind = METHODS["ppo"]
     source, options = TextSource(human, human, human, end=tokenizer.end), kind.options_type()
