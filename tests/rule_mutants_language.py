@@ -262,6 +262,13 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "count_tokens(batch[0])",
         ),
         ("the first updates are timed", "if len(log.loss) >= min(UNTIMED, self.steps - 1):", "if True:"),
+        ("draws begin anew when a run resumes", 'progress["walked"], progress["drawn"]', 'progress["walked"], 0'),
+        ("prompts begin anew when a run resumes", 'progress["walked"], progress["drawn"]', '0, progress["drawn"]'),
+        (
+            "the base is measured after the first update",
+            "        if self.done == 0:\n            self._evaluate()\n",
+            "        if self.done == 1:\n            self._evaluate()\n",
+        ),
     ),
     *_of(
         "language.checkpoints",
@@ -270,17 +277,6 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "the optimiser begins anew when a run resumes",
             "for name, value in tensors.items() if name.startswith(prefix)",
             "for name, value in tensors.items() if name == prefix",
-        ),
-    ),
-    *_of(
-        "language.training",
-        RULES,
-        ("draws begin anew when a run resumes", 'progress["walked"], progress["drawn"]', 'progress["walked"], 0'),
-        ("prompts begin anew when a run resumes", 'progress["walked"], progress["drawn"]', '0, progress["drawn"]'),
-        (
-            "the base is measured after the first update",
-            "        if self.done == 0:\n            self._evaluate()\n",
-            "        if self.done == 1:\n            self._evaluate()\n",
         ),
     ),
     *_of(
@@ -374,10 +370,6 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the goal counts in the distance", '("distance", ~goal),', '("distance", goal | ~goal),'),
         ("on the path is off it", '("distance_on", ~goal & probes.on_path)', '("distance_on", ~goal & ~probes.on_path)'),
         ("off the path is everywhere", '("distance_off", ~goal & ~probes.on_path)', '("distance_off", ~goal)'),
-    ),
-    *_of(
-        "language.metrics",
-        ("test_language_metrics",),
         (
             "a sampled answer counts for another lake",
             "values.reshape(samples, -1).mean(0)",
@@ -439,7 +431,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("a difference is clear although 0 is in its interval", "signed and (low > 0 or high < 0)", "signed and mean != 0"),
         ("the interval is a standard deviation", "±{high - mean:.3f}", "±{np.std(values, ddof=1):.3f}"),
-        ("speed is that of the last seed", "sum(run[name] for run in mine)", "mine[0][name]"),
+        ("speed is that of the first seed", "sum(run[name] for run in mine)", "mine[0][name]"),
     ),
     *_of(
         "evaluation.statistics",

@@ -87,6 +87,21 @@ def test_what_is_best_on_the_edge_of_its_grid_is_marked(tmp_path, capsys, monkey
     assert "last of those tried" not in (tmp_path / "differences.png.txt").read_text()
 
 
+def test_a_difference_is_clear_if_its_interval_leaves_out_0(capsys, monkeypatch):
+    """0.3, -0.2 and 0.1 have a mean of 0.067 that says nothing; 0.3, 0.31 and 0.32 differ. The base's row is of the base."""
+    monkeypatch.setenv("COLUMNS", "200")
+    runs = [run_of("sft", seed) for seed in range(3)]
+    runs += [run_of("dpo", seed, shift) for seed, shift in enumerate((0.3, -0.2, 0.1))]
+    runs += [run_of("ipo", seed, shift, seconds=0.2 + 0.2 * seed) for seed, shift in enumerate((0.3, 0.31, 0.32))]
+    print_tables(runs)
+    out = capsys.readouterr().out
+    assert out.count("+0.067 ") == len(METRICS) and "+0.067*" not in out and out.count("+0.310*") == len(METRICS)
+    cost = next(line for line in out[out.index("costs (") :].splitlines() if " ipo " in line)
+    assert " 200 " in cost and " 2,500 " in cost, "1.2 s for 6 updates and 3,000 tokens of three seeds"
+    base = next(line for line in out.splitlines() if "(base)" in line)
+    assert base.count("0.210") == len(METRICS)
+
+
 def test_findings_are_the_tables_numbers():
     found = findings(RUNS)
     assert found["ift: end"]["value"] == pytest.approx(0.5) and found["ift: end"]["seeds"] == 3

@@ -372,6 +372,14 @@ def test_greedy_answers_are_the_likeliest_and_sampled_ones_are_drawn(tokenizer):
     assert (found[0]["sampled"] == found[1]["sampled"]).all() and (found[0]["sampled"] != found[2]["sampled"]).any()
 
 
+def test_each_lake_has_its_own_answers(tokenizer):
+    """Two answers to each of three corridors; in the second the player runs against the wall."""
+    lakes, paths = Lakes.of([("SFG",), ("GFS",), ("SFG",)]), np.array([[RIGHT] * 2, [LEFT] * 2, [RIGHT] * 2])
+    speaks = at_tiles(lambda rows, tile, best: {END: 1.0} if not best else {RIGHT: 1.0})
+    found = measure(player(tokenizer, speaks), tokenizer, lakes, paths, samples=2)
+    assert found["greedy"].tolist() == found["sampled"].tolist() == [1, 0, 1]
+
+
 def test_the_end_is_asked_on_the_goal_and_distance_off_it(tokenizer):
     """On the goal the end has 0.9, elsewhere 0.2; who is perfect before the goal is at no distance, wherever he ends."""
     lakes, paths = Lakes.of([("SFG", "FFF")]), np.array([[RIGHT, RIGHT]])
