@@ -114,6 +114,14 @@ def test_findings_are_the_tables_numbers():
     )
 
 
+def test_what_a_seed_has_not_measured_is_left_out():
+    """A metric that no lake of a seed has is missing, or NaN."""
+    runs = [run_of("sft", seed) for seed in range(4)]
+    del runs[1]["measured"][-1]["end"]
+    runs[2]["measured"][-1]["end"] = float("nan")
+    assert findings(runs)["sft: end"]["seeds"] == 2 and findings(runs)["sft: end"]["value"] == pytest.approx(0.615)
+
+
 def test_what_is_said_of_the_language_run_is_what_was_found():
     """Each **number** <!-- name | part --> of its page is one of the committed findings, to the digits that are given."""
     root = Path(__file__).resolve().parents[2]
