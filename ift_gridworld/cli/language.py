@@ -38,8 +38,10 @@ class Args:
     """The command line. An option that is not given is None; its default stands in brackets."""
 
     method: str | None = None
-    """sft, ift, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo, ppo, ppo_preference (learned reward); a control (sft_frozen,
-    ift_residual, ift_propagation, ift_detached, ift_random, ift_sampled, ift_shifted); several with commas; or all (ift)."""
+    """sft, ift, dpo, dpo_online (the human's answer chosen, the model's own rejected, as in SPIN), orpo, ipo, simpo, tdpo,
+    grpo, ppo, ppo_preference (learned reward); a control (sft_frozen, ift_residual, ift_propagation, ift_detached, ift_random,
+    ift_sampled, ift_shifted, and without propagation ift_residual_random, ift_residual_sampled, ift_residual_shifted); several
+    with commas; or all (ift)."""
     model: str | None = None
     """tiny (0.15 M parameters) or small (25 M), built here; a folder, a GGUF file, or a name on the hub (tiny)."""
     quick: bool = False
@@ -70,8 +72,12 @@ class Args:
     batch: int | None = None
     """Rows of the data that an update sees (32)."""
     learning_rates: tuple[float, ...] | None = None
-    """Highest learning rates, the same for every method; the best by sampled success on validation lakes is kept
-    (3e-4 1e-3 3e-3; quick 1e-3)."""
+    """Highest learning rates, the same for every method; the best by sampled success on validation lakes is kept, and a best
+    one at either end of them is followed by up to three beyond (3e-4 1e-3 3e-3; quick 1e-3)."""
+    betas: tuple[float, ...] | None = None
+    """Values of beta to choose from in the same way, each at every learning rate; extended alike (one, the method's own)."""
+    no_extend: bool = False
+    """Keep to the learning rates and betas that are given."""
     every: int | None = None
     """Updates between two measurements (100; quick 30)."""
     seeds: int | None = None
@@ -140,8 +146,8 @@ TASK = {
     "held_out": "held_out", "seed": "seed",
 }  # fmt: skip
 STUDY = (
-    "model", "base_steps", "data", "steps", "batch", "learning_rates", "every", "seeds", "device", "dtype", "first_pass",
-    "compile", "workers", "resume",
+    "model", "base_steps", "data", "steps", "batch", "learning_rates", "betas", "every", "seeds", "device", "dtype",
+    "first_pass", "compile", "workers", "resume",
 )  # fmt: skip
 METHODS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
 DRAWING = ("format", "theme")
@@ -201,7 +207,9 @@ def study_settings(args: Args, defaults: StudySettings, all_methods: Sequence[st
     if args.method is not None:
         changes["methods"] = tuple(all_methods) if args.method == "all" else tuple(args.method.split(","))
     options = tuple((name, value) for name, value in given.items() if name in METHODS)
-    return replace(defaults, task=task, options=options, film=args.render, out=args.folder, **changes)
+    return replace(
+        defaults, task=task, options=options, extend=not args.no_extend, film=args.render, out=args.folder, **changes
+    )
 
 
 def check(args: Args) -> None:
@@ -218,8 +226,11 @@ def check(args: Args) -> None:
         value = getattr(args, name)
         if value is not None and value < least:
             raise ValueError(f"{_flag(name)} is {value}; allowed: a whole number >= {least}")
-    if args.learning_rates == ():
-        raise ValueError("--learning-rates is empty; allowed: one rate or more")
+    for name in ("learning_rates", "betas"):
+        if getattr(args, name) == ():
+            raise ValueError(f"{_flag(name)} is empty; allowed: one value or more")
+    if args.beta is not None and args.betas is not None:
+        raise ValueError(f"--beta is {args.beta}, and --betas gives several to choose from; allowed: one of them")
     if args.theme is not None:
         check_choice("--theme", args.theme, THEME_NAMES)
     if args.format is not None:

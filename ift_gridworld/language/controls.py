@@ -99,6 +99,10 @@ CONTROLS: dict[str, tuple[type[Method[Any]], dict[str, object]]] = {
     "ift_random": (RandomTokens, {}),
     "ift_sampled": (SampledTokens, {}),
     "ift_shifted": (WrongShift, {}),
+    # The propagation is a larger change than whose prediction is mixed in, which only these three compare by itself.
+    "ift_residual_random": (RandomTokens, {"propagation": "none"}),
+    "ift_residual_sampled": (SampledTokens, {"propagation": "none"}),
+    "ift_residual_shifted": (WrongShift, {"propagation": "none"}),
     "ppo_preference": (PPO, {"reward": "preference"}),
 }
 

@@ -57,6 +57,11 @@ class ProcessGroup:
 
             PartialState().wait_for_everyone()
 
+    def of_first(self, value: float) -> float:
+        """Return the first process's value on every process."""
+        own = torch.tensor([value if self.rank == 0 else 0.0], dtype=torch.float64, device=self.device)
+        return float(sum_over_processes(own, self.processes))
+
 
 def average_gradients(parameters: Sequence[torch.nn.Parameter], processes: int) -> None:
     """Replace the gradients of parameters by their mean over processes, in one reduction."""

@@ -124,7 +124,8 @@ class LanguagePolicy(nn.Module):
     ) -> Float[Tensor, "1 B T"]:
         """Return log-probs of the second pass over the residual connection's states (`residual.residual_embeddings`).
 
-        The two passes differ only in the answer. Where all prompts of a batch have one length, the passes `share` the prompt:
+        Two passes over embeddings of truth and prediction are those of scheduled sampling for transformers (arXiv 1906.07651).
+        They differ only in the answer. Where all prompts of a batch have one length, the passes `share` the prompt:
         it is run once, and the first pass costs no more than a forward pass over the answers.
 
         Args:

@@ -114,7 +114,12 @@ class DPO(PairMethod):
 
 
 class OnlineDPO(DPO):
-    """DPO whose rejected answer is drawn from the current policy at every update."""
+    """DPO whose rejected answer is drawn from the current policy at every update; the chosen one stays the human's.
+
+    So it is closer to SPIN (Chen et al. 2024, arXiv 2401.01335), self-play against the human's answers, than to what is usually
+    called online DPO, which draws both answers from the policy and has them judged (Guo et al. 2024, arXiv 2402.04792). SPIN
+    renews its reference with its opponent, round by round; here the reference stays the base, and the opponent is the policy.
+    """
 
     title = "DPO online · rejected answers from the policy itself"
     assumed_prior = "dpo_online"

@@ -5,6 +5,9 @@
 Source: "Intuitive Fine-Tuning" (arXiv 2405.11870v3), eq. 17 and 37. It serves lakes and language alike, because the caller
 says where a prediction leads. On a lake that is the state which the predicted action leads to (`lake_successor`); in language
 it is the predicted token itself, in the true token's position.
+
+Its ancestor is scheduled sampling for transformers (Mihaylova and Martins 2019, arXiv 1906.07651): a first pass predicts every
+token, a second one reads the true tokens' embeddings mixed with those of the predictions.
 """
 
 from __future__ import annotations

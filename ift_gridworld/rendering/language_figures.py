@@ -16,23 +16,30 @@ __all__ = ["TITLES", "draw_differences", "draw_tokens", "in_order", "title_of"]
 TITLES = {
     "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",
     "ift_propagation": "IFT, propagation alone", "ift_random": "IFT, random tokens", "ift_sampled": "IFT, sampled tokens",
-    "ift_shifted": "IFT, wrong shift", "sft_frozen": "SFT, frozen inputs", "sft_tempered": "SFT, as uncertain as IFT",
+    "ift_shifted": "IFT, wrong shift", "ift_residual_random": "Mixing alone, random tokens",
+    "ift_residual_sampled": "Mixing alone, sampled tokens", "ift_residual_shifted": "Mixing alone, wrong shift",
+    "sft_frozen": "SFT, frozen inputs", "sft_tempered": "SFT, as uncertain as IFT",
     "dpo": "DPO", "dpo_online": "DPO online", "orpo": "ORPO", "ipo": "IPO", "simpo": "SimPO", "tdpo": "TDPO",
     "ppo": "PPO, exact reward", "ppo_preference": "PPO, learned reward", "grpo": "GRPO, exact reward",
 }  # fmt: skip
 GREEDY, SAMPLED, DISTANCE, END = "greedy success", "sampled success", "distance to T*", "P(end) on the gift"
+EDGE = "†: on some seed the best learning rate or beta is the first or the last of those tried"
 DIFFERENCES = {"greedy": GREEDY, "sampled": SAMPLED, "distance": DISTANCE, "end": END}
 CURVES = {"end": END, "sampled": SAMPLED, "distance": DISTANCE}
 
 
-def title_of(method: str) -> str:
+def title_of(method: str, on_edge: Collection[str] = ()) -> str:
     """Return the name that figures give a method; one that they do not know keeps its own.
 
+    Args:
+        method: the method.
+        on_edge: methods that are marked, since their best setting is the first or the last of those tried.
+
     Example:
-        >>> title_of("ppo"), title_of("my_method")
-        ('PPO, exact reward', 'my_method')
+        >>> title_of("ppo"), title_of("my_method"), title_of("sft", {"sft"})
+        ('PPO, exact reward', 'my_method', 'SFT†')
     """
-    return TITLES.get(method, method)
+    return TITLES.get(method, method) + "†" * (method in on_edge)
 
 
 def in_order(methods: Collection[str]) -> list[str]:
@@ -50,6 +57,7 @@ def draw_tokens(
     steps: Mapping[str, Sequence[int]],
     runs: Mapping[str, Sequence[Mapping[str, Any]]],
     theme: str,
+    on_edge: Collection[str] = (),
 ) -> tuple[StudyFigure, str]:
     """Draw the pull at each token over the updates, a heat map a method; below, curves of the results on held-out lakes.
 
@@ -58,6 +66,7 @@ def draw_tokens(
         steps: of each method, the updates at which the pull was computed.
         runs: of each method, one run a seed, with its results over the updates as "measured".
         theme: a name in THEMES.
+        on_edge: methods that are marked (`title_of`).
 
     Returns:
         The figure, and what it shows in words.
@@ -82,11 +91,12 @@ def draw_tokens(
         2.4,
         "SFT's colour is a pull of 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of one length.",
     )
-    figure.add_heading(0.1, 2.85, "On held-out lakes")
-    _draw_curves(figure, runs)
+    figure.add_heading(0.1, 2.85, "On held-out lakes" + f" ({EDGE})" * any(name in on_edge for name in runs))
+    _draw_curves(figure, {title_of(name, on_edge): own for name, own in runs.items()})
     seeds = len(next(iter(runs.values())))
     ends = " / ".join(
-        f"{title_of(name)} {np.mean([run['measured'][-1].get('end', np.nan) for run in own]):.2f}" for name, own in runs.items()
+        f"{title_of(name, on_edge)} {np.mean([run['measured'][-1].get('end', np.nan) for run in own]):.2f}"
+        for name, own in runs.items()
     )
     return (
         figure,
@@ -95,7 +105,7 @@ def draw_tokens(
 
 
 def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Results on held-out lakes over the updates, mean and interval over seeds."""
+    """Results on held-out lakes over the updates, mean and interval over seeds; runs by the title of their method."""
     colours = [figure.theme.success, figure.theme.distance, figure.theme.shown, figure.theme.muted]
     width = (WIDTH - 0.55 - 0.1 - 2 * 0.45) / 3
     for i, (metric, title) in enumerate(CURVES.items()):
@@ -105,7 +115,7 @@ def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, A
             steps = [result["step"] for result in own[0]["measured"]]
             table = np.array([[result.get(metric, np.nan) for result in run["measured"]] for run in own]).T
             mean, low, high = np.array([student_interval(values) for values in table]).T
-            ax.plot(steps, mean, color=colours[k % 4], lw=1.2, label=title_of(name), ls="-" if k < 4 else "--")
+            ax.plot(steps, mean, color=colours[k % 4], lw=1.2, label=name, ls="-" if k < 4 else "--")
             if len(own) > 1:
                 ax.fill_between(steps, low, high, color=colours[k % 4], alpha=0.2, lw=0)
         ax.set_title(title, size=SMALL, color=figure.theme.ink, loc="left", pad=3)
@@ -115,19 +125,22 @@ def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, A
     figure.add_legend(ax, 0.45, 4.38, min(4, len(runs)))
 
 
-def draw_differences(differences: Mapping[str, Mapping[str, Sequence[float]]], theme: str) -> tuple[StudyFigure, str]:
+def draw_differences(
+    differences: Mapping[str, Mapping[str, Sequence[float]]], theme: str, on_edge: Collection[str] = ()
+) -> tuple[StudyFigure, str]:
     """Draw how the results of each method on held-out lakes differ from SFT's, with intervals over seeds.
 
     Args:
         differences: of each method and metric, one difference a seed.
         theme: a name in THEMES.
+        on_edge: methods that are marked (`title_of`).
 
     Returns:
         The figure, and what it shows in words.
     """
     names = in_order(differences)
     height = 0.155 * len(names)
-    figure = StudyFigure(height + 1.05, theme)
+    figure = StudyFigure(height + 1.2, theme)
     figure.add_heading(0.1, 0.17, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
     left, gap = 1.55, 0.16
     width = (WIDTH - left - 0.1 - gap * (len(DIFFERENCES) - 1)) / len(DIFFERENCES)
@@ -136,7 +149,7 @@ def draw_differences(differences: Mapping[str, Mapping[str, Sequence[float]]], t
         estimates = [Estimate(*student_interval(np.array(differences[name][metric]))) for name in names]
         better = "less is better" if metric == "distance" else "more is better"
         figure.draw_forest(
-            [title_of(name) for name in names],
+            [title_of(name, on_edge) for name in names],
             {"difference": estimates},
             left + i * (width + gap),
             0.45,
@@ -156,4 +169,8 @@ def draw_differences(differences: Mapping[str, Mapping[str, Sequence[float]]], t
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
     rate = "each method at the rate that its validation lakes chose"
     figure.add_note(0.1, height + 0.83, f"Mean of {seeds} seeds and its 95 % interval (Student's t), {rate}.")
+    marked = [title_of(name) for name in names if name in on_edge]
+    if marked:
+        figure.add_note(0.1, height + 0.98, f"{EDGE}.")
+        sentences.append(f"{EDGE}: {', '.join(marked)}")
     return figure, f"Differences from SFT, {seeds} seeds. {'; '.join(sentences)}."

@@ -21,7 +21,7 @@ from ift_gridworld.rendering.tables import written
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import console
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.studies.language_settings import LanguageRun, SavedRun
+from ift_gridworld.studies.language_settings import LanguageRun, SavedRun, has_edge
 
 __all__ = [
     "by_method",
@@ -38,6 +38,7 @@ __all__ = [
 
 # settings in which the files of one folder may differ
 FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")
+EDGE = "on some seed the best learning rate or beta is the first or the last of those tried: a better one may lie beyond"
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
 
 
@@ -119,7 +120,8 @@ def paired_differences(mine: Sequence[LanguageRun], others: Sequence[LanguageRun
 def findings(runs: Sequence[LanguageRun]) -> dict[str, dict[str, float]]:
     """Return every number of the tables by name: for each metric of each method the mean over seeds and its interval.
 
-    Names are "METHOD: METRIC", "METHOD less sft: METRIC" for the difference from SFT, and "base: METRIC".
+    Names are "METHOD: METRIC", "METHOD less base: METRIC" and "METHOD less sft: METRIC" for the differences from the base and
+    from SFT on the same seeds, and "base: METRIC" for the base on the seeds of the first method.
     """
     numbers: dict[str, dict[str, float]] = {}
     methods = by_method(runs)
@@ -135,6 +137,9 @@ def findings(runs: Sequence[LanguageRun]) -> dict[str, dict[str, float]]:
             if "base: " + metric not in numbers and metric != "bias":
                 put(f"base: {metric}", [run["measured"][0].get(metric, np.nan) for run in mine])
             put(f"{name}: {metric}", [run["measured"][-1].get(metric, np.nan) for run in mine])
+            if metric != "bias":
+                changes = [run["measured"][-1].get(metric, np.nan) - run["measured"][0].get(metric, np.nan) for run in mine]
+                put(f"{name} less base: {metric}", changes)
             if "sft" in methods and name != "sft":
                 put(f"{name} less sft: {metric}", paired_differences(mine, methods["sft"], metric))
     return numbers
@@ -162,20 +167,29 @@ def print_tables(runs: Sequence[LanguageRun]) -> None:
     table = _table(f"on held-out lakes{note}", metrics)
     first = next(iter(methods.values()))
     table.add_row("(base)", *(_with_interval([run["measured"][0].get(m, np.nan) for run in first]) for m in METRICS), "")
+    on_edge = _on_edge(methods)
+    marked = {name: f"{name}†" if name in on_edge else name for name in methods}
     for name, mine in methods.items():
-        table.add_row(name, *(_with_interval([run["measured"][-1].get(m, np.nan) for run in mine]) for m in metrics))
+        table.add_row(marked[name], *(_with_interval([run["measured"][-1].get(m, np.nan) for run in mine]) for m in metrics))
     console().print(table)
     if "sft" in methods and len(methods["sft"]) > 1 and len(methods) > 1:
         table = _table("less SFT's on the same seeds ± half the 95 % interval (*: it leaves out 0)", tuple(METRICS))
         for name, mine in methods.items():
             if name != "sft":
                 differences = (paired_differences(mine, methods["sft"], m) for m in METRICS)
-                table.add_row(name, *(_with_interval(values, signed=True) for values in differences))
+                table.add_row(marked[name], *(_with_interval(values, signed=True) for values in differences))
         console().print(table)
     console().print(_costs(methods))
+    if on_edge:
+        print(f"† {EDGE}")
     for name, mine in methods.items():
         if "rows_left_out" in mine[0]:
             print(f"{name}: {mine[0]['rows_left_out']} rows of the file were left out, longer than the model can read")
+
+
+def _on_edge(methods: dict[str, list[LanguageRun]]) -> set[str]:
+    """Return the methods whose best setting lies on an edge on some seed."""
+    return {name for name, mine in methods.items() if any(map(has_edge, mine))}
 
 
 def _table(title: str, columns: Sequence[str]) -> Table:
@@ -247,13 +261,14 @@ def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[
 def draw_figures(runs: Sequence[LanguageRun], out: Path, theme: str) -> list[Path]:
     """Write `findings` as findings.json, and draw the pull at each token and, with several seeds, the differences from SFT."""
     methods = by_method(runs)
+    on_edge = _on_edge(methods)
     content = json.dumps(findings(runs), indent=1)
     paths = [write_atomically(out / "findings.json", f"{content}\n".encode())]
     pulled = {name: methods[name] for name in PULLED if name in methods and "pull" in methods[name][0]}
     if pulled:
         first = {name: mine[0] for name, mine in list(pulled.items())[:3]}
         pulls = {name: np.array(run["pull"]) for name, run in first.items()}
-        page, alt = draw_tokens(pulls, {name: run["pull_at"] for name, run in first.items()}, pulled, theme)
+        page, alt = draw_tokens(pulls, {name: run["pull_at"] for name, run in first.items()}, pulled, theme, on_edge)
         paths += page.save(out / "tokens", alt)
     if "sft" in methods and len(methods["sft"]) > 1 and len(methods) > 1:
         differences = {
@@ -261,6 +276,6 @@ def draw_figures(runs: Sequence[LanguageRun], out: Path, theme: str) -> list[Pat
             for name, mine in methods.items()
             if name != "sft"
         }
-        page, alt = draw_differences(differences, theme)
+        page, alt = draw_differences(differences, theme, on_edge)
         paths += page.save(out / "differences", alt)
     return paths

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import cached_property
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ift_gridworld.evaluation.selection import EXTENSIONS, best_rate, search_rates
 from ift_gridworld.language.base_model import train_or_load_base
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import read_rows, tokenize_rows
@@ -32,10 +33,10 @@ from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.runtime import progress
 from ift_gridworld.storage import make_folder
-from ift_gridworld.studies.language_settings import StudySettings, method_settings
+from ift_gridworld.studies.language_settings import StudySettings, betas_of, has_edge, method_settings
 from ift_gridworld.training.snapshots import snapshot_steps
 
-__all__ = ["SeedStudy"]
+__all__ = ["SeedStudy", "find_temperature"]
 
 FRAMES = 40  # of a film
 SEARCH_STEPS = 12  # of the bisection for a temperature
@@ -110,43 +111,43 @@ class SeedStudy:
         return mean_entropy(policy, self.tokenizer, self.task.lakes["validation"], self.probes["validation"])
 
     def align(self, name: str) -> dict[str, Any]:
-        """Align the base by one method at every learning rate; return the run with the best sampled success on validation
-        lakes.
+        """Align the base by one method at every learning rate and beta, and beyond those whose edge is best; return the run
+        with the best sampled success on validation lakes.
 
         Raises:
             Diverged: if the loss is infinite or NaN at every rate.
         """
-        best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
-        validation: dict[str, float | None] = {}
-        rates = self.settings.learning_rates
-        for rate in rates:
-            try:
-                run, policy = self.align_at(name, rate)
-            except Diverged:
-                if rate == rates[-1] and best is None:
-                    raise
-                validation[f"{rate:g}"] = None
-                continue
-            several = len(rates) > 1 and self.group.rank == 0
-            success = self.metrics(policy, "validation")["sampled"] if several else 0.0
-            validation[f"{rate:g}"] = success
-            if best is None or success > best[0]:
-                best = success, run, policy
-        assert best is not None
-        _, run, policy = best
+        settings, betas = self.settings, betas_of(self.settings, name)
+        limit = EXTENSIONS if settings.extend else 0
+        trials = _Trials(self, name, several=len(settings.learning_rates) * max(1, len(betas)) > 1)
+        if betas:
+            of_beta = search_rates(betas, lambda beta: trials.best_of(limit, beta), limit=limit)
+        else:
+            trials.best_of(limit)
+        run, policy = trials.best()
         with eval_mode(policy):
             run["entropy"] = self.entropy(policy)
             if issubclass(find_method(name)[0], IFT):
                 assert self.held_out.demonstrations is not None
                 run["bfloat16_agreement"] = bfloat16_agreement(policy, self.held_out.demonstrations, self.group.device)
-        return run | {"validation": validation}
+        run["validation"] = _by_name(trials.scores[run.get("beta")])
+        if betas:
+            run["validation_of_beta"] = _by_name(of_beta)
+        return run | {"on_edge": has_edge(run)}
 
-    def align_at(self, name: str, rate: float, *, resume: bool = False) -> tuple[dict[str, Any], LanguagePolicy]:
+    def validation_success(self, policy: LanguagePolicy) -> float:
+        """Return the sampled success of a policy on validation lakes, by which settings are chosen; one for all processes."""
+        return self.group.of_first(self.metrics(policy, "validation")["sampled"] if self.group.rank == 0 else 0.0)
+
+    def align_at(
+        self, name: str, rate: float, beta: float | None = None, *, resume: bool = False
+    ) -> tuple[dict[str, Any], LanguagePolicy]:
         """Align a copy of the base by one method at one learning rate.
 
         Args:
             name: the method.
             rate: highest learning rate.
+            beta: the method's beta; None for that of the study's options.
             resume: resume from the checkpoint even if the study does not.
 
         Returns:
@@ -154,18 +155,19 @@ class SeedStudy:
         """
         settings = self.settings
         kind, _ = find_method(name)
-        training, options = method_settings(settings, name, rate)
+        training, options = method_settings(settings, name, rate, beta)
         policy = copy.deepcopy(self.base)
         if settings.compile:
             policy.model.compile(dynamic=True)  # a compiled model cannot be copied
-        checkpoint = settings.out / "checkpoints" / f"{name}-{rate:g}-{self.seed}.safetensors"
+        setting = f"{rate:g}" if beta is None else f"{rate:g}-beta-{beta:g}"
+        checkpoint = settings.out / "checkpoints" / f"{name}-{setting}-{self.seed}.safetensors"
         if self.group.rank == 0:
             make_folder(checkpoint.parent)
             if not (settings.resume or resume):
                 checkpoint.unlink(missing_ok=True)
         self.group.wait()
         source, left_out = self._source(kind)
-        with progress(f"{name}, rate {rate:g}, seed {self.seed}") as report:
+        with progress(f"{name}, rate {setting}, seed {self.seed}") as report:
             log = align(
                 kind, source, policy, options=options, training=training,
                 evaluate=self._evaluation(kind, options), every=settings.every,
@@ -173,6 +175,8 @@ class SeedStudy:
                 checkpoint=checkpoint, dtype=self.dtype, progress=report,
             )  # fmt: skip
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(log)}
+        if beta is not None:
+            run["beta"] = beta
         run["utilisation"] = training_flops(policy, log.tokens, log.predicted) / max(1e-9, log.seconds) / self.peak
         if left_out:
             run["rows_left_out"] = left_out
@@ -255,15 +259,88 @@ class SeedStudy:
             sft, ift: runs of SFT and of IFT on this seed.
         """
         _, policy = self.align_at("sft", sft["learning_rate"], resume=True)  # it is trained, and is only read again
-        low, high = 0.2, 5.0
-        for _ in range(SEARCH_STEPS):
-            policy.temperature = (low * high) ** 0.5
-            if self.entropy(policy) < ift["entropy"]:
-                low = policy.temperature
-            else:
-                high = policy.temperature
+
+        def entropy(temperature: float) -> float:
+            policy.temperature = temperature
+            return self.entropy(policy)
+
+        find_temperature(entropy, ift["entropy"])
         last = {"step": self.settings.steps, **self.metrics(policy)}
         changes = {
             "method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]
         }  # fmt: skip
         return {key: value for key, value in sft.items() if key not in ("pull", "pull_at", "film")} | changes
+
+
+def find_temperature(entropy: Callable[[float], float], target: float) -> float:
+    """Return the temperature at which an entropy, which rises with it, is the target, by bisection of its logarithm.
+
+    >>> round(find_temperature(lambda temperature: 2 * temperature, 3.0), 2)
+    1.5
+
+    Args:
+        entropy: entropy at a temperature; called last with the result.
+        target: the entropy that is wanted; outside what [0.2, 5] reaches the result is the nearer end.
+    """
+    low, high = 0.2, 5.0
+    for _ in range(SEARCH_STEPS):
+        temperature = (low * high) ** 0.5
+        if entropy(temperature) < target:
+            low = temperature
+        else:
+            high = temperature
+    return temperature
+
+
+class _Trials:
+    """Runs of one method at several settings, of which the best on validation lakes is kept, the first of several.
+
+    Args:
+        study: the seed's study.
+        name: the method.
+        several: whether there is more than one setting; one alone is not measured on validation lakes.
+
+    Attributes:
+        scores: by beta (None: the study's own) the score of each learning rate, None for a run that diverged.
+    """
+
+    def __init__(self, study: SeedStudy, name: str, *, several: bool) -> None:
+        self.study, self.name, self.several = study, name, several
+        self.scores: dict[float | None, dict[float, float | None]] = {}
+        self._best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
+        self._error: Diverged | None = None
+
+    def best_of(self, limit: int, beta: float | None = None) -> float | None:
+        """Try every learning rate, and up to `limit` beyond either end, at one beta; return the best score."""
+        rates = self.study.settings.learning_rates
+        scores = search_rates(rates, lambda rate: self._score(rate, beta), limit=limit)
+        self.scores[beta] = scores
+        best = best_rate(scores)
+        return None if best is None else scores[best]
+
+    def _score(self, rate: float, beta: float | None) -> float | None:
+        try:
+            run, policy = self.study.align_at(self.name, rate, beta)
+        except Diverged as error:
+            self._error = error
+            return None
+        success = self.study.validation_success(policy) if self.several else 0.0
+        if self._best is None or success > self._best[0]:
+            self._best = success, run, policy
+        return success
+
+    def best(self) -> tuple[dict[str, Any], LanguagePolicy]:
+        """Return the best run and its policy.
+
+        Raises:
+            Diverged: if every run has diverged.
+        """
+        if self._best is None:
+            assert self._error is not None
+            raise self._error
+        return self._best[1:]
+
+
+def _by_name(scores: Mapping[float, float | None]) -> dict[str, float | None]:
+    """Return scores by the written value of their setting, in its order."""
+    return {f"{value:g}": scores[value] for value in sorted(scores)}

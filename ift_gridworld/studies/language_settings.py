@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_choice
+from ift_gridworld.evaluation.selection import is_on_edge
 from ift_gridworld.language.controls import CONTROLS, RandomTokens, SampledTokens, find_method
 from ift_gridworld.language.models import SIZES
 from ift_gridworld.language.task import Task
@@ -26,7 +27,9 @@ __all__ = [
     "LanguageRun",
     "SavedRun",
     "StudySettings",
+    "betas_of",
     "check_settings",
+    "has_edge",
     "method_settings",
     "saved_settings",
     "used_options",
@@ -47,6 +50,8 @@ class SavedRun:
         utilisation: share of the device's FLOPs.
         entropy: of the next word on validation lakes.
         validation: sampled success on validation lakes of each rate; None for a rate at which the run diverged.
+        beta, validation_of_beta: beta that was chosen, and the best score of each that was tried.
+        on_edge: whether the rate or the beta is the first or the last of those that were tried.
         bfloat16_agreement: share of IFT's predictions that bfloat16 leaves as they are.
         rows_left_out: number of rows of a file that were too long.
         pull, pull_at: pull at each token of an answer, and the updates at which it was computed.
@@ -66,6 +71,9 @@ class SavedRun:
     predicted: int = 0
     entropy: MaybeNaN = 0.0
     validation: dict[str, MaybeNaN | None] = field(default_factory=dict)
+    beta: float | None = None
+    validation_of_beta: dict[str, MaybeNaN | None] = field(default_factory=dict)
+    on_edge: bool = False
     bfloat16_agreement: MaybeNaN = 0.0
     rows_left_out: int = 0
     pull: Float[np.ndarray, "M T"] | None = None
@@ -87,6 +95,8 @@ class StudySettings:
         steps: number of updates of each method.
         batch: number of rows of an update.
         learning_rates: highest learning rates that are tried; the best by sampled success on validation lakes is kept.
+        betas: values of beta that are tried, each at every learning rate, by methods that have a beta; none for one value.
+        extend: try more rates and betas where the best one is the first or the last of its grid (`evaluation.selection`).
         every: number of updates between two measurements.
         seeds: number of independent runs; run i has lakes, base and order of `task.seed` + i.
         options: options of the methods that differ from the default, as pairs of name and value.
@@ -110,6 +120,8 @@ class StudySettings:
     steps: int = 300
     batch: int = 32
     learning_rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3)
+    betas: tuple[float, ...] = ()
+    extend: bool = True
     every: int = 100
     seeds: int = 1
     options: tuple[tuple[str, Any], ...] = ()
@@ -123,14 +135,31 @@ class StudySettings:
     out: Path = Path("runs/language")
 
 
-def method_settings(settings: StudySettings, name: str, learning_rate: float) -> tuple[TrainingOptions, MethodOptions]:
-    """Return the options of training and those of one method, at one learning rate.
+def method_settings(
+    settings: StudySettings, name: str, learning_rate: float, beta: float | None = None
+) -> tuple[TrainingOptions, MethodOptions]:
+    """Return the options of training and those of one method, at one learning rate and one beta (None: the study's).
 
     Raises:
         ValueError: if an option is out of range.
     """
     training = TrainingOptions(steps=settings.steps, learning_rate=learning_rate)
-    return training, _options_of(name, {**dict(settings.options), "walkers": settings.batch})
+    options = dict(settings.options) if beta is None else {**dict(settings.options), "beta": beta}
+    return training, _options_of(name, {**options, "walkers": settings.batch})
+
+
+def betas_of(settings: StudySettings, name: str) -> tuple[float, ...]:
+    """Return the values of beta that a method tries, none if it has no beta."""
+    return settings.betas if "betas" in used_options(name, dict(settings.options)) else ()
+
+
+def has_edge(run: LanguageRun) -> bool:
+    """Whether the rate or the beta of a run is the first or the last of those that were tried on its validation lakes."""
+    return any(
+        is_on_edge(float(f"{run[setting]:g}"), [float(value) for value in run[scores]])  # scores are saved by written values
+        for setting, scores in (("learning_rate", "validation"), ("beta", "validation_of_beta"))
+        if scores in run
+    )
 
 
 def _options_of(name: str, options: Mapping[str, Any]) -> MethodOptions:
@@ -141,7 +170,7 @@ def _options_of(name: str, options: Mapping[str, Any]) -> MethodOptions:
 
 
 def used_options(name: str, options: Mapping[str, Any]) -> set[str]:
-    """Return the names of the options, first_pass among them, that change what a method does.
+    """Return the names of the options, first_pass and betas among them, that change what a method does.
 
     Args:
         name: a method or control.
@@ -154,6 +183,8 @@ def used_options(name: str, options: Mapping[str, Any]) -> set[str]:
         used.add("first_pass")
     if issubclass(kind, RandomTokens | SampledTokens):
         used.discard("prediction")
+    if "beta" in used:
+        used.add("betas")
     return used - set(overrides)
 
 
@@ -175,7 +206,8 @@ def saved_settings(settings: StudySettings, name: str) -> dict[str, Any]:
         "maps": task.maps,
         "held_out": task.held_out,
         "data": None if settings.data is None else str(settings.data),
-        **{key: getattr(settings, key) for key in ("steps", "batch", "learning_rates", "every", "seeds")},
+        **{key: getattr(settings, key) for key in ("steps", "batch", "learning_rates", "extend", "every", "seeds")},
+        **({"betas": settings.betas} if betas_of(settings, name) else {}),
         "seed": task.seed,
         **{option: value for option, value in values.items() if option in used},
         **{key: getattr(settings, key) for key in ("device", "dtype", "compile", "workers")},
@@ -200,6 +232,8 @@ def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -
             )
         for rate in settings.learning_rates:
             method_settings(settings, name, rate)
+        for beta in betas_of(settings, name):
+            method_settings(settings, name, settings.learning_rates[0], beta)
     if len(set(settings.methods)) < len(settings.methods):
         raise ValueError(f"--method is {','.join(settings.methods)!r}, which names a method twice; allowed: each once")
     _check_options_are_used(settings)
@@ -214,6 +248,8 @@ def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -
 def _check_options_are_used(settings: StudySettings) -> None:
     options = dict(settings.options)
     given = options | ({} if settings.first_pass is None else {"first_pass": settings.first_pass})
+    if settings.betas:
+        given["betas"] = " ".join(f"{beta:g}" for beta in settings.betas)
     for option, value in given.items():
         if not any(option in used_options(name, options) for name in settings.methods):
             others = {key: setting for key, setting in options.items() if key != option}

@@ -130,7 +130,7 @@ def test_a_rate_that_breaks_a_run_is_left_out(tmp_path, monkeypatch, capsys):
         return real(kind, *rest, **options)
 
     monkeypatch.setattr(language_seed, "align", align)
-    main(Args(**SMALL | {"learning_rates": (1.0, 1e-3)}, method="sft", workers=1, out=tmp_path))
+    main(Args(**SMALL | {"learning_rates": (1.0, 1e-3)}, no_extend=True, method="sft", workers=1, out=tmp_path))
     run = run_of(tmp_path / "sft.json")[0]
     assert run["learning_rate"] == 1e-3 and run["validation"]["1"] is None and run["validation"]["0.001"] >= 0
     assert "the loss is nan at update 3" in told(capsys, learning_rates=(1.0, 2.0), method="sft", workers=1, out=tmp_path)

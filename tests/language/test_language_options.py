@@ -32,7 +32,8 @@ def test_each_option_reaches_the_study():
     values = {
         "method": "sft,ift", "model": "small", "size": 5, "ice": 0.6, "detours": 0.3, "base_maps": 9, "base_noise": (0.1, 0.2),
         "base_steps": 8, "maps": 7, "held_out": 6, "data": "rows.jsonl", "steps": 3, "batch": 4, "learning_rates": (0.1, 0.2),
-        "every": 2, "seeds": 5, "seed": 11, "mixing": 0.0, "decay": 0.5, "propagation": "none", "detach_weights": True,
+        "betas": (0.3, 0.4), "no_extend": True, "every": 2, "seeds": 5, "seed": 11, "mixing": 0.0, "decay": 0.5,
+        "propagation": "none", "detach_weights": True,
         "prediction": "expected", "beta": 0.3, "device": "cuda", "dtype": "bfloat16", "first_pass": "float32", "compile": True,
         "workers": 2, "resume": True, "render": True, "out": "here",
     }  # fmt: skip
@@ -43,7 +44,8 @@ def test_each_option_reaches_the_study():
         "small",
         8,
         data=Path("rows.jsonl"),
-        **{name: values[name] for name in ("steps", "batch", "learning_rates", "every", "seeds", "device", "dtype")},
+        **{name: values[name] for name in ("steps", "batch", "learning_rates", "betas", "every", "seeds", "device", "dtype")},
+        extend=False,
         options=tuple((name, values[name]) for name in options),
         first_pass="float32",
         compile=True,
@@ -93,6 +95,13 @@ def refused(capsys, **options):
         ({"mixing": 0.5, "method": "dpo"}, "--mixing is 0.5, which --method dpo does not use; allowed with ift, ift_residual"),
         ({"detach_weights": True, "method": "sft,dpo"}, "--detach-weights is given, which --method sft,dpo does not use"),
         ({"beta": 0.5, "method": "sft,ift"}, "--beta is 0.5, which --method sft,ift does not use; allowed with"),
+        ({"betas": (0.1, 0.5), "method": "sft,ift"}, "--betas is 0.1 0.5, which --method sft,ift does not use; allowed with"),
+        (
+            {"betas": (0.1, 0.5), "beta": 0.2, "method": "dpo"},
+            "--beta is 0.2, and --betas gives several to choose from; allowed: one",
+        ),
+        ({"betas": (), "method": "dpo"}, "--betas is empty; allowed: one value or more"),
+        ({"redraw": True, "no_extend": True}, "--no-extend is given, which --redraw does not use"),
         ({"first_pass": "bfloat16", "method": "sft"}, "--first-pass is bfloat16, which --method sft does not use"),
         (
             {"decay": 0.5, "method": "ift_residual"},
@@ -165,6 +174,9 @@ def test_the_methods_use_the_options_that_they_have():
     assert used_options("ift_sampled", {}) == every - {"prediction"}
     assert used_options("ift_propagation", {}) == {"propagation", "decay", "detach_weights"}
     assert used_options("ift_residual", {}) == {"mixing", "prediction", "first_pass"}
+    assert used_options("ift_residual_shifted", {}) == {"mixing", "prediction", "first_pass"}
+    assert used_options("ift_residual_random", {}) == {"mixing"}
+    assert used_options("ift_residual_sampled", {}) == {"mixing", "first_pass"}
     assert used_options("ift", {"propagation": "equation21"}) == every - {"detach_weights"}
     assert used_options("sft", {}) == used_options("sft_frozen", {}) == set()
     with_beta = {name for name in ALL_METHODS if "beta" in used_options(name, {})}

@@ -66,14 +66,60 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     assert "sft_tempered" not in costs
 
 
+TRIED = {"0.0003": 0.1, "0.001": 0.2, "0.003": 0.4}
+
+
+def test_what_is_best_on_the_edge_of_its_grid_is_marked(tmp_path, capsys, monkeypatch):
+    """Where one seed's choice is: in the tables, and in both figures with their words."""
+    monkeypatch.setenv("COLUMNS", "200")
+    inside = [run | {"validation": TRIED} for run in RUNS]
+    print_tables(inside)
+    assert "†" not in capsys.readouterr().out
+    on_edge = [run | {"learning_rate": 3e-3} if (run["method"], run["seed"]) == ("ift", 1) else run for run in inside]
+    print_tables(on_edge)
+    out = capsys.readouterr().out
+    assert out.count("† on some seed the best learning rate or beta is the first or the last of those tried") == 1
+    assert out.count(" ift†") == 2 and out.count("†") == 3, "of the results and of the differences"
+    draw_figures(on_edge, tmp_path, "light")
+    assert "first or the last of those tried: IFT." in (tmp_path / "differences.png.txt").read_text()
+    assert "IFT†" in (tmp_path / "tokens.png.txt").read_text()
+    draw_figures(inside, tmp_path, "light")
+    assert "last of those tried" not in (tmp_path / "differences.png.txt").read_text()
+
+
+def test_a_difference_is_clear_if_its_interval_leaves_out_0(capsys, monkeypatch):
+    """0.3, -0.2 and 0.1 have a mean of 0.067 that says nothing; 0.3, 0.31 and 0.32 differ. The base's row is of the base."""
+    monkeypatch.setenv("COLUMNS", "200")
+    runs = [run_of("sft", seed) for seed in range(3)]
+    runs += [run_of("dpo", seed, shift) for seed, shift in enumerate((0.3, -0.2, 0.1))]
+    runs += [run_of("ipo", seed, shift, seconds=0.2 + 0.2 * seed) for seed, shift in enumerate((0.3, 0.31, 0.32))]
+    print_tables(runs)
+    out = capsys.readouterr().out
+    assert out.count("+0.067 ") == len(METRICS) and "+0.067*" not in out and out.count("+0.310*") == len(METRICS)
+    cost = next(line for line in out[out.index("costs (") :].splitlines() if " ipo " in line)
+    assert " 200 " in cost and " 2,500 " in cost, "1.2 s for 6 updates and 3,000 tokens of three seeds"
+    base = next(line for line in out.splitlines() if "(base)" in line)
+    assert base.count("0.210") == len(METRICS)
+
+
 def test_findings_are_the_tables_numbers():
     found = findings(RUNS)
     assert found["ift: end"]["value"] == pytest.approx(0.5) and found["ift: end"]["seeds"] == 3
+    assert found["dpo less base: end"]["value"] == pytest.approx(0.4 + (0.3 - 0.3 + 9) / 3), "on its own seeds, not on SFT's"
+    assert "dpo less base: bias" not in found
     less = found["ift less sft: greedy"]
     assert less["value"] == pytest.approx(-0.11) and less["high"] - less["value"] == pytest.approx(0.024841, rel=1e-4)
     assert (
         found["base: mass"]["value"] == pytest.approx(0.21) and "base: bias" not in found and "sft less sft: mass" not in found
     )
+
+
+def test_what_a_seed_has_not_measured_is_left_out():
+    """A metric that no lake of a seed has is missing, or NaN."""
+    runs = [run_of("sft", seed) for seed in range(4)]
+    del runs[1]["measured"][-1]["end"]
+    runs[2]["measured"][-1]["end"] = float("nan")
+    assert findings(runs)["sft: end"]["seeds"] == 2 and findings(runs)["sft: end"]["value"] == pytest.approx(0.615)
 
 
 def test_what_is_said_of_the_language_run_is_what_was_found():
