@@ -35,6 +35,7 @@ from ift_gridworld.envs.tables import (
     neighbourhoods,
     table_size,
 )
+from ift_gridworld.envs.wrappers import check_wrappers, time_limit_of
 
 __all__ = ["Origin", "TabularMDP"]
 
@@ -268,7 +269,7 @@ class TabularMDP:
         """Read a toy-text environment's transition table exactly (FrozenLake, CliffWalking, Taxi, …).
 
         A state is made terminal if episodes end in it and no episode passes through it, whatever the table says of
-        leaving it (CliffWalking's goal can be left there). The time limit comes from the environment's spec.
+        leaving it (CliffWalking's goal can be left there). The horizon is the least time limit of the environment's wrappers.
 
         Args:
             env: whose unwrapped form has a table ``P[state][action] -> [(probability, successor, reward, terminated)]``
@@ -277,7 +278,8 @@ class TabularMDP:
             name: for tables and pictures (default: that of the map or the environment).
 
         Raises:
-            ValueError: for an environment without such a table, or one that the table does not tell all of.
+            ValueError: for an environment without such a table, one that the table does not tell all of, or a wrapper that
+                changes observations, rewards, actions or dynamics.
         """
         inner = getattr(env, "unwrapped", env)
         table = getattr(inner, "P", None)
@@ -286,16 +288,13 @@ class TabularMDP:
         distribution = getattr(inner, "initial_state_distrib", None)
         if distribution is None:
             raise ValueError(f"{inner} has no initial_state_distrib; allowed: {START_MEANING}")
+        check_wrappers(env)
         if getattr(inner, "fickle_passenger", False):
             raise ValueError("fickle_passenger is True; allowed: False, for what such a passenger does is not in the table P")
         start = np.asarray(distribution, float)
         adapter, entry, options = known_of(env)
-        spec = env.spec
-        horizon = getattr(spec, "max_episode_steps", None) if spec is not None else None
-        if entry is not None and entry.max_episode_steps is not None:
-            horizon = entry.max_episode_steps
-        rows = adapter.rows(inner)
-        mdp = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
+        spec, rows = env.spec, adapter.rows(inner)
+        mdp = cls(*_read(table, start), start, discount, time_limit_of(env), rows, adapter.actions, adapter.grid(inner))
         if entry is None and spec is not None and spec.id in gymnasium.registry:
             lake = next((lake for lake, other in LAKES.items() if other == rows), spec.id)
             options = {**spec.kwargs, **({"is_slippery": not mdp.is_deterministic} if adapter.slips_by_default else {})}
