@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections.abc import Iterable
 from numbers import Real
@@ -10,8 +11,8 @@ from typing import Any
 import numpy as np
 
 __all__ = [
-    "check_choice", "check_finite", "check_interval", "check_mdp", "check_positive", "check_probability", "check_whole",
-    "suggestion",
+    "check_choice", "check_finite", "check_interval", "check_mdp", "check_memory", "check_positive", "check_probability",
+    "check_whole", "memory_size", "suggestion",
 ]  # fmt: skip
 
 
@@ -55,6 +56,24 @@ def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     allowed = list(allowed)
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; {suggestion(value, allowed)}allowed: {', '.join(map(str, allowed))}")
+
+
+def memory_size() -> float:
+    """Return the bytes of memory of this machine; infinite where it does not say."""
+    return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else float("inf")
+
+
+def check_memory(need: float, name: str, allowed: str) -> None:
+    """Raise a ValueError, before anything is allocated, for what this machine cannot hold.
+
+    Args:
+        need: in bytes.
+        name: what needs it.
+        allowed: what needs less.
+    """
+    if need > memory_size():
+        sizes = f"takes {need / 2**30:.1f} GiB of memory, and this machine has {memory_size() / 2**30:.1f}"
+        raise ValueError(f"{name}, which {sizes}; allowed: {allowed}")
 
 
 def suggestion(value: Any, allowed: Iterable[Any]) -> str:

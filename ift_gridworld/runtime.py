@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import torch
 
-__all__ = ["cores", "loading", "one_thread", "pick_device", "processes", "progress"]
+__all__ = ["cores", "is_out_of_memory", "loading", "one_thread", "pick_device", "processes", "progress"]
 
 
 @contextmanager
@@ -29,6 +29,11 @@ def loading() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch says so by a RuntimeError, of the processor's memory or of a device's."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in ("out of memory", "allocate memory"))
 
 
 @contextmanager

@@ -288,6 +288,9 @@ def _other_version(name: str) -> str:
 
 
 def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
+    desc = options.get("desc")
+    if desc is not None and any(isinstance(row, str) for row in desc):
+        options["desc"] = [list(row) for row in parse_map(desc)]
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:
