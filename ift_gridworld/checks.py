@@ -10,8 +10,8 @@ from numbers import Real
 from typing import Any
 
 __all__ = [
-    "check_choice", "check_finite", "check_interval", "check_mdp", "check_positive", "check_probability", "check_whole",
-    "is_number", "read_variable", "suggestion", "unbox_fields", "unboxed",
+    "check_choice", "check_finite", "check_interval", "check_mdp", "check_memory", "check_positive", "check_probability",
+    "check_whole", "is_number", "memory_size", "read_variable", "suggestion", "unbox_fields", "unboxed",
 ]  # fmt: skip
 
 
@@ -93,6 +93,27 @@ def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     allowed, value = list(allowed), unboxed(value)
     if value not in allowed:
         raise ValueError(f"{name} is {value!r}; {suggestion(value, allowed)}allowed: {', '.join(map(str, allowed))}")
+
+
+def memory_size() -> float:
+    """Return the bytes of memory of this machine; infinite where it does not say."""
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE")) * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return float("inf")
+
+
+def check_memory(need: float, name: str, allowed: str) -> None:
+    """Raise a ValueError, before anything is allocated, for what this machine cannot hold.
+
+    Args:
+        need: in bytes.
+        name: what needs it.
+        allowed: what needs less.
+    """
+    if need > memory_size():
+        sizes = f"takes {need / 2**30:.1f} GiB of memory, and this machine has {memory_size() / 2**30:.1f}"
+        raise ValueError(f"{name}, which {sizes}; allowed: {allowed}")
 
 
 def suggestion(value: Any, allowed: Iterable[Any]) -> str:

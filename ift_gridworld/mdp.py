@@ -28,6 +28,7 @@ from ift_gridworld.envs.tables import (
     NARROW,
     Arrays,
     absorb,
+    as_distribution,
     empty,
     keep_at_hand,
     lake_outcomes,
@@ -35,6 +36,7 @@ from ift_gridworld.envs.tables import (
     neighbourhoods,
     table_size,
 )
+from ift_gridworld.envs.wrappers import check_wrappers, time_limit_of
 from ift_gridworld.escape import printable
 
 __all__ = ["Origin", "TabularMDP"]
@@ -46,6 +48,7 @@ KINDS = (  # of arrays' entries, as numpy's letters and in words
     ("terminated", "b", "bool"),
     ("start", "f", "floating-point numbers"),
 )
+LARGEST_REWARD = 1e150
 START_MEANING = "the probability of each of the S states to be the first, such as np.eye(S)[0]"
 
 
@@ -115,11 +118,15 @@ def _read(table: Any, start: Float[np.ndarray, " S"]) -> Arrays:
     states, actions = table_size(table, start)
     slots = max(len(table[s][a]) for s in range(states) for a in range(actions))
     next_state, probability, reward, terminated = empty(states, actions, slots)
+    kinds: set[type] = set()
     for s in range(states):
         for a in range(actions):
             for k, (p, successor, r, ends) in enumerate(table[s][a]):
+                kinds.add(type(p))
                 next_state[s, a, k], probability[s, a, k], reward[s, a, k], terminated[s, a, k] = successor, p, r, ends
     _check_successors(next_state)
+    precision = max((float(np.finfo(kind).eps) for kind in kinds if issubclass(kind, np.floating)), default=0.0)
+    probability = as_distribution("probability", probability, precision)
     absorb(next_state, probability, reward, terminated, start)
     itself = np.arange(states, dtype=NARROW)[:, None, None]
     return merge(next_state, probability, reward, terminated, itself)
@@ -175,7 +182,7 @@ class TabularMDP:
             array = np.asarray(getattr(self, name))
             if array.dtype.kind not in kinds:
                 raise ValueError(f"{name} is an array of {array.dtype}; allowed: {allowed}")
-            object.__setattr__(self, name, array)
+            object.__setattr__(self, name, array.astype(float, copy=False) if name == "reward" else array)
         shapes = {a.shape for a in (self.next_state, self.probability, self.reward, self.terminated)}
         if len(shapes) != 1 or self.next_state.ndim != 3 or not self.next_state.size:
             names = "next_state, probability, reward and terminated"
@@ -196,15 +203,10 @@ class TabularMDP:
         _check_successors(self.next_state)
         if not np.isfinite(self.reward).all():
             raise ValueError(f"reward holds {self.reward[~np.isfinite(self.reward)][0]}; allowed: finite numbers")
-        slots = self.probability.shape[-1]  # summed by a product: numpy is slow at many sums of few terms
-        totals = {"probability": self.probability.reshape(-1, slots) @ np.ones(slots), "start": self.start.sum()}
-        for name, total in totals.items():
-            least = getattr(self, name).min()
-            if not least >= 0:
-                raise ValueError(f"{name} holds {least}; allowed: >= 0")
-            low, high = np.min(total), np.max(total)
-            if not (low >= 1 - 1e-9 and high <= 1 + 1e-9):
-                raise ValueError(f"{name} sums to {low}…{high} over its last axis; it must be 1")
+        if (largest := np.abs(self.reward).max()) > LARGEST_REWARD:
+            raise ValueError(f"reward holds {largest:g} or its negative; allowed: up to {LARGEST_REWARD:g}, or sums overflow")
+        for name in ("probability", "start"):
+            object.__setattr__(self, name, as_distribution(name, getattr(self, name)))
 
     @property
     def num_states(self) -> int:
@@ -274,7 +276,7 @@ class TabularMDP:
         """Read a toy-text environment's transition table exactly (FrozenLake, CliffWalking, Taxi, …).
 
         A state is made terminal if episodes end in it and no episode passes through it, whatever the table says of
-        leaving it (CliffWalking's goal can be left there). The time limit comes from the environment's spec.
+        leaving it (CliffWalking's goal can be left there). The horizon is the least time limit of the environment's wrappers.
 
         Args:
             env: whose unwrapped form has a table ``P[state][action] -> [(probability, successor, reward, terminated)]``
@@ -283,7 +285,8 @@ class TabularMDP:
             name: for tables and pictures (default: that of the map or the environment).
 
         Raises:
-            ValueError: for an environment without such a table, or one that the table does not tell all of.
+            ValueError: for an environment without such a table, one that the table does not tell all of, or a wrapper that
+                changes observations, rewards, actions or dynamics.
         """
         inner = getattr(env, "unwrapped", env)
         table = getattr(inner, "P", None)
@@ -292,16 +295,14 @@ class TabularMDP:
         distribution = getattr(inner, "initial_state_distrib", None)
         if distribution is None:
             raise ValueError(f"{inner} has no initial_state_distrib; allowed: {START_MEANING}")
+        check_wrappers(env)
         if getattr(inner, "fickle_passenger", False):
             raise ValueError("fickle_passenger is True; allowed: False, for what such a passenger does is not in the table P")
-        start = np.asarray(distribution, float)
+        start = np.asarray(distribution)
+        start = start if start.dtype.kind == "f" else start.astype(float)
         adapter, entry, options = known_of(env)
-        spec = env.spec
-        horizon = getattr(spec, "max_episode_steps", None) if spec is not None else None
-        if entry is not None and entry.max_episode_steps is not None:
-            horizon = entry.max_episode_steps
-        rows = adapter.rows(inner)
-        mdp = cls(*_read(table, start), start, discount, horizon, rows, adapter.actions, adapter.grid(inner))
+        spec, rows = env.spec, adapter.rows(inner)
+        mdp = cls(*_read(table, start), start, discount, time_limit_of(env), rows, adapter.actions, adapter.grid(inner))
         if entry is None and spec is not None and spec.id in gymnasium.registry:
             lake = next((lake for lake, other in LAKES.items() if other == rows), spec.id)
             options = {**spec.kwargs, **({"is_slippery": not mdp.is_deterministic} if adapter.slips_by_default else {})}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "console", "cores", "is_terminal", "loading", "optional", "pick_device", "progress", "safe_streams", "standard_settings",
+    "console", "cores", "is_out_of_memory", "is_terminal", "loading", "optional", "pick_device", "progress", "safe_streams",
+    "standard_settings",
 ]  # fmt: skip
 
 LOG = logging.getLogger(__name__)
@@ -154,6 +155,11 @@ def console() -> Console:
     if is_terminal(sys.stdout):
         return Console(markup=False, emoji=False)
     return Console(width=120, no_color=True, markup=False, emoji=False)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: torch says so by a RuntimeError, of the processor's memory or of a device's."""
+    return isinstance(error, MemoryError) or any(text in str(error) for text in ("out of memory", "allocate memory"))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 from ift_gridworld.choices import Base
 from ift_gridworld.cli.parser import Arguments
 
-__all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "unused"]
+__all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "less_memory", "unused"]
 
 OUT = Path("runs/lake")
 
@@ -91,6 +92,12 @@ def as_flags(args: Arguments, message: str) -> str:
     """Spell the option that a message begins with as it is spelled on the command line."""
     name, is_, rest = message.partition(" is ")
     return f"--{name.replace('_', '-')}{is_}{rest}" if is_ and name in vars(args) else message
+
+
+def less_memory(args: PolicyArgs, ways: Sequence[str] = ()) -> str:
+    """Name what takes less memory than these options: `ways`, then what every command that trains has."""
+    network = ["a smaller --hidden", "--policy tabular"] if args.policy == "mlp" else []
+    return ", ".join([*ways, *network, "a smaller lake (--map, --size)"])
 
 
 def unused(args: Arguments, uses: set[str], mode: str) -> None:

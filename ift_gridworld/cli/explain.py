@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ift_gridworld.cli.arguments import PolicyArgs, as_flags, is_random
+from ift_gridworld.cli.arguments import PolicyArgs, as_flags, is_random, less_memory
 from ift_gridworld.cli.parser import fail
-from ift_gridworld.runtime import loading
+from ift_gridworld.runtime import is_out_of_memory, loading
 
 __all__ = ["ExplainArgs", "main"]
 
@@ -40,3 +40,7 @@ def main(args: ExplainArgs) -> int:
         return explain_run.explain_update(args, args.method, args.format)
     except ValueError as error:
         fail(as_flags(args, str(error)))
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        fail(f"out of memory; allowed: {less_memory(args)}")

@@ -9,9 +9,9 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 
 from __future__ import annotations
 
-from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, unused
+from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, less_memory, unused
 from ift_gridworld.cli.parser import fail, notes_of
-from ift_gridworld.runtime import loading
+from ift_gridworld.runtime import is_out_of_memory, loading
 
 __all__ = ["LakeArgs", "main"]
 
@@ -45,9 +45,13 @@ def main(args: LakeArgs) -> int:
     except ValueError as error:
         fail("; ".join([as_flags(args, str(error)), *notes_of(error)]))
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+        if not is_out_of_memory(error):
             raise
-        fail("; ".join([f"out of memory: lower --seeds (now {args.seeds}) or the size of the lake", *notes_of(error)]))
+        if args.redraw:
+            fail("out of memory; allowed: fewer files at once after --redraw, or runs of a smaller lake")
+        trains, seeds = args.explain is None, f"fewer --seeds (now {args.seeds})"
+        less = [seeds] * (trains and args.seeds > 1) + ["--device cpu"] * (trains and args.device != "cpu")
+        fail("; ".join([f"out of memory; allowed: {less_memory(args, less)}", *notes_of(error)]))
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.

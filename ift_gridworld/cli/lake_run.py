@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice, check_whole
+from ift_gridworld.checks import check_choice, check_memory, check_whole, memory_size
 from ift_gridworld.cli.arguments import LakeArgs
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
 from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.data import Trajectories
+from ift_gridworld.envs.maps import parse_size
+from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
@@ -81,11 +83,13 @@ def plan_of(args: LakeArgs) -> Plan:
     pick_device(args.device)
     if args.hidden is not None:
         check_whole("hidden", args.hidden, at_least=1)
+    if (states := _states_of(args)) is not None:
+        _check_memory(args, states, len(LAKE_ACTIONS), names)
     mdp = mdp_of(args)
     check_outcome(overrides, mdp)
     training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
     _check_drawable(args, mdp)
-    _check_memory(args, mdp, names, training)
+    _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
     needed = any(find_method(name).needs == "pairs" for name in names)
     shown, pairs = data_of(mdp, count, args.seed, needed)
@@ -113,22 +117,32 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
         check_tiles(mdp)
 
 
-def _check_memory(args: LakeArgs, mdp: TabularMDP, names: Sequence[str], training: TrainingOptions) -> None:
-    """Raise a ValueError if this machine cannot hold what a method trains and keeps."""
-    try:
-        available = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # not every system tells
-        return
-    size: dict[str, Any] = {"policy": args.policy, "training": training}
-    if args.hidden is not None:
-        size["hidden"] = args.hidden
-    need = max(sum(memory(mdp.num_states, mdp.num_actions, args.seeds, method=name, **size).values()) for name in names)
-    if need > available:
-        less = "fewer --seeds" if args.policy == "tabular" else "fewer --seeds, a smaller --hidden, --policy tabular"
-        raise ValueError(
-            f"policy is {args.policy!r}, of which {args.seeds} seeds on {mdp.num_states} states need {need / 2**30:.1f} GiB, "
-            f"and this machine has {available / 2**30:.1f}; allowed: {less}"
-        )
+def _states_of(args: LakeArgs) -> int | None:
+    """The number of states, if the command line gives the size of the lake; else only the environment tells it."""
+    size = args.size or (args.map if re.fullmatch(r"\d+x\d+", args.map) else None)
+    if size is None:
+        return None
+    rows, columns = parse_size(size)
+    return rows * columns
+
+
+def _check_memory(args: LakeArgs, states: int, actions: int, names: Sequence[str]) -> None:
+    """Raise a ValueError if this machine cannot hold what a method trains and keeps; it names what would help."""
+    training = training_of(args, states, snapshots=args.snapshots, steps=args.steps)
+
+    def need(*, seeds: int = args.seeds, policy: str = args.policy, hidden: int | None = args.hidden) -> int:
+        size: dict[str, Any] = {"policy": policy, "training": training} | ({} if hidden is None else {"hidden": hidden})
+        return max(sum(memory(states, actions, seeds, method=name, **size).values()) for name in names)
+
+    is_network, room = args.policy == "mlp", memory_size()
+    ways = {
+        "fewer --seeds": need(seeds=1) <= room and args.seeds > 1,
+        "a smaller --hidden": is_network and need(hidden=1) <= room,
+        "--policy tabular": is_network and need(policy="tabular") <= room,
+        "a smaller lake (--map, --size)": True,
+    }
+    subject = f"policy is {args.policy!r}, for {args.seeds} seeds on {states} states"
+    check_memory(need(), subject, ", ".join(way for way, helps in ways.items() if helps))
 
 
 # ---- training ----

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ift_gridworld.checks import check_choice, read_variable
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.rendering import THEME_NAMES, check_format
-from ift_gridworld.runtime import loading
+from ift_gridworld.runtime import is_out_of_memory, loading
 from ift_gridworld.storage import check_folder
 
 if TYPE_CHECKING:
@@ -184,10 +184,10 @@ def main(args: Args) -> int:
     except ValueError as error:
         fail(error)
     except (MemoryError, RuntimeError) as error:
-        if not isinstance(error, MemoryError) and not any(text in str(error) for text in ("out of memory", "allocate memory")):
+        if not is_out_of_memory(error):
             raise
         batch = f"--batch {args.batch}" if args.batch else "the default --batch"
-        fail(f"out of memory with {batch}; allowed: fewer rows, fewer --held-out lakes, a smaller --model or --size")
+        fail(f"out of memory with {batch}; allowed: a smaller --batch, fewer --held-out lakes, a smaller --model or --size")
     return 0
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
-from ift_gridworld.checks import check_probability, check_whole
+from ift_gridworld.checks import check_memory, check_probability, check_whole
 
 __all__ = [
     "FROZEN",
@@ -40,6 +40,7 @@ __all__ = [
 Rows = tuple[str, ...]
 START, FROZEN, HOLE, GOAL = b"SFHG"
 Size = int | tuple[int, int]
+BYTES_PER_TILE = 100  # the least that an MDP takes: four actions with a successor, a probability, a reward and an end each
 LAKES: dict[str, Rows] = {
     "two-paths": ("SFFF", "FHHF", "FHHG", "FFFF"),  # two_paths(4)
     "4x4": tuple(MAPS["4x4"]),
@@ -88,20 +89,21 @@ def parse_map(rows: Sequence[str] | np.ndarray) -> Rows:
     """Check a map and return it as a tuple of rows.
 
     Args:
-        rows: strings, or letter by letter, as Gymnasium's ``env.unwrapped.desc`` has them.
+        rows: strings, or letter by letter, as Gymnasium's ``env.unwrapped.desc`` has them; spaces between letters are dropped.
 
     Raises:
         ValueError: naming the first mistake: one string instead of rows, no rows, ragged rows, unknown letters, no S, no G, no
             way from S to G.
 
     Example:
-        >>> parse_map(["SFF", "HHG"])
+        >>> parse_map(["S F F", "H H G"])
         ('SFF', 'HHG')
     """
     if isinstance(rows, str | bytes):
         raise ValueError(f"the map is {reprlib.repr(rows)}, one string; allowed: a sequence of rows, such as ['SFF', 'HHG']")
     try:
-        rows = tuple(row if isinstance(row, str) else "".join(np.asarray(row).astype(str).ravel()) for row in rows)
+        texts = (row if isinstance(row, str) else "".join(np.asarray(row).astype(str).ravel()) for row in rows)
+        rows = tuple("".join(text.split()) for text in texts)
     except TypeError:
         raise ValueError(f"the map is {rows!r}; allowed: rows of the letters S, F, H, G") from None
     if not rows or not rows[0]:
@@ -237,7 +239,8 @@ def as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
     """Return a size as (rows, columns).
 
     Raises:
-        ValueError: for what is not one or two whole numbers, or fewer tiles a side than `at_least`.
+        ValueError: for what is not one or two whole numbers, fewer tiles a side than `at_least`, or more than this machine's
+            memory holds.
 
     Example:
         >>> as_shape(4), as_shape((2, 3))
@@ -249,6 +252,7 @@ def as_shape(size: Size, at_least: int = 2) -> tuple[int, int]:
         raise ValueError(f"size is {size!r}; allowed: n or (rows, columns), whole numbers") from None
     if min(rows, columns) < at_least:
         raise ValueError(f"size {rows}x{columns}; allowed: at least {at_least} tiles a side")
+    check_memory(BYTES_PER_TILE * rows * columns, f"size {rows}x{columns}", "fewer tiles")
     return rows, columns
 
 

@@ -34,6 +34,7 @@ from ift_gridworld.envs.maps import (
     time_limit,
     two_paths,
 )
+from ift_gridworld.envs.wrappers import time_limit_of
 
 __all__ = [
     "MADE_BY",
@@ -184,11 +185,10 @@ def make_env(
     if entry is not None and callable(entry.environment):
         options = {**kwargs, **({"is_slippery": True} if is_slippery else {})}
         env = _call(entry.name, entry.environment, options)
-        if limit is not None and limit > 0 and _limit_of(env) != limit:
-            env = gymnasium.wrappers.TimeLimit(env, limit)
     else:
         options = {"is_slippery": is_slippery, **kwargs}
         env = _make_id(str(entry.environment) if entry is not None else name, limit, is_slippery, kwargs)
+    env = _limited(env, limit, name)
     if entry is not None:
         object.__setattr__(env.unwrapped, MADE_BY, (entry, options))  # even where the environment is a frozen dataclass
     return env
@@ -228,8 +228,15 @@ def _call(name: str, make: Callable[..., gymnasium.Env], options: dict[str, Any]
     return env
 
 
-def _limit_of(env: gymnasium.Env) -> int | None:
-    return getattr(env.spec, "max_episode_steps", None) if env.spec is not None else None
+def _limited(env: gymnasium.Env, limit: int | None, name: str) -> gymnasium.Env:
+    """Return the environment with this time limit (-1 for never), which must not be longer than its own."""
+    least = time_limit_of(env)
+    if limit is None or limit == least:
+        return env
+    if least is not None and not 0 < limit < least:
+        value, own = "never" if limit < 0 else limit, f"environment {name!r} ends episodes after {least} steps itself"
+        raise ValueError(f"max_episode_steps is {value}, but {own}; allowed: up to {least}")
+    return gymnasium.wrappers.TimeLimit(env, limit) if limit > 0 else env
 
 
 def lake_rows(name: str, *, size: Size | None = None, seed: int | None = None, frozen: float = 0.8) -> Rows | None:
@@ -282,6 +289,9 @@ def _other_version(name: str) -> str:
 
 
 def _make(name: str, limit: int | None, **options: Any) -> gymnasium.Env:
+    desc = options.get("desc")
+    if desc is not None and any(isinstance(row, str) for row in desc):
+        options["desc"] = [list(row) for row in parse_map(desc)]
     try:
         return gymnasium.make(name, max_episode_steps=limit, **options)
     except TypeError:

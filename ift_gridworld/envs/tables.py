@@ -11,8 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from ift_gridworld.envs.maps import FROZEN, GOAL, HOLE, START
 
 __all__ = [
-    "LAKE_ACTIONS", "NARROW", "Arrays", "absorb", "empty", "keep_at_hand", "lake_outcomes", "merge", "neighbourhoods",
-    "table_size",
+    "LAKE_ACTIONS", "NARROW", "Arrays", "absorb", "as_distribution", "empty", "keep_at_hand", "lake_outcomes", "merge",
+    "neighbourhoods", "table_size",
 ]  # fmt: skip
 
 LAKE_ACTIONS = ("left", "down", "right", "up")
@@ -68,6 +68,35 @@ def lake_outcomes(success_rate: float) -> tuple[Arrays, UInt8[np.ndarray, " X"]]
 def empty(states: int, actions: int, slots: int) -> Arrays:
     shape = (states, actions, slots)
     return np.zeros(shape, NARROW), np.zeros(shape), np.zeros(shape), np.zeros(shape, bool)
+
+
+def as_distribution(
+    name: str, chance: Float[np.ndarray, "*batch K"], precision: float | None = None
+) -> Float[np.ndarray, "*batch K"]:
+    """Return probabilities in 64 bits that sum to 1 over the last axis, however few bits they were given in.
+
+    Args:
+        name: of the array, for the error.
+        chance: probabilities.
+        precision: the relative rounding of the type that they were given in (default: that of the array).
+
+    Raises:
+        ValueError: for a probability below 0, or sums that are further from 1 than rounding explains.
+
+    Example:
+        >>> as_distribution("start", np.full(3, 1 / 3, np.float32)).tolist()  # their sum is 1.00000003
+        [0.3333333333333333, 0.3333333333333333, 0.3333333333333333]
+    """
+    slack = max(1e-9, 16 * float(np.finfo(chance.dtype).eps if precision is None else precision))
+    chance = chance.astype(float, copy=False)
+    if not chance.min() >= 0:
+        raise ValueError(f"{name} holds {chance.min()}; allowed: >= 0")
+    width = chance.shape[-1]
+    total = chance.reshape(-1, width) @ np.ones(width)  # a product: numpy is slow at many sums of few terms
+    low, high = float(total.min()), float(total.max())
+    if not (low >= 1 - slack and high <= 1 + slack):
+        raise ValueError(f"{name} sums to {low}…{high} over its last axis; it must be 1")
+    return chance if max(1 - low, high - 1) < 1e-12 else chance / total.reshape(*chance.shape[:-1], 1)
 
 
 def absorb(

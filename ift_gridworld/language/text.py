@@ -146,7 +146,7 @@ class Chat(Form):
             raise ValueError(
                 f"prompt {_shortened(_content(prompt))!r} is no lake; allowed: a question, an empty line, rows of S, F, H, G"
             )
-        return parse_map([row.replace(" ", "") for row in rows.splitlines()])
+        return parse_map(rows.splitlines())
 
 
 COMPACT, CHAT = Compact(), Chat()

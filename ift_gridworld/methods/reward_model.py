@@ -75,7 +75,7 @@ def _informative_episodes(
     if size > COUNTS_BYTES:
         raise ValueError(
             f"pairs is {pairs}, for each of {len(generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
-            f"{size / 2**30:.1f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB, on a smaller lake"
+            f"{size / 2**30:.1f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB: fewer pairs or seeds, or a smaller lake"
         )
     needed = int((~mdp.terminal).sum())
     if mdp.layout is not None:

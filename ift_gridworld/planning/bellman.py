@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Float
 
+from ift_gridworld.checks import check_positive
 from ift_gridworld.mdp import TabularMDP
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["INFINITE_VALUES", "ROUNDING", "Solution", "backup", "expected_next", "has_converged", "not_converged"]
+__all__ = [
+    "INFINITE_VALUES", "ROUNDING", "Solution", "backup", "check_tolerance", "expected_next", "has_converged", "magnitude",
+    "not_converged",
+]  # fmt: skip
 
 ROUNDING = 1e-13  # share of a value: smaller changes are rounding
 INFINITE_VALUES = "values are infinite: with discount 1 some states' best policies never end, which is not free"
@@ -49,6 +53,18 @@ def backup(mdp: TabularMDP, value: Float[np.ndarray, " S"], onward: csr_array | 
     return mdp.expected_reward + mdp.discount * expected_next(mdp, value, onward)
 
 
+def check_tolerance(tolerance: float | None) -> None:
+    """Refuse a tolerance that no sweep could meet, before the first one.
+
+    Example:
+        >>> check_tolerance(float("nan"))
+        Traceback (most recent call last):
+        ValueError: tolerance is nan; allowed: a number > 0 (and below 1e+30)
+    """
+    if tolerance is not None:
+        check_positive("tolerance", tolerance)
+
+
 def has_converged(
     mdp: TabularMDP, value: Float[np.ndarray, " S"], new: Float[np.ndarray, " S"], tolerance: float | None
 ) -> bool:
@@ -62,17 +78,29 @@ def has_converged(
     change = np.abs(new - value)
     if tolerance is not None:
         return bool(change.max() <= tolerance)
+    return bool(np.all(change <= ROUNDING * magnitude(mdp, new)))
+
+
+def magnitude(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
+    """Return the size of what each value is the sum of: rounding is a share of that.
+
+    Example:
+        >>> magnitude(TabularMDP.from_map(("SF", "HG")), np.array([0.5, 1.0, 0.0, 0.0]))
+        array([0.5, 1. , 0. , 0. ])
+    """
+    size = np.abs(value)
     # Where rewards of both signs cancel, a value near 0 is known no better than the terms that it is the sum of.
     signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()
-    return bool(np.all(change <= ROUNDING * (np.abs(new).max() if signed else np.abs(new))))
+    return np.full_like(size, size.max()) if signed else size
 
 
 def not_converged(mdp: TabularMDP, change: float, max_sweeps: int) -> ValueError:
     """Return the error to raise after `max_sweeps` sweeps of which the last changed a value by `change`.
 
     Example:
-        >>> not_converged(TabularMDP.from_map(("SG",), discount=1.0), 0.5, 100)
-        ValueError('values still change by 0.5 after 100 sweeps with discount 1.0')
+        >>> str(not_converged(TabularMDP.from_map(("SG",), discount=1.0), 0.5, 100)).partition(";")
+        ('values still change by 0.5 after 100 sweeps with discount 1.0', ';', " solver 'policy_iteration' does without sweeps")
     """
-    way_out = "" if mdp.discount == 1 else "; solver 'policy_iteration' does without sweeps"
+    no_way_out = mdp.discount == 1 and mdp.expected_reward.min() < 0
+    way_out = "" if no_way_out else "; solver 'policy_iteration' does without sweeps"
     return ValueError(f"values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}{way_out}")

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.matrices import can_terminate, factorise
+from ift_gridworld.planning.matrices import closed_classes, eliminate, factorise, solve_undiscounted
 
 __all__ = ["PolicyChain", "check_policy", "walk"]
 
@@ -142,12 +142,11 @@ class PolicyChain:
         """Solve x = reward + discount P_π x.
 
         Raises:
-            ValueError: with discount 1, where an episode that never ends is rewarded.
+            ValueError: with discount 1, where an episode that never ends goes on being rewarded.
         """
-        endless = self._endless(discount)
-        if np.any(reward[endless] != 0):
+        if discount == 1 and np.any(reward[self.closed] != 0):
             raise ValueError("a value is infinite: with discount 1 this policy can walk for ever, and walking on is not free")
-        return self._solve(reward, discount, endless, transpose=False)
+        return self._solve(reward, discount, transpose=False)
 
     def visits(self, start: Float[np.ndarray, "*batch S"], discount: float) -> Float[np.ndarray, "*batch S"]:
         """Solve d = start + discount d P_π.
@@ -155,34 +154,43 @@ class PolicyChain:
         Raises:
             ValueError: with discount 1, where an episode never ends.
         """
-        endless = self._endless(discount)
-        visits = self._solve(start, discount, endless, transpose=True)
-        if np.any(visits[endless] > 0):
+        visits = self._solve(start, discount, transpose=True)
+        if discount == 1 and np.any(visits[self.closed] > 0):
             raise ValueError("visits are infinite: with discount 1 this policy can walk for ever; give a horizon")
         return visits
 
-    def _endless(self, discount: float) -> Bool[np.ndarray, "*batch S"]:
-        """States from which, undiscounted, an episode never ends: they would make the matrix singular."""
-        if discount < 1:
-            return np.zeros(self.shape, bool)
-        ends = np.einsum("msa,sak->ms", self.policy, self.mdp.probability * self.mdp.terminated) > 0
-        if not isinstance(self.transition, np.ndarray):
-            return ~can_terminate(self.transition, ends.ravel()).reshape(self.shape)
-        while True:
-            more = ends | ((self.transition @ ends[..., None]) > 0)[..., 0]
-            if np.array_equal(more, ends):
-                return ~ends.reshape(self.shape)
-            ends = more
+    @cached_property
+    def closed(self) -> Bool[np.ndarray, "*batch S"]:
+        """States in which an episode, once there, walks among a few for ever."""
+        everywhere = np.arange(len(self.policy) * self.mdp.num_states)
+        matrix = self.submatrix(everywhere) if isinstance(self.transition, np.ndarray) else self.transition
+        return closed_classes(matrix, self._ends.ravel()).reshape(self.shape)
+
+    @cached_property
+    def _ends(self) -> Float[np.ndarray, "M S"]:
+        """The probability that an episode ends at the next step."""
+        return np.einsum("msa,sak->ms", self.policy, self.mdp.probability * self.mdp.terminated)
 
     def _solve(
-        self, right: Float[np.ndarray, "*batch S"], discount: float, endless: Bool[np.ndarray, "*batch S"], transpose: bool
+        self, right: Float[np.ndarray, "*batch S"], discount: float, *, transpose: bool
     ) -> Float[np.ndarray, "*batch S"]:
-        rates = discount * ~endless.reshape(-1)  # the rows of endless states are cleared: they lead nowhere, at no reward
-        if isinstance(self.transition, np.ndarray):
-            matrix = np.eye(self.mdp.num_states) - rates.reshape(len(self.policy), -1, 1) * self.transition
+        members, flat = len(self.policy), right.reshape(len(self.policy), -1)
+        if not isinstance(self.transition, np.ndarray):
+            if discount == 1:
+                places = self._ends.ravel(), self.closed.ravel()
+                x = solve_undiscounted(self.transition, *places, flat.ravel(), members=members, transpose=transpose)
+            else:
+                rates = np.full(flat.size, discount)
+                x = factorise(self.transition, rates).solve(flat.ravel(), "T" if transpose else "N")
+        elif discount == 1:
+            closed = self.closed.reshape(flat.shape)  # counts as an end
+            flow = self.transition * ~closed[..., None]
+            x = eliminate(flow, np.where(closed, 1.0, self._ends), flat, transpose=transpose)
+        else:
+            matrix = np.eye(self.mdp.num_states) - discount * self.transition
             matrix = matrix.swapaxes(-1, -2) if transpose else matrix
-            return np.linalg.solve(matrix, right.reshape(len(self.policy), -1, 1)).reshape(right.shape)
-        return factorise(self.transition, rates).solve(right.ravel(), "T" if transpose else "N").reshape(right.shape)
+            x = np.linalg.solve(matrix, flat[..., None])
+        return x.reshape(right.shape)
 
 
 def walk(

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float
 
-from ift_gridworld.checks import check_mdp, check_whole
+from ift_gridworld.checks import check_interval, check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.chain import PolicyChain, check_policy, walk
 
@@ -70,8 +70,8 @@ def occupancy(
         In (discounted) visits per episode.
 
     Raises:
-        ValueError: for what is not an MDP or not a policy of it, a horizon below 0, or infinite visits (discount 1, no
-            horizon, a policy that can walk for ever).
+        ValueError: for what is not an MDP or not a policy of it, a discount outside [0, 1], a horizon below 0, or infinite
+            visits (discount 1, no horizon, a policy that can walk for ever).
 
     Example:
         >>> always_right = np.eye(4)[[2, 2, 2]]
@@ -79,6 +79,8 @@ def occupancy(
         array([1.  , 0.5 , 0.25])
     """
     _check_horizon(horizon)
+    if discount is not None:
+        check_interval("discount", discount, 0, 1)
 
     def measure(policy: np.ndarray) -> tuple[np.ndarray, ...]:
         rate = mdp.discount if discount is None else discount
@@ -118,6 +120,13 @@ def walk_distribution(
                [0., 0., 0.]])
     """
     check_whole("steps", steps, at_least=1)
+    if start is not None:
+        check_mdp(mdp)
+        start = np.asarray(start, float)
+        if start.shape != (mdp.num_states,) or not np.all(start >= 0) or not np.isfinite(start).all():
+            raise ValueError(
+                f"start has shape {start.shape} or a number that is no probability; allowed: ({mdp.num_states},), >= 0"
+            )
 
     def measure(policy: np.ndarray) -> tuple[np.ndarray, ...]:
         chain = PolicyChain(mdp, policy)

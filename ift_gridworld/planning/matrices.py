@@ -15,7 +15,11 @@ from ift_gridworld.mdp import TabularMDP
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["can_terminate", "factorise", "onward_matrix"]
+__all__ = ["closed_classes", "eliminate", "factorise", "onward_matrix", "solve_undiscounted"]
+
+MOST_STEPS = 1e10  # of an undiscounted episode: a factorisation's error is about 1e-16 of that, relative to the values
+ELIMINATED_STATES = 500  # elimination takes the cube of the number of states, a tenth of a second for these
+SMALLEST = 1e-290  # a smaller probability of leaving a state counts as 0
 
 
 def onward_matrix(mdp: TabularMDP) -> csr_array:
@@ -50,23 +54,119 @@ def factorise(transition: csr_array, discount: Float[np.ndarray, " S"]) -> Any:
     return splu(matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options={"SymmetricMode": True})
 
 
-def can_terminate(transition: csr_array, ends: Bool[np.ndarray, " S"]) -> Bool[np.ndarray, " S"]:
-    """Return the states from which an episode can come to an end.
+def closed_classes(transition: csr_array, ends: Float[np.ndarray, " R"]) -> Bool[np.ndarray, " R"]:
+    """Return the states of closed recurrent classes: once there, an episode walks among them for ever.
 
     Args:
         transition: P.
-        ends: states in which it can end at the next step.
+        ends: the probability that an episode ends at the next step.
 
     Example:
         >>> from scipy.sparse import csr_array
-        >>> can_terminate(csr_array(np.array([[0.0, 1.0], [0.0, 0.0]])), np.array([False, True]))
-        array([ True,  True])
+        >>> closed_classes(csr_array(np.array([[0.0, 0.5], [0.0, 1.0]])), np.array([0.5, 0.0]))
+        array([False,  True])
     """
-    from scipy.sparse import block_array, csr_array
-    from scipy.sparse.csgraph import breadth_first_order
+    from scipy.sparse.csgraph import connected_components
 
-    # Search backwards from an added last state that precedes all ends.
-    before = block_array([[transition.T, csr_array((len(ends), 1))], [csr_array(ends[None].astype(float)), None]], format="csr")
-    reached = np.zeros(len(ends) + 1, bool)
-    reached[breadth_first_order(before, len(ends), return_predecessors=False)] = True
-    return reached[:-1]
+    transition.sum_duplicates()  # the search for strong components may not end where an entry stands twice
+    transition.eliminate_zeros()
+    count, number = connected_components(transition, connection="strong")
+    is_open = np.zeros(count, bool)
+    is_open[number[ends > 0]] = True
+    rows, columns = transition.nonzero()
+    is_open[number[rows[number[rows] != number[columns]]]] = True
+    return ~is_open[number]
+
+
+def eliminate(
+    flow: Float[np.ndarray, "M S S"],
+    ends: Float[np.ndarray, "M S"],
+    right: Float[np.ndarray, "M S"],
+    *,
+    transpose: bool = False,
+) -> Float[np.ndarray, "M S"]:
+    """Solve x = right + P x, or x = right + Pᵀ x, without discount and without a subtraction.
+
+    States are eliminated one after the other; the probability of leaving one is the sum of its ways out, never 1 minus that of
+    staying, so that it keeps all its digits however small it is. Source: Grassmann, Taksar and Heyman 1985.
+
+    Args:
+        flow: P, dense; its diagonal is not used.
+        ends: the probability that an episode ends at the next step: what is missing in a row of P.
+        right: a number per state. A state that is never left gets 0.
+        transpose: whether to solve for visits instead of values.
+
+    Example:
+        >>> never = 1e-30  # 1 - never == 1, so that I - P is singular
+        >>> eliminate(np.array([[[0.0, 1.0], [1.0, 0.0]]]), np.array([[0.0, never]]), np.array([[0.0, never]]))
+        array([[1., 1.]])
+    """
+    flow, ends, x = flow.copy(), ends.copy(), right.copy()
+    leave = np.empty_like(ends)
+    for k in reversed(range(flow.shape[-1])):
+        into, out = flow[:, :k, k], flow[:, k, :k]
+        leave[:, k] = out.sum(-1) + ends[:, k]
+        share = _ratio(np.concatenate([out, ends[:, k, None], x[:, k, None]], -1), leave[:, k, None])
+        flow[:, :k, :k] += into[:, :, None] * share[:, None, :-2]
+        ends[:, :k] += into * share[:, -2, None]
+        x[:, :k] += x[:, k, None] * share[:, :-2] if transpose else into * share[:, -1, None]
+    for k in range(flow.shape[-1]):
+        ways = flow[:, :k, k] if transpose else flow[:, k, :k]
+        x[:, k] = _ratio(x[:, k] + np.einsum("mk,mk->m", ways, x[:, :k]), leave[:, k])
+    return x
+
+
+def _ratio(x: Float[np.ndarray, "*batch"], leave: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
+    return np.divide(x, leave, out=np.zeros_like(x), where=leave > SMALLEST)
+
+
+def solve_undiscounted(
+    transition: csr_array,
+    ends: Float[np.ndarray, " R"],
+    closed: Bool[np.ndarray, " R"],
+    right: Float[np.ndarray, " R"],
+    *,
+    members: int = 1,
+    transpose: bool = False,
+) -> Float[np.ndarray, " R"]:
+    """Solve x = right + P x, or x = right + Pᵀ x, where episodes end in closed classes.
+
+    Where episodes take more than `MOST_STEPS` steps, a factorisation loses most digits. Problems of at most
+    `ELIMINATED_STATES` states are then solved by `eliminate`; in larger ones such long episodes count as endless: each step
+    is discounted by 1 - 1 / MOST_STEPS.
+
+    Args:
+        transition: P, block-diagonal if there are several members.
+        ends: the probability that an episode ends at the next step.
+        closed: the states of closed classes (`closed_classes`).
+        right: a number per state.
+        members: number of equal blocks of P.
+        transpose: whether to solve for visits instead of values.
+
+    Example:
+        >>> from scipy.sparse import csr_array
+        >>> half = np.array([0.5])  # x = 3 + x / 2
+        >>> solve_undiscounted(csr_array(half[None]), half, np.array([False]), np.array([3.0]))
+        array([6.])
+    """
+    rate, way = np.where(closed, 0.0, 1.0), "T" if transpose else "N"
+    try:
+        factors = factorise(transition, rate)
+        x, steps = factors.solve(right, way), factors.solve(np.ones(len(right)))
+        if not transpose:  # refine: differences of values are exact where 1 - P has lost digits
+            flow = transition.tocoo()
+            weight = flow.data * rate[flow.row]
+            for _ in range(2):
+                moved = np.bincount(flow.row, weight * (x[flow.row] - x[flow.col]), len(right))
+                x += factors.solve(right - ends * x - moved)
+    except RuntimeError:  # singular: all episodes count as too long
+        x, steps = right.copy(), np.full(len(right), np.inf)
+    lost = ~((steps > 0) & (steps <= MOST_STEPS))
+    size = len(right) // members
+    if lost.any() and size > ELIMINATED_STATES:
+        return factorise(transition, np.where(lost, rate * (1 - 1 / MOST_STEPS), rate)).solve(right, way)
+    for member in np.flatnonzero(lost.reshape(members, size).any(-1)):
+        own = slice(member * size, (member + 1) * size)
+        flow = transition[own, own].toarray() * rate[own, None]
+        x[own] = eliminate(flow[None], np.where(closed, 1.0, ends)[None, own], right[None, own], transpose=transpose)[0]
+    return x

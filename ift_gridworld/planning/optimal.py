@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.bellman import Solution, backup, expected_next
+from ift_gridworld.planning.bellman import Solution, backup, check_tolerance, expected_next
 from ift_gridworld.planning.evaluation import goal_probability
 from ift_gridworld.planning.solvers import SOLVERS
 from ift_gridworld.planning.sweeps import best_success, success_rate
@@ -31,7 +31,6 @@ SMALL, FACTORISED, FACTORISED_LAKE = 500, 5_000, 40_000
 NEAR_ONE = 0.999  # larger discounts make sweeps slow, and their values less exact than a factorisation's
 STEP_COUNTING_DISCOUNT = 0.999  # a discount at which a value tells how many steps away a goal is, up to 700,000
 TIE = 1e-9  # share of a value: action values that differ less are equal
-UNLIMITED = 10_000_000  # steps that count as no limit
 
 
 def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None = None) -> Solution:
@@ -63,9 +62,8 @@ def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None
     check_mdp(mdp)
     if solver is not None and solver not in SOLVERS:
         raise ValueError(f"unknown solver {solver!r}; allowed: {', '.join(SOLVERS)}")
+    check_tolerance(tolerance)
     if tolerance is not None:
-        if not 0 < tolerance < np.inf:
-            raise ValueError(f"tolerance is {tolerance}; allowed: a finite number > 0")
         # Where no sweep changes more than c, values are within c γ / (1 - γ). Undiscounted, changes bound nothing.
         tolerance = tolerance * (1 - mdp.discount) / 4 if mdp.discount < 1 else None
     return SOLVERS[solver or pick_solver(mdp)](mdp, tolerance)
@@ -181,7 +179,7 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
         horizon: number of steps allowed, or None for no limit.
 
     Raises:
-        ValueError: for what is not an MDP, or a horizon below 0.
+        ValueError: for what is not an MDP, a horizon below 0, or values that do not converge (`solve`).
 
     Example:
         >>> lake = TabularMDP.from_map(("SFG",), is_slippery=True, success_rate=0.5)
@@ -191,20 +189,17 @@ def optimal_success(mdp: TabularMDP, horizon: int | None = None) -> float:
     check_mdp(mdp)
     if horizon is None:
         undiscounted = replace(mdp, reward=mdp.success.astype(float), discount=1.0)
-        if pick_solver(undiscounted) == "policy_iteration":
-            return min(1.0, float(solve(undiscounted)[0] @ mdp.start))
-    else:
-        check_whole("horizon", horizon, at_least=0)
+        return min(1.0, float(solve(undiscounted)[0] @ mdp.start))
+    check_whole("horizon", horizon, at_least=0)
     rate = success_rate(mdp) if mdp.num_states > SMALL else None
-    if rate == 1.0 and horizon is not None:  # without slip a goal is reached for certain, if there are enough steps
+    if rate == 1.0:  # without slip a goal is reached for certain, if there are enough steps
         value = solve(replace(mdp, discount=STEP_COUNTING_DISCOUNT))[0][mdp.start > 0]
         steps = 1 + np.log(np.maximum(value, np.finfo(float).tiny)) / np.log(STEP_COUNTING_DISCOUNT)
         return float(mdp.start[mdp.start > 0] @ (steps < horizon + 0.5))
-    limit = UNLIMITED if horizon is None else horizon
     if rate is not None:
-        return best_success(mdp, rate, limit)
+        return best_success(mdp, rate, horizon)
     goal, reached = goal_probability(mdp), np.zeros(mdp.num_states)
-    for _ in range(limit):
+    for _ in range(horizon):
         new = (goal + expected_next(mdp, reached)).max(-1)
         if np.abs(new - reached).max() <= 1e-16:
             break

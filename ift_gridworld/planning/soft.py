@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_positive, check_whole
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.bellman import backup
 from ift_gridworld.planning.chain import check_policy
@@ -52,8 +52,9 @@ def soft_value_iteration(
         0.861
     """
     check_mdp(mdp)
-    if not 0 < beta < np.inf:
-        raise ValueError(f"beta is {beta}; allowed: a finite number > 0")
+    check_positive("beta", beta)
+    check_positive("tolerance", tolerance)
+    check_whole("max_sweeps", max_sweeps, at_least=1)
     reference = check_policy(mdp, reference)
     reference, possible = reference / reference.sum(-1, keepdims=True), reference > 0
     value = np.zeros(mdp.num_states)

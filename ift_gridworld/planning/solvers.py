@@ -22,12 +22,21 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.bellman import INFINITE_VALUES, ROUNDING, Solution, backup, has_converged, not_converged
-from ift_gridworld.planning.matrices import can_terminate, factorise, onward_matrix
+from ift_gridworld.planning.bellman import (
+    INFINITE_VALUES,
+    ROUNDING,
+    Solution,
+    backup,
+    check_tolerance,
+    has_converged,
+    magnitude,
+    not_converged,
+)
+from ift_gridworld.planning.matrices import closed_classes, factorise, onward_matrix, solve_undiscounted
 from ift_gridworld.planning.sweeps import neighbour_sweeps
 
 if TYPE_CHECKING:
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SOLVERS", "modified_policy_iteration", "policy_iteration", "value_iteration"]
 
+LARGEST_TIE = 1e-6  # share of a value: where better actions are not known even so far, policy iteration gives up
 NEAR_ONE = 0.999  # a discount whose optimal policy is nearly that of discount 1, and always finite
 
 
@@ -52,9 +62,8 @@ def value_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_swee
         V [S] and Q [S, A].
 
     Raises:
-        ValueError: if the values do not converge (an undiscounted problem without a proper policy). Where one sweep
-            proves that, the error comes after some thousand sweeps; otherwise (pay at every other step of a loop) after
-            `max_sweeps`.
+        ValueError: if the values do not converge (an undiscounted problem without a proper policy). Where values are
+            infinite, the error comes after some thousand sweeps; where pay and cost take turns for ever, after `max_sweeps`.
 
     Example:
         >>> value, action_value = value_iteration(TabularMDP.from_map(("SFF", "HHG"), discount=0.5))
@@ -62,37 +71,58 @@ def value_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_swee
         array([0.25, 0.5 , 1.  ])
     """
     check_mdp(mdp)
-    value = np.zeros(mdp.num_states)
+    check_tolerance(tolerance)
+    check_whole("max_sweeps", max_sweeps, at_least=1)
+    value = earlier = np.zeros(mdp.num_states)
     for sweep in range(1, max_sweeps + 1):
         new = backup(mdp, value).max(-1)
         done = has_converged(mdp, value, new, tolerance)
-        if mdp.discount == 1 and sweep > 1_000 and sweep.bit_count() == 1 and _is_endless(mdp, value, new):
-            raise ValueError(INFINITE_VALUES)
+        if mdp.discount == 1 and sweep.bit_count() == 1:  # sweeps 1, 2, 4, 8, …
+            if sweep > 1_000 and _is_endless(mdp, earlier, new, sweep // 2):
+                raise ValueError(INFINITE_VALUES)
+            earlier = new
         change, value = np.abs(new - value).max(), new
         if done:
             return value, backup(mdp, value)
     raise not_converged(mdp, change, max_sweeps)
 
 
-def _is_endless(mdp: TabularMDP, value: Float[np.ndarray, " S"], new: Float[np.ndarray, " S"]) -> bool:
-    """Return whether an undiscounted sweep proves that all later ones change as much again.
+def _is_endless(mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[np.ndarray, " S"], sweeps: int) -> bool:
+    """Return whether undiscounted sweeps provably change values for ever.
 
-    Among some states all values rose, and a best action of each leads only to them and ends nothing; or all fell, and that
-    holds for every action.
+    Values fall for ever where all of some states fell within the last `sweeps`, and every action there leads only to them and
+    ends nothing. They rise for ever where as many sweeps more raise each of some states again, by actions that lead only to
+    them and end nothing.
     """
-    gain, rounding = new - value, 1e-9 * np.abs(new).max()
-    best = np.eye(mdp.num_actions, dtype=bool)[backup(mdp, value).argmax(-1)]
-    for among, actions in ((gain > rounding, best), (gain < -rounding, np.ones_like(best))):
-        while among.any():
-            leaves = np.any((mdp.probability > 0) & (mdp.terminated | ~among[mdp.next_state]), -1)
-            inside = among & ~np.any(leaves & actions, -1)
-            if np.array_equal(inside, among):
-                return True
-            among = inside
+    rounding = 1e-9 * np.abs(value).max()
+    among, _ = _kept_among(mdp, value < earlier - rounding, np.all)
+    if among.any():
+        return True
+    among, inside = _kept_among(mdp, value > earlier + rounding, np.any)
+    while among.any():
+        again = value
+        for _ in range(sweeps):
+            again = np.where(among, np.where(inside, backup(mdp, again), -np.inf).max(-1), 0.0)
+        risen = among & (again > value + rounding)
+        if np.array_equal(risen, among):
+            return True
+        among, inside = _kept_among(mdp, risen, np.any)
     return False
 
 
-def policy_iteration(mdp: TabularMDP, tolerance: float | None = None) -> Solution:
+def _kept_among(
+    mdp: TabularMDP, among: Bool[np.ndarray, " S"], enough: Callable[..., np.ndarray]
+) -> tuple[Bool[np.ndarray, " S"], Bool[np.ndarray, "S A"]]:
+    """The largest set of these states that `enough` actions (any or all) keep an episode in, and which actions do."""
+    while True:
+        inside = ~np.any((mdp.probability > 0) & (mdp.terminated | ~among[mdp.next_state]), -1)
+        kept = among & enough(inside, -1)
+        if np.array_equal(kept, among):
+            return among, inside
+        among = kept
+
+
+def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_policies: int = 1_000) -> Solution:
     """Solve V = r_π + γ P_π V by factorising, take the greedy policy of V, and repeat until no action is better.
 
     With discount 1 it needs rewards >= 0: there a policy that no other improves on is optimal (Puterman 1994, 7.2), though it
@@ -101,48 +131,66 @@ def policy_iteration(mdp: TabularMDP, tolerance: float | None = None) -> Solutio
     Args:
         mdp: the problem; its `discount` is used.
         tolerance: the largest improvement at which it stops, in units of reward (default: rounding).
+        max_policies: policies evaluated before giving up.
 
     Returns:
         V [S] and Q [S, A].
 
     Raises:
-        ValueError: with discount 1, for rewards below 0 or infinite values.
+        ValueError: with discount 1, for rewards below 0 or infinite values; or if the policies do not converge.
 
     Example:
         >>> policy_iteration(TabularMDP.from_map(("SFF", "HHG"), discount=0.5))[0][:3]
         array([0.25, 0.5 , 1.  ])
     """
     check_mdp(mdp)
+    check_tolerance(tolerance)
+    check_whole("max_policies", max_policies, at_least=1)
     if mdp.discount == 1 and mdp.expected_reward.min() < 0:
         raise ValueError(
             "solver 'policy_iteration' cannot take discount 1 with rewards below 0; allowed there: value_iteration"
         )
     onward, states = onward_matrix(mdp), np.arange(mdp.num_states)
-    ends = np.any((mdp.probability > 0) & mdp.terminated, -1).ravel()
-
-    def values_of(policy: Int[np.ndarray, " S"]) -> Float[np.ndarray, " S"]:
-        rows = states * mdp.num_actions + policy
-        transition, reward = onward[rows], mdp.expected_reward.ravel()[rows]
-        discount = np.full(mdp.num_states, mdp.discount)
-        if mdp.discount == 1:
-            discount = can_terminate(transition, ends[rows]).astype(float)
-            if np.any(reward[discount == 0] > 0):
-                raise ValueError(INFINITE_VALUES)
-        return factorise(transition, discount).solve(reward)
-
     if mdp.discount == 1:  # the optimal policy of a discount just below 1 does arrive, and is nearly the best
         policy = policy_iteration(replace(mdp, discount=NEAR_ONE))[1].argmax(-1)
     else:
         policy = backup(mdp, _initial_values(mdp, onward), onward).argmax(-1)
-    while True:
-        value = values_of(policy)
+    value, tie = _values_of(mdp, policy, onward), ROUNDING
+    for _ in range(max_policies):
         action_value = backup(mdp, value, onward)
         best, top = action_value.argmax(-1), action_value.max(-1)
-        # Two policies that differ by rounding must not alternate for ever.
-        better = np.where(action_value[states, policy] >= top - ROUNDING * np.abs(top), policy, best)
-        if np.array_equal(better, policy) or has_converged(mdp, value, top, tolerance):
+        gain, rounding = top - action_value[states, policy], tie * magnitude(mdp, top)
+        better = gain > rounding
+        if not better.any() or (tolerance is not None and gain.max() <= tolerance):
             return top, action_value
-        policy = better
+        candidate = np.where(better, best, policy)
+        new = _values_of(mdp, candidate, onward)
+        # Actions that are better in truth lower no value. Where rounding decided, policies could alternate for ever.
+        risen = (new - value) / np.maximum(magnitude(mdp, new), np.finfo(float).tiny)
+        if np.all(new >= np.where(better, top, value) - rounding) and risen.sum() > 0:
+            policy, value = candidate, new
+        elif tie < LARGEST_TIE:
+            tie *= 10
+        else:
+            break
+    state = int((gain / np.maximum(rounding, np.finfo(float).tiny)).argmax())
+    raise ValueError(
+        f"policy iteration did not converge with discount {mdp.discount} within {max_policies} policies: an action in state "
+        f"{state} is better by {gain[state]:.2g} than the last one's"
+    )
+
+
+def _values_of(mdp: TabularMDP, policy: Int[np.ndarray, " S"], onward: csr_array) -> Float[np.ndarray, " S"]:
+    """The values of a deterministic policy; undiscounted, walking for ever is worth 0 where it is not rewarded."""
+    rows = np.arange(mdp.num_states) * mdp.num_actions + policy
+    transition, reward = onward[rows], mdp.expected_reward.ravel()[rows]
+    if mdp.discount < 1:
+        return factorise(transition, np.full(mdp.num_states, mdp.discount)).solve(reward)
+    ends = np.sum(mdp.probability * mdp.terminated, -1).ravel()[rows]
+    closed = closed_classes(transition, ends)
+    if np.any(reward[closed] > 0):
+        raise ValueError(INFINITE_VALUES)
+    return solve_undiscounted(transition, ends, closed, reward)
 
 
 def _initial_values(mdp: TabularMDP, onward: csr_array) -> Float[np.ndarray, " S"]:
@@ -181,6 +229,9 @@ def modified_policy_iteration(
         array([0.25, 0.5 , 1.  ])
     """
     check_mdp(mdp)
+    check_tolerance(tolerance)
+    check_whole("sweeps", sweeps, at_least=0)
+    check_whole("max_sweeps", max_sweeps, at_least=1)
     if mdp.discount == 1:
         raise ValueError(
             "solver 'modified_policy_iteration' cannot take discount 1, where a policy may be worth nothing certain; "

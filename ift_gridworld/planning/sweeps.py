@@ -11,11 +11,11 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from ift_gridworld.checks import check_mdp
+from ift_gridworld.checks import check_mdp, check_probability, check_whole
 from ift_gridworld.envs.maps import GOAL, HOLE, as_grid
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.bellman import ROUNDING, Solution
+from ift_gridworld.planning.bellman import ROUNDING, Solution, check_tolerance, not_converged
 
 __all__ = ["BlockGrid", "Sweep", "best_success", "neighbour_sweeps", "success_rate"]
 
@@ -54,34 +54,43 @@ def _success_rate_at_start(mdp: TabularMDP) -> float:
     return float(mdp.probability[tile, action] @ (mdp.next_state[tile, action] == tile + step))
 
 
-def neighbour_sweeps(mdp: TabularMDP, tolerance: float | None = None, rate: float | None = None) -> Solution:
+def neighbour_sweeps(
+    mdp: TabularMDP, tolerance: float | None = None, rate: float | None = None, *, max_sweeps: int = 1_000_000
+) -> Solution:
     """Solve a lake by sweeps over its grid, block by block, wherever values still change.
 
     Args:
         mdp: a lake (`success_rate`); its `discount` is used.
         tolerance: the largest change of a sweep at which a block stops, in units of reward (default: rounding).
         rate: its `success_rate`, if the caller knows it.
+        max_sweeps: sweeps of a block before giving up.
 
     Returns:
         V [S] and Q [S, A].
 
     Raises:
-        ValueError: for what is not a lake.
+        ValueError: for what is not a lake, or values that do not converge.
 
     Example:
         >>> neighbour_sweeps(TabularMDP.from_map(("SFF", "HHG"), discount=0.5))[0][:3]
         array([0.25, 0.5 , 1.  ])
     """
+    check_tolerance(tolerance)
+    check_whole("max_sweeps", max_sweeps, at_least=1)
+    if rate is not None:
+        check_probability("rate", rate)
     rate = success_rate(mdp) if rate is None else rate
     if rate is None or mdp.layout is None:
         raise ValueError("solver 'neighbour_sweeps' needs a lake of the letters S, F, H, G with rewards of 1 at the goals")
     lake = BlockGrid(as_grid(mdp.layout), rate, mdp.discount, tolerance)
-    while lake.pending.any():
+    for _ in range(0, max_sweeps, BlockGrid.SWEEPS):
         queue = np.argwhere(lake.pending)
         for block in queue[np.argsort(-lake.highest[tuple(queue.T)], kind="stable")]:
             lake.visit(*block)
-    action_value = lake.action_values().reshape(mdp.num_states, 4)
-    return action_value.max(-1), action_value
+        if not lake.pending.any():
+            action_value = lake.action_values().reshape(mdp.num_states, 4)
+            return action_value.max(-1), action_value
+    raise not_converged(mdp, lake.change(), max_sweeps)
 
 
 def best_success(mdp: TabularMDP, rate: float, horizon: int) -> float:
@@ -225,11 +234,16 @@ class BlockGrid:
         return j == 0, i == last_row, j == last_column, i == 0
 
     def _in_tolerances(self, old: Float[np.ndarray, "*block"], new: Float[np.ndarray, "*block"]) -> float:
-        """The largest change, in units of the tolerance."""
-        change = np.abs(new - old)
+        """The largest change, in units of the tolerance; a change among values that count as 0 is none."""
+        change = np.abs(new - old) * (np.maximum(new, old) >= self.SMALLEST)
         if self.tolerance is not None:
             return float(change.max()) / self.tolerance
         return float((change / (ROUNDING * np.maximum(new, self.SMALLEST))).max())
+
+    def change(self) -> float:
+        """The largest change of a value in one more sweep."""
+        inner, best = self.worth[1:-1, 1:-1], self.discount * self.action_values().max(-1)
+        return float(np.abs((best - inner) * self.walkable).max())
 
     def action_values(self) -> Float[np.ndarray, "H W 4"]:
         """Q of left, down, right, up; 0 where an episode is over."""

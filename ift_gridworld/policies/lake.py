@@ -151,7 +151,10 @@ class LakePolicy(nn.Module):
         if isinstance(embeddings, SparseStates):
             return (self._look_up(weight, embeddings.index) * embeddings.weight[..., None]).sum(-2)
         flat = embeddings.flatten(1, -2) if embeddings.ndim > 2 else embeddings[:, None]
-        return (flat @ weight).reshape(self.population, *embeddings.shape[1:-1], weight.shape[-1])
+        width = weight.shape[-1]
+        if width == 1:  # a product with one column is summed in another order where there is one member
+            weight = nn.functional.pad(weight, (0, 1))
+        return (flat @ weight)[..., :width].reshape(self.population, *embeddings.shape[1:-1], width)
 
 
 class TabularPolicy(LakePolicy):

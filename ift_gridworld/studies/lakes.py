@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_paths
@@ -42,7 +43,7 @@ def read_maps(path: str | Path) -> list[Rows]:
         text = read_text(path, LARGE)
     except (OSError, ValueError) as error:
         raise ValueError(f"map file {path}: cannot be read as text ({one_line(error)})") from error
-    blocks = [block.split() for block in "\n".join(line.strip() for line in text.splitlines()).split("\n\n") if block.strip()]
+    blocks = [rows.split("\n") for rows in re.split(r"\n{2,}", "\n".join(map(str.strip, text.splitlines())).strip()) if rows]
     if not blocks:
         raise ValueError(f"map file {path} has no map; allowed: rows of the letters S, F, H, G, blank lines between maps")
     maps = []

@@ -13,7 +13,8 @@ from gymnasium.utils.env_checker import check_env
 from ift_gridworld import TabularMDP
 from ift_gridworld.envs.lake_env import register
 from ift_gridworld.envs.maps import LAKES, bridge, open_lake, parse_map, parse_size, random_map, read_map, time_limit, two_paths
-from ift_gridworld.envs.registry import lake_rows, make_env
+from ift_gridworld.envs.registry import lake_rows, make_env, register_environment, unregister_environment
+from ift_gridworld.studies.lakes import read_maps
 
 
 def rows_of(env):
@@ -98,6 +99,35 @@ def test_map_file_and_gymnasium_id(tmp_path):
     assert isinstance(make_env("CliffWalking-v1").unwrapped, CliffWalkingEnv)
     assert not make_env("CliffWalking-v1").unwrapped.is_slippery
     assert make_env("CliffWalking-v1", is_slippery=True).unwrapped.is_slippery
+
+
+SPACED = ("S F F", "F H G")
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        parse_map,
+        lambda rows: TabularMDP.from_map(rows).layout,
+        lambda rows: rows_of(make_env("FrozenLake-v1", desc=rows)),
+        lambda rows: rows_of(gymnasium.make("ift_gridworld/FrozenLake-v0", desc=rows)),
+        lambda rows: gymnasium.make_vec("ift_gridworld/FrozenLake-v0", desc=rows).unwrapped.mdp.layout,
+        lambda rows: parse_map([row.split() for row in rows]),
+        lambda rows: parse_map(np.array([list(row) for row in rows], "S1")),  # spaces are letters of Gymnasium's desc
+    ],
+)
+def test_letters_may_stand_apart(read):
+    """As the README writes them: S F H G."""
+    assert read(SPACED) == ("SFF", "FHG")
+
+
+def test_letters_may_stand_apart_in_a_file_and_in_a_registered_map(tmp_path):
+    path = tmp_path / "pond.txt"
+    path.write_text("\n".join(SPACED) + "\n\n")
+    assert read_map(path) == lake_rows(str(path)) == read_maps(path)[0] == ("SFF", "FHG")
+    register_environment("apart", SPACED)
+    assert lake_rows("apart") == ("SFF", "FHG")
+    unregister_environment("apart")
 
 
 @pytest.mark.parametrize(

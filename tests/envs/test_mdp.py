@@ -270,6 +270,8 @@ def astray(successor):
         ({"terminated": np.zeros((16, 4, 1), np.int8)}, "terminated is an array of int8; allowed: bool"),
         ({"reward": np.full((16, 4, 1), np.nan)}, "reward holds nan; allowed: finite numbers"),
         ({"reward": np.full((16, 4, 1), -np.inf)}, "reward holds -inf; allowed: finite numbers"),
+        ({"reward": np.full((16, 4, 1), -1e307)}, r"^reward holds 1e\+307 or its negative; allowed: up to 1e\+150, or sums"),
+        ({"probability": np.full((16, 4, 1), 1.0001, np.float32)}, "probability sums to 1.0001"),
         ({"discount": "0.9"}, "discount is '0.9'"),
         ({"horizon": -5}, "horizon is -5; allowed: a whole number >= 1"),
         ({"horizon": 2.5}, "horizon is 2.5; allowed: a whole number >= 1"),
@@ -290,6 +292,29 @@ def test_chances_that_only_add_up_to_one_are_refused():
     mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
     with pytest.raises(ValueError, match="probability holds -0.5; allowed: >= 0"):
         replace(mdp, probability=np.broadcast_to([1.5, 0.0, -0.5], mdp.probability.shape))
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_probabilities_of_any_precision_are_made_to_sum_to_one(kind):
+    """Three thirds are 1.00000003 in 32 bits: their rounding is no mistake, and no value sees it."""
+    mdp = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
+    probability, start = mdp.probability.astype(kind), np.full(16, 1 / 16).astype(kind)
+    given = replace(mdp, probability=probability, start=start)
+    assert given.probability.dtype == given.start.dtype == np.float64
+    np.testing.assert_allclose(given.probability.sum(-1), 1.0, rtol=1e-15)
+    exact = probability.astype(float)
+    np.testing.assert_allclose(given.probability, exact / exact.sum(-1, keepdims=True), rtol=1e-15)
+    third = kind(1 / 3)
+    read = TabularMDP.from_env(table({s: {0: [(third, t, 0.0, t == 2) for t in range(3)]} for s in range(3)}))
+    np.testing.assert_allclose(read.probability[0, 0], 1 / 3, rtol=1e-15)
+
+
+def test_whole_rewards_do_not_overflow():
+    """100 steps of 10^18 each are more than 64 bits hold as a whole number."""
+    reward = np.full((1, 1, 1), 10**18)
+    mdp = TabularMDP(np.zeros((1, 1, 1), int), np.ones((1, 1, 1)), reward, np.zeros((1, 1, 1), bool), np.ones(1), 0.99)
+    assert mdp.reward.dtype == np.float64
+    assert value_iteration(mdp)[0][0] == pytest.approx(1e20)
 
 
 def test_an_mdp_without_entries_is_refused():

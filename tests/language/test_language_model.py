@@ -142,7 +142,7 @@ def test_a_lack_of_memory_is_told_in_one_line(error, tmp_path, capsys, monkeypat
         raise error
 
     monkeypatch.setattr(language_study, "run_study", fails)
-    assert "out of memory with --batch 16; allowed: fewer rows" in told(capsys, out=tmp_path)
+    assert "out of memory with --batch 16; allowed: a smaller --batch, fewer" in told(capsys, out=tmp_path)
     monkeypatch.setattr(language_study, "run_study", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main(Args(**SMALL, out=tmp_path))

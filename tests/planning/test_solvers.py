@@ -10,9 +10,19 @@ from scipy.sparse import csr_array
 from ift_gridworld import TabularMDP, make_env
 from ift_gridworld.envs import registry as envs
 from ift_gridworld.envs.maps import open_lake, random_map, two_paths
-from ift_gridworld.planning import SOLVERS, greedy, optimal_success, solve, success_probability, value_iteration
+from ift_gridworld.planning import (
+    SOLVERS,
+    evaluate_policy,
+    greedy,
+    occupancy,
+    optimal_success,
+    soft_value_iteration,
+    solve,
+    success_probability,
+    value_iteration,
+)
 from ift_gridworld.planning.bellman import ROUNDING, backup
-from ift_gridworld.planning.matrices import can_terminate
+from ift_gridworld.planning.matrices import closed_classes
 from ift_gridworld.planning.optimal import pick_solver
 from ift_gridworld.planning.solvers import modified_policy_iteration, policy_iteration
 from ift_gridworld.planning.sweeps import BlockGrid, best_success, neighbour_sweeps, success_rate
@@ -111,12 +121,17 @@ def test_undiscounted_sweeps_end_at_the_least_solution():
 
 
 def exactly(mdp, policy):
-    """A deterministic policy's undiscounted values and action values, in rationals, of the probabilities as they are held."""
+    """A deterministic policy's undiscounted values and action values, in rationals, of probabilities that sum to 1 exactly."""
     states = range(mdp.num_states)
     rows = [[Fraction(int(s == t)) for t in states] + [Fraction(0)] for s in states]
     outcomes = {
         (s, a): [
-            (Fraction(mdp.probability[s, a, k]), int(mdp.next_state[s, a, k]), Fraction(mdp.reward[s, a, k]), over)
+            (
+                Fraction(mdp.probability[s, a, k]) / sum(map(Fraction, mdp.probability[s, a])),
+                int(mdp.next_state[s, a, k]),
+                Fraction(mdp.reward[s, a, k]),
+                over,
+            )
             for k, over in enumerate(mdp.terminated[s, a])
         ]
         for s, a in np.ndindex(mdp.num_states, mdp.num_actions)
@@ -161,10 +176,12 @@ def test_undiscounted_ice_from_which_no_gift_is_reached_is_worth_nothing():
     assert value[0] == pytest.approx(1.0)  # by the first column and up against the edge no slip need lead into the water
 
 
-def test_what_may_come_to_an_end():
-    """0 -> 1 -> 2, which ends; 3 and 4 lead to one another."""
-    leads = csr_array(np.array([[0, 1, 0, 0, 0], [0, 0, 0.5, 0.5, 0], [0, 0, 0.1, 0, 0], [0, 0, 0, 0, 1.0], [0, 0, 0, 1.0, 0]]))
-    assert can_terminate(leads, np.array([False, False, True, False, False])).tolist() == [True, True, True, False, False]
+def test_states_that_an_episode_never_leaves():
+    """0 -> 1 -> 2, which ends, or 3; 3 and 4 lead to one another; 5 leads to itself, 6 to 5."""
+    leads = np.zeros((7, 7))
+    leads[[0, 1, 1, 2, 3, 4, 5, 6], [1, 2, 3, 2, 4, 3, 5, 5]] = [1, 0.5, 0.5, 0.1, 1, 1, 1, 1]
+    ends = np.array([0, 0, 0.9, 0, 0, 0, 0.0])
+    np.testing.assert_array_equal(np.flatnonzero(closed_classes(csr_array(leads), ends)), [3, 4, 5])
 
 
 def loop(discount):
@@ -302,3 +319,62 @@ def test_an_optimal_policy_reaches_what_the_values_promise():
 def test_what_makes_no_sense_is_told(options, words):
     with pytest.raises(ValueError, match=words):
         solve(LAKES["ring"], **options)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.1, 0.0, "0.1"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        *(("tolerance", lambda x, solver=solver: solver(LAKES["ring"], x)) for solver in SOLVERS.values()),
+        ("tolerance", lambda x: solve(LAKES["ring"], tolerance=x)),
+        ("tolerance", lambda x: soft_value_iteration(LAKES["one row"], np.full((8, 4), 0.25), 0.1, tolerance=x)),
+        ("beta", lambda x: soft_value_iteration(LAKES["one row"], np.full((8, 4), 0.25), x)),
+        ("rate", lambda x: neighbour_sweeps(LAKES["ring"], rate=x)),
+        ("discount", lambda x: occupancy(LAKES["one row"], np.full((8, 4), 0.25), discount=x or -1.0)),  # 0 is one
+    ],
+)
+def test_numbers_that_make_no_sense_are_refused_before_the_first_sweep(name, call, wrong, monkeypatch):
+    monkeypatch.setattr(TabularMDP, "expected_reward", property(lambda mdp: pytest.fail("a sweep began")))
+    with pytest.raises(ValueError, match=rf"^{name} is .*; allowed: ") as error:
+        call(wrong)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_ends_at_its_limit(solver):
+    """What is not done within two sweeps, or one policy, is an error that says what was reached."""
+    mdp = replace(LAKES["random"], discount=0.999)
+    limit, most, words = "max_sweeps", 2, "values still change by .* after"
+    if solver == "policy_iteration":
+        limit, most, words = "max_policies", 1, "did not converge .* within 1 policies"
+    with pytest.raises(ValueError, match=words):
+        SOLVERS[solver](mdp, None, **{limit: most})
+    with pytest.raises(ValueError, match=f"^{limit} is 0; allowed: a whole number >= 1"):
+        SOLVERS[solver](mdp, None, **{limit: 0})
+
+
+@pytest.mark.parametrize(("discount", "length"), [(0.5, 1500), (0.9, 8000), (1e-3, 600)])
+def test_sweeps_end_where_values_are_too_small_to_hold(discount, length):
+    """At one end of a corridor values are below 1e-290 and count as 0; at the other they are powers of the discount."""
+    value, _ = neighbour_sweeps(TabularMDP.from_map(["S" + "F" * length + "G"], discount=discount))
+    expected = discount ** np.arange(length, -1, -1.0)
+    np.testing.assert_allclose(value[:-1], np.where(expected < 1e-290, 0.0, expected), rtol=1e-10, atol=2e-290)
+
+
+def test_an_endless_loop_that_pays_now_and_then_is_found_infinite():
+    """Pay, or cost, at every third step: no single sweep shows that values go on changing."""
+    for pay in (1.0, -1.0):
+        reward = np.zeros((3, 1, 1))
+        reward[2] = pay
+        around = TabularMDP(np.array([[[1]], [[2]], [[0]]]), np.ones((3, 1, 1)), reward, reward > 2, np.eye(3)[0], 1.0)
+        with pytest.raises(ValueError, match="values are infinite: with discount 1"):
+            value_iteration(around, max_sweeps=5_000)
+
+
+def test_a_reward_on_the_way_into_a_free_loop_is_finite():
+    """From 0 one is paid 1 and comes to 1, which leads to itself for ever, for nothing."""
+    reward = np.array([[[1.0]], [[0.0]]])
+    mdp = TabularMDP(np.ones((2, 1, 1), int), np.ones((2, 1, 1)), reward, reward > 2, np.eye(2)[0], 1.0)
+    for solver in ("value_iteration", "policy_iteration"):
+        assert solve(mdp, solver=solver)[0].tolist() == [1.0, 0.0]
+    assert evaluate_policy(mdp, np.ones((2, 1))).tolist() == [1.0, 0.0]

@@ -55,3 +55,27 @@ def test_a_run_uses_the_optimiser_that_its_settings_name(name):
     assert run.settings["optimiser"] == name
     moved = (policy.theta.detach() - before).abs().max()
     torch.testing.assert_close(moved, torch.tensor({"adam": 0.01, "rmsprop": 0.1}[name]), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("members", [2, 3, 5, 8, 32])
+def test_a_members_update_does_not_depend_on_the_number_of_members(name, members):
+    """To the last bit, however few numbers a parameter has, and whether its gradients are clipped together or not."""
+    shapes = [(3, 5), (4,), (1,), (7, 2), (5,), (2,), (6,), (1, 1)]
+    random = torch.Generator().manual_seed(0)
+    start = [torch.randn(members, *shape, generator=random) for shape in shapes]
+    gradients = [[torch.randn(members, *shape, generator=random) for shape in shapes] for _ in range(5)]
+
+    def moved(which):
+        parameters = [p[which].clone() for p in start]
+        optimiser = OPTIMISERS[name](parameters, 0.1)
+        for step, gradient in enumerate(gradients):
+            for parameter, g in zip(parameters, gradient, strict=True):
+                parameter.grad = g[which].clone()
+            optimiser.step(max_norm=0.5 if step % 2 else None)
+        return parameters
+
+    together = moved(slice(None))
+    for i in range(members):
+        for all_members, alone in zip(together, moved(slice(i, i + 1)), strict=True):
+            torch.testing.assert_close(alone[0], all_members[i], rtol=0, atol=0)
