@@ -125,6 +125,9 @@ MUTANTS: tuple[RuleMutant, ...] = (
         "studies.language_study",
         CHOICE,
         ("SFT is tempered to the IFT of the first seed", '(run, done[seed, "ift"])', '(run, done[min(done)[0], "ift"])'),
+        ("each seed chooses from rates of its own", "for part, own in tried.items() if own != together", "for part, own in ()"),
+        ("a common grid is extended again", "betas=betas, extend=False, resume=True)", "betas=betas, resume=True)"),
+        ("all methods share one grid", "if part[1] == name\n", "if part[1]\n"),
         ("seeds are counted from 0", "range(settings.task.seed, settings.task.seed + settings.seeds)", "range(settings.seeds)"),
     ),
     *_of(

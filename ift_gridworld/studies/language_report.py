@@ -36,8 +36,22 @@ __all__ = [
     "print_tables",
 ]
 
-# settings in which the files of one folder may differ
-FREE = ("method", "seeds", "seed", "every", "render", "redraw", "format", "theme", "resume", "workers")
+# settings in which the files of one folder may differ; each run says which rates and betas it has chosen from
+FREE = (
+    "learning_rates",
+    "extend",
+    "betas",
+    "method",
+    "seeds",
+    "seed",
+    "every",
+    "render",
+    "redraw",
+    "format",
+    "theme",
+    "resume",
+    "workers",
+)
 EDGE = "on some seed the best learning rate or beta is the first or the last of those tried: a better one may lie beyond"
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
 

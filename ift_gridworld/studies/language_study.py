@@ -7,6 +7,7 @@ import platform
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,13 @@ from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, 
 
 __all__ = ["export_data", "run_study", "save_runs"]
 
+Part = tuple[int, str]  # a seed and a method
+
 
 def run_study(settings: StudySettings) -> list[LanguageRun]:
     """Run every method on every seed; with both SFT and IFT also SFT at the temperature that gives it IFT's entropy.
+
+    All seeds of a method choose from the same learning rates: what one seed has tried beyond the grid, the others try, too.
 
     Returns:
         The runs, in the order of seeds and methods; on a launcher's processes other than the first, none.
@@ -40,6 +45,7 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
     workers = settings.workers or (cores() if settings.model == "tiny" and settings.device == "cpu" else 1)
     if min(workers, len(parts)) == 1 or read_variable("WORLD_SIZE", 0):
         done = {part: _run(settings, *part) for part in parts}
+        done |= {part: _run(common, *part) for part, common in _on_common_grids(settings, done).items()}
         tempered = [_temper(settings, *pair) for pair in _pairs_to_temper(done)]
     else:
         done, tempered = _run_in_workers(settings, parts, workers)
@@ -49,11 +55,11 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
 
 
 def _run_in_workers(
-    settings: StudySettings, parts: Sequence[tuple[int, str]], workers: int
-) -> tuple[dict[tuple[int, str], LanguageRun], list[LanguageRun]]:
+    settings: StudySettings, parts: Sequence[Part], workers: int
+) -> tuple[dict[Part, LanguageRun], list[LanguageRun]]:
     """Run each (seed, method) in one of several processes, the longest runs first."""
     weight = {part: 1 if find_method(part[1])[0].needs == "demonstrations" else 4 for part in parts}
-    done: dict[tuple[int, str], LanguageRun] = {}
+    done: dict[Part, LanguageRun] = {}
     finished, total = 0, sum(weight.values())
     with processes(min(workers, len(parts))) as pool, progress("bases") as report:
         for base in [pool.submit(_prepare, settings, seed, workers) for seed in dict.fromkeys(seed for seed, _ in parts)]:
@@ -65,11 +71,33 @@ def _run_in_workers(
             done[part] = future.result()
             finished += weight[part]
             report(finished, total)
+        again = {part: pool.submit(_run, common, *part, workers) for part, common in _on_common_grids(settings, done).items()}
+        done |= {part: future.result() for part, future in again.items()}
         tempered = [pool.submit(_temper, settings, *pair, workers) for pair in _pairs_to_temper(done)]
         return done, [future.result() for future in tempered]
 
 
-def _pairs_to_temper(done: Mapping[tuple[int, str], LanguageRun]) -> list[tuple[LanguageRun, LanguageRun]]:
+def _on_common_grids(settings: StudySettings, done: Mapping[Part, LanguageRun]) -> dict[Part, StudySettings]:
+    """Return the parts that have not tried a rate or beta which another seed of their method has, each with settings to do so.
+
+    They are resumed from their checkpoints, so that only what is new is trained.
+    """
+    given = {f"{value:g}": value for value in (*settings.learning_rates, *settings.betas)}  # of those that are written short
+    again: dict[Part, StudySettings] = {}
+    for name in settings.methods:
+        tried = {
+            part: [set(run.get(scores, ())) for scores in ("validation", "validation_of_beta")]
+            for part, run in done.items()
+            if part[1] == name
+        }
+        together = [set().union(*values) for values in zip(*tried.values(), strict=True)]
+        rates, betas = (tuple(sorted(given.get(value, float(value)) for value in values)) for values in together)
+        common = replace(settings, learning_rates=rates, betas=betas, extend=False, resume=True)
+        again |= {part: common for part, own in tried.items() if own != together}
+    return again
+
+
+def _pairs_to_temper(done: Mapping[Part, LanguageRun]) -> list[tuple[LanguageRun, LanguageRun]]:
     """Return the runs of SFT, each with that of IFT on its seed."""
     return [(run, done[seed, "ift"]) for (seed, name), run in done.items() if name == "sft" and (seed, "ift") in done]
 

@@ -293,11 +293,34 @@ def test_a_setting_reaches_the_training_and_has_a_checkpoint_of_its_own(studies,
 def test_seeds_are_counted_from_the_first(monkeypatch, tmp_path):
     asked = []
     monkeypatch.setattr(
-        language_study, "_run", lambda settings, seed, name, workers=1: asked.append((seed, name)) or {"seed": seed}
+        language_study,
+        "_run",
+        lambda settings, seed, name, workers=1: asked.append((seed, name)) or {"seed": seed, "validation": {}},
     )
     settings = replace(SMALL, seeds=2, methods=("dpo", "ipo"), workers=1, out=tmp_path)
     runs = language_study.run_study(settings)
     assert asked == [(2, "dpo"), (2, "ipo"), (3, "dpo"), (3, "ipo")] and [run["seed"] for run in runs] == [2, 2, 3, 3]
+
+
+def test_what_one_seed_tries_beyond_the_grid_all_seeds_of_the_method_try(monkeypatch, tmp_path):
+    """Seed 2 goes down to 3e-5, seed 4 up to 1e-2: all three choose from six rates, resumed; SFT has the grid alone."""
+    beyond, asked = {2: (1e-4, 3e-5), 3: (), 4: (1e-2,)}, []
+
+    def run(settings, seed, name, workers=1):
+        asked.append((seed, name, settings.learning_rates, settings.extend, settings.resume))
+        own = beyond[seed] if settings.extend and name == "dpo" else ()
+        return {"seed": seed, "method": name, "validation": {f"{rate:g}": 0.1 for rate in (*settings.learning_rates, *own)}}
+
+    monkeypatch.setattr(language_study, "_run", run)
+    grid, common = (10**-3.5, 1e-3, 3e-3), (3e-5, 1e-4, 10**-3.5, 1e-3, 3e-3, 1e-2)
+    settings = replace(SMALL, seeds=3, methods=("sft", "dpo"), workers=1, learning_rates=grid, out=tmp_path)
+    runs = language_study.run_study(settings)
+    assert asked[:6] == [(seed, name, grid, True, False) for seed in (2, 3, 4) for name in ("sft", "dpo")]
+    assert asked[6:] == [(seed, "dpo", common, False, True) for seed in (2, 3, 4)]
+    assert [len(run["validation"]) for run in runs] == [3, 6] * 3
+    asked.clear()
+    language_study.run_study(replace(settings, extend=False))
+    assert len(asked) == 6
 
 
 def test_a_batch_of_rollouts_is_a_batch_of_rows():
