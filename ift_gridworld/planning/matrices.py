@@ -150,6 +150,8 @@ def solve_undiscounted(
         array([6.])
     """
     rate, way = np.where(closed, 0.0, 1.0), "T" if transpose else "N"
+    size = len(right) // members
+    blocks = [slice(start, start + size) for start in range(0, len(right), size)]
     try:
         factors = factorise(transition, rate)
         x, steps = factors.solve(right, way), factors.solve(np.ones(len(right)))
@@ -159,14 +161,16 @@ def solve_undiscounted(
             for _ in range(2):
                 moved = np.bincount(flow.row, weight * (x[flow.row] - x[flow.col]), len(right))
                 x += factors.solve(right - ends * x - moved)
-    except RuntimeError:  # singular: all episodes count as too long
+    except RuntimeError:  # singular: each member by itself, and of a single one all episodes count as too long
+        if members > 1:
+            parts = ((transition[own, own], ends[own], closed[own], right[own]) for own in blocks)
+            return np.concatenate([solve_undiscounted(*part, transpose=transpose) for part in parts])
         x, steps = right.copy(), np.full(len(right), np.inf)
     lost = ~((steps > 0) & (steps <= MOST_STEPS))
-    size = len(right) // members
     if lost.any() and size > ELIMINATED_STATES:
         return factorise(transition, np.where(lost, rate * (1 - 1 / MOST_STEPS), rate)).solve(right, way)
     for member in np.flatnonzero(lost.reshape(members, size).any(-1)):
-        own = slice(member * size, (member + 1) * size)
+        own = blocks[member]
         flow = transition[own, own].toarray() * rate[own, None]
         x[own] = eliminate(flow[None], np.where(closed, 1.0, ends)[None, own], right[None, own], transpose=transpose)[0]
     return x

@@ -154,3 +154,21 @@ def test_a_policy_that_hardly_ever_leaves_a_loop_is_valued_to_all_digits(states,
     assert success_probability(mdp, policy) == pytest.approx(1.0, rel=1e-12)
     np.testing.assert_allclose(evaluate_policy(mdp, policy), 1.0, rtol=1e-12)
     assert occupancy(mdp, policy)[-1] == pytest.approx(1 / leave + 1, rel=1e-6)  # and the end, on entry
+
+
+@pytest.mark.parametrize("leave", [1e-12, 1e-30])
+def test_on_large_problems_an_episode_of_ten_billion_steps_counts_as_endless(leave):
+    """Beside it a policy whose episodes end, 600 squared steps in the mean, keeps its value."""
+    states = 600
+    successor = np.clip(np.arange(states)[:, None] + [-1, 1], 0, states - 1)
+    over = np.zeros((states, 2), bool)
+    over[-1, 1] = True
+    mdp = TabularMDP(
+        successor[..., None], np.ones((states, 2, 1)), over[..., None] * 1.0, over[..., None], np.eye(states)[0], 1.0
+    )
+    policy = np.full((2, states, 2), 0.5)
+    policy[0, -1] = 1 - leave, leave
+    endless, ends = success_probability(mdp, policy)
+    # Of 10^10 steps 1 in 2 S - 1 is taken from the last state, which is entered half as often as the others.
+    assert endless == pytest.approx(leave * 1e10 / (2 * states - 1), rel=0.01)
+    assert ends == pytest.approx(1.0, rel=1e-9)
