@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ift_gridworld.checks import check_positive
 from ift_gridworld.mdp import TabularMDP
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 __all__ = [
-    "INFINITE_VALUES", "ROUNDING", "Solution", "backup", "check_tolerance", "expected_next", "has_converged", "magnitude",
-    "not_converged",
+    "INFINITE_VALUES", "ROUNDING", "Solution", "backup", "check_tolerance", "expected_next", "has_converged", "kept_among",
+    "magnitude", "not_converged",
 ]  # fmt: skip
 
 ROUNDING = 1e-13  # share of a value: smaller changes are rounding
@@ -92,6 +93,24 @@ def magnitude(mdp: TabularMDP, value: Float[np.ndarray, " S"]) -> Float[np.ndarr
     # Where rewards of both signs cancel, a value near 0 is known no better than the terms that it is the sum of.
     signed = mdp.expected_reward.min() < 0 < mdp.expected_reward.max()
     return np.full_like(size, size.max()) if signed else size
+
+
+def kept_among(
+    mdp: TabularMDP, among: Bool[np.ndarray, " S"], enough: Callable[..., np.ndarray]
+) -> tuple[Bool[np.ndarray, " S"], Bool[np.ndarray, "S A"]]:
+    """Return the largest set of these states that `enough` actions (any or all) keep an episode in, and which actions do.
+
+    Example:
+        >>> lake = TabularMDP.from_map(("SF", "HG"))
+        >>> kept_among(lake, ~lake.terminal, np.any)[0], kept_among(lake, ~lake.terminal, np.all)[0]
+        (array([ True,  True, False, False]), array([False, False, False, False]))
+    """
+    while True:
+        inside = ~np.any((mdp.probability > 0) & (mdp.terminated | ~among[mdp.next_state]), -1)
+        kept = among & enough(inside, -1)
+        if np.array_equal(kept, among):
+            return among, inside
+        among = kept
 
 
 def not_converged(mdp: TabularMDP, change: float, max_sweeps: int) -> ValueError:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ift_gridworld.checks import check_mdp, check_positive, check_whole
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.planning.bellman import backup
+from ift_gridworld.planning.bellman import INFINITE_VALUES, backup, kept_among
 from ift_gridworld.planning.chain import check_policy
 
 __all__ = ["soft_value_iteration"]
@@ -57,8 +57,8 @@ def soft_value_iteration(
     check_whole("max_sweeps", max_sweeps, at_least=1)
     reference = check_policy(mdp, reference)
     reference, possible = reference / reference.sum(-1, keepdims=True), reference > 0
-    value = np.zeros(mdp.num_states)
-    for _ in range(max_sweeps):
+    value = earlier = np.zeros(mdp.num_states)
+    for sweep in range(1, max_sweeps + 1):
         action_value = backup(mdp, value)
         top = np.where(possible, action_value, -np.inf).max(-1)
         gain = np.where(possible, (action_value - top[:, None]) / beta, 0.0)
@@ -67,7 +67,24 @@ def soft_value_iteration(
         new[mdp.terminal] = 0.0
         change = np.abs(new - value).max()
         value = new
+        if mdp.discount == 1 and sweep.bit_count() == 1:  # sweeps 1, 2, 4, 8, …
+            if sweep > 1_000 and _is_endless(mdp, earlier, value, possible):
+                raise ValueError(INFINITE_VALUES)
+            earlier = value
         if change <= tolerance * max(1.0, np.abs(value).max()):
             policy = reference * np.exp(gain)
             return value, policy / policy.sum(-1, keepdims=True)
     raise ValueError(f"soft values still change by {change:.2g} after {max_sweeps} sweeps with discount {mdp.discount}")
+
+
+def _is_endless(
+    mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[np.ndarray, " S"], possible: Bool[np.ndarray, "S A"]
+) -> bool:
+    """Whether undiscounted values provably change for ever: all of some states rose, or fell, that no action leaves."""
+
+    def all_possible(inside: Bool[np.ndarray, "S A"], axis: int) -> Bool[np.ndarray, " S"]:
+        return np.all(inside | ~possible, axis)
+
+    rounding = 1e-9 * np.abs(value).max()
+    moved = value > earlier + rounding, value < earlier - rounding
+    return any(kept_among(mdp, among, all_possible)[0].any() for among in moved)

@@ -22,7 +22,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
@@ -33,6 +33,7 @@ from ift_gridworld.planning.bellman import (
     backup,
     check_tolerance,
     has_converged,
+    kept_among,
     magnitude,
     not_converged,
 )
@@ -95,10 +96,10 @@ def _is_endless(mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[
     them and end nothing.
     """
     rounding = 1e-9 * np.abs(value).max()
-    among, _ = _kept_among(mdp, value < earlier - rounding, np.all)
+    among, _ = kept_among(mdp, value < earlier - rounding, np.all)
     if among.any():
         return True
-    among, inside = _kept_among(mdp, value > earlier + rounding, np.any)
+    among, inside = kept_among(mdp, value > earlier + rounding, np.any)
     while among.any():
         again = value
         for _ in range(sweeps):
@@ -106,20 +107,8 @@ def _is_endless(mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[
         risen = among & (again > value + rounding)
         if np.array_equal(risen, among):
             return True
-        among, inside = _kept_among(mdp, risen, np.any)
+        among, inside = kept_among(mdp, risen, np.any)
     return False
-
-
-def _kept_among(
-    mdp: TabularMDP, among: Bool[np.ndarray, " S"], enough: Callable[..., np.ndarray]
-) -> tuple[Bool[np.ndarray, " S"], Bool[np.ndarray, "S A"]]:
-    """The largest set of these states that `enough` actions (any or all) keep an episode in, and which actions do."""
-    while True:
-        inside = ~np.any((mdp.probability > 0) & (mdp.terminated | ~among[mdp.next_state]), -1)
-        kept = among & enough(inside, -1)
-        if np.array_equal(kept, among):
-            return among, inside
-        among = kept
 
 
 def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_policies: int = 1_000) -> Solution:

@@ -369,6 +369,8 @@ def test_an_endless_loop_that_pays_now_and_then_is_found_infinite():
         around = TabularMDP(np.array([[[1]], [[2]], [[0]]]), np.ones((3, 1, 1)), reward, reward > 2, np.eye(3)[0], 1.0)
         with pytest.raises(ValueError, match="values are infinite: with discount 1"):
             value_iteration(around, max_sweeps=5_000)
+        with pytest.raises(ValueError, match="values are infinite: with discount 1"):
+            soft_value_iteration(around, np.ones((3, 1)), 0.1, max_sweeps=5_000)
 
 
 def test_a_reward_on_the_way_into_a_free_loop_is_finite():
