@@ -3,7 +3,7 @@
 No lake code, map, base policy or learning rate was published with "Intuitive Fine-Tuning" (arXiv 2405.11870), so nothing here
 is tuned: settings are dealt out by a balanced random design, none is left out for what it shows, and each counts alike.
 
-    python experiments/reproduction.py --quick                      # under a minute: the same study, smaller
+    python experiments/reproduction.py --quick                      # about a minute: the same study, smaller
     python experiments/reproduction.py                              # the whole study; interrupted, it goes on where it was
     python experiments/reproduction.py --publish                    # in the gallery
     python experiments/reproduction.py --redraw                     # tables and figures again, from what is saved

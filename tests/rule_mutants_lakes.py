@@ -619,5 +619,20 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("test_metrics",),
         ("a proportion's interval leaves [0, 1]", "bounds=RANGES.get(kind, (-np.inf, np.inf))", "bounds=(-np.inf, np.inf)"),
         ("every metric is a proportion", "bounds=RANGES.get(kind, (-np.inf, np.inf))", "bounds=(0, 1)"),
+        (
+            "snapshots are spread over time",
+            "position = 0.75 * distance / distance[-1] + 0.25 * time",
+            "position = time + 0 * distance",
+        ),
+        (
+            "snapshots are spread by change alone",
+            "position = 0.75 * distance / distance[-1] + 0.25 * time",
+            "position = distance / distance[-1]",
+        ),
+        (
+            "change is that of the policies' means",
+            "[np.abs(after - before).mean() for before, after",
+            "[np.abs((after - before).mean()) for before, after",
+        ),
     ),
 )

@@ -1,6 +1,6 @@
 """Test the paper's claims about the lake in many settings, and say how often each holds.
 
-    ift-gridworld reproduction --quick                     # under a minute: the same study, smaller
+    ift-gridworld reproduction --quick                     # about a minute: the same study, smaller
     ift-gridworld reproduction                             # the whole study; interrupted, it resumes
     ift-gridworld reproduction --redraw                    # tables and figures again, from what is saved
     ift-gridworld reproduction --maps my_maps.txt          # the claims on your own lakes
@@ -33,7 +33,7 @@ class Args(Arguments):
     """What to run, and where the tables and figures go."""
 
     quick: bool = False
-    """The same study, smaller (on fewer settings, with half the seeds): under a minute."""
+    """The same study, smaller (on fewer settings, with half the seeds): about a minute."""
     maps: Path | None = None
     """A text file of maps, blank lines between them: ask the claims on these lakes instead."""
     setting: str | None = None

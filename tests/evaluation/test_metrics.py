@@ -218,3 +218,5 @@ def test_between_kept_snapshots_about_equally_much_changes():
     still = np.full((801, 1, 1, 2), 0.5)
     assert np.allclose(np.sqrt(np.array(even_change(steps, still, 9)) / 800), np.linspace(0, 1, 9), atol=0.03)
     assert even_change(steps[:5], still[:5], 9) == [0, 1, 2, 3, 4]
+    at_once = np.where((steps < 5)[:, None, None, None], [0.9, 0.1], [0.1, 0.9])  # a quarter of the way is time, all the same
+    assert len(even_change(steps, at_once, 40)) >= 8 and np.diff(even_change(steps, at_once, 40)).max() < 400

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.table import Table
 from test_paper import check
 
 from ift_gridworld.cli.reproduction import Args, main
@@ -355,6 +356,27 @@ def test_a_page_quotes_what_the_findings_say(old, new, tmp_path):
     assert quote_findings("**0** <!-- b | value -->", none).endswith("(not clear)")
     with pytest.raises(ValueError, match="'a | more'"):
         quote_findings("**1** <!-- a | more -->", FINDINGS)
+
+
+def test_publishing_writes_the_numbers_of_the_page(tmp_path, monkeypatch, capsys):
+    """In the folder that the command is run from; where there is no page, nothing is quoted."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(reproduction, "run_study", lambda scope, settings, folder, workers: folder.mkdir(parents=True))
+
+    def report(saved, folder, theme):
+        (folder / "findings.json").write_text(json.dumps({"findings": FINDINGS}))
+        return Table(), []
+
+    monkeypatch.setattr(reproduction, "report", report)
+    assert main(Args(publish=True)) == 0 and "README" not in capsys.readouterr().out
+    page = tmp_path / "experiments" / "README.md"
+    page.parent.mkdir()
+    page.write_text("**0.00** <!-- b | value -->")
+    assert main(Args(out=tmp_path / "elsewhere")) == 0 and page.read_text().startswith("**0.00**")
+    (tmp_path / "figures" / "reproduction" / "findings.json").unlink()
+    (tmp_path / "figures" / "reproduction").rmdir()
+    assert main(Args(publish=True)) == 0 and page.read_text() == "**0.05** <!-- b | value --> (not clear)"
+    assert "wrote experiments/README.md" in capsys.readouterr().out
 
 
 # ---- bad input ----
