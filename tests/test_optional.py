@@ -93,8 +93,8 @@ def test_a_system_that_does_not_tell_its_memory_is_no_reason_to_stop(answer, tmp
 @pytest.mark.parametrize("status", [None, "", "Name:\tpython\nVmRSS:\t10 kB\n"], ids=["refused", "empty", "without a peak"])
 def test_a_peak_that_the_system_does_not_tell_is_0(status, monkeypatch):
     profiling = load("ift_gridworld.language.profiling")
-    monkeypatch.setattr(profiling.Path, "write_text", lambda self, text: len(text))
-    monkeypatch.setattr(profiling.Path, "read_text", refuse if status is None else lambda self: status)
+    monkeypatch.setattr(profiling.Path, "write_text", lambda self, text, **_: len(text))
+    monkeypatch.setattr(profiling.Path, "read_text", refuse if status is None else lambda self, **_: status)
     assert profiling.PeakMemory(torch.device("cpu")).read() == 0
 
 

@@ -31,6 +31,7 @@ __all__ = ["PUBLISHED", "RUNS", "Args", "main"]
 
 RUNS = Path("runs/language")
 PUBLISHED = Path("figures/language")
+PAGE = Path("experiments/language.md")  # quotes the published findings
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Args:
     out: str | None = None
     """Output folder (runs/language)."""
     publish: bool = False
-    """Write to figures/language, the published results."""
+    """Write to figures/language, the published results; with --redraw also the numbers that experiments/language.md quotes."""
 
     @property
     def given(self) -> dict[str, Any]:
@@ -164,11 +165,14 @@ def main(args: Args) -> int:
     try:
         check(args)
         with loading():
-            from ift_gridworld.studies import language_report, language_settings, language_study
+            from ift_gridworld.studies import language_report, language_settings, language_study, quotes
         if args.redraw:
             runs = language_report.load_runs(args.folder)
             films = sorted(args.folder.glob("*.film.json"))
-            language_report.print_runs(runs, language_report.draw_pictures(runs, films, args.folder, *picture))
+            paths = language_report.draw_pictures(runs, films, args.folder, *picture)
+            if args.publish and PAGE.exists():
+                paths.append(quotes.quote_in(PAGE, language_report.findings(runs)))
+            language_report.print_runs(runs, paths)
             return 0
         settings = study_settings(args, language_settings.StudySettings(), language_settings.ALL_METHODS)
         if args.export is None:

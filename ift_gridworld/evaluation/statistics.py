@@ -13,16 +13,19 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 __all__ = [
+    "NOT_CLEAR",
     "RESAMPLES",
     "Effect",
     "false_discovery_rates",
     "format_effect",
     "interquartile_mean",
+    "is_clear",
     "mean_interval",
     "paired_effect",
     "pooled_effect",
@@ -30,6 +33,7 @@ __all__ = [
 ]
 
 RESAMPLES = 1000
+NOT_CLEAR = "(not clear)"  # stands behind every effect whose interval does not exclude 0
 EVERYTHING = (-np.inf, np.inf)
 
 
@@ -56,7 +60,17 @@ class Effect:
     @property
     def is_clear(self) -> bool:
         """Whether the interval excludes 0."""
-        return self.low > 0 or self.high < 0
+        return bool(is_clear(self.low, self.high))
+
+
+def is_clear(low: Any, high: Any) -> Any:
+    """Return whether an interval excludes 0, or each of several (arrays); one that is NaN does not.
+
+    Example:
+        >>> is_clear(-0.5, 1.0), is_clear(-0.5, -0.1)
+        (False, True)
+    """
+    return (low > 0) | (high < 0)
 
 
 def format_effect(value: float, low: float, high: float, digits: int = 4) -> str:
@@ -70,7 +84,7 @@ def format_effect(value: float, low: float, high: float, digits: int = 4) -> str
         >>> format_effect(0.25, -0.5, 1.0, digits=2)
         '+0.25 [-0.50, +1.00] (not clear)'
     """
-    note = "" if low > 0 or high < 0 else " (not clear)"
+    note = "" if is_clear(low, high) else f" {NOT_CLEAR}"
     return f"{value:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]{note}"
 
 

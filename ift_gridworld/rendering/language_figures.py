@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from ift_gridworld.evaluation.statistics import student_interval
+from ift_gridworld.evaluation.statistics import is_clear, student_interval
 from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Estimate, Heatmap, StudyFigure
 
 __all__ = ["TITLES", "draw_differences", "draw_tokens", "in_order", "title_of"]
@@ -162,7 +162,7 @@ def draw_differences(
         clear = [
             title_of(name)
             for name, estimate in zip(names, estimates, strict=True)
-            if len(differences[name][metric]) > 1 and (estimate.low > 0 or estimate.high < 0)
+            if len(differences[name][metric]) > 1 and is_clear(estimate.low, estimate.high)
         ]
         sentences.append(f"{title} clearly differs for {' / '.join(clear) or 'none'}")
     counts = sorted({len(values) for by_metric in differences.values() for values in by_metric.values()})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from ift_gridworld.evaluation.statistics import student_interval
+from ift_gridworld.evaluation.statistics import NOT_CLEAR, is_clear, student_interval
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
@@ -187,7 +187,7 @@ def print_tables(runs: Sequence[LanguageRun]) -> None:
         table.add_row(marked[name], *(_with_interval([run["measured"][-1].get(m, np.nan) for run in mine]) for m in metrics))
     console().print(table)
     if "sft" in methods and len(methods["sft"]) > 1 and len(methods) > 1:
-        table = _table("less SFT's on the same seeds ± half the 95 % interval (*: it leaves out 0)", tuple(METRICS))
+        table = _table(f"less SFT's on the same seeds ± half the 95 % interval; ?: {NOT_CLEAR[1:-1]}, it does not exclude 0", METRICS)
         for name, mine in methods.items():
             if name != "sft":
                 differences = (paired_differences(mine, methods["sft"], m) for m in METRICS)
@@ -206,15 +206,15 @@ def _on_edge(methods: dict[str, list[LanguageRun]]) -> set[str]:
     return {name for name, mine in methods.items() if any(map(has_edge, mine))}
 
 
-def _table(title: str, columns: Sequence[str]) -> Table:
-    table = Table(title=title, title_justify="left")
+def _table(title: str, columns: Iterable[str]) -> Table:
+    table = Table(title=title, title_justify="left", padding=0)
     for name in ("method", *columns):
         table.add_column(name.replace("_", " "), justify="left" if name == "method" else "right")
     return table
 
 
 def _with_interval(values: Sequence[float], *, signed: bool = False) -> str:
-    """Return the mean of the finite values and half the interval under it; a star if `signed` and the interval excludes 0."""
+    """Return the mean of the finite values and half the interval under it; a ? if `signed` and it does not exclude 0."""
     values = [value for value in values if np.isfinite(value)]
     if not values:
         return ""
@@ -222,8 +222,8 @@ def _with_interval(values: Sequence[float], *, signed: bool = False) -> str:
     text = format(mean, "+.3f" if signed else ".3f")
     if len(values) == 1:
         return text
-    clear = "*" if signed and (low > 0 or high < 0) else ""
-    return f"{text}{clear}\n±{high - mean:.3f}"
+    mark = "" if not signed or is_clear(low, high) else "?"
+    return f"{text}{mark}\n±{high - mean:.3f}"
 
 
 def _costs(methods: dict[str, list[LanguageRun]]) -> Table:

@@ -56,7 +56,7 @@ def test_memory_is_seen_while_it_is_held_and_afterwards():
 
 
 def test_memory_that_nobody_tells_is_0(monkeypatch):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise OSError
 
     monkeypatch.setattr(profiling.Path, "write_text", refuse)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 from typing import Any
 
 import numpy as np
 
+from ift_gridworld.evaluation.statistics import is_clear
 from ift_gridworld.rendering.study_figures import Estimate, Heatmap, StudyFigure
 from ift_gridworld.studies.claims import CLAIMS, COMPARED, LAST, NEGLIGIBLE, PAIRS, VIEWS, Claim
 from ift_gridworld.studies.reproduction.figure_words import NAMES, VIEW_NAMES, pair_name
@@ -33,7 +34,11 @@ def draw_claims(pooled: Columns, theme: str) -> tuple[StudyFigure, str]:
         cells = [[row_of(pooled, Claim(*pair, m, sign).name, view) for m, sign in COMPARED.items()] for pair in PAIRS]
         rows = [f"{NAMES[a]} beats {NAMES[b]}" for a, b in PAIRS]
         grid = Heatmap(
-            VIEW_NAMES[view.rate, view.checkpoint], rows, heads, 100 * pooled["holds"][cells], is_clear(pooled, cells)
+            VIEW_NAMES[view.rate, view.checkpoint],
+            rows,
+            heads,
+            100 * pooled["holds"][cells],
+            is_clear(pooled["low"][cells], pooled["high"][cells]),
         )
         left, top = 0.85 + (i % 2) * (wide + 0.14), 0.5 + (i // 2) * 1.42
         page.draw_heatmap(grid, left, top, wide, 0.84, limits=(0, 100), number_format=".0f", names=i % 2 == 0)
@@ -54,7 +59,7 @@ def draw_claims(pooled: Columns, theme: str) -> tuple[StudyFigure, str]:
     cells = [[row_of(pooled, claim.name, LAST)] for claim in more]
     names = [f"{pair_name(c.first, c.second, c.sign)}, {ESTIMATES[c.measure]}" for c in more]
     page.add_heading(3.75, 3.87, "Other claims, common rate, last checkpoint (%)")
-    grid = Heatmap("", names, [""], 100 * pooled["holds"][cells], is_clear(pooled, cells))
+    grid = Heatmap("", names, [""], 100 * pooled["holds"][cells], is_clear(pooled["low"][cells], pooled["high"][cells]))
     page.draw_heatmap(grid, 5.75, 4.0, 0.6, 1.05, limits=(0, 100), number_format=".0f")
     shares = [pooled["holds"][row_of(pooled, Claim(*pair, "distance", -1).name, LAST)] for pair in PAIRS]
     words = ", ".join(f"{pair_name(*pair)} in {share:.0%}" for pair, share in zip(PAIRS, shares, strict=True))
@@ -65,11 +70,6 @@ ESTIMATES = {
     "base_bias": "bias on the base", "base_gap": "gap on the base", "bias": "bias, trained", "gap": "gap, trained",
     "tiles": "tiles explored",
 }  # fmt: skip
-
-
-def is_clear(pooled: Columns, cells: Sequence[Sequence[int]]) -> np.ndarray:
-    """Return whether the interval of each cell's effect leaves out zero."""
-    return (pooled["low"][cells] > 0) | (pooled["high"][cells] < 0)
 
 
 PHASES = (("base", "rate", 0.6, 1.45), ("family", "ice", 2.95, 1.0), ("policy", "demonstrations", 4.75, 1.45))

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import spearmanr
 
-from ift_gridworld.evaluation.statistics import Effect, paired_effect, pooled_effect
+from ift_gridworld.evaluation.statistics import Effect, is_clear, paired_effect, pooled_effect
 from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, ORDER, VIEWS, Claim, View
 from ift_gridworld.studies.grids import best_key, beyond_edges
 from ift_gridworld.studies.reproduction.design import HELD_IN
@@ -51,7 +51,7 @@ def findings(tables: Mapping[str, Columns], settings: SettingsTable, pooled: Col
     names = ("effect", "low", "high", "holds", "clearly", "reversed", "on_edge")
     for i, (claim, rate, checkpoint) in enumerate(zip(*(pooled[n] for n in ("claim", "rate", "checkpoint")), strict=True)):
         numbers[f"{claim}, {View(rate, checkpoint).name}"] = {n: _rounded(pooled[n][i]) for n in names} | {
-            "clear": bool(pooled["low"][i] > 0 or pooled["high"][i] < 0)
+            "clear": bool(is_clear(pooled["low"][i], pooled["high"][i]))
         }
     numbers |= _group_findings(settings)
     numbers |= _mixing_findings(settings)

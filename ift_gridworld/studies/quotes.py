@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-__all__ = ["NOT_CLEAR", "quote_findings"]
+from ift_gridworld.evaluation.statistics import NOT_CLEAR, is_clear
+from ift_gridworld.storage import write_atomically
 
-NOT_CLEAR = " (not clear)"
-QUOTED = re.compile(rf"\*\*(?P<old>[^*\n]+)\*\*(?P<gap> ?)<!-- (?P<name>.+?) -->(?:{re.escape(NOT_CLEAR)})?")
+__all__ = ["quote_findings", "quote_in"]
+
+QUOTED = re.compile(rf"\*\*(?P<old>[^*\n]+)\*\*(?P<gap> ?)<!-- (?P<name>.+?) -->(?: {re.escape(NOT_CLEAR)})?")
 
 
 def quote_findings(page: str, findings: Mapping[str, Any]) -> str:
@@ -33,11 +36,16 @@ def quote_findings(page: str, findings: Mapping[str, Any]) -> str:
         if not isinstance(number, int | float):
             raise ValueError(f"the page quotes {match['name']!r}; allowed: a number of findings.json")
         low, high = (numbers.get(end) for end in ("low", "high"))
-        is_clear = low is not None and high is not None and (low > 0 or high < 0)
-        note = NOT_CLEAR if part in ("value", "effect") and not is_clear else ""
+        is_doubtful = low is None or high is None or not is_clear(low, high)
+        note = f" {NOT_CLEAR}" if part in ("value", "effect") and is_doubtful else ""
         return f"**{_spelled(number, match['old'])}**{match['gap']}<!-- {match['name']} -->{note}"
 
     return QUOTED.sub(quoted, page)
+
+
+def quote_in(page: Path, findings: Mapping[str, Any]) -> Path:
+    """Write the numbers that a page quotes anew, as `quote_findings` does; return the page's path."""
+    return write_atomically(page, quote_findings(page.read_text(encoding="utf-8"), findings).encode())
 
 
 def _spelled(number: float, old: str) -> str:
