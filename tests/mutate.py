@@ -694,6 +694,8 @@ def warm_up() -> None:
     torch.set_num_threads(1)
     for module in ("matplotlib.figure", "scipy.stats", f"{PACKAGE}.data", f"{PACKAGE}.planning"):
         importlib.import_module(module)
+    if importlib.util.find_spec("transformers"):
+        importlib.import_module("transformers.models.llama.modeling_llama")
     x = torch.zeros(2, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: torch.log_softmax(x, -1)[torch.tensor([0, 1, 1])], x)
     torch.testing.assert_close(x, x)

@@ -575,11 +575,11 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "an interval that reaches 0 is clear",
-            "return self.low > 0 or self.high < 0",
-            "return self.low >= 0 or self.high <= 0",
+            "return (low > 0) | (high < 0)",
+            "return (low >= 0) | (high <= 0)",
         ),
-        ("clear means below 0", "return self.low > 0 or self.high < 0", "return self.high < 0"),
-        ("whether it is clear is not said", 'note = "" if low > 0 or high < 0 else " (not clear)"', 'note = ""'),
+        ("clear means below 0", "return (low > 0) | (high < 0)", "return high < 0"),
+        ("whether it is clear is not said", 'note = "" if is_clear(low, high) else f" {NOT_CLEAR}"', 'note = ""'),
         (
             "an interval is the normal one",
             "stdtrit(count - 1, 0.5 + level / 2) * values.std(-1, ddof=1)",

@@ -362,8 +362,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "all seeds sample alike",
-            "torch.Generator().manual_seed(seed), repeat_lakes",
-            "torch.Generator().manual_seed(0), repeat_lakes",
+            "generators(seed, 1)[0], repeat_lakes",
+            "generators(0, 1)[0], repeat_lakes",
         ),
         (
             "the end is asked before the goal",
@@ -432,7 +432,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             '"(base)", *(_with_interval([run["measured"][0]',
             '"(base)", *(_with_interval([run["measured"][-1]',
         ),
-        ("a difference is clear although 0 is in its interval", "signed and (low > 0 or high < 0)", "signed and mean != 0"),
+        ("a difference is clear although 0 is in its interval", "not signed or is_clear(low, high)", "not signed or mean != 0"),
         ("the interval is a standard deviation", "±{high - mean:.3f}", "±{np.std(values, ddof=1):.3f}"),
         ("speed is that of the first seed", "sum(run[name] for run in mine)", "mine[0][name]"),
     ),
@@ -443,8 +443,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the interval has the level of one side", "stdtrit(count - 1, 0.5 + level / 2)", "stdtrit(count - 1, level)"),
         (
             "the interval takes the sample for the population",
-            "np.std(values, ddof=1) / np.sqrt(count)",
-            "np.std(values) / np.sqrt(count)",
+            "values.std(-1, ddof=1) / np.sqrt(count)",
+            "values.std(-1) / np.sqrt(count)",
         ),
     ),
 )
