@@ -204,10 +204,14 @@ COMMANDS = {
 }
 
 
+MOMENTS = (1, 3, 6)  # seconds after the start; each command meets each, and each signal does
+STOPPED = [
+    (command, number, MOMENTS[(i + j) % len(MOMENTS)]) for i, command in enumerate(COMMANDS) for j, number in enumerate(STOPS)
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [1, 3, 6, 10])
-@pytest.mark.parametrize("number", STOPS)
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(("command", "number", "seconds"), STOPPED)
 def test_a_command_that_is_stopped_leaves_nothing_behind(command, number, seconds, tmp_path):
     """No process (they hold the command's output open), no temporary file, no more than one line."""
     name, *options = COMMANDS[command]
