@@ -116,7 +116,7 @@ def eliminate(
     return x
 
 
-def _ratio(x: Float[np.ndarray, "*batch"], leave: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
+def _ratio(x: Float[np.ndarray, "*batch"], leave: Float[np.ndarray, "*#batch"]) -> Float[np.ndarray, "*batch"]:
     return np.divide(x, leave, out=np.zeros_like(x), where=leave > SMALLEST)
 
 
