@@ -197,9 +197,9 @@ def observed():
     }
 
 
-QUICK = ("mixture", "own data", "planning", "diverged")  # the others take some seconds all together
+QUICK = ("planning", "diverged")  # the others take some seconds all together
 CASES = [
-    pytest.param(setting, entry, marks=[] if entry in QUICK or setting in ("float64", "inference_mode") else pytest.mark.slow)
+    pytest.param(setting, entry, marks=[] if entry in QUICK or setting == "float64" else pytest.mark.slow)
     for setting in SETTINGS
     for entry in ENTRIES
 ]

@@ -266,6 +266,7 @@ register_metric("rightward", lambda mdp, policy: policy[..., 1].mean(-1), "mean 
 """
 
 
+@pytest.mark.slow
 def test_what_a_plugin_registers_goes_all_the_way(tmp_path):
     """Its option is listed and used; its environment is trained on, drawn in the drawing process and drawn again; its metric is
     saved and printed. By the name of a module in the current folder, or by the path of a file."""

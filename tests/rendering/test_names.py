@@ -173,6 +173,7 @@ def test_notebooks_show_the_name(drawn):
     assert printable(drawn)[:10] in reader.text and printable(drawn) in reader.alt
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_name_as_text(name, visit):
     """In the title, in headings and among the methods; nothing of it is an element or runs."""
     page = visit([hostile_record(name), hostile_record(name, "sft")])

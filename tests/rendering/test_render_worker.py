@@ -37,7 +37,13 @@ def draw_one(run, picture):
         return list(worker.pictures())
 
 
-@pytest.mark.parametrize("where", ["current folder", "PYTHONPATH", "import path", "script's folder"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "current folder",
+        *(pytest.param(where, marks=pytest.mark.slow) for where in ("PYTHONPATH", "import path", "script's folder")),
+    ],
+)
 def test_modules_of_the_callers_own_are_not_executed(where, strange, tmp_path, monkeypatch):
     folder, trace = strange
     saved = lake_record().save(tmp_path / "ift.json")
@@ -65,7 +71,10 @@ def test_a_notebooks_backend_is_not_taken_over(tmp_path, monkeypatch):
     assert os.environ["MPLBACKEND"] == "no backend at all"
 
 
-@pytest.mark.parametrize("where", ["current folder", "MATPLOTLIBRC", "configuration folder"])
+@pytest.mark.parametrize(
+    "where",
+    ["current folder", *(pytest.param(where, marks=pytest.mark.slow) for where in ("MATPLOTLIBRC", "configuration folder"))],
+)
 def test_a_matplotlibrc_of_the_callers_own_is_not_read(where, tmp_path, monkeypatch):
     """Neither what it sets, which would be drawn, nor what is wrong in it, which would be told."""
     saved = lake_record().save(tmp_path / "ift.json")
@@ -157,7 +166,9 @@ def test_warnings_of_the_process_are_shown(tmp_path, monkeypatch, capfd):
     assert "a glyph is missing" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("how", ["PYTHONPATH", "source tree", "installed"])
+@pytest.mark.parametrize(
+    "how", ["installed", *(pytest.param(how, marks=pytest.mark.slow) for how in ("PYTHONPATH", "source tree"))]
+)
 def test_the_process_finds_the_package_where_the_caller_has_it(how, tmp_path):
     """A copy of the package in a folder of its own, which nothing but the caller knows of; it marks its pictures' words."""
     place = tmp_path / ("site-packages" if how == "installed" else "tree")

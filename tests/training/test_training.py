@@ -46,6 +46,7 @@ def run(method="sft", mdp=TWO_PATHS, *, base="mixture", kind="tabular", seeds=1,
 # ---- seeds ----
 
 
+@pytest.mark.slow
 @EVERY
 @KINDS
 def test_a_population_is_its_members_trained_alone(method, kind):
