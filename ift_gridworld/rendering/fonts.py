@@ -15,6 +15,8 @@ from matplotlib.artist import Artist
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font, weight_dict
 from matplotlib.text import Text
 
+from ift_gridworld.escape import printable
+
 __all__ = ["drawable", "font_for", "use_fonts"]
 
 NORMAL, BOLD = 400, 700
@@ -88,5 +90,5 @@ def _weight(weight: int | str) -> int:
 @cache  # one line a sign
 def _escape(sign: str) -> str:
     escape = sign.encode("unicode_escape").decode("ascii")
-    logging.getLogger(__name__).warning("no installed font has %s; pictures show it as %s", sign, escape)
+    logging.getLogger(__name__).warning("no installed font has %s; pictures show it as %s", printable(sign), escape)
     return escape
