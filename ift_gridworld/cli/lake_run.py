@@ -123,7 +123,7 @@ def _states_of(args: LakeArgs) -> int | None:
     if size is None:
         return None
     rows, columns = parse_size(size)
-    return rows * columns
+    return rows * columns or None  # a size of 0 is refused where the lake is built
 
 
 def _check_memory(args: LakeArgs, states: int, actions: int, names: Sequence[str]) -> None:

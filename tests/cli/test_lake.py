@@ -140,6 +140,7 @@ def test_divergence_names_step_and_setting_and_keeps_what_was_made(tmp_path, cap
 BAD = [
     (("--method", "foo"), "'foo'"),
     (("--map", "nowhere"), "'nowhere'"),
+    (("--size", "0x0"), "size"),
     (("--policy", "foo"), "'foo'"),
     (("--base", "foo"), "'foo'"),
     (("--format", "foo", "--render"), "'foo'"),
