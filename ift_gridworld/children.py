@@ -63,7 +63,9 @@ def run_script(script: str | os.PathLike[str], arguments: Sequence[str]) -> subp
     """
     command = [sys.executable, "-P", "-c", _SCRIPT, str(os.getpid()), str(script), *arguments]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True) as child:
+    with subprocess.Popen(
+        command, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace", start_new_session=True
+    ) as child:
         try:
             printed, told = child.communicate()
         except BaseException:
