@@ -744,13 +744,7 @@ def count_table(found: list[Mutant]) -> tuple[Table, list[str]]:
 
 def rule_mistakes() -> list[str]:
     """What is wrong with the rules written by hand: a text that does not occur once, a test that is not there."""
-    mistakes = []
-    for rule in RULES:
-        count = path_of(rule.module).read_text(encoding="utf-8").count(rule.before)
-        if count != 1 or rule.before == rule.after:
-            mistakes.append(f"rule {rule.name!r}: its text occurs {count} times in {rule.module}; it must once, and differ")
-        mistakes += [f"rule {rule.name!r}: no test {test}" for test in rule.tests if not any(ROOT.rglob(f"{test}.py"))]
-    return mistakes
+    return [mistake for rule in RULES for mistake in rule.mistakes()]
 
 
 def choose(only: str | None, everything: list[Mutant]) -> list[AnyMutant]:

@@ -9,8 +9,11 @@ lakes, seeds resampled once for all lakes. Each `RuleMutant` states such a rule 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 __all__ = ["RuleMutant"]
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
@@ -32,3 +35,12 @@ class RuleMutant:
     after: str
     tests: tuple[str, ...]
     equivalent: str | None = None
+
+    def mistakes(self) -> list[str]:
+        """Return what is wrong with it: a text that does not occur once or stays the same, a test that is not there."""
+        path = (ROOT / "ift_gridworld" / self.module.replace(".", "/")).with_suffix(".py")
+        count, mistakes = path.read_text(encoding="utf-8").count(self.before), list[str]()
+        if count != 1 or self.before == self.after:
+            mistakes.append(f"rule {self.name!r}: its text occurs {count} times in {self.module}; it must once, and differ")
+        missing = [test for test in self.tests if not any((ROOT / "tests").rglob(f"{test}.py"))]
+        return mistakes + [f"rule {self.name!r}: no test {test}" for test in missing]
