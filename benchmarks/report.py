@@ -93,7 +93,7 @@ def describe_machine() -> str:
 
 @dataclass(frozen=True)
 class _Results:
-    """What benchmark.json holds."""
+    """Contents of benchmark.json."""
 
     sections: dict[str, list[Comparison]] = field(default_factory=dict)
     machines: dict[str, str] = field(default_factory=dict)

@@ -158,7 +158,7 @@ def console() -> Console:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: torch says so by a RuntimeError, of the processor's memory or of a device's."""
+    """Return whether memory ran out, the processor's or a device's; torch raises a RuntimeError for it."""
     return isinstance(error, MemoryError) or any(text in str(error) for text in ("out of memory", "allocate memory"))
 
 

@@ -29,7 +29,7 @@ def best_rate(scores: Mapping[float, float | None], *, higher_is_better: bool = 
 
 
 def is_on_edge(best: float | None, tried: Collection[float]) -> bool:
-    """Whether the best value is the lowest or the highest of several that were tried.
+    """Return whether the best value is the lowest or the highest of several that were tried.
 
     >>> is_on_edge(3e-3, (3e-4, 1e-3, 3e-3)), is_on_edge(1e-3, (3e-4, 1e-3, 3e-3)), is_on_edge(1e-3, (1e-3,))
     (True, False, False)

@@ -65,7 +65,7 @@ class TrainingLog:
 
 @dataclass(frozen=True)
 class _Progress:
-    """What a checkpoint keeps beside tensors: updates done, batches of prompts and draws that rollouts took, and the log."""
+    """Progress of a run beside a checkpoint's tensors: updates done, batches of prompts and draws of rollouts, and the log."""
 
     step: Annotated[int, Limits(0)]
     walked: Annotated[int, Limits(0)]

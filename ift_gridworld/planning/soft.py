@@ -80,7 +80,7 @@ def soft_value_iteration(
 def _is_endless(
     mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[np.ndarray, " S"], possible: Bool[np.ndarray, "S A"]
 ) -> bool:
-    """Whether undiscounted values provably change for ever: all of some states rose, or fell, that no action leaves."""
+    """Return whether undiscounted values provably change for ever: all of a set that no action leaves rose or fell."""
 
     def all_possible(inside: Bool[np.ndarray, "S A"], axis: int) -> Bool[np.ndarray, " S"]:
         return np.all(inside | ~possible, axis)

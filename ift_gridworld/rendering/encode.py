@@ -170,7 +170,7 @@ def _run_ffmpeg(kind: str, path: Path, size: tuple[int, int], rate: int, frames:
 
 
 def _is_complete(film: bytes) -> bool:
-    """Whether a film ends where its own headers say: a RIFF chunk for WebP, a row of boxes with an index for MP4."""
+    """Return whether a film ends where its own headers say: a RIFF chunk for WebP, a row of boxes with an index for MP4."""
     if film[:4] == b"RIFF":
         return len(film) == 8 + int.from_bytes(film[4:8], "little")
     place, names = 0, set()

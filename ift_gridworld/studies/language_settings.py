@@ -154,7 +154,7 @@ def betas_of(settings: StudySettings, name: str) -> tuple[float, ...]:
 
 
 def has_edge(run: LanguageRun) -> bool:
-    """Whether the rate or the beta of a run is the first or the last of those that were tried on its validation lakes."""
+    """Return whether the rate or the beta of a run is the first or the last of those tried on its validation lakes."""
     return any(
         is_on_edge(float(f"{run[setting]:g}"), [float(value) for value in run[scores]])  # scores are saved by written values
         for setting, scores in (("learning_rate", "validation"), ("beta", "validation_of_beta"))
