@@ -17,7 +17,7 @@ from matplotlib.colors import Normalize
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.evaluation.metrics import even_change, metric_interval
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes
@@ -25,6 +25,7 @@ from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import is_fine, is_small
+from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
@@ -61,7 +62,9 @@ class ComparisonFilm(Film):
         self.runs, self.mdp = list(runs), runs[0].mdp
         self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
         self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
-        self.steps, self.snapshots = self._shared_updates()
+        self.steps = shared_updates(self.runs, MAX_FRAMES)
+        self.snapshots = latest_snapshots(self.runs, self.steps)
+        self._change = change_between(self.runs, self.snapshots)
         super().__init__(theme, self._arrange())
         self._compose()
 
@@ -93,15 +96,6 @@ class ComparisonFilm(Film):
             maps = self.rows * (self.column_height + 0.2)
             size = (columns + 4.05 + 2 * MARGIN, HEAD + max(maps + LEGEND, charts) + 0.1)
         return round(size[0], 1), round(size[1], 1)
-
-    def _shared_updates(self) -> tuple[Int[np.ndarray, " F"], Int[np.ndarray, "F M"]]:
-        """Choose the updates that are shown, and for each the snapshot of each method: its latest until then."""
-        steps = np.unique(np.concatenate([run.steps for run in self.runs]))
-        latest = np.stack([np.searchsorted(run.steps, steps, side="right") - 1 for run in self.runs], 1)
-        policies = np.stack([run.snapshots[i] for run, i in zip(self.runs, latest.T, strict=True)], 1)
-        frames = even_change(steps, policies, MAX_FRAMES)
-        self._change = np.abs(np.diff(policies[frames], axis=0)).mean((1, 2, 3))
-        return steps[frames], latest[frames]
 
     def __len__(self) -> int:
         return len(self.steps)

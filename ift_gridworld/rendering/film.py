@@ -14,7 +14,6 @@ from typing import Any, Literal, Unpack
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib import rc_context
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,6 +24,7 @@ from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.runtime import optional
@@ -59,6 +59,12 @@ class Film:
         self.figure = Figure(figsize=size, dpi=DPI, facecolor=self.theme.background)
         self.canvas = FigureCanvasAgg(self.figure)
         self.animated: list[Artist] = []
+
+    def __init_subclass__(cls) -> None:
+        """Let each film compose and move its parts under matplotlib's own settings, not under the user's."""
+        for name in ("__init__", "update"):
+            if name in vars(cls):
+                setattr(cls, name, isolated(vars(cls)[name]))
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -121,12 +127,14 @@ class Film:
             self.animated.append(artist)
 
     @cached_property
+    @isolated
     def _background(self) -> Any:
         """What never changes, drawn once."""
         use_fonts(self.figure)
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
+    @isolated
     def frame(self, index: int) -> Image.Image:
         """Draw one frame, RGB."""
         self.canvas.restore_region(self._background)
@@ -142,6 +150,7 @@ class Film:
         """Draw every frame, one at a time."""
         return map(self.frame, range(len(self)))
 
+    @isolated
     def save(self, path: str | Path) -> Path:
         """Write the film (gif, mp4, webp), or its last frame as a still (png, pdf, svg), as the path's suffix says.
 
@@ -178,8 +187,7 @@ class Film:
             artist.set_animated(False)
         use_fonts(self.figure)
         out = io.BytesIO()
-        with rc_context({"svg.hashsalt": "ift_gridworld"}):  # names inside an SVG are drawn from it
-            self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
+        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ift_gridworld.evaluation.statistics import is_clear, student_interval
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Estimate, Heatmap, StudyFigure
 
 __all__ = ["TITLES", "draw_differences", "draw_tokens", "in_order", "title_of"]
@@ -52,6 +53,7 @@ def in_order(methods: Collection[str]) -> list[str]:
     return [name for name in TITLES if name in methods] + [name for name in methods if name not in TITLES]
 
 
+@isolated
 def draw_tokens(
     pulls: Mapping[str, Float[np.ndarray, "M T"]],
     steps: Mapping[str, Sequence[int]],
@@ -125,6 +127,7 @@ def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, A
     figure.add_legend(ax, 0.45, 4.38, min(4, len(runs)))
 
 
+@isolated
 def draw_differences(
     differences: Mapping[str, Mapping[str, Sequence[float]]], theme: str, on_edge: Collection[str] = ()
 ) -> tuple[StudyFigure, str]:

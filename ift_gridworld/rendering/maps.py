@@ -24,7 +24,16 @@ from matplotlib.textpath import TextPath
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.rendering.scale import LETTER_TILE, TINY_TILE, has_signs, is_fine, is_small, sign_side, tile_inches
+from ift_gridworld.rendering.scale import (
+    LETTER_TILE,
+    TINY_TILE,
+    has_signs,
+    is_fine,
+    is_small,
+    rim_width,
+    sign_side,
+    tile_inches,
+)
 from ift_gridworld.rendering.shapes import (
     GOAL_GLYPH,
     MARK_GLYPHS,
@@ -113,16 +122,16 @@ def draw_lake(ax: Axes, grid: GridLayout, theme: Theme, hole: str | None = None)
         for image, colour in ((below, hole), (ice, theme.ice)):
             image.update(np.tile(to_rgba(colour), (*image.share.shape, 1)))
         return ax
-    tile = tile_polygon(ax, grid)
-    for states, shape, colour in (
-        (ground, tile, theme.ice),
-        (holes, tile, hole),
-        (holes & (not is_small(ax, grid)), disc(0.5, 0.5, 0.3), theme.water),
-        *((goals, part, getattr(theme, colour)) for part, colour in GOAL_GLYPH),
+    tile, rim = tile_polygon(ax, grid), rim_width(ax, grid) if hole == theme.hole != theme.rim else 0.0
+    for states, shape, colour, width in (
+        (ground, tile, theme.ice, 0.0),
+        (holes, tile, hole, rim),
+        (holes & (not is_small(ax, grid)), disc(0.5, 0.5, 0.3), theme.water, 0.0),
+        *((goals, part, getattr(theme, colour), 0.0) for part, colour in GOAL_GLYPH),
     ):
         corners = np.argwhere(states)[:, ::-1]  # column, row
         if len(corners):
-            ax.add_patch(PathPatch(closed_path(corners[:, None] + shape), fc=colour, lw=0))
+            ax.add_patch(PathPatch(closed_path(corners[:, None] + shape), fc=colour, ec=theme.rim, lw=width))
     for row, column, text in grid.headings if tile_inches(ax, grid) > TINY_TILE else ():
         Letter(ax, column, row, text, theme.ink, 0.8)
     return ax
@@ -190,10 +199,9 @@ def _add_polygons(ax: Axes, polygons: Float[np.ndarray, "n k 2"], colour: str, *
 
 
 def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
-    """Draw an S on each start tile, before its arrows are drawn.
+    """Mark each start tile, before its arrows are drawn: an S in a corner or, on a small tile, a ring around its arrow.
 
-    It stands in a corner. On a small tile, where it would be lost, it is as large as the tile and looks cut out of the blue of
-    the visits, because the arrow lies upon it. Still smaller tiles have theirs from `draw_landmarks`.
+    Tiles that are too small for a ring have their sign from `draw_landmarks`.
 
     Args:
         ax: where to draw.
@@ -214,7 +222,8 @@ def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
         return []
     inches, tiles = tile_inches(ax, grid), grid.place[grid.letters == "S"]
     if inches < LETTER_TILE:
-        return [Letter(ax, x, y, "S", theme.background, 0.75, centred=True).artist for y, x in tiles]
+        ring = PathPatch(closed_path(tiles[:, None, ::-1] + disc(0.5, 0.5, 0.44)), fc="none", ec=theme.ink, lw=7 * inches)
+        return [ax.add_patch(ring)] if len(tiles) else []
     drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, min(0.26, max(0.2, 0.1 / inches))).artist for y, x in tiles]
     for letter in drawn:  # a dashed outline may pass below it, on a tile that is visited in every episode
         letter.set_path_effects([withStroke(linewidth=3, foreground=theme.visited)])

@@ -14,7 +14,6 @@ from typing import Unpack
 
 import numpy as np
 from jaxtyping import Int
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
@@ -30,6 +29,7 @@ from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
 from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import STILLS, check_format
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.paths import draw_answers
@@ -54,6 +54,7 @@ LEAST_TILE = 0.2  # inches: no tile gets smaller than this for the sake of the p
 MAX_SQUARE = 70  # tiles up to which the matrix of states by states is drawn
 
 
+@isolated
 def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", theme: str = "light") -> Path:
     """Draw the figure and write it as the path's suffix says (png, pdf, svg), with what it shows in words as NAME.txt.
 
@@ -85,11 +86,10 @@ def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", th
         raise ValueError(f"format is {kind!r}; a figure for a paper can be: {', '.join(STILLS)}")
     check_one_environment(runs, drawn=True)
     number_of_maps(runs[0].mdp, width)
-    with rc_context({"svg.hashsalt": "ift_gridworld", "pdf.fonttype": 42, "svg.fonttype": "path"}):
-        figure = PaperFigure(runs, width, theme)
-        out = io.BytesIO()
-        logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
-        figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=file_metadata(kind))
+    figure = PaperFigure(runs, width, theme)
+    out = io.BytesIO()
+    logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
+    figure.figure.savefig(out, format=kind, dpi=600, facecolor=figure.theme.background, metadata=file_metadata(kind))
     write_words(path, figure.alt)
     return write_atomically(path, out.getvalue())
 
@@ -128,6 +128,7 @@ class PaperFigure:
         figure: what is drawn.
     """
 
+    @isolated
     def __init__(self, runs: Sequence[Run], width: str, theme: str) -> None:
         self.runs, self.theme, self.mdp = list(runs), find_theme(theme), runs[0].mdp
         self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)

@@ -21,6 +21,7 @@ __all__ = [
     "has_signs",
     "is_fine",
     "is_small",
+    "rim_width",
     "sign_side",
     "tile_inches",
     "tiles_per_pixel",
@@ -55,6 +56,12 @@ def is_fine(ax: Axes, grid: GridLayout) -> bool:
     """Whether tiles are too small to be told apart."""
     inches = tile_inches(ax, grid)
     return inches < FINE_TILE or inches * float(ax.figure.dpi) < FINE_TILE_DOTS
+
+
+def rim_width(ax: Axes, grid: GridLayout) -> float:
+    """Return the width of the line around a hole, in points; 0 where tiles lie close together."""
+    inches = tile_inches(ax, grid)
+    return min(1.0, 3.5 * inches) if inches > TINY_TILE else 0.0
 
 
 def has_signs(ax: Axes, grid: GridLayout) -> bool:

@@ -103,12 +103,12 @@ MARK_GLYPHS = {  # a person; a flag on its pole
 }
 _LOOP = np.array([(0.5, 0.35), (0.53, 0.24), (0.6, 0.17), (0.68, 0.17), (0.72, 0.22), (0.68, 0.3)])  # half of the bow
 GOAL_GLYPH = (  # a box with a bow: each part with its colour, an attribute of a theme
-    (_LOOP, "gift"),
-    (_LOOP * [-1, 1] + [1, 0], "gift"),
+    (_LOOP, "goal"),
+    (_LOOP * [-1, 1] + [1, 0], "goal"),
     (_LOOP * [0.55, 0.55] + [0.235, 0.135], "ribbon"),
     (_LOOP * [-0.55, 0.55] + [0.765, 0.135], "ribbon"),
-    (rectangle(0.26, 0.46, 0.48, 0.34), "gift"),
-    (rectangle(0.22, 0.34, 0.56, 0.14), "gift"),
+    (rectangle(0.26, 0.46, 0.48, 0.34), "goal"),
+    (rectangle(0.22, 0.34, 0.56, 0.14), "goal"),
     (rectangle(0.46, 0.34, 0.08, 0.46), "ribbon"),
     (rectangle(0.22, 0.475, 0.56, 0.02), "ice"),
 )

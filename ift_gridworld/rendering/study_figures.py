@@ -15,7 +15,6 @@ from typing import Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
@@ -27,6 +26,7 @@ from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
 from ift_gridworld.rendering.paths import PathOutline
 from ift_gridworld.rendering.text import TextStyle, plain_text, shorten
@@ -140,6 +140,7 @@ class StudyFigure:
         style_axes(ax, self.theme)
         ax.tick_params(labelsize=TINY, length=2, pad=2)
 
+    @isolated
     def save(self, path: Path, alt: str) -> list[Path]:
         """Write as PDF and PNG, and what the figure shows in words as NAME.png.txt.
 
@@ -158,8 +159,7 @@ class StudyFigure:
         for kind, dpi in (("pdf", 300), ("png", 200)):
             out = io.BytesIO()
             use_fonts(self.figure)
-            with rc_context({"pdf.fonttype": 42}):
-                self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
+            self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
         write_words(path.with_suffix(".png"), alt)
         return written

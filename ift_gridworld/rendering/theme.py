@@ -17,12 +17,14 @@ class Theme:
 
     Attributes:
         background, ink, muted, faint: of the picture, its words, its lesser words, and its lines.
-        ice, hole, water: tiles; water is the dark disc in a hole.
+        ice, hole, water, rim: tiles; water is the dark disc in a hole, rim the line around it.
         visited: a tile that is visited once an episode.
         arrow: the policy.
-        shown, rejected, predicted: the human's path, the rejected one, and the model's prediction.
-        gift, ribbon: the goal.
+        shown, rejected: the human's path and the rejected one; no method has such a colour (`methods`).
+        predicted, predicted_edge: the model's prediction, and the line around it.
+        goal, ribbon: the goal, a wrapped box.
         success, distance: curves.
+        methods: the hues of methods, in the order that `method_style.HUES` names.
         more, less: what became likelier, and less likely.
         red, green, yellow, blue: the places of a taxi, which have no other names.
     """
@@ -34,15 +36,18 @@ class Theme:
     ice: str
     hole: str
     water: str
+    rim: str
     visited: str
     arrow: str
     shown: str
     rejected: str
     predicted: str
-    gift: str
+    predicted_edge: str
+    goal: str
     ribbon: str
     success: str
     distance: str
+    methods: tuple[str, ...]
     more: str
     less: str
     red: str
@@ -77,23 +82,26 @@ THEMES: dict[str, Theme] = {
         ink="#16202a",
         muted="#586673",
         faint="#d7dee5",
-        ice="#eaf1f7",
+        ice="#e6eef5",
         hole="#25323f",
         water="#3d5064",
-        visited="#56aee4",
+        rim="#25323f",
+        visited="#6db9ec",
         arrow="#0d1822",
-        shown="#00805c",
-        rejected="#c4460a",
+        shown="#005c42",
+        rejected="#8f2d00",
         predicted="#e69f00",
-        gift="#d55e00",
+        predicted_edge="#523600",
+        goal="#c65300",
         ribbon="#ffe9b8",
         success="#0072b2",
-        distance="#c4460a",
+        distance="#7a2fe0",
+        methods=("#0072b2", "#d81b60", "#1d2731", "#7a2fe0", "#a07400"),
         more="#0a64a4",
-        less="#e07b00",
-        red="#d1495b",
-        green="#2a9d6f",
-        yellow="#e0b000",
+        less="#b35a00",
+        red="#8c1d40",
+        green="#4dc48f",
+        yellow="#ffe14d",
         blue="#2f6fd0",
     ),
     "dark": Theme(
@@ -101,24 +109,27 @@ THEMES: dict[str, Theme] = {
         ink="#edf2f7",
         muted="#a3b1bf",
         faint="#35424f",
-        ice="#2a3744",
-        hole="#05080c",
+        ice="#33424f",
+        hole="#04070a",
         water="#16202b",
-        visited="#1f78b4",
+        rim="#8095a8",
+        visited="#2076b8",
         arrow="#ffffff",
-        shown="#2fd6a5",
-        rejected="#ff8a50",
+        shown="#62f5dc",
+        rejected="#ffc193",
         predicted="#ffc23d",
-        gift="#f07a26",
-        ribbon="#ffe9b8",
-        success="#56b4e9",
-        distance="#ff8a50",
+        predicted_edge="#04070a",
+        goal="#f07a26",
+        ribbon="#542300",
+        success="#3d9be0",
+        distance="#9a5cff",
+        methods=("#3d9be0", "#ff8fb8", "#f2f5f8", "#9a5cff", "#e3b505"),
         more="#62bdf2",
-        less="#f79a2e",
-        red="#ef6f7f",
-        green="#45c08f",
-        yellow="#f2cf4a",
-        blue="#6ea0ff",
+        less="#ffb45e",
+        red="#c2334f",
+        green="#63d6a1",
+        yellow="#ffe97a",
+        blue="#5a8cff",
     ),
 }
 

@@ -147,7 +147,7 @@ def test_start_and_gift_are_found_among_a_million_tiles(theme):
         maps.draw_landmarks(ax, grid, theme)
 
     pixels, sign = fine(open_lake(side), draw, theme), int(100 * scale.SIGN_SIDE)
-    gift, ink = near(pixels, theme.gift), near(pixels, theme.ink, within=0.3)  # thin strokes are blended
+    gift, ink = near(pixels, theme.goal), near(pixels, theme.ink, within=0.3)  # thin strokes are blended
     assert gift[-sign:, -sign:].sum() == gift.sum() > 0.1 * sign**2
     assert ink[3 : sign - 3, 3 : sign - 3].sum() > 0.05 * sign**2  # the S, within its frame
     assert near(pixels, theme.visited)[sign + 3 : -sign - 3].all()
@@ -179,22 +179,23 @@ def test_a_taxis_small_maps_have_no_signs_over_their_headings():
     assert not scale.has_signs(ax, grid)
 
 
-@pytest.mark.parametrize(("inches", "beside"), [(1.0, True), (0.3, True), (0.2, False)])
-def test_a_starts_letter_and_its_arrows_do_not_touch(inches, beside):
-    """However likely each move is; on a smaller tile it is larger, in the middle, and paler than the arrow on it."""
+@pytest.mark.parametrize("inches", [1.0, 0.3, 0.2, 0.13])
+def test_a_starts_mark_and_its_arrows_do_not_touch(inches):
+    """However likely each move is: beside the arrows stands a letter, on a smaller tile a ring goes around them."""
     grid = GridLayout.of(["S"])
     ax = maps.prepare_axes(Figure((inches, inches)).add_axes((0, 0, 1, 1)), 1, 1)
     (artist,) = maps.draw_starts(ax, grid, LIGHT)
-    letter = artist.get_path().get_extents()
-    if not beside:
-        assert letter.x0 + letter.x1 == pytest.approx(1.0) and letter.y0 + letter.y1 == pytest.approx(1.0)
-        assert np.mean(to_rgb(artist.get_facecolor())) > np.mean(to_rgb(LIGHT.arrow)) + 0.3
-    assert 72 * inches * letter.height > 3.5  # points
-    if beside:
-        for action in range(4):
-            arrows = PolicyArrows(ax, grid, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
-            arrows.update(np.eye(4)[[action]])
-            assert not letter.overlaps(arrows.artist.get_path().get_extents())
+    mark = artist.get_path().get_extents()
+    assert 72 * inches * mark.height > 3.5  # points
+    assert artist.get_facecolor()[3] == (inches >= scale.LETTER_TILE)  # a ring is not filled
+    for action in range(4):
+        arrows = PolicyArrows(ax, grid, TabularMDP.from_map(LAKES["4x4"]).moves, np.ones(1, bool), LIGHT)
+        arrows.update(np.eye(4)[[action]])
+        drawn = arrows.artist.get_path().get_extents()
+        if inches >= scale.LETTER_TILE:
+            assert not mark.overlaps(drawn)
+        else:
+            assert mark.x0 < drawn.x0 and drawn.x1 < mark.x1 and mark.y0 < drawn.y0 and drawn.y1 < mark.y1
 
 
 @pytest.mark.parametrize("side", [4, 20])
@@ -391,7 +392,7 @@ def test_lake_shows_holes_gift_and_ice_where_the_map_has_them():
         for c, letter in enumerate(row):
             expected = to_rgb(LIGHT.hole if letter == "H" else LIGHT.ice)
             np.testing.assert_allclose(tile(pixels, r, c)[corner], expected, atol=0.01)
-    gift = np.abs(pixels - to_rgb(LIGHT.gift)).max(-1) < 0.02
+    gift = np.abs(pixels - to_rgb(LIGHT.goal)).max(-1) < 0.02
     assert gift[TILE:, 2 * TILE :].sum() > 0.1 * TILE**2 and gift.sum() == gift[TILE:, 2 * TILE :].sum()
 
 

@@ -23,9 +23,10 @@ NEIGHBOURS = [
     ("more", "less"),
     ("success", "distance"),
     ("predicted", "visited"),
+    ("predicted", "predicted_edge"),
     ("visited", "ice"),
     ("hole", "ice"),
-    ("gift", "ice"),
+    ("goal", "ice"),
     ("shown", "visited"),
     ("rejected", "visited"),
     ("more", "ice"),
@@ -60,23 +61,52 @@ def test_neighbouring_categories_stay_apart(theme, eye):
         assert np.linalg.norm(seen[0] - seen[1]) > 18, (one, other)
 
 
+# What a mark can lie on, and the marks.
+GROUNDS = {
+    "ice": ("arrow", "ink", "shown", "rejected", "goal", "more", "less", "rim"),
+    "visited": ("arrow", "ink", "shown", "rejected"),
+    "background": ("rim", "success", "distance", "more", "less", "shown", "rejected"),
+    "predicted": ("predicted_edge",),
+    "goal": ("ribbon",),
+}
+
+
 @THEME
-def test_words_and_arrows_stand_out_in_grey(theme):
-    """Words as WCAG asks for (7 and 4.5 to 1), arrows and marks as it asks for graphics (3 to 1)."""
+def test_words_and_marks_stand_out(theme):
+    """Words as WCAG asks for (7 and 4.5 to 1), marks as it asks for graphics (3 to 1), against all that they can lie on."""
     assert contrast(theme.ink, theme.background) >= 7
     assert contrast(theme.muted, theme.background) >= 4.5
-    for tile in (theme.ice, theme.visited):
-        assert contrast(theme.arrow, tile) >= 3
-        assert contrast(theme.ink, tile) >= 3
-    for mark in ("success", "distance"):
-        assert contrast(getattr(theme, mark), theme.background) >= 3
+    for ground, marks in GROUNDS.items():
+        for mark in marks:
+            assert contrast(getattr(theme, mark), getattr(theme, ground)) >= 3, (mark, ground)
+    for ground in ("ice", "visited"):  # the diamond of a prediction has an edge where its fill alone would be lost
+        marks = ("predicted", "predicted_edge")
+        assert max(contrast(getattr(theme, mark), getattr(theme, ground)) for mark in marks) >= 3, ground
+    for colour in theme.methods:
+        assert contrast(colour, theme.background) >= 3, colour
+
+
+@THEME
+@pytest.mark.parametrize("eye", EYES)
+def test_hues_of_methods_stay_apart(theme, eye):
+    """And from the paths on a map, whose colours say what was shown and what was rejected."""
+    seen = [lab(np.array(EYES[eye]) @ linear(colour)) for colour in theme.methods]
+    for (i, one), (j, other) in combinations(enumerate(seen), 2):
+        assert np.linalg.norm(one - other) > 18, (theme.methods[i], theme.methods[j])
+    if eye == "common":
+        for mark in (theme.shown, theme.rejected):
+            for colour in seen:
+                assert np.linalg.norm(lab(linear(mark)) - colour) > 25, mark
 
 
 @THEME
 def test_every_colour_is_its_own(theme):
-    """But for those that mean the same, such as the two curves' and the two paths'."""
-    same = {frozenset(pair) for pair in (("distance", "rejected"), ("hole", "water"), ("gift", "less"), ("ink", "arrow"))}
-    names = [f.name for f in fields(Theme) if f.name not in ("background", "faint", "ribbon")]
+    """But for those that mean the same."""
+    same = {
+        frozenset(pair)
+        for pair in (("hole", "water"), ("hole", "rim"), ("hole", "predicted_edge"), ("goal", "less"), ("ink", "arrow"))
+    }
+    names = [f.name for f in fields(Theme) if f.name not in ("background", "faint", "ribbon", "methods")]
     for one, other in combinations(names, 2):
         if frozenset((one, other)) not in same:
             assert getattr(theme, one) != getattr(theme, other), (one, other)

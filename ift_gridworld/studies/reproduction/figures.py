@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.study_figures import StudyFigure
 from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_phases
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
@@ -14,6 +15,7 @@ from ift_gridworld.studies.tables import Columns
 __all__ = ["draw_figures"]
 
 
+@isolated
 def draw_figures(
     tables: Mapping[str, Columns], settings: SettingsTable, pooled: Columns, folder: Path, theme: str
 ) -> list[Path]:

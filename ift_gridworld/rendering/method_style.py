@@ -1,0 +1,103 @@
+"""The look of each method: one colour, dash and marker in every picture and on every page, and one short title.
+
+The hue says what a method learns from, dash and marker which one of its kind it is, so that lines can be told apart in grey,
+too. The marks of paths on a map (`Theme.shown`, `Theme.rejected`) have other colours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from ift_gridworld.rendering.theme import Theme
+
+__all__ = ["HUES", "MethodStyle", "style_of", "styles_of"]
+
+HUES = ("imitation", "ift", "dpo", "pairs", "on-policy")  # in the order of `Theme.methods`
+Dash = tuple[float, tuple[float, ...]] | str
+DASHES: tuple[Dash, ...] = ("-", (0, (4.5, 1.6)), (0, (1.3, 1.3)), (0, (6, 1.3, 1.3, 1.3)), (0, (9, 2)))
+MARKERS = ("o", "D", "s", "^", "v", "P", "X", "p", "h", "*")
+
+
+@dataclass(frozen=True)
+class MethodStyle:
+    """How charts draw a method.
+
+    Attributes:
+        hue: index in `Theme.methods`.
+        dash: matplotlib's line style.
+        marker: matplotlib's marker.
+    """
+
+    hue: int
+    dash: Dash
+    marker: str
+
+    def colour(self, theme: Theme) -> str:
+        """Return the method's colour in a theme."""
+        return theme.methods[self.hue]
+
+
+def _style(hue: str, dash: int, marker: str) -> MethodStyle:
+    return MethodStyle(HUES.index(hue), DASHES[dash], marker)
+
+
+_STYLES = {
+    "sft": _style("imitation", 0, "o"),
+    "ift": _style("ift", 0, "D"),
+    "dpo": _style("dpo", 0, "s"),
+    "dpo_online": _style("dpo", 1, "P"),
+    "tdpo": _style("dpo", 2, "X"),
+    "ipo": _style("pairs", 1, "v"),
+    "orpo": _style("pairs", 0, "^"),
+    "simpo": _style("pairs", 2, "p"),
+    "ppo": _style("on-policy", 0, "h"),
+    "grpo": _style("on-policy", 1, "*"),
+}
+
+
+@cache
+def style_of(method: str) -> MethodStyle:
+    """Return the style of a method; one that is not listed gets its own from its name, the same wherever it is drawn.
+
+    Args:
+        method: its registered name.
+
+    Example:
+        >>> style_of("ift").marker, style_of("my_method") == style_of("my_method")
+        ('D', True)
+    """
+    if method in _STYLES:
+        return _STYLES[method]
+    free = _free_styles()
+    return free[int.from_bytes(hashlib.sha256(method.encode("utf-8", "replace")).digest()[:8], "big") % len(free)]
+
+
+def styles_of(methods: Iterable[str]) -> dict[str, MethodStyle]:
+    """Return the styles of methods that are drawn together, no two alike: of names with one style the later ones move on.
+
+    Args:
+        methods: their names, without repetition.
+
+    Example:
+        >>> len(set(styles_of(["sft", "ift", "a_loss", "another_loss"]).values()))
+        4
+    """
+    styles: dict[str, MethodStyle] = {}
+    free = _free_styles()
+    for method in methods:
+        style = style_of(method)
+        while style in styles.values() and len(styles) < len(free):
+            style = free[(free.index(style) + 1) % len(free)] if style in free else free[0]
+        styles[method] = style
+    return styles
+
+
+@cache
+def _free_styles() -> list[MethodStyle]:
+    """Styles that no listed method has."""
+    taken = set(_STYLES.values())
+    every = [MethodStyle(hue, dash, marker) for dash in DASHES for marker in MARKERS for hue in range(len(HUES))]
+    return [style for style in every if style not in taken]
