@@ -98,7 +98,8 @@ def _title(runs: Sequence[Run]) -> str:
 def _colours() -> str:
     """Style sheets of the themes: light, dark where the reader's system is dark, and either by choice."""
     light, dark = (
-        "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items()) + f"--line:{THEMES[theme].faint};"
+        "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items() if isinstance(value, str))
+        + f"--line:{THEMES[theme].faint};"
         for theme in ("light", "dark")
     )
     return (
