@@ -26,7 +26,7 @@ def folder(tmp_path, monkeypatch):
 def test_dependencies_come_first_and_once(folder):
     folder(
         base="export const one = 1;\n",
-        left='import { one } from "./base.js";\nexport function two() { return one + one; }\n',
+        left='import { one } from "./base.js";\nexport function two() { return 2 * one; }\n',
         right='import * as base from "./base.js";\nexport class Three { value = base.one; }\n',
         top='import { two as double } from "./left.js";\nimport { Three } from "./right.js";\nconst own = 1;\nexport { own };\n',
     )
