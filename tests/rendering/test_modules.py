@@ -28,7 +28,8 @@ def test_dependencies_come_first_and_once(folder):
         base="export const one = 1;\n",
         left='import { one } from "./base.js";\nexport function two() { return 2 * one; }\n',
         right='import * as base from "./base.js";\nexport class Three { value = base.one; }\n',
-        top='import { two as double } from "./left.js";\nimport { Three } from "./right.js";\nconst own = 1;\nexport { own };\n',
+        top='import { two as double } from "./left.js";\nimport { Three } from "./right.js";\n'
+        "const own = 1;\nexport { own };\n",
     )
     script = joined_modules("top")
     assert [*map(str, re.findall(r"^modules\.(\w+) = ", script, re.MULTILINE))] == ["base", "left", "right", "top"]
