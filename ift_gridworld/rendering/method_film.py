@@ -24,8 +24,9 @@ from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import has_signs, is_fine
 from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
-from ift_gridworld.rendering.text import Number, shorten, text_width
+from ift_gridworld.rendering.text import Number, shorten, text_width, wrap_text
 from ift_gridworld.rendering.theme import Theme
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours, hole_colour
 from ift_gridworld.training.run import Run, check_one_environment
 from ift_gridworld.training.together import seed_of
@@ -202,8 +203,9 @@ class MethodFilm(Film):
             entries.append((self._draw_staying, ",\n".join(shorten(name, 1.6, 9) for name in self._staying)))
         if self.grid.marks:
             entries.append((self._draw_marks, "who waits there,\nand where they go"))
-        if np.isin(self.grid.tiles, ["H", "C"]).any():
-            entries.append((self._draw_hole, "cliff" if (self.grid.tiles == "C").any() else "hole"))
+        for letter, words in tile_words(self.mdp).items():
+            if letter in "HC":  # both are drawn dark
+                entries.append((self._draw_hole, wrap_text(f"{words.name}: {words.effect}", 1.65, 9)))
         return entries
 
     def _shown_words(self) -> str:

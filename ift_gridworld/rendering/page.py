@@ -24,6 +24,7 @@ from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_valu
 from ift_gridworld.rendering.formats import PICTURES
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
 from ift_gridworld.training.together import about_seeds, drawn_together, seed_of, shared_headline
@@ -137,7 +138,8 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
             "outcomes": mdp.probability.shape[-1],
             "next": _packed(mdp.next_state, 0, 65535),
             "chance": _packed(mdp.probability),
-            "ends": _packed(mdp.terminated),
+            "ends": _packed((mdp.terminated + 1.0 * mdp.success) / 2, 0, 1),  # 1 at a goal, 1/2 elsewhere
+            "words": {letter: [words.name, words.effect] for letter, words in tile_words(mdp).items()},
             "start": int(mdp.start.argmax()),
             "horizon": mdp.horizon,
             "best": _packed(optimal_policy(mdp)),
@@ -161,7 +163,7 @@ def _method_data(run: Run, snapshots: int, metrics: Sequence[str]) -> dict[str, 
             raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
         mean, low, high = metric_interval(name, run.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
-        curves[name]["drawn"] = _rounded(run.of_drawn(name))
+        curves[name]["drawn"] = _rounded(run.of_drawn(name), 8)  # is printed, with three decimals
     return {
         "name": run.method,
         "title": run.title,
@@ -189,6 +191,6 @@ def _packed(values: np.ndarray, low: float | None = None, high: float | None = N
     return {"low": low, "high": high, "data": base64.b64encode(integers.tobytes()).decode()}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    """Numbers to five significant digits."""
-    return [float(f"{v:.5g}") for v in values]
+def _rounded(values: np.ndarray, digits: int = 5) -> list[float]:
+    """Numbers to so many significant digits."""
+    return [float(f"{v:.{digits}g}") for v in values]

@@ -33,6 +33,7 @@ from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.paths import draw_answers
+from ift_gridworld.rendering.tables import result_metrics
 from ift_gridworld.rendering.text import TextStyle, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
@@ -287,22 +288,24 @@ def latex_table(runs: Sequence[Run]) -> str:
     """
     first = runs[0]
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
+    names = result_metrics(runs)
+    headings = {"success": f"success{horizon}", "distance": "distance to optimal"}
     lines = [
         f"% {first.about}; " + (f"mean of {first.seeds} seeds [95 % interval]" if first.seeds > 1 else "1 seed"),
-        r"\begin{tabular}{lrrr}",
+        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
         r"\toprule",
-        rf"method & success{horizon} & regret & distance to optimal \\",
+        " & ".join(["method", *(headings.get(name, name) for name in names)]) + r" \\",
         r"\midrule",
-        *(_row(name, run, index) for name, run, index in (("base", first, 0), *((r.method, r, -1) for r in runs))),
+        *(_row(name, run, index, names) for name, run, index in (("base", first, 0), *((r.method, r, -1) for r in runs))),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, run: Run, index: int) -> str:
+def _row(name: str, run: Run, index: int, names: Sequence[str]) -> str:
     cells = [latex_text(name)]
-    for measure in ("success", "regret", "distance"):
+    for measure in names:
         mean, low, high = metric_interval(measure, run.metrics[measure][index])
         interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if run.seeds > 1 else ""
         cells.append(f"${mean:.3f}${interval}")

@@ -17,7 +17,9 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld._lazy import resolve
+from ift_gridworld.envs.registry import SPECS
 from ift_gridworld.escape import printable
+from ift_gridworld.evaluation.headline import headline_metric
 from ift_gridworld.evaluation.metrics import MEASURES, expected_visits, metric_interval
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
@@ -210,14 +212,15 @@ class Run:
     @property
     def place(self) -> str:
         """The kind of environment, in words."""
-        env_id = self.environment.env
-        return "a frozen lake" if env_id is None or "Lake" in env_id else re.sub(r"-v\d+$", "", env_id)
+        origin = self.environment
+        if origin.rows is not None or origin.env in SPECS.values():
+            return "a frozen lake"
+        return origin.name if origin.env is None else re.sub(r"-v\d+$", "", printable(origin.env))
 
-    @property
+    @cached_property
     def headline(self) -> str:
-        """The metric that sums it up: success, or regret where there is no time limit, for there nearly every policy reaches
-        the goal some day, and the return until then says more."""
-        return "regret" if self.environment.horizon is None else "success"
+        """The metric that sums it up: success, or regret where success says nothing (`evaluation.headline`)."""
+        return headline_metric(self.mdp, [*self.metrics["success"][0], self.optimum["success"]])
 
     def of_drawn(self, name: str) -> Float[np.ndarray, " M"]:
         """Return a metric of the drawn seed at every snapshot: what may stand beside its map."""
@@ -241,7 +244,7 @@ class Run:
     def about_seeds(self) -> str:
         """Which seed maps and the numbers beside them are of, and what curves are of."""
         drawn = f"drawn: seed {self.drawn_seed}"
-        return f"{drawn}; curves: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
+        return f"{drawn}; charts: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
 
     def __repr__(self) -> str:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"

@@ -84,7 +84,7 @@ def test_a_run_draws_its_typical_seed_and_names_it(runs):
         assert run.drawn == expected and run.drawn_seed == run.settings["seed"] + expected
         np.testing.assert_allclose(run.snapshots, run.policies[:, expected], atol=1e-7)
         np.testing.assert_array_equal(run.of_drawn("regret"), run.metrics["regret"][:, expected])
-        assert run.about_seeds == f"drawn: seed {run.drawn_seed}; curves: mean and 95 % interval of 5 seeds"
+        assert run.about_seeds == f"drawn: seed {run.drawn_seed}; charts: mean and 95 % interval of 5 seeds"
         assert (
             f"from {run.metrics['success'][0, expected]:.3f} to {run.metrics['success'][-1, expected]:.3f} in seed"
             in run.course
@@ -138,7 +138,7 @@ def test_of_seeds_that_not_all_runs_have_one_that_they_share_is_drawn():
 def test_runs_that_share_no_seed_keep_their_own_and_name_it(runs):
     one, other = (replace(run.drawing(seed), every_policy=None) for run, seed in zip(runs, (1, 4), strict=False))
     assert [run.drawn for run in drawn_together([one, other])] == [1, 4]
-    assert about_seeds([one, other]) == "drawn: seed 1 of sft, 4 of ift; curves: mean and 95 % interval of 5 seeds"
+    assert about_seeds([one, other]) == "drawn: seed 1 of sft, 4 of ift; charts: mean and 95 % interval of 5 seeds"
     film = ComparisonFilm([one, other])
     for column, run, seed in zip(film.columns, (one, other), (1, 4), strict=True):
         assert column.notes == [f"success {x:.3f} · seed {seed}" for x in run.metrics["success"][:, seed]]
@@ -151,10 +151,10 @@ def test_a_number_beside_a_map_is_of_that_map(runs):
     for column, run in zip(film.columns, runs, strict=True):
         assert column.notes == [f"success {x:.3f} · seed {seed}" for x in run.metrics["success"][:, seed]]
         np.testing.assert_array_equal(column.run.snapshots, run.drawing(seed).snapshots)
-    assert f"drawn: seed {seed}; curves" in film.alt and all(run.course in film.alt for run in together)
+    assert f"drawn: seed {seed}; charts" in film.alt and all(run.course in film.alt for run in together)
     figure = PaperFigure(runs, "page", "light")
     assert f"update 0 · seed {seed}" in [text.get_text() for text in figure.figure.texts]
-    assert f"drawn: seed {seed}; curves" in figure.alt
+    assert f"drawn: seed {seed}; charts" in figure.alt
 
 
 def test_a_picture_draws_the_seed_that_is_asked_for(runs, tmp_path):
