@@ -1,6 +1,7 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
-    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
+    film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, ExplainFilm, FailureFilm,
+                OptimalPolicyStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices and curves at the width of a column or of a page
     page        runs as one HTML file to play with
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.explain_film import ExplainFilm
     from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
     from ift_gridworld.rendering.film import Film
+    from ift_gridworld.rendering.large_film import LargeLakeFilm
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
     from ift_gridworld.rendering.matrix import PolicyMatrix
     from ift_gridworld.rendering.method_film import MethodFilm
@@ -49,6 +51,7 @@ __all__ = [
     "Failure",
     "FailureFilm",
     "Film",
+    "LargeLakeFilm",
     "MethodFilm",
     "OptimalPolicyStill",
     "Panel",
@@ -85,6 +88,7 @@ __getattr__, __dir__ = lazy_names(
         "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
         "film": ("Film",),
         "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
+        "large_film": ("LargeLakeFilm",),
         "maps": ("draw_lake", "draw_landmarks", "draw_starts", "prepare_axes", "walkable"),
         "matrix": ("PolicyMatrix",),
         "method_film": ("MethodFilm",),

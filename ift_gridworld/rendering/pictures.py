@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.formats import THEME_NAMES, check_format
+from ift_gridworld.rendering.large_film import LargeLakeFilm, is_large
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.page import save_page
 
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["film_of", "save_film"]
 
 
-def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | ComparisonFilm:
+def film_of(runs: Sequence[Run], theme: str = "light") -> Film:
     """Return the film of one run, or of several side by side.
+
+    A lake too large for its tiles to be told apart is filmed along its demonstration.
 
     Args:
         runs: one or more, on one environment.
@@ -33,6 +37,8 @@ def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | Compariso
         film_of([Run.load("sft.json"), Run.load("ift.json")]).frame(0).show()
     """
     check_choice("theme", theme, THEME_NAMES)
+    if is_large(runs[0]):
+        return LargeLakeFilm(runs, theme)
     return MethodFilm(runs[0], theme) if len(runs) == 1 else ComparisonFilm(runs, theme)
 
 

@@ -104,8 +104,8 @@ ENTRIES = (
             (
                 "sft-ift.gif",
                 "ten_thousand.gif",
-                "ten thousand tiles: blocks of them share an arrow; a table learns the way that it was shown, and nothing "
-                "beside it",
+                "ten thousand tiles, and a window where half of the episodes have left the demonstration: a table learns the "
+                "way that it was shown, and nothing beside it",
             ),
         ),
     ),
