@@ -27,10 +27,12 @@ from ift_gridworld.rendering.method_style import MethodStyle, styles_of
 from ift_gridworld.rendering.shapes import closed_path, line_style, rectangle
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import short_title, shorten, text_width
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.rendering.window import MapWindow, window_corners
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import drawn_together
 
 __all__ = ["LargeLakeFilm", "is_large"]
 
@@ -114,9 +116,9 @@ class LargeLakeFilm(Film):
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs, drawn=True)
-        self.runs, self.mdp = list(runs), runs[0].mdp
+        self.runs, self.mdp = drawn_together(runs), runs[0].mdp
         self.grid = grid_of(self.mdp)
-        self.path, updates = runs[0].demonstration, shared_updates(self.runs)
+        self.path, updates = self.runs[0].demonstration, shared_updates(self.runs)
         curves = [path_survival(self.mdp, run.snapshots, self.path) for run in self.runs]
         snapshots = latest_snapshots(self.runs, updates)
         survival = np.stack([curve[i] for curve, i in zip(curves, snapshots.T, strict=True)])  # methods, frames, steps
@@ -182,7 +184,7 @@ class LargeLakeFilm(Film):
         left = MARGIN + min(6.0, text_width(title, 19, bold=True)) + 0.15
         if beside:
             self.add_text(left, 0.37, shorten(beside, 7.4 - left, 13), size=13, color=theme.muted)
-        seed = f"drawn: seed {first.settings.get('seed', 0)}"
+        seed = f"drawn: seed {', '.join(str(number) for number in dict.fromkeys(run.drawn_seed for run in self.runs))}"
         self.add_text(MARGIN, 0.68, shorten(f"{first.about} · {seed}", 9.4, 9.5), size=9.5, color=theme.muted)
         self.step_text = self.add_number(WIDTH - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         self.changed_text = self.add_number(MARGIN, 0.95, size=10, colour=theme.ink)
@@ -288,7 +290,7 @@ class LargeLakeFilm(Film):
             ("demonstrated path", theme.shown, "-", "none"),
             *((("rejected path", theme.rejected, line_style(True), "none"),) if has_rejected else ()),
             ("windows" if len(self.runs) > 1 else "window", theme.ink, "-", "none"),
-            *((("hole", theme.rim, "-", theme.hole),) if (self.grid.tiles == "H").any() else ()),
+            *((kind.name, theme.rim, "-", theme.hole) for letter, kind in tile_words(self.mdp).items() if letter in "HC"),
         ):
             square = closed_path(rectangle(x + 0.02, 0.05, 0.2, 0.18)[None])
             ax.add_patch(PathPatch(square, fc=fill, ec=colour, ls=style, lw=1.6))

@@ -16,6 +16,7 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.route_map import RouteMap, StartIndex, draw_mark, index_colours
 from ift_gridworld.rendering.shapes import ACTION_MARKS, MARK_GLYPHS, closed_path, disc, line_style, rectangle
 from ift_gridworld.rendering.small_maps import SmallMap, maps_on_path, small_maps, start_maps
@@ -57,7 +58,7 @@ class RouteScene:
 
     @cached_property
     def maps(self) -> list[SmallMap]:
-        return small_maps(self.mdp.grid)
+        return small_maps(grid_of(self.mdp))
 
     @cached_property
     def parts(self) -> list[SmallMap]:

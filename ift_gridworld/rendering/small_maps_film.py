@@ -27,6 +27,7 @@ from ift_gridworld.rendering.stages import change_between, latest_snapshots, sha
 from ift_gridworld.rendering.text import Number, short_title, shorten, text_width
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import about_seeds, drawn_together, shared_headline
 
 __all__ = ["SmallMapsFilm", "has_small_maps", "visits_from"]
 
@@ -71,7 +72,7 @@ class SmallMapsFilm(Film):
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs, drawn=True)
-        self.runs, self.mdp = list(runs), runs[0].mdp
+        self.runs, self.mdp, self.headline = drawn_together(runs), runs[0].mdp, shared_headline(runs)
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
         self._measure()
@@ -91,7 +92,7 @@ class SmallMapsFilm(Film):
         mdp, first = self.mdp, self.runs[0]
         route, rejected = first.demonstration[:, 0], next((r.rejected for r in self.runs if len(r.rejected)), first.rejected)
         self.visits = [visits_from(mdp, run.snapshots, int(route[0])) for run in self.runs]
-        if first.headline == "success":
+        if self.headline == "success":
             self.values = [success_from(mdp, run.snapshots, mdp.horizon) for run in self.runs]
             measure, norm, digits = "success", Normalize(0, 1), 2
         else:
@@ -123,7 +124,7 @@ class SmallMapsFilm(Film):
             f"{first.place} ({first.about.replace(' · ', ', ')}), a grid of small maps. For each method the maps that the "
             f"demonstration leads through ({parts}), with arrows for the policy, blue where episodes go that start as it does, "
             f"and the outline of its route; a table of {scene.measure} from the starts of each of {len(scene.starts)} maps; a "
-            f"chart of {first.headline} over the updates. {results}"
+            f"chart of {self.headline} over the updates ({about_seeds(self.runs)}). {results}"
         )
 
     # ---- composition ----
@@ -136,7 +137,7 @@ class SmallMapsFilm(Film):
         left = MARGIN + min(6.6, text_width(title, 19, bold=True)) + 0.15
         if beside:
             self.add_text(left, 0.37, shorten(beside, 7.4 - left, 13), size=13, color=theme.muted)
-        about = f"{first.about} · drawn: seed {first.settings.get('seed', 0)}"
+        about = f"{first.about} · {about_seeds(self.runs)}"
         self.add_text(MARGIN, 0.7, shorten(about, WIDTH - 2 * MARGIN, 9.5), size=9.5, color=theme.muted)
         self.step_text = self.add_number(WIDTH - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         self.styles = styles_of(dict.fromkeys(run.method for run in self.runs))
@@ -164,12 +165,10 @@ class SmallMapsFilm(Film):
         self.add_text(left + 0.38, top + 0.1, name, size=11, weight="bold", color=theme.ink)
 
     def _compose_chart(self, ax: Axes) -> None:
-        theme, first = self.theme, self.runs[0]
-        headline = first.headline
+        theme, headline = self.theme, self.headline
         style_axes(ax, theme)
         update_axis(ax, int(self.steps[-1]))
-        seeds = f": mean and 95 % interval of {first.seeds} seeds" if first.seeds > 1 else ""
-        self.add_text(MARGIN, self.blocks_bottom + 0.14, f"{headline} from all starts{seeds}", size=9.5, color=theme.ink)
+        self.add_text(MARGIN, self.blocks_bottom + 0.14, f"{headline} from all starts", size=9.5, color=theme.ink)
         highest = 0.0
         for run in self.runs:
             style = self.styles[run.method]
