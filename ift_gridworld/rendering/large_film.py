@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, PowerNorm
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, PowerNorm
 from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path
 
@@ -24,6 +25,7 @@ from ift_gridworld.rendering.corridor import corridor
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
+from ift_gridworld.rendering.scale import is_fine, tile_inches
 from ift_gridworld.rendering.shapes import closed_path, line_style, rectangle
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import short_title, shorten, text_width
@@ -43,6 +45,7 @@ CHANGED = 0.01  # total variation from the base above which a tile counts as cha
 WIDTH, MARGIN, GAP = 10.0, 0.3, 0.3  # inches
 MAP_SIDE, NAMES, TOP, KEY = 5.0, 1.25, 1.6, 0.62  # inches: of the map at most, of names, of maps, and below all for the key
 CHART_HEIGHT, CHART_SPACE = 1.5, 2.35  # inches: of the chart alone, and with its words
+FEW_TILES, LEAST_SQUARE = 1000, 0.02  # up to so many tiles are drawn as squares, if these have so many inches
 WINDOW_TILE = 0.195  # inches: about the side of a tile in a window
 
 
@@ -200,9 +203,11 @@ class LargeLakeFilm(Film):
         self.add_text(left, top - 0.16, shorten(words, max(width, 2.2), 9.5), size=9.5, color=theme.ink)
         draw_lake(ax, grid, theme)
         self.shades = LinearSegmentedColormap.from_list("changed", [theme.ice, theme.more])
-        most = max(float(self._moved(index).max()) for index in range(len(self)))
+        furthest = np.max([self._moved(index) for index in range(len(self))], axis=0)
+        most = float(furthest.max())
         self.most_change = next((end for end in (0.1, 0.2, 0.5) if most <= end), 1.0)
-        self.changes = TileColours(ax, grid, walkable(self.mdp), self.shades, PowerNorm(0.5, 0, self.most_change, clip=True))
+        norm = PowerNorm(0.5, 0, self.most_change, clip=True)
+        self.changes = _tile_colours(ax, grid, walkable(self.mdp) & (furthest > 0), self.shades, norm)
         self.animate(self.changes.artist)
         for outline, colour, style in self._outlines(inset=0.0):
             self.animate(ax.add_patch(PathPatch(outline, fc="none", ec=colour, lw=0.9, ls=style)))
@@ -349,6 +354,26 @@ class LargeLakeFilm(Film):
             f"The policy changed by more than {CHANGED:g} on {(moved & on_path).sum():,} of the path's "
             f"{on_path.sum():,} tiles, and on {(moved & beside).sum():,} of the {beside.sum():,} beside it."
         )
+
+
+class _FewTiles:
+    """`TileColours` for a few tiles of a fine map, as squares: an image of the whole map would take longer to draw."""
+
+    def __init__(self, ax: Axes, grid: GridLayout, coloured: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
+        self.states, self.cmap, self.norm = np.flatnonzero(coloured), cmap, norm
+        squares = grid.place[self.states, None, ::-1] + rectangle(0, 0, 1, 1)
+        self.artist = PolyCollection(list(squares), linewidths=0, antialiaseds=False)
+        ax.add_collection(self.artist)
+
+    def update(self, values: Float[np.ndarray, " S"]) -> None:
+        self.artist.set_facecolor(self.cmap(self.norm(values[self.states])))
+
+
+def _tile_colours(
+    ax: Axes, grid: GridLayout, coloured: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize
+) -> _FewTiles | TileColours:
+    few = coloured.sum() < FEW_TILES and tile_inches(ax, grid) > LEAST_SQUARE
+    return (_FewTiles if few and is_fine(ax, grid) else TileColours)(ax, grid, coloured, cmap, norm)
 
 
 def places_of(survival: Float[np.ndarray, "M F n"]) -> Int[np.ndarray, " F"]:

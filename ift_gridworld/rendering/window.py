@@ -119,9 +119,12 @@ class MapWindow:
         colours[holes] = to_rgba(theme.rim)
         self.tiles.set_edgecolor(colours.tolist())
         places = np.stack(np.divmod(np.arange(len(letters)), columns), -1)[:, None, ::-1]
-        self.start.set_path(closed_path(places[letters == "S"] + disc(0.5, 0.5, 0.44)))
+        starts, goals = places[letters == "S"], places[letters == "G"]
+        self.start.set_path(closed_path(starts + disc(0.5, 0.5, 0.44)))
+        self.start.set_visible(len(starts) > 0)  # what is not there costs no time
         for patch, (shape, _) in zip(self.goal, GOAL_GLYPH, strict=True):
-            patch.set_path(closed_path(places[letters == "G"] + shape))
+            patch.set_path(closed_path(goals + shape))
+            patch.set_visible(len(goals) > 0)
         for path, patch in self.paths:
             patch.set_path(Path(np.asarray(path.vertices) - [column, row], path.codes))
         self.arrows.update(np.where((ends | holes)[:, None], 0.0, policy[states]))

@@ -128,3 +128,10 @@ def test_frames_do_not_depend_on_settings_or_on_what_was_drawn_before():
         film = LargeLakeFilm([large_record()])
         assert [film.frame(i).tobytes() for i in (1, 2)] == expected[::-1]
     assert expected[0] != expected[1]
+
+
+def test_a_run_without_updates_is_one_frame_in_which_nothing_changed():
+    film = LargeLakeFilm([large_record((70, 100), learned=(0,), steps=(0,))])
+    assert len(film) == len(film.durations) == 1 and film.change.size == 0
+    assert "on 0 of the path's" in film._changed_words(0)
+    assert film.frame(0).size == (1000, film.figure.get_size_inches()[1] * 100)
