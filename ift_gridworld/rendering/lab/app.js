@@ -15,7 +15,7 @@ const SHOWN = ["colour", "arrows", "chart", "selected", "speed", "theme", "stop"
 
 export class App {
   constructor() {
-    const { state, problems } = decode(location.hash);
+    const { state, problems } = decode(location.hash.length > 1 ? location.hash : JSON.parse($("start").textContent));
     Object.assign(this, { state, playing: false, tool: "look", drawing: null, until: null, fraction: 0 });
     this.display = new Display(this);
     this.sharing = new Sharing(this);

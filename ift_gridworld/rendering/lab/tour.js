@@ -53,15 +53,18 @@ export const STOPS = [
   },
   {
     title: "IFT's prediction, and what it changes",
-    state: at({ methods: ["sft", "ift"], mixing: 0.5, chart: "steps", selected: 1 }),
+    state: at({ base: "random", rate: 0.003, seed: 1, methods: ["sft", "ift"], mixing: 0.5, chart: "steps", selected: 1 }),
     updates: 30,
     question: "IFT mixes the tile that the model itself predicts (diamonds) into each state. When does that make a difference?",
     guesses: ["always", "while the prediction is wrong"],
     answer: (world) => {
-      const reached = track(world, "ift").learner.method.predictions();
+      const { method } = track(world, "ift").learner;
       const { states } = world.data.demonstrations[0];
-      const wrong = states.slice(1).filter((right, t) => !reached.get(states[t]).some(([to, weight]) => to === right && weight > 0.99)).length;
-      return `Now ${wrong === 0 ? "no prediction is" : wrong === 1 ? "1 prediction is" : `${wrong} predictions are`} wrong. Where it is right, the mixed-in tile is the true one, and only the weights of the steps differ from SFT: see the bars below. Set λ and propagation to none and both boards are the same.`;
+      const wrong = (policy) => {
+        const reached = method.copy(policy).predictions();
+        return states.slice(1).filter((right, t) => !reached.get(states[t]).some(([to, weight]) => to === right && weight > 0.99)).length;
+      };
+      return `Of ${states.length - 1} predictions ${wrong(world.base)} were wrong at the base, ${wrong(method.policy)} are now. Where one is right, the mixed-in tile is the true one, and only the weights of the steps differ from SFT: see the bars below. Set λ to 0 and propagation to none, press Reset and Align: both boards are the same.`;
     },
   },
   {

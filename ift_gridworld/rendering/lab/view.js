@@ -1,7 +1,7 @@
 // From the world to what is drawn: scenes of boards, and charts.
 
 import { policyArrows, signedArrows, totalVariation } from "./board.js";
-import { drawChart, drawSteps, number } from "./charts.js";
+import { drawChart, drawSteps } from "./charts.js";
 import { titleOf } from "./glossary.js";
 
 const [LEAST_VISITS, LINEAR_TO] = [0.01, 3]; // where a logarithmic scale begins; up to where a linear one says enough
@@ -50,7 +50,12 @@ function predictionsOf(world, track) {
   if (track.name !== "ift" || !track.learner || !(track.learner.method.options.mixing > 0)) return [];
   const reached = track.learner.method.predictions();
   const { states } = world.data.demonstrations[0];
-  return states.slice(1).flatMap((right, t) => reached.get(states[t]).map(([to, weight]) => [right, to, weight]));
+  const drawn = new Map(); // of equal ones the heaviest
+  states.slice(1).forEach((right, t) => reached.get(states[t]).forEach(([to, weight]) => {
+    const key = `${weight > 0.99 ? right : to} ${to}`; // a spread of tiles is not tied to the right one
+    if (!(drawn.get(key)?.[2] >= weight)) drawn.set(key, [weight > 0.99 ? right : to, to, weight]);
+  }));
+  return [...drawn.values()];
 }
 
 // ---- charts ----
@@ -143,7 +148,7 @@ export function headline(world, track) {
   if (track.problem) return track.problem;
   if (track.diverged) return `diverged at update ${track.diverged}: lower the rate`;
   const now = world.measured(track);
-  return `success ${now.success.toFixed(3)} · KL ${number(now.kl)}`;
+  return `success ${now.success.toFixed(3)} · KL ${now.kl.toFixed(2)}`;
 }
 
 // One sentence that says what is seen.
