@@ -90,6 +90,18 @@ def test_opening_the_address_gives_the_same_numbers(lab):
     assert numbers(lab(fragment)) == numbers(page)
 
 
+def test_the_skip_link_keeps_the_state_and_another_address_replaces_it(lab):
+    page = lab("#methods=ift&update=10&stop=1")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    assert app(page, "[app.world.update, app.state.methods[0]]") == [10, "ift"]
+    assert page.evaluate("() => document.activeElement.dataset.tile") == "0"
+    page.evaluate("() => { location.hash = '#methods=sft&update=5'; }")
+    arrive(page, 5)
+    assert app(page, "[app.world.update, app.state.methods[0]]") == [5, "sft"]
+    assert page.locator("#stop").is_hidden()
+
+
 def test_a_change_while_it_runs_matters(lab):
     page, other = lab("#methods=ift&update=20"), lab("#methods=ift&update=20")
     other.locator("#set-mixing").evaluate("(e) => { e.value = 1; e.oninput(); }")

@@ -41,6 +41,10 @@ export class App {
     $("speed").oninput = () => this.set("speed", Math.round(10 ** Number($("speed").value)));
     $("theme").onclick = () => this.set("theme", this.display.isDark ? "light" : "dark");
     for (const button of document.querySelectorAll("[data-chart]")) button.onclick = () => this.set("chart", button.dataset.chart);
+    document.querySelector(".skip").onclick = (event) => {
+      event.preventDefault(); // the address's fragment is the state
+      this.display.focus(this.world.lake.first);
+    };
     addEventListener("resize", () => (this.dirty = true));
     addEventListener("hashchange", () => location.hash.slice(1) !== this.written && this.open(location.hash));
     matchMedia("(prefers-color-scheme: dark)").onchange = () => this.changed();
@@ -53,8 +57,11 @@ export class App {
 
   open(fragment) {
     const { state, problems } = decode(fragment);
+    this.play(false);
+    this.until = null;
     this.state = state;
     this.build(state.update);
+    this.tour.show();
     if (problems.length) this.say(problems.join(". "));
   }
 
