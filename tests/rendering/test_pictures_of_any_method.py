@@ -8,8 +8,8 @@ from test_rendering import lake_record
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.rendering import ComparisonFilm, MethodFilm, RenderWorker, draw_files, latex_table, save_figure, save_page
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
-from ift_gridworld.rendering.method_film import mixing_of
 from ift_gridworld.rendering.paper import PaperFigure
+from ift_gridworld.rendering.predictions import mixing_of
 from ift_gridworld.training.run import Run
 
 LONG = "my_very_own_method_of_aligning_policies"
