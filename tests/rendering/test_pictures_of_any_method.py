@@ -57,7 +57,7 @@ def test_it_is_in_figures_and_tables_for_a_paper(width, tmp_path):
 
 def test_it_is_on_a_page(tmp_path):
     page = save_page([own_record(), lake_record()], tmp_path / "page.html").read_text()
-    assert '"name":"my_method","title":"Mine \\u00b7 a method of my own"' in page
+    assert '"name":"my_method","title":"Mine","full":"Mine \\u00b7 a method of my own"' in page
 
 
 def test_it_is_in_figures_of_language(tmp_path):

@@ -1,0 +1,75 @@
+// The tile that is looked at: its numbers under each method that is shown.
+
+import { $, lake, S, A, row, column, open, nameOf, kindOf, state, shown, at, probability } from "./page_run.js";
+import { escaped, plain, written } from "./page_svg.js";
+import { predicted, predictions, variation } from "./page_paint.js";
+
+export function look(s) {
+  if (state.tile === s) return;
+  state.tile = s;
+  inspect();
+}
+
+export function inspect() {
+  const s = state.tile;
+  for (const b of state.boards) {
+    mark(b, s);
+    predictions(b);
+  }
+  const heading = `<h2>tile: ${escaped(nameOf(s))}</h2>`;
+  $("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(lake.words[lake.told[s]])}</p>`);
+}
+
+// The frame around it on a board; the cell itself is what the keyboard reaches.
+function mark(b, s) {
+  const before = b.cells[b.looked], cell = b.cells[s];
+  if (before) before.setAttribute("tabindex", -1);
+  b.looked = s;
+  b.here.setAttribute("visibility", cell ? "visible" : "hidden");
+  if (!cell) return;
+  b.here.setAttribute("x", 100 * column(s) + 3);
+  b.here.setAttribute("y", 100 * row(s) + 3);
+  cell.setAttribute("tabindex", 0);
+  cell.setAttribute("aria-label", described(b.m, s));
+}
+
+function described(m, s) {
+  const moves = lake.actions.map((name, a) => `${name} ${probability(m, at(m), s, a).toFixed(2)}`).join(", ");
+  return `${nameOf(s)}, ${kindOf(s)}${open(s) ? `: ${moves}` : `. ${lake.words[lake.told[s]]}`}`;
+}
+
+function numbers(s) {
+  const methods = shown(), columns = methods.map(m => `<th scope="col">${escaped(m.title)}</th>`).join("");
+  const cells = (what, get) => methods.map(m => {
+    const x = get(m);
+    return `<td data-what="${escaped(what)}" data-method="${escaped(m.name)}">${written(x)}</td>`;
+  }).join("");
+  const line = (what, get, best) => `<tr><th scope="row">${escaped(what)}</th>${cells(what, get)}<td>${best}</td></tr>`;
+  const moves = lake.actions.map((name, a) => line(name, m => probability(m, at(m), s, a), written(lake.best[s * A + a])));
+  const rest = [
+    line("value", m => m.value[at(m) * S + s], written(lake.value[s])),
+    line("visits", m => m.visits[at(m) * S + s], ""),
+    line("change", m => variation(m, at(m), s), ""),
+  ];
+  return `<div class="wide" tabindex="0" role="region" aria-label="numbers of the tile"><table><thead><tr><th scope="col">move</th>${columns}<th scope="col">optimal</th></tr></thead>` +
+    `<tbody>${moves.join("")}</tbody><tbody>${rest.join("")}</tbody></table></div>`;
+}
+
+// What IFT makes of the tile: where it stands instead, or that it is predicted.
+function explained(s) {
+  const lines = [];
+  if (state.predictions)
+    for (const m of shown())
+      for (const { step, tile, weights } of predicted(m, at(m))) {
+        const here = tile === s, there = [...weights].filter(([other]) => other === s);
+        if (!here && !there.length) continue;
+        const others = [...weights].map(([other, weight]) => `${nameOf(other)}${weight < .995 ? ` (${weight.toFixed(2)})` : ""}`);
+        const words = here
+          ? `${m.title}, step ${step} of the demonstration: it trains here on ${plain(1 - m.mixing)} of this tile and λ = ${plain(m.mixing)} of its own prediction, ${others.join(", ")}.`
+          : `${m.title} predicts this tile at step ${step}, where the demonstration is on ${nameOf(tile)}: weight λ = ${plain(m.mixing)}${there[0][1] < .995 ? ` × ${there[0][1].toFixed(2)}` : ""}.`;
+        lines.push({ here, words });
+      }
+  lines.sort((one, other) => other.here - one.here);
+  const most = 2, more = lines.length > most ? [`… and ${lines.length - most} more.`] : [];
+  return [...lines.slice(0, most).map(({ words }) => words), ...more].map(words => `<p class="muted">◆ ${escaped(words)}</p>`).join("");
+}
