@@ -3,8 +3,7 @@
 The page stays below a megabyte. Where it would grow beyond that, updates are left out, so that equally much changes between
 those that stay, and then whole methods; the page says so. The curves of each method are complete.
 
-What it shows is made by `page_data`; what it does is written in `page.html`, `page.css` and the modules `page_*.js`, which
-are joined here, because a browser loads no module from a file on disk.
+What it shows is made by `page_data`; what it does is written in `page.html`, `page.css` and the modules `page_*.js`.
 """
 
 from __future__ import annotations
@@ -20,18 +19,17 @@ from typing import Any
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.formats import PICTURES
+from ift_gridworld.rendering.modules import joined_modules
 from ift_gridworld.rendering.page_data import page_data, short_titles
 from ift_gridworld.rendering.stages import shared_updates
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment
 
-__all__ = ["MAX_BYTES", "MAX_TILES", "MODULES", "check_tiles", "save_page"]
+__all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
 
 MAX_BYTES = 1_000_000  # of a page of one method at two updates or more
 MAX_TILES = 10_000  # each is an element of the page by itself
-# The page's program, each module before those that import it.
-MODULES = ("run", "svg", "board", "paint", "tile", "walk", "plane", "charts", "keys", "main")
 
 
 def save_page(runs: Sequence[Run], path: str | Path) -> Path:
@@ -101,7 +99,7 @@ def _page(data: dict[str, Any]) -> bytes:
         "TITLE": html.escape(data["lake"]["title"]),
         "STYLE": _colours() + _source("page.css"),
         "DATA": _json(data),
-        "PROGRAM": "".join(_joined(_source(f"page_{name}.js")) for name in MODULES),
+        "PROGRAM": joined_modules("page_main", folder="."),
     }
     # In one pass: what is filled in is not looked at again.
     return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], _source("page.html")).encode()
@@ -109,12 +107,6 @@ def _page(data: dict[str, Any]) -> bytes:
 
 def _source(name: str) -> str:
     return files("ift_gridworld.rendering").joinpath(name).read_text(encoding="utf-8")
-
-
-def _joined(module: str) -> str:
-    """A module as a part of one script: without its imports, which are above it, and with what it exports for all to see."""
-    without = re.sub(r"^import [^;]*;\n", "", module, flags=re.MULTILINE)
-    return re.sub(r"^export ", "", without, flags=re.MULTILINE)
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -1,14 +1,14 @@
 // Curves over the updates: means over seeds, with their intervals.
 
-import { $, run, shown, now, update } from "./page_run.js";
+import { byId, run, shown, now, update } from "./page_run.js";
 import { node, element, sample, escaped, written, brief, ticks } from "./page_svg.js";
 import { plane } from "./page_plane.js";
 
 const WIDE = 320, HIGH = 174, LEFT = 44, RIGHT = 310, TOP = 8, BELOW = 144;
 
 export function prepareCharts() {
-  for (const { name, title } of run.charts) $("charts").append(figure(name, title, HIGH));
-  if (run.methods.some(m => m.pair)) $("charts").append(figure("plane", "log-probability of both answers, change since the base", 250));
+  for (const { name, title } of run.charts) byId("charts").append(figure(name, title, HIGH));
+  if (run.methods.some(m => m.pair)) byId("charts").append(figure("plane", "log-probability of both answers, change since the base", 250));
 }
 
 function figure(name, title, high) {
@@ -20,16 +20,16 @@ function figure(name, title, high) {
 
 export function charts() {
   const methods = shown();
-  $("lines").innerHTML = methods.map(m => `<span>${sample(m)}${escaped(m.title)}</span>`).join("");
+  byId("lines").innerHTML = methods.map(m => `<span>${sample(m)}${escaped(m.title)}</span>`).join("");
   const seeds = [...new Set(methods.map(m => m.seeds))];
-  $("averaged").textContent = seeds.join() === "1" ? "one seed" :
+  byId("averaged").textContent = seeds.join() === "1" ? "one seed" :
     seeds.length === 1 ? `mean of ${seeds[0]} seeds, 95 % interval` : `means of ${seeds.join(" and ")} seeds, 95 % intervals`;
   run.charts.forEach(chart => curves(chart, methods));
-  if ($("chart-plane")) plane(methods.filter(m => m.pair));
+  if (byId("chart-plane")) plane(methods.filter(m => m.pair));
 }
 
 function curves({ name, title, limit }, methods) {
-  const svg = $(`chart-${name}`), end = run.updates.at(-1) || 1;
+  const svg = byId(`chart-${name}`), end = run.updates.at(-1) || 1;
   svg.replaceChildren();
   const values = methods.flatMap(m => [...m.curves[name].high, ...m.curves[name].low]);
   const [bottom, top] = limit ? [0, limit] : [Math.min(0, ...values), Math.max(...values) * 1.08 || 1];

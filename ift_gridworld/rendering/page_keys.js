@@ -1,6 +1,6 @@
 // What colours, arrows and marks mean: a key of all that is on the boards.
 
-import { $, run, lake, shown, state, standing, letter } from "./page_run.js";
+import { byId, run, lake, shown, state, standing, letter } from "./page_run.js";
 import { escaped, brief, stay, diamond, goalBox, MARKS } from "./page_svg.js";
 import { scale, share } from "./page_paint.js";
 
@@ -28,7 +28,7 @@ export function keys() {
   if (state.predictions && mixing.length)
     add(`<path class="tie" d="M50 50H160"/><path class="prediction" d="${diamond(50, 50, 34)}"/>`,
       `IFT's prediction, mixed in with λ = ${mixing.map(brief).join(", ")}, tied to the true tile`, "0 0 160 100");
-  $("legend").innerHTML = strip(colours) + entries.join("");
+  byId("legend").innerHTML = strip(colours) + entries.join("");
 }
 
 function strip(colours) {
@@ -40,8 +40,8 @@ function strip(colours) {
 }
 
 export function notes() {
-  $("title").textContent = lake.title;
-  $("about").textContent = lake.about;
-  $("left-out").textContent = run.leftOut;
-  $("left-out").hidden = !run.leftOut;
+  byId("title").textContent = lake.title;
+  byId("about").textContent = lake.about;
+  byId("left-out").textContent = run.leftOut;
+  byId("left-out").hidden = !run.leftOut;
 }

@@ -1,6 +1,6 @@
 // Controls: which methods are shown, at which update, and what the keyboard and the pointer do.
 
-import { $, run, lake, row, column, standing, state, update } from "./page_run.js";
+import { byId, run, lake, row, column, standing, state, update, unpackAll } from "./page_run.js";
 import { element, sample, escaped } from "./page_svg.js";
 import { board, mostBoards, methodsAtFirst } from "./page_board.js";
 import { paint } from "./page_paint.js";
@@ -12,16 +12,16 @@ import { keys, notes } from "./page_keys.js";
 function build() {
   stopAgent();
   state.boards = state.methods.map(which => board(run.methods[which]));
-  $("boards").replaceChildren(...state.boards.map(b => b.box));
+  byId("boards").replaceChildren(...state.boards.map(b => b.box));
   for (const b of state.boards) listen(b);
   document.querySelectorAll("#methods button").forEach((chip, which) => chip.setAttribute("aria-pressed", state.methods.includes(which)));
   show();
 }
 
 export function show() {
-  $("step").value = state.index;
-  $("when").textContent = `update ${update()}`;
-  $("step").setAttribute("aria-valuetext", $("when").textContent);
+  byId("step").value = state.index;
+  byId("when").textContent = `update ${update()}`;
+  byId("step").setAttribute("aria-valuetext", byId("when").textContent);
   state.boards.forEach(paint);
   inspect();
   charts();
@@ -53,8 +53,8 @@ function play(on) {
   if (on) {
     if (state.index >= last) go(0);
     state.playing = setInterval(() => (state.index >= last ? play(false) : go(state.index + 1)), 110);
-  } else $("status").textContent = $("when").textContent;
-  $("play").textContent = state.playing ? "⏸ pause" : "▶ play";
+  } else byId("status").textContent = byId("when").textContent;
+  byId("play").textContent = state.playing ? "⏸ pause" : "▶ play";
 }
 
 function theme() {
@@ -122,27 +122,35 @@ function shortcut(event) {
 
 // ---- the start ----
 
-run.methods.forEach((m, which) => {
-  const chip = element("button", "chip", "", $("methods"));
-  chip.type = "button";
-  chip.title = m.full;
-  chip.innerHTML = sample(m) + escaped(m.title);
-  chip.addEventListener("click", () => toggle(which));
+function prepare() {
+  run.methods.forEach((m, which) => {
+    const chip = element("button", "chip", "", byId("methods"));
+    chip.type = "button";
+    chip.title = m.full;
+    chip.innerHTML = sample(m) + escaped(m.title);
+    chip.addEventListener("click", () => toggle(which));
+  });
+  byId("methods").hidden = run.methods.length < 2;
+  byId("predictions").parentElement.hidden = !run.methods.some(m => m.mixing);
+  byId("predictions").addEventListener("change", () => { state.predictions = byId("predictions").checked; show(); });
+  byId("step").max = run.updates.length - 1;
+  byId("step").addEventListener("input", () => { play(false); go(Number(byId("step").value)); });
+  byId("colour").addEventListener("change", () => { state.colour = byId("colour").value; show(); });
+  byId("play").addEventListener("click", () => play(!state.playing));
+  byId("theme").addEventListener("click", theme);
+  addEventListener("resize", show);
+  document.addEventListener("keydown", shortcut);
+  const wide = Math.min(1.5, Math.max(1, lake.columns / lake.rows));  // a wide map takes a wide column
+  byId("boards").style.setProperty("--least", `${15 * wide}rem`);
+  notes();
+  prepareCharts();
+}
+
+unpackAll().then(() => {
+  prepare();
+  choose(methodsAtFirst());
+  globalThis.page = { run, lake, state };  // for whoever opens the browser's console
+  document.body.dataset.ready = "yes";
+}).catch(error => {
+  byId("about").textContent = `This browser cannot show the page (${error.message}); it needs JavaScript's DecompressionStream.`;
 });
-$("methods").hidden = run.methods.length < 2;
-$("predictions").parentElement.hidden = !run.methods.some(m => m.mixing);
-$("predictions").addEventListener("change", () => { state.predictions = $("predictions").checked; show(); });
-$("step").max = run.updates.length - 1;
-$("step").addEventListener("input", () => { play(false); go(Number($("step").value)); });
-$("colour").addEventListener("change", () => { state.colour = $("colour").value; show(); });
-$("play").addEventListener("click", () => play(!state.playing));
-$("theme").addEventListener("click", theme);
-addEventListener("resize", show);
-document.addEventListener("keydown", shortcut);
-const wide = Math.min(1.5, Math.max(1, lake.columns / lake.rows));  // a wide map takes a wide column
-$("boards").style.setProperty("--least", `${15 * wide}rem`);
-notes();
-prepareCharts();
-choose(methodsAtFirst());
-globalThis.page = { run, lake, state };  // for whoever opens the browser's console
-document.body.dataset.ready = "yes";

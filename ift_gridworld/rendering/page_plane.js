@@ -3,14 +3,14 @@
 // x is the chosen answer, y the rejected one. Where a method drains both, its curve bends back to the left. On a dotted line
 // the margin, x minus y, which DPO scales by beta, is the same.
 
-import { $, now } from "./page_run.js";
+import { byId, now } from "./page_run.js";
 import { node, written, brief, ticks } from "./page_svg.js";
 
 const FRAME = { left: 44, right: 310, top: 14, bottom: 212 };
 const CHOSEN = "chosen_logp", REJECTED = "rejected_logp";
 
 export function plane(methods) {
-  const svg = $("chart-plane"), { left, right, top, bottom } = FRAME;
+  const svg = byId("chart-plane"), { left, right, top, bottom } = FRAME;
   svg.replaceChildren();
   const xs = span(methods, CHOSEN), ys = span(methods, REJECTED);
   const x = value => left + (right - left) * (value - xs[0]) / (xs[1] - xs[0]);

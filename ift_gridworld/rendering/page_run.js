@@ -1,8 +1,11 @@
 // The runs that the page shows, read from its data, and what is asked of them.
 
-export const $ = id => document.getElementById(id);
-export const run = JSON.parse($("data").textContent);
-export const lake = run.lake, S = lake.states, A = lake.actions.length, K = lake.outcomes;
+export const byId = id => document.getElementById(id);
+export const run = JSON.parse(byId("data").textContent);
+export const lake = run.lake;
+export const S = lake.states;
+export const A = lake.actions.length;  // actions of a state
+export const K = lake.outcomes;  // of an action
 
 // Tables come as whole numbers of some bytes over a range, each as the difference from the one before: all lowest bytes
 // first, packed by zlib, in base64. `before` is the whole numbers of the table that the first differs from.
@@ -25,17 +28,21 @@ async function unpack(packed, before) {
   return { whole, numbers: whole.map(value => packed.low + value * step) };
 }
 
-for (const part of ["next", "chance", "reward", "ends", "open", "told", "best", "value"])
-  lake[part] = (await unpack(lake[part])).numbers;
-lake.next = lake.next.map((ahead, i) => (Math.floor(i / (A * K)) + ahead) % S);
-const TABLES = ["policy", "value", "visits"], first = {};
-for (const m of run.methods) {
-  for (const part of TABLES) {
-    const unpacked = await unpack(m[part], first[part]);
-    first[part] ??= unpacked.whole;  // the base of the first method, which most methods start from
-    m[part] = unpacked.numbers;
+const LAKE = ["next", "chance", "reward", "ends", "open", "told", "best", "value"], METHOD = ["policy", "value", "visits"];
+
+// Unpacks all tables, in place.
+export async function unpackAll() {
+  for (const part of LAKE) lake[part] = (await unpack(lake[part])).numbers;
+  lake.next = lake.next.map((ahead, i) => (Math.floor(i / (A * K)) + ahead) % S);
+  const first = {};
+  for (const m of run.methods) {
+    for (const part of METHOD) {
+      const unpacked = await unpack(m[part], first[part]);
+      first[part] ??= unpacked.whole;  // the base of the first method, which most methods start from
+      m[part] = unpacked.numbers;
+    }
+    if (m.weights) m.weights = (await unpack(m.weights)).numbers;
   }
-  if (m.weights) m.weights = (await unpack(m.weights)).numbers;
 }
 
 // What the reader looks at. All boards stand at one update; `index` says at which of those that have maps.

@@ -1,6 +1,6 @@
 // The tile that is looked at: its numbers under each method that is shown.
 
-import { $, lake, S, A, row, column, open, nameOf, kindOf, state, shown, at, probability } from "./page_run.js";
+import { byId, lake, S, A, row, column, open, nameOf, kindOf, state, shown, at, probability } from "./page_run.js";
 import { escaped, plain, written } from "./page_svg.js";
 import { predicted, predictions, variation } from "./page_paint.js";
 
@@ -17,7 +17,7 @@ export function inspect() {
     predictions(b);
   }
   const heading = `<h2>tile: ${escaped(nameOf(s))}</h2>`;
-  $("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(lake.words[lake.told[s]])}</p>`);
+  byId("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(lake.words[lake.told[s]])}</p>`);
 }
 
 // The frame around it on a board; the cell itself is what the keyboard reaches.

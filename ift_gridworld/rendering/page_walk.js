@@ -1,6 +1,6 @@
 // Agents that walk by the policies. All boards share their random numbers: where two policies agree, so do their agents.
 
-import { $, lake, A, K, row, column, open, kindOf, state, at, probability } from "./page_run.js";
+import { byId, lake, A, K, row, column, open, kindOf, state, at, probability } from "./page_run.js";
 import { plain, escaped, trace } from "./page_svg.js";
 import { look } from "./page_tile.js";
 
@@ -36,14 +36,14 @@ export function stopAgent() {
     b.edge.setAttribute("d", "");
     b.walker.setAttribute("visibility", "hidden");
   }
-  $("walk").innerHTML = "<p class=\"muted\">Click or tap a tile to drop an agent there.</p>";
+  byId("walk").innerHTML = "<p class=\"muted\">Click or tap a tile to drop an agent there.</p>";
 }
 
 export function drop(s) {
   look(s);
   stopAgent();
   if (!open(s)) {
-    $("walk").innerHTML = "<p>No episode goes on from here: drop the agent on another tile.</p>";
+    byId("walk").innerHTML = "<p>No episode goes on from here: drop the agent on another tile.</p>";
     return;
   }
   const random = uniforms(++drops);
@@ -87,10 +87,10 @@ function draw() {
     for (const [key, value] of Object.entries({ cx: 100 * column(here) + 50, cy: 100 * row(here) + 50, visibility: "visible" }))
       b.walker.setAttribute(key, value);
   });
-  $("walk").innerHTML = "<h2>the agent</h2>" + state.boards.map((b, i) => {
+  byId("walk").innerHTML = "<h2>the agent</h2>" + state.boards.map((b, i) => {
     const walk = state.agent.walks[i], steps = walk.path.length - 1;
     const told = walk.over ? `${walk.over} after ${steps} step${steps === 1 ? "" : "s"}, reward ${plain(walk.reward)}` : "walking …";
     return `<p data-walk="${escaped(b.m.name)}">${escaped(b.m.title)}: ${told}</p>`;
   }).join("");
-  if (state.agent.walks.every(walk => walk.over)) $("status").textContent = $("walk").innerText;
+  if (state.agent.walks.every(walk => walk.over)) byId("status").textContent = byId("walk").innerText;
 }
