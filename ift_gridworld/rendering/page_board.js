@@ -121,4 +121,11 @@ export function resize(b) {
 
 // As many boards as a browser redraws without effort.
 export const mostBoards = () => Math.max(1, Math.min(run.methods.length, Math.floor(24000 / standing.size)));
-export const methodsAtFirst = () => run.methods.map((_, which) => which).slice(0, Math.min(4, mostBoards()));
+
+// Four at first, and of each kind, which a hue stands for, one before a second.
+export function methodsAtFirst() {
+  const hues = run.methods.map(m => m.hue), all = hues.map((_, which) => which);
+  const firsts = all.filter(which => hues.indexOf(hues[which]) === which);
+  const chosen = [...firsts, ...all.filter(which => !firsts.includes(which))].slice(0, Math.min(4, mostBoards()));
+  return chosen.sort((one, other) => one - other);
+}

@@ -38,6 +38,7 @@ export function paint(b) {
     arrows.push(changing ? changeArrow(m, k, s) : policyArrows(m, k, s, small));
   }
   b.arrows.setAttribute("d", arrows.join(""));
+  diamonds(b);
   const curve = name => written(m.curves[name].drawn[now(m)]);
   b.score.innerHTML = `<span>${escaped(m.seed)}: ${escaped(run.headline)} <b>${curve(run.headline)}</b></span> ` +
     `<span>distance to optimal <b>${curve("distance")}</b></span> <span class="age">${escaped(age(m))}</span>`;
@@ -67,7 +68,7 @@ function changeArrow(m, k, s) {
 }
 
 // Of each step of the demonstration but the first, the tiles that IFT predicts and their weights.
-export function predicted(m, k) {
+function predicted(m, k) {
   if (!m.mixing) return [];
   const slots = m.predicted[0].length, steps = m.predicted.length;
   return m.predicted.map((states, n) => {
@@ -76,25 +77,24 @@ export function predicted(m, k) {
       const weight = m.weights[(k * steps + n) * slots + i];
       if (weight > .005) weights.set(s, (weights.get(s) || 0) + weight);
     });
-    return { step: n + 1, tile: m.shown[n + 1][0], before: m.shown[n][0], weights };
+    return { step: n + 1, tile: m.shown[n + 1][0], weights };
   });
 }
 
-// In the tile's corner, where no arrow is hidden; its area is the weight. Where there are many, only those of the tile that is
-// looked at are tied to it.
+// In the tile's corner, where no arrow is hidden; its area is the weight.
+function diamonds(b) {
+  b.predicted = state.predictions ? predicted(b.m, at(b.m)) : [];
+  const size = Math.max(15, 350 / b.tile);
+  b.diamonds.setAttribute("d", b.predicted.flatMap(({ weights }) => [...weights].filter(([s]) => row(s) >= 0)
+    .map(([s, weight]) => diamond(100 * column(s) + 79, 100 * row(s) + 79, size * Math.sqrt(weight)))).join(""));
+}
+
+// Where there are many, only those of the tile that is looked at.
 const TIES = 16;
-export function predictions(b) {
-  const k = at(b.m), size = Math.max(15, 350 / (b.tile || 100)), ties = [];
-  let diamonds = "";
-  if (state.predictions)
-    for (const { tile: wanted, weights } of predicted(b.m, k))
-      for (const [s, weight] of weights) {
-        if (row(s) < 0) continue;
-        const x = 100 * column(s) + 79, y = 100 * row(s) + 79;
-        diamonds += diamond(x, y, size * Math.sqrt(weight));
-        if (s !== wanted) ties.push([wanted, s, `M${x} ${y}L${100 * column(wanted) + 50} ${100 * row(wanted) + 50}`]);
-      }
-  const drawn = ties.length <= TIES ? ties : ties.filter(([wanted, s]) => wanted === state.tile || s === state.tile);
-  b.diamonds.setAttribute("d", diamonds);
-  b.ties.setAttribute("d", drawn.map(([, , path]) => path).join(""));
+export function ties(b) {
+  const all = b.predicted.flatMap(({ tile: wanted, weights }) =>
+    [...weights.keys()].filter(s => s !== wanted && row(s) >= 0).map(s => [wanted, s]));
+  const drawn = all.length <= TIES ? all : all.filter(pair => pair.includes(state.tile));
+  b.ties.setAttribute("d", drawn.map(([wanted, s]) =>
+    `M${100 * column(s) + 79} ${100 * row(s) + 79}L${100 * column(wanted) + 50} ${100 * row(wanted) + 50}`).join(""));
 }

@@ -2,7 +2,7 @@
 
 import { byId, lake, S, A, row, column, open, nameOf, kindOf, state, shown, at, probability } from "./page_run.js";
 import { escaped, plain, written } from "./page_svg.js";
-import { predicted, predictions, variation } from "./page_paint.js";
+import { ties, variation } from "./page_paint.js";
 
 export function look(s) {
   if (state.tile === s) return;
@@ -14,7 +14,7 @@ export function inspect() {
   const s = state.tile;
   for (const b of state.boards) {
     mark(b, s);
-    predictions(b);
+    ties(b);
   }
   const heading = `<h2>tile: ${escaped(nameOf(s))}</h2>`;
   byId("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(lake.words[lake.told[s]])}</p>`);
@@ -58,17 +58,16 @@ function numbers(s) {
 // What IFT makes of the tile: where it stands instead, or that it is predicted.
 function explained(s) {
   const lines = [];
-  if (state.predictions)
-    for (const m of shown())
-      for (const { step, tile, weights } of predicted(m, at(m))) {
-        const here = tile === s, there = [...weights].filter(([other]) => other === s);
-        if (!here && !there.length) continue;
-        const others = [...weights].map(([other, weight]) => `${nameOf(other)}${weight < .995 ? ` (${weight.toFixed(2)})` : ""}`);
-        const words = here
-          ? `${m.title}, step ${step} of the demonstration: it trains here on ${plain(1 - m.mixing)} of this tile and λ = ${plain(m.mixing)} of its own prediction, ${others.join(", ")}.`
-          : `${m.title} predicts this tile at step ${step}, where the demonstration is on ${nameOf(tile)}: weight λ = ${plain(m.mixing)}${there[0][1] < .995 ? ` × ${there[0][1].toFixed(2)}` : ""}.`;
-        lines.push({ here, words });
-      }
+  for (const { m, predicted } of state.boards)
+    for (const { step, tile, weights } of predicted) {
+      const here = tile === s, there = weights.get(s);
+      if (!here && !there) continue;
+      const others = [...weights].map(([other, weight]) => `${nameOf(other)}${weight < .995 ? ` (${weight.toFixed(2)})` : ""}`);
+      const words = here
+        ? `${m.title}, step ${step} of the demonstration: it trains here on ${plain(1 - m.mixing)} of this tile and λ = ${plain(m.mixing)} of its own prediction, ${others.join(", ")}.`
+        : `${m.title} predicts this tile at step ${step}, where the demonstration is on ${nameOf(tile)}: weight λ = ${plain(m.mixing)}${there < .995 ? ` × ${there.toFixed(2)}` : ""}.`;
+      lines.push({ here, words });
+    }
   lines.sort((one, other) => other.here - one.here);
   const most = 2, more = lines.length > most ? [`… and ${lines.length - most} more.`] : [];
   return [...lines.slice(0, most).map(({ words }) => words), ...more].map(words => `<p class="muted">◆ ${escaped(words)}</p>`).join("");
