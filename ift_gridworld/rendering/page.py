@@ -1,7 +1,8 @@
 """A page to play with: one self-contained HTML file of one or more saved runs, for any browser, from disk, without a network.
 
 The page stays below a megabyte. Where it would grow beyond that, updates are left out, so that equally much changes between
-those that stay, and then whole methods; the page says so. The curves of each method are complete.
+those that stay, and then whole methods; the page says so. The curves of each method are complete. Where there is room, the
+reader can choose among the seeds that all runs have.
 
 What it shows is made by `page_data`; what it does is written in `page.html`, `page.css` and the modules `page_*.js`.
 """
@@ -17,6 +18,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Int
+
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.formats import PICTURES
 from ift_gridworld.rendering.modules import joined_modules
@@ -25,10 +29,12 @@ from ift_gridworld.rendering.stages import shared_updates
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import drawn_together
 
 __all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
 
 MAX_BYTES = 1_000_000  # of a page of one method at two updates or more
+SEED_BYTES = 500_000  # of a page on which another seed can be chosen
 MAX_TILES = 10_000  # each is an element of the page by itself
 
 
@@ -55,18 +61,38 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the page's path is {str(path)!r}; allowed: one that ends in .html")
     check_tiles(runs[0].mdp)
+    return write_atomically(path, _with_seeds(*_fitting(drawn_together(runs))))
+
+
+def _fitting(runs: Sequence[Run]) -> tuple[bytes, Sequence[Run], Int[np.ndarray, " F"], str]:
+    """Return a page that is small enough, its runs and updates, and in words what was left out."""
     updates, methods = shared_updates(runs), len(runs)
     most = len(updates)
     while True:
         kept = shared_updates(runs, most)
-        data = page_data(runs[:methods], kept, _left_out(runs, methods, len(kept), len(updates)))
-        page = _page(data)
+        left_out = _left_out(runs, methods, len(kept), len(updates))
+        page = _page(page_data([runs[:methods]], kept, left_out))
         if len(page) <= MAX_BYTES or (most == 2 and methods == 1):
-            return write_atomically(path, page)
+            return page, runs[:methods], kept, left_out
         if most > 2:
             most = max(2, min(most - 1, int(most * MAX_BYTES / len(page))))
         else:
             methods -= 1
+
+
+def _with_seeds(page: bytes, runs: Sequence[Run], updates: Int[np.ndarray, " F"], left_out: str) -> bytes:
+    """Return the page with as many other seeds to choose from as keep it below `SEED_BYTES`."""
+    shared = sorted(set.intersection(*(set(run.drawable) for run in runs)) - {runs[0].drawn_seed})
+    without = len(_page(page_data([runs], updates[:1], left_out)))
+    others = shared[: max(0, (SEED_BYTES - len(page)) // max(1, len(page) - without))]
+    while others and not left_out:
+        some = f"To keep this page small: maps of {len(others) + 1} of {len(shared) + 1} seeds."
+        drawn = [runs, *([run.drawing(seed) for run in runs] for seed in others)]
+        larger = _page(page_data(drawn, updates, some if len(others) < len(shared) else ""))
+        if len(larger) <= SEED_BYTES:
+            return larger
+        others.pop()
+    return page
 
 
 def _left_out(runs: Sequence[Run], methods: int, kept: int, updates: int) -> str:

@@ -33,7 +33,8 @@ export function board(m) {
   b.edge = node("path", { class: "trail edge" }, svg);
   b.trail = node("path", { class: "trail" }, svg);
   b.walker = node("circle", { class: "walker", r: 17, visibility: "hidden" }, svg);
-  b.here = node("rect", { width: 94, height: 94, rx: 4, class: "here" }, svg);
+  b.here = node("g", { class: "here" }, svg);
+  for (const part of ["rim", "line"]) node("rect", { x: 3, y: 3, width: 94, height: 94, rx: 4, class: part }, b.here);
   b.score = element("p", "score", "", box);
   return b;
 }

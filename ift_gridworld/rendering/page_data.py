@@ -22,12 +22,13 @@ from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.rendering.charts import look_of, update_ticks
 from ift_gridworld.rendering.maps import grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
-from ift_gridworld.rendering.page_words import tile_words
 from ift_gridworld.rendering.predictions import PredictedStates, mixing_of
 from ift_gridworld.rendering.stages import latest_snapshots
 from ift_gridworld.rendering.text import short_title
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.visit_scale import LEAST_VISITS, VISITS_UNIT, VisitScale
 from ift_gridworld.training.run import Run, shared_custom_metrics
+from ift_gridworld.training.together import shared_headline
 
 __all__ = ["page_data", "short_titles"]
 
@@ -36,39 +37,28 @@ PAIR = ("chosen_logp", "rejected_logp")
 CLIPPED = 0.2  # share of values that may lie below the scale of values, where the worst would stretch it
 
 
-def page_data(runs: Sequence[Run], updates: Int[np.ndarray, " F"], left_out: str) -> dict[str, Any]:
+def page_data(drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], left_out: str) -> dict[str, Any]:
     """Return what the page shows.
 
     Args:
-        runs: on one environment with a map.
+        drawn: runs on one environment with a map; for each seed that the reader can choose, those runs drawing it.
         updates: at which policies are shown, ascending.
         left_out: what the page leaves out to stay small, in words; empty for nothing.
 
     Raises:
         ValueError: if a metric is not a finite number at every update.
     """
-    mdp, headline = runs[0].mdp, runs[0].headline
+    runs = drawn[0]
+    mdp, headline = runs[0].mdp, shared_headline(runs)
     shown = latest_snapshots(runs, updates)
-    metrics = (headline, "distance", *shared_custom_metrics(runs))
-    tables = [{"policy": run.snapshots, "value": run.values, "visits": run.visits} for run in runs]
     kept = [np.unique(column) for column in shown.T]
-    ranges = {part: _range([table[part] for table in tables]) for part in ("value", "visits")} | {"policy": (0.0, 1.0)}
-    base = {part: _whole(table[:1], *ranges[part], _bytes(part))[0] for part, table in tables[0].items()}
-    methods: list[dict[str, Any]] = []
-    for run, table, snapshots, column, looks in zip(runs, tables, kept, shown.T, _looks(runs), strict=True):
-        packed = {
-            part: _packed(
-                values[snapshots], *ranges[part], size=_bytes(part), before=base[part] if methods else None
-            )  # the others start from the first one's base, if they share it
-            for part, values in table.items()
-        }
-        methods.append(
-            looks
-            | _method(run, metrics)
-            | packed
-            | {"kept": snapshots.tolist(), "at": np.searchsorted(snapshots, column).tolist()}
-            | _predictions(run, snapshots)
-        )
+    metrics = (headline, "distance", *shared_custom_metrics(runs))
+    maps = _maps(drawn, kept)
+    methods = []
+    for i, (snapshots, column, looks) in enumerate(zip(kept, shown.T, _looks(runs), strict=True)):
+        at = {"kept": snapshots.tolist(), "at": np.searchsorted(snapshots, column).tolist(), "maps": [m[i] for m in maps]}
+        methods.append(looks | _method([choice[i] for choice in drawn], metrics) | at)
+    every = [(run, snapshots) for choice in drawn for run, snapshots in zip(choice, kept, strict=True)]
     return {
         "lake": _lake(runs),
         "updates": updates.tolist(),
@@ -76,10 +66,28 @@ def page_data(runs: Sequence[Run], updates: Int[np.ndarray, " F"], left_out: str
         "leftOut": left_out,
         "charts": [_chart(name) for name in metrics],
         "headline": headline,
-        "visits": _visit_scale([table["visits"][snapshots] for table, snapshots in zip(tables, kept, strict=True)], mdp),
-        "values": _value_scale([table["value"][snapshots[-1]] for table, snapshots in zip(tables, kept, strict=True)], mdp),
+        "visits": _visit_scale([run.visits[snapshots] for run, snapshots in every], mdp),
+        "values": _value_scale([run.values[snapshots[-1]] for run, snapshots in every], mdp),
         "methods": methods,
     }
+
+
+def _maps(drawn: Sequence[Sequence[Run]], kept: Sequence[Int[np.ndarray, " K"]]) -> list[list[dict[str, Any]]]:
+    """The tables of each seed and run; methods of a seed start from the first one's base, if they share it."""
+    every = [run for choice in drawn for run in choice]
+    ranges = {"policy": (0.0, 1.0), "value": _range([r.values for r in every]), "visits": _range([r.visits for r in every])}
+    maps: list[list[dict[str, Any]]] = []
+    for choice in drawn:
+        first: dict[str, Int[np.ndarray, " n"]] = {}
+        maps.append([])
+        for run, snapshots in zip(choice, kept, strict=True):
+            entry: dict[str, Any] = {"seed": f"seed {run.drawn_seed}"} | _predictions(run, snapshots)
+            for part, table in (("policy", run.snapshots), ("value", run.values), ("visits", run.visits)):
+                size = 2 if part == "policy" else 3  # bytes: probabilities lie in [0, 1], the others in wider ranges
+                entry[part] = _packed(table[snapshots], *ranges[part], size=size, before=first.get(part))
+                first.setdefault(part, _whole(table[:1], *ranges[part], size)[0])
+            maps[-1].append(entry)
+    return maps
 
 
 def short_titles(runs: Sequence[Run]) -> list[str]:
@@ -102,7 +110,6 @@ def _lake(runs: Sequence[Run]) -> dict[str, Any]:
     """The environment: its map and its dynamics."""
     mdp, grid = runs[0].mdp, grid_of(runs[0].mdp)
     ends = mdp.terminated.astype(int) + (mdp.terminated & mdp.success)
-    words, which = tile_words(mdp)
     return {
         "title": f"{runs[0].environment.name} · {', '.join(short_titles(runs))}",
         "about": runs[0].about,
@@ -123,8 +130,7 @@ def _lake(runs: Sequence[Run]) -> dict[str, Any]:
         "reward": _packed(mdp.reward[None], *_range([mdp.reward]), size=3),
         "ends": _packed(ends[None], 0, 255, size=1),  # 1 ends the episode, 2 at the goal
         "open": _packed(walkable(mdp)[None], 0, 255, size=1),
-        "words": words,
-        "told": _packed(which[None], 0, 65535, size=2),
+        "words": {letter: [words.name, words.effect] for letter, words in tile_words(mdp).items()},
         "start": int(mdp.start.argmax()),
         "horizon": mdp.horizon,
         "best": _packed(optimal_policy(mdp)[None], 0, 1, size=2),
@@ -137,16 +143,16 @@ def _ahead(mdp: TabularMDP) -> Int[np.ndarray, "S A K"]:
     return (mdp.next_state - np.arange(mdp.num_states)[:, None, None]) % mdp.num_states
 
 
-def _method(run: Run, metrics: Sequence[str]) -> dict[str, Any]:
-    """What does not depend on the updates that are kept."""
-    curves = {}
+def _method(choices: Sequence[Run], metrics: Sequence[str]) -> dict[str, Any]:
+    """What does not depend on the updates that are kept, of a run drawing each of the seeds."""
+    run, curves = choices[0], {}
     for name in metrics:
         if not np.isfinite(run.metrics[name]).all():
             raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
-        curves[name] = _curve(name, run.metrics[name]) | {"drawn": _rounded(_of_drawn_seed(run, name))}
+        curves[name] = _curve(name, run.metrics[name]) | {"drawn": [_rounded(choice.of_drawn(name), 8) for choice in choices]}
+    predicted = PredictedStates.of(run).states.tolist() if _predicts(run) else []
     return {
         "needs": run.needs,
-        "seed": f"seed {run.settings.get('seed') or 0}",
         "seeds": run.seeds,
         "steps": run.steps.tolist(),  # of the curves
         "shown": run.demonstration.tolist(),
@@ -154,12 +160,9 @@ def _method(run: Run, metrics: Sequence[str]) -> dict[str, Any]:
         "curves": curves,
         "optimum": {name: run.optimum[name] for name in metrics if name in run.optimum},
         "pair": _pair(run),
+        "mixing": mixing_of(run) if predicted else 0,
+        "predicted": predicted,
     }
-
-
-def _of_drawn_seed(run: Run, name: str) -> Float[np.ndarray, " M"]:
-    """A metric of the seed whose policies are shown, which is what may stand beside its map."""
-    return run.metrics[name][:, 0]
 
 
 def _pair(run: Run) -> dict[str, Any] | None:
@@ -174,14 +177,15 @@ def _curve(name: str, values: Float[np.ndarray, "M N"]) -> dict[str, list[float]
     return {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
 
 
+def _predicts(run: Run) -> bool:
+    return bool(mixing_of(run)) and len(run.demonstration) > 1
+
+
 def _predictions(run: Run, snapshots: Int[np.ndarray, " K"]) -> dict[str, Any]:
-    """What IFT mixes in at each step of the demonstration but the first; nothing of a method that mixes nothing in."""
-    mixing = mixing_of(run)
-    if not mixing or len(run.demonstration) < 2:
-        return {"mixing": 0}
-    predicted = PredictedStates.of(run)
-    weights = predicted.weights(run.snapshots[snapshots])
-    return {"mixing": mixing, "predicted": predicted.states.tolist(), "weights": _packed(weights, 0, 1, size=2)}
+    """How much of each state IFT mixes in at each step of the demonstration but the first; nothing if it mixes nothing in."""
+    if not _predicts(run):
+        return {}
+    return {"weights": _packed(PredictedStates.of(run).weights(run.snapshots[snapshots]), 0, 1, size=2)}
 
 
 # ---- looks ----
@@ -258,11 +262,6 @@ def _value_scale(values: Sequence[Float[np.ndarray, " S"]], mdp: TabularMDP) -> 
 # ---- numbers ----
 
 
-def _bytes(part: str) -> int:
-    """Of each number of a table: probabilities lie in [0, 1], the others in wider ranges."""
-    return 2 if part == "policy" else 3
-
-
 def _range(tables: Sequence[np.ndarray]) -> tuple[float, float]:
     """The range of all numbers, of a width that can be divided by."""
     low, high = min(float(table.min()) for table in tables), max(float(table.max()) for table in tables)
@@ -294,6 +293,6 @@ def _packed(
     return {"low": low, "high": high, "size": size, "rows": len(whole), "after": before is not None, "data": data}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    """Numbers to five significant digits."""
-    return [float(f"{v:.5g}") for v in values]
+def _rounded(values: np.ndarray, digits: int = 5) -> list[float]:
+    """Numbers to so many significant digits; those that are printed have more than are seen."""
+    return [float(f"{v:.{digits}g}") for v in values]

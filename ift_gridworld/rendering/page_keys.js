@@ -21,8 +21,8 @@ export function keys() {
   const kinds = new Set([...standing.values()].map(letter));
   if (kinds.has("S")) add(`<rect class="ice" width="100" height="100"/><text class="heading" x="50" y="80" text-anchor="middle">S</text>`, "start");
   if (kinds.has("G")) add(`<rect class="ice" width="100" height="100"/><path class="goal" d="${goalBox(0, 0)}"/>`, "goal");
-  for (const [kind, name] of [["H", "hole"], ["C", "cliff"]])
-    if (kinds.has(kind)) add(`<rect class="hole" x="6" y="6" width="88" height="88"/><circle class="water" cx="50" cy="50" r="30"/>`, name);
+  for (const kind of ["H", "C"])
+    if (lake.words[kind]) add(`<rect class="hole" x="6" y="6" width="88" height="88"/><circle class="water" cx="50" cy="50" r="30"/>`, lake.words[kind].join(": "));
   for (const kind of Object.keys(lake.marks)) add(`<path class="mark" d="${MARKS[kind](0, 0)}"/>`, kind);
   const mixing = [...new Set(shown().map(m => m.mixing).filter(Boolean))];
   if (state.predictions && mixing.length)

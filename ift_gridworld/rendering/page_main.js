@@ -133,6 +133,9 @@ function prepare() {
   byId("methods").hidden = run.methods.length < 2;
   byId("predictions").parentElement.hidden = !run.methods.some(m => m.mixing);
   byId("predictions").addEventListener("change", () => { state.predictions = byId("predictions").checked; show(); });
+  run.methods[0].maps.forEach(({ seed }, choice) => byId("seed").add(new Option(seed, choice)));
+  byId("seed").parentElement.hidden = run.methods[0].maps.length < 2;
+  byId("seed").addEventListener("change", () => { state.seed = Number(byId("seed").value); show(); });
   byId("step").max = run.updates.length - 1;
   byId("step").addEventListener("input", () => { play(false); go(Number(byId("step").value)); });
   byId("colour").addEventListener("change", () => { state.colour = byId("colour").value; show(); });

@@ -1,6 +1,6 @@
 // What changes from update to update on a board: colours of tiles, arrows, predictions and the numbers below.
 
-import { run, lake, S, A, row, column, open, state, at, now, age, probability } from "./page_run.js";
+import { run, lake, S, A, row, column, open, state, at, now, age, tables, probability } from "./page_run.js";
 import { arrow, stay, diamond, written, escaped } from "./page_svg.js";
 import { resize } from "./page_board.js";
 
@@ -33,14 +33,14 @@ export function paint(b) {
   svg.classList.toggle("changing", changing);
   for (let s = 0; s < S; s++) {
     if (!open(s)) continue;
-    const number = changing ? variation(m, k, s) : m[state.colour][k * S + s];
+    const number = changing ? variation(m, k, s) : tables(m)[state.colour][k * S + s];
     b.cells[s].style.fillOpacity = share(number, colours).toFixed(3);
     arrows.push(changing ? changeArrow(m, k, s) : policyArrows(m, k, s, small));
   }
   b.arrows.setAttribute("d", arrows.join(""));
   diamonds(b);
-  const curve = name => written(m.curves[name].drawn[now(m)]);
-  b.score.innerHTML = `<span>${escaped(m.seed)}: ${escaped(run.headline)} <b>${curve(run.headline)}</b></span> ` +
+  const curve = name => written(m.curves[name].drawn[state.seed][now(m)]);
+  b.score.innerHTML = `<span>${escaped(tables(m).seed)}: ${escaped(run.headline)} <b>${curve(run.headline)}</b></span> ` +
     `<span>distance to optimal <b>${curve("distance")}</b></span> <span class="age">${escaped(age(m))}</span>`;
 }
 
@@ -74,7 +74,7 @@ function predicted(m, k) {
   return m.predicted.map((states, n) => {
     const weights = new Map();
     states.forEach((s, i) => {
-      const weight = m.weights[(k * steps + n) * slots + i];
+      const weight = tables(m).weights[(k * steps + n) * slots + i];
       if (weight > .005) weights.set(s, (weights.get(s) || 0) + weight);
     });
     return { step: n + 1, tile: m.shown[n + 1][0], weights };

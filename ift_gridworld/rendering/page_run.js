@@ -28,32 +28,35 @@ async function unpack(packed, before) {
   return { whole, numbers: whole.map(value => packed.low + value * step) };
 }
 
-const LAKE = ["next", "chance", "reward", "ends", "open", "told", "best", "value"], METHOD = ["policy", "value", "visits"];
+const LAKE = ["next", "chance", "reward", "ends", "open", "best", "value"], TABLES = ["policy", "value", "visits"];
 
 // Unpacks all tables, in place.
 export async function unpackAll() {
   for (const part of LAKE) lake[part] = (await unpack(lake[part])).numbers;
   lake.next = lake.next.map((ahead, i) => (Math.floor(i / (A * K)) + ahead) % S);
-  const first = {};
-  for (const m of run.methods) {
-    for (const part of METHOD) {
-      const unpacked = await unpack(m[part], first[part]);
-      first[part] ??= unpacked.whole;  // the base of the first method, which most methods start from
-      m[part] = unpacked.numbers;
+  for (const seed of run.methods[0].maps.keys()) {
+    const first = {};
+    for (const { maps } of run.methods) {
+      for (const part of TABLES) {
+        const unpacked = await unpack(maps[seed][part], first[part]);
+        first[part] ??= unpacked.whole;  // the base of the first method, which most methods start from
+        maps[seed][part] = unpacked.numbers;
+      }
+      if (maps[seed].weights) maps[seed].weights = (await unpack(maps[seed].weights)).numbers;
     }
-    if (m.weights) m.weights = (await unpack(m.weights)).numbers;
   }
 }
 
 // What the reader looks at. All boards stand at one update; `index` says at which of those that have maps.
 export const state = {
-  methods: [], index: 0, tile: lake.start, colour: "visits", predictions: true, playing: 0, agent: null, boards: [],
+  methods: [], seed: 0, index: 0, tile: lake.start, colour: "visits", predictions: true, playing: 0, agent: null, boards: [],
 };
 export const update = () => run.updates[state.index];
 export const shown = () => state.methods.map(which => run.methods[which]);
 export const at = m => m.at[state.index];  // which of its tables
 export const now = m => m.kept[at(m)];  // where that lies on its curves
-export const probability = (m, k, s, a) => m.policy[(k * S + s) * A + a];
+export const tables = m => m.maps[state.seed];  // policies, values and visits of the seed that is shown
+export const probability = (m, k, s, a) => tables(m).policy[(k * S + s) * A + a];
 // A method stands at its last snapshot until the update, which may be an earlier one.
 export function age(m) {
   const last = m.steps.at(-1), step = m.steps[now(m)];
@@ -71,5 +74,7 @@ export const nameOf = s => lake.names.length ? lake.names[s] : `row ${row(s) + 1
 export const standing = new Map();  // the state of each tile
 for (let s = 0; s < S; s++) if (row(s) >= 0) standing.set(row(s) * lake.columns + column(s), s);
 
-const KINDS = { H: "hole", C: "cliff", G: "goal", S: "start", r: "station R", g: "station G", y: "station Y", b: "station B" };
-export const kindOf = s => KINDS[letter(s)] || "ice";
+// What a tile is, and what happens on it, which the reader is told of tiles that an episode does not go on from.
+export const kindOf = s => lake.words[letter(s)]?.[0] || { S: "start" }[letter(s)] ||
+  ("rgyb".includes(letter(s)) ? `station ${letter(s).toUpperCase()}` : "ground");
+export const effectOf = s => lake.words[letter(s)]?.join(": ") || "no episode comes here";

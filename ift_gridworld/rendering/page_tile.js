@@ -1,6 +1,6 @@
 // The tile that is looked at: its numbers under each method that is shown.
 
-import { byId, lake, S, A, row, column, open, nameOf, kindOf, state, shown, at, probability } from "./page_run.js";
+import { byId, lake, S, A, row, column, open, nameOf, kindOf, effectOf, state, shown, at, tables, probability } from "./page_run.js";
 import { escaped, plain, written } from "./page_svg.js";
 import { ties, variation } from "./page_paint.js";
 
@@ -17,8 +17,10 @@ export function inspect() {
     ties(b);
   }
   const heading = `<h2>tile: ${escaped(nameOf(s))}</h2>`;
-  byId("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(lake.words[lake.told[s]])}</p>`);
+  byId("tile").innerHTML = heading + (open(s) ? numbers(s) + explained(s) : `<p>${escaped(capital(effectOf(s)))}.</p>`);
 }
+
+const capital = words => words[0].toUpperCase() + words.slice(1);
 
 // The frame around it on a board; the cell itself is what the keyboard reaches.
 function mark(b, s) {
@@ -27,15 +29,14 @@ function mark(b, s) {
   b.looked = s;
   b.here.setAttribute("visibility", cell ? "visible" : "hidden");
   if (!cell) return;
-  b.here.setAttribute("x", 100 * column(s) + 3);
-  b.here.setAttribute("y", 100 * row(s) + 3);
+  b.here.setAttribute("transform", `translate(${100 * column(s)} ${100 * row(s)})`);
   cell.setAttribute("tabindex", 0);
   cell.setAttribute("aria-label", described(b.m, s));
 }
 
 function described(m, s) {
   const moves = lake.actions.map((name, a) => `${name} ${probability(m, at(m), s, a).toFixed(2)}`).join(", ");
-  return `${nameOf(s)}, ${kindOf(s)}${open(s) ? `: ${moves}` : `. ${lake.words[lake.told[s]]}`}`;
+  return `${nameOf(s)}, ${open(s) ? `${kindOf(s)}: ${moves}` : effectOf(s)}`;
 }
 
 function numbers(s) {
@@ -47,8 +48,8 @@ function numbers(s) {
   const line = (what, get, best) => `<tr><th scope="row">${escaped(what)}</th>${cells(what, get)}<td>${best}</td></tr>`;
   const moves = lake.actions.map((name, a) => line(name, m => probability(m, at(m), s, a), written(lake.best[s * A + a])));
   const rest = [
-    line("value", m => m.value[at(m) * S + s], written(lake.value[s])),
-    line("visits", m => m.visits[at(m) * S + s], ""),
+    line("value", m => tables(m).value[at(m) * S + s], written(lake.value[s])),
+    line("visits", m => tables(m).visits[at(m) * S + s], ""),
     line("change", m => variation(m, at(m), s), ""),
   ];
   return `<div class="wide" tabindex="0" role="region" aria-label="numbers of the tile"><table><thead><tr><th scope="col">move</th>${columns}<th scope="col">optimal</th></tr></thead>` +

@@ -77,7 +77,7 @@ function tread() {
   return walks.some(walk => !walk.over);
 }
 
-const ending = s => row(s) < 0 || kindOf(s) === "ice" ? "without reaching the goal" : `in the ${kindOf(s)}`;
+const ending = s => row(s) < 0 || kindOf(s) === "ground" ? "without reaching the goal" : `in the ${kindOf(s)}`;
 
 function draw() {
   state.boards.forEach((b, i) => {

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -116,6 +117,30 @@ def test_boards_stand_at_one_update_whatever_snapshots_they_have(visit):
     assert page.locator("main").inner_text().count("update 50") == 1  # written once, for all
 
 
+def test_the_seed_is_chosen_and_all_that_stands_by_a_board_is_of_it(visit):
+    """The drawn seed comes first; means over seeds in the charts stay."""
+    random = np.random.default_rng(5)
+    runs = []
+    for i, name in enumerate(("sft", "ift")):
+        policies = random.dirichlet(np.ones(4), (5, 2, 16))
+        made = lake_record(name, seed=i, snapshots=5, base=policies[0], final=policies[-1])
+        settings = {**made.settings, "seed": 3}
+        runs.append(replace(made, settings=settings, snapshots=policies[:, 1], every_policy=policies, drawn=1))
+    page = visit(runs)
+    assert page.locator("#seed option").all_inner_texts() == ["seed 4", "seed 3"]
+    charts = page.locator("#charts").inner_html()
+    hover(page, 4)
+    for index, seed in ((1, "seed 4"), (0, "seed 3")):
+        page.select_option("#seed", label=seed)
+        for board, run in zip(page.locator(".board").all(), runs, strict=True):
+            np.testing.assert_allclose(numbers(page, run.method)[:4], run.policies[0, index, 4], atol=0.00051)
+            value = evaluate_policy(run.mdp, run.policies[0, index])[4]
+            np.testing.assert_allclose(numbers(page, run.method)[4], value, atol=0.00051)
+            success = run.metrics["success"][0, index]
+            assert f"{seed}: success {success:.3f}" in board.locator(".score").inner_text()
+        assert page.locator("#charts").inner_html() == charts
+
+
 def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
     page = visit([lake_record()])
     arrows = []
@@ -199,7 +224,9 @@ def test_where_stages_are_left_out_the_curves_are_whole_and_the_page_says_so(tmp
     data = data_of(text)["methods"][0]
     assert data["steps"] == made.steps.tolist()
     assert data["kept"][0] == 0 and data["kept"][-1] == 59 and len(data["kept"]) < MAX_BYTES / (1600 * 4 * 2 * 4 / 3)
-    np.testing.assert_allclose(table_of(data["policy"]).reshape(-1, 1600, 4), made.snapshots[data["kept"]], atol=1e-5)
+    np.testing.assert_allclose(
+        table_of(data["maps"][0]["policy"]).reshape(-1, 1600, 4), made.snapshots[data["kept"]], atol=1e-5
+    )
     for name, curve in data["curves"].items():
         np.testing.assert_allclose(curve["mean"], made.metrics[name].mean(-1), rtol=1e-4)
 

@@ -1,7 +1,6 @@
 """What the page's colours, words and marks say, and whether everybody can see and reach them."""
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +11,11 @@ from test_saved_runs import record
 from test_theme import contrast
 
 from ift_gridworld.envs.maps import random_map
-from ift_gridworld.mdp import Origin, TabularMDP
+from ift_gridworld.mdp import Origin
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering import page as page_module
 from ift_gridworld.rendering.method_style import styles_of
 from ift_gridworld.rendering.page import MAX_BYTES, save_page
-from ift_gridworld.rendering.page_words import tile_words
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.rendering.visit_scale import VisitScale
 
@@ -49,32 +47,11 @@ def test_a_cliff_is_told_by_its_rewards_and_not_as_a_hole(visit):
     assert (mdp.next_state[above, down, 0], mdp.reward[above, down, 0], mdp.terminated[above, down, 0]) == (36, -100, False)
     hover(page, above + 12)
     told = page.locator("#tile").inner_text()
-    assert "A step onto it has reward −100 and leads to row 4, column 1, and the episode goes on." in told
-    assert "ends here" not in told
+    assert "Cliff: back to the start, reward −100." in told
+    assert "ends the episode" not in told
     assert "regret 326.4" in page.locator(".score").inner_text()  # every policy reaches the goal some day
     hover(page, 47)
-    assert "The goal: the episode ends here, with reward −1." in page.locator("#tile").inner_text()
-
-
-def test_words_follow_from_rewards_and_terminations():
-    """The same map, with other rewards and ends, is told otherwise."""
-    lake = TabularMDP.from_map(["SF", "HG"])
-    ends = lake.next_state[..., 0]
-
-    def told(reward, terminated):
-        words, which = tile_words(replace(lake, reward=reward[..., None], terminated=terminated[..., None]))
-        return [words[i] for i in which[2:]]
-
-    hole, goal = ends == 2, ends == 3
-    alive = np.array([True, True, False, False])[:, None]
-    terminated = lake.terminated[..., 0]
-    assert told(np.where(alive & goal, 1.0, 0.0), terminated) == [
-        "The episode ends here, with reward 0.",
-        "The goal: the episode ends here, with reward 1.",
-    ]
-    assert told(np.where(alive & hole, 5.0, 0.0), terminated)[0] == "The goal: the episode ends here, with reward 5."
-    costly = np.where(alive & (hole | goal), -2.5, 0.0)  # a step that goes on pays more: no end is a goal
-    assert told(costly, terminated) == ["The episode ends here, with reward −2.5."] * 2
+    assert "Goal: ends the episode, reward −1." in page.locator("#tile").inner_text()
 
 
 def test_an_agent_that_falls_says_where(visit):
@@ -187,7 +164,7 @@ def test_the_preference_plane_is_what_was_measured(visit):
 MARKS = [
     (".arrows", "fill", ("ice", "visited", "changed")),
     (".letter", "fill", ("ice", "visited", "changed")),
-    (".here", "stroke", ("ice", "visited", "changed")),
+    (".here .line", "stroke", ("ice", "visited", "changed", "background")),
     (".board .shown", "stroke", ("ice", "visited", "changed")),
     (".board .rejected", "stroke", ("ice", "visited", "changed")),
     (".tie", "stroke", ("ice", "visited", "changed")),
@@ -197,6 +174,7 @@ MARKS = [
     (".chip", "border-color", ("background",)),
     ("#chart-success .cursor", "stroke", ("background",)),
 ]
+# A mark and its edge, of which one stands out from each ground.
 EDGED = [(".prediction", "fill", "stroke"), (".walker", "fill", "stroke"), (".trail:not(.edge)", "stroke", None)]
 
 
