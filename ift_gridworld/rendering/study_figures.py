@@ -206,7 +206,7 @@ class StudyFigure:
         handles, labels = ax.get_legend_handles_labels()
         self.figure.legend(
             handles, labels, loc="center left", bbox_to_anchor=(left / WIDTH, 1 - top / self.height), ncols=columns,
-            fontsize=TINY, frameon=False, labelcolor=self.theme.ink, handlelength=1, columnspacing=1.4,
+            fontsize=TINY, frameon=False, labelcolor=self.theme.ink, handlelength=2.2, columnspacing=1.4,
             borderaxespad=0, borderpad=0,
         )  # fmt: skip
 

@@ -115,7 +115,13 @@ def draw_verdict_key(figure: StudyFigure, left: float, top: float) -> None:
 
 
 def draw_swatch(figure: StudyFigure, left: float, top: float, colour: str) -> None:
-    """Draw a small square; `top` is its middle, in inches."""
+    """Draw a small square of a key.
+
+    Args:
+        figure: where to draw.
+        left, top: left end and middle, in inches.
+        colour: any colour of matplotlib's.
+    """
     ax = figure.add_axes(left, top - SWATCH / 2, SWATCH, SWATCH)
     ax.axis("off")
     ax.add_patch(Rectangle((0, 0), 1, 1, fc=colour, lw=0))
