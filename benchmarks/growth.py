@@ -23,6 +23,7 @@ from ift_gridworld.envs.vector import TabularVectorEnv
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import occupancy, solve
 from ift_gridworld.rendering.arrows import PolicyArrows
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, walkable
 from ift_gridworld.rendering.study_figures import SMALL, TINY, StudyFigure
 from ift_gridworld.rendering.theme import THEMES
@@ -211,6 +212,7 @@ def growth(pairs: int) -> list[Callable[[], Growth]]:
     ]
 
 
+@isolated
 def draw_growth(growths: Sequence[Growth], path: Path, theme: str = "light") -> list[Path]:
     """Draw seconds over size in log-log, a panel for each thing that grows, all with one scale of seconds."""
     panels = {kind: [growth for growth in growths if growth.along == kind] for kind in (growth.along for growth in growths)}

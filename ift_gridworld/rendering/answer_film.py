@@ -25,7 +25,8 @@ __all__ = ["Answer", "AnswerFilm", "outcome_of", "stack_dots"]
 WORDS = ("L", "D", "R", "U", "end")  # moves in the order of the lake's actions, and the end
 TITLE, TEXT, SMALL = 13.0, 9.0, 8.0  # points
 WIDTH, HEAD, LANE, FOOT = 9.0, 1.5, 1.36, 0.5  # inches
-MAP, MAP_AT, STEPS_AT, STEP, DOTS_AT, DOTS = 1.18, 1.08, 2.46, 0.47, 7.1, 1.72  # inches
+MAP, MAP_AT, STEPS_AT, STEPS, DOTS_AT, DOTS = 1.18, 1.08, 2.42, 4.4, 7.1, 1.72  # inches
+MOST_WIDE = 0.72  # inches that the bars of a token take at most
 MOST_STEPS = 9  # for which there is room
 SECONDS = (4.0, 1.1, 6.0)  # that the first frame stands, each token, and the last
 
@@ -89,6 +90,7 @@ class AnswerFilm(Film):
         self.grid = GridLayout.of(rows)
         self.human = [int(move) for move in human if move >= 0]
         self.shown = [min(len(answer.tokens), len(answer.chance), MOST_STEPS) for answer in answers]
+        self.step_width = min(MOST_WIDE, STEPS / max(1, *self.shown))
         self.steps: list[tuple[int, Artist]] = []  # what appears, and in which frame
         self._draw_head(prompt)
         self.lanes = [_Lane(self, answer, HEAD + LANE * i) for i, answer in enumerate(answers)]
@@ -171,9 +173,9 @@ class AnswerFilm(Film):
         theme, bottom = self.theme, HEAD + LANE * len(self.answers) + 0.04
         words = "S: start; green outline: the human's path; line: the path that the model's likeliest answer walks."
         self.add_text(0.15, bottom + 0.12, words, size=SMALL, color=theme.muted)
-        more = "Bars: probabilities of L, D, R, U, end; the filled one is taken. Dot below a bar: an optimal token."
+        more = "Bars: probabilities of L, D, R, U, end; the filled one is taken. Dot below it: optimal. Dashed: the median."
         self.add_text(0.15, bottom + 0.3, more, size=SMALL, color=theme.muted)
-        words = "success of 16 sampled answers,\na dot a lake; dashed: the median"
+        words = "success of 16 sampled answers,\na dot a lake, this one ringed"
         self.add_text(DOTS_AT + DOTS / 2, bottom + 0.22, words, size=SMALL, color=theme.ink, ha="center", linespacing=1.2)
 
 
@@ -224,9 +226,10 @@ class _Lane:
         film, theme, answer = self.film, self.film.theme, self.answer
         shown = film.shown[film.answers.index(answer)]
         best = _optimal_tokens(film.grid, answer.tokens[:shown])
-        ax = film.add_axes(STEPS_AT, self.top, STEP * MOST_STEPS, LANE)
+        columns = max(1, *film.shown)
+        ax = film.add_axes(STEPS_AT, self.top, film.step_width * columns, LANE)
         ax.axis("off")
-        ax.set(xlim=(0, MOST_STEPS), ylim=(LANE, 0))
+        ax.set(xlim=(0, columns), ylim=(LANE, 0))
         low, tall, wide = 1.02, 0.5, 0.15
         for step in range(shown):
             token, chance = answer.tokens[step], answer.chance[step]
@@ -250,7 +253,7 @@ class _Lane:
             parts += ax.plot([step + 0.05, step + 0.85], [low, low], color=theme.muted, lw=0.6)
             film.appear(step + 1, *parts)
         if len(answer.tokens) > shown:
-            film.appear(shown, ax.text(MOST_STEPS - 0.03, 0.2, "…", size=TEXT + 2, color=self.colour, va="center"))
+            film.appear(shown, ax.text(shown - 0.03, 0.2, "…", size=TEXT + 2, color=self.colour, va="center"))
 
     def _draw_dots(self) -> None:
         film, theme = self.film, self.film.theme
