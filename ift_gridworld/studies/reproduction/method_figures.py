@@ -57,7 +57,7 @@ def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Study
     page.add_note(
         0.1, 1.78,
         "S: start. Green outline: the path that was shown; DPO and ORPO were also shown the other way as rejected. Arrows: the "
-        "policy of seed 0, a longer arrow is a likelier move.",
+        f"policy of seed {int(columns['seed'].min())}, a longer arrow is a likelier move.",
     )  # fmt: skip
     page.add_text(5.1, 2.2, "visits an episode", size=TINY, ha="right", va="center")
     scale.draw_key(page.add_axes(5.2, 2.13, 1.5, 0.1), page.theme, TINY, title=False)
