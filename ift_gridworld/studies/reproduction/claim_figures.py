@@ -26,7 +26,7 @@ from ift_gridworld.studies.settings import ICE, Setting
 from ift_gridworld.studies.tables import Columns
 from ift_gridworld.studies.verdicts import row_of
 
-__all__ = ["FACTORS", "CountedClaim", "claim_rows", "count_verdicts", "draw_claims", "draw_phases"]
+__all__ = ["FACTORS", "CountedClaim", "claim_rows", "count_verdicts", "draw_claims", "draw_phases", "level_name"]
 
 # What each claim says, by what is compared: {first}, {second} are the methods.
 WORDS = {
