@@ -32,8 +32,8 @@ __all__ = ["FACTORS", "CountedClaim", "claim_rows", "count_verdicts", "draw_clai
 WORDS = {
     "distance": "{first} ends nearer to the optimal policy than {second}",
     "tiles": "{first} explores more tiles than {second}",
-    "base_bias": "{first} estimates the base's preference better than {second}",
-    "bias": "… and the trained policy's preference",
+    "base_bias": "{first}'s estimate of the base is less biased than {second}'s",
+    "bias": "… and that of the trained policy",
     "success": "{first} reaches the goal more often than {second}",
 }
 BLOCKS: dict[str, tuple[str, ...]] = {  # claims in the order of the figure
