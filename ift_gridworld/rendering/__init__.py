@@ -2,7 +2,8 @@
 
     film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
-    paper       small multiples, matrices and curves at the width of a column or of a page
+    paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
+    views       further views of runs by name: seeds
     page        runs as one HTML file to play with
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
@@ -19,6 +20,7 @@ from ift_gridworld.rendering.formats import FORMATS, PICTURES, STILLS, THEME_NAM
 
 if TYPE_CHECKING:
     from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
+    from ift_gridworld.rendering.caption import latex_table
     from ift_gridworld.rendering.comparison import ComparisonFilm
     from ift_gridworld.rendering.explain_film import ExplainFilm
     from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.method_film import MethodFilm
     from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
     from ift_gridworld.rendering.page import save_page
-    from ift_gridworld.rendering.paper import latex_table, save_figure
+    from ift_gridworld.rendering.paper import save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
     from ift_gridworld.rendering.pictures import film_of, save_film
+    from ift_gridworld.rendering.seeds_view import SeedsFilm
     from ift_gridworld.rendering.theme import THEMES, Theme
     from ift_gridworld.rendering.tiles import TileColours
     from ift_gridworld.rendering.worker import RenderWorker, draw_files
@@ -57,6 +60,7 @@ __all__ = [
     "PolicyMatrix",
     "Predictions",
     "RenderWorker",
+    "SeedsFilm",
     "Theme",
     "TileColours",
     "check_format",
@@ -90,7 +94,9 @@ __getattr__, __dir__ = lazy_names(
         "method_film": ("MethodFilm",),
         "optimal_still": ("OptimalPolicyStill",),
         "page": ("save_page",),
-        "paper": ("latex_table", "save_figure"),
+        "caption": ("latex_table",),
+        "paper": ("save_figure",),
+        "seeds_view": ("SeedsFilm",),
         "paths": ("PathOutline", "Predictions", "draw_answers"),
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int
 
 from ift_gridworld.escape import latex_text, printable
 from ift_gridworld.rendering.paper_words import (
@@ -19,19 +22,39 @@ from ift_gridworld.rendering.paper_words import (
 )
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
-if TYPE_CHECKING:
-    from ift_gridworld.rendering.paper import PaperFigure
-
-__all__ = ["caption_of", "latex_table"]
+__all__ = ["FigureContent", "caption_of", "latex_table"]
 
 _NAMES = {
+    "kl": "KL to the base policy (nats)",
     "distance": "distance to optimal",
-    "chosen_logp": "log-probability of the chosen answer",
-    "rejected_logp": "log-probability of the rejected answer",
+    "chosen_logp": "log-probability of the chosen answer (nats)",
+    "rejected_logp": "log-probability of the rejected answer (nats)",
 }
 
 
-def caption_of(figure: PaperFigure, label: str | None = None) -> str:
+@dataclass(frozen=True)
+class FigureContent:
+    """What a figure shows.
+
+    Attributes:
+        runs, titles: the runs and the names of their methods.
+        headline: the metric that sums them up.
+        panels: all panels.
+        curves: metrics that are drawn over the updates.
+        strips: metrics that are drawn seed by seed, if there is a panel of seeds.
+        updates: those that maps are of.
+    """
+
+    runs: Sequence[Run]
+    titles: Sequence[str]
+    headline: str
+    panels: Sequence[str]
+    curves: Sequence[str]
+    strips: Sequence[str]
+    updates: Int[np.ndarray, " K"]
+
+
+def caption_of(figure: FigureContent, label: str | None = None) -> str:
     r"""Return what a figure shows: environment, panels, updates, drawn seed, and where each method ends, with intervals.
 
     Args:
@@ -47,16 +70,16 @@ def caption_of(figure: PaperFigure, label: str | None = None) -> str:
         f"\\caption{{{text}}}\n\\label{{fig:{_label(label)}}}\n"  # fmt: skip
 
 
-def _about(figure: PaperFigure) -> list[str]:
+def _about(figure: FigureContent) -> list[str]:
     first, titles = figure.runs[0], listed(figure.titles)
     return [f"{titles} on {first.place} ({first.about.replace(' · ', ', ')})."]
 
 
-def _panels(figure: PaperFigure) -> list[str]:
+def _panels(figure: FigureContent) -> list[str]:
     """A sentence or two about each panel."""
     runs, several = figure.runs, max(run.seeds for run in figure.runs) > 1
     words = []
-    if figure.layout is not None:
+    if "maps" in figure.panels:
         updates = listed([str(update) for update in figure.updates])
         rejected = ", dashed the rejected one" if any(len(run.rejected) for run in runs) else ""
         chosen = any(run.needs == "pairs" for run in runs)
@@ -78,20 +101,16 @@ def _panels(figure: PaperFigure) -> list[str]:
     return words
 
 
-def _ends(figure: PaperFigure) -> list[str]:
+def _ends(figure: FigureContent) -> list[str]:
     """Where each method ends, in the metrics that the figure has; means over seeds, with intervals."""
     runs = figure.runs
-    names = list(dict.fromkeys([figure.headline, "distance", *figure.curves, *(figure.strips if _has_seeds(figure) else ())]))
+    names = list(dict.fromkeys([figure.headline, "distance", *figure.curves, *figure.strips]))
     ends = [
         f"{title}: " + ", ".join(f"{_named(name)} {_interval_words(name, run)}" for name in names)
         for title, run in zip(figure.titles, runs, strict=True)
     ]
     several = max(run.seeds for run in runs) > 1
     return [f"After the last update{f' (mean over seeds and {INTERVAL})' if several else ''}: {'; '.join(ends)}."]
-
-
-def _has_seeds(figure: PaperFigure) -> bool:
-    return "seeds" in figure.panels
 
 
 def _named(name: str) -> str:

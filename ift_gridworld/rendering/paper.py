@@ -1,4 +1,4 @@
-"""Figures for a paper: small multiples of a run or of several, matrices, curves and seeds, at the width of a column or of a page.
+"""Figures for a paper: small multiples of a run or of several, matrices, curves and seeds, as wide as a column or a page.
 
 Type is 7 to 8 points at that width, so that it stands beside the paper's own text; fonts are embedded. Every figure has a key,
 and fits a page. Beside it lie what it shows in words, and its caption for LaTeX.
@@ -15,12 +15,21 @@ from typing import Unpack
 import numpy as np
 from matplotlib.figure import Figure
 
-from ift_gridworld.rendering.caption import caption_of, latex_table
+from ift_gridworld.rendering.caption import FigureContent, caption_of
 from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.formats import STILLS, check_format
 from ift_gridworld.rendering.isolation import own_settings
 from ift_gridworld.rendering.maps import grid_of
-from ift_gridworld.rendering.paper_key import LINE, VISITS_LINE, Entry, draw_flow, lines_of, map_entries, method_entries, visits_entry
+from ift_gridworld.rendering.paper_key import (
+    LINE,
+    VISITS_LINE,
+    Entry,
+    draw_flow,
+    lines_of,
+    map_entries,
+    method_entries,
+    visits_entry,
+)
 from ift_gridworld.rendering.paper_layout import MARGIN, MAX_HEIGHT, NAME, MapLayout, arrange_maps, below_maps
 from ift_gridworld.rendering.paper_options import PANELS, FigureChoices, FigureOptions
 from ift_gridworld.rendering.paper_panels import draw_curves, draw_map, draw_matrices, draw_seeds
@@ -41,9 +50,9 @@ from ift_gridworld.rendering.stages import chosen_stages, latest_snapshots, shar
 from ift_gridworld.rendering.text import shorten, wrap_text
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.storage import write_atomically
-from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.run import Run, check_one_environment, shared_metrics
 
-__all__ = ["PaperFigure", "latex_table", "save_figure"]
+__all__ = ["PaperFigure", "save_figure"]
 
 KEY_LINES = 4  # of marks, kept free before the maps are arranged; fewer are used where the key is shorter
 NOTE_LINE = 0.135  # inches
@@ -113,15 +122,16 @@ class PaperFigure:
         self.runs, self.options = list(runs), FigureOptions(width, theme, **choices)
         self.headline = runs[0].headline
         self.panels = self.options.chosen_panels(len(runs), self.headline)
-        check_one_environment(runs, drawn=bool({"maps", "matrix"} & set(self.panels)))
-        self.options.check_metrics([name for name in runs[0].metrics if all(name in run.metrics for run in runs)], len(runs))
+        check_one_environment(runs, drawn=self.options.needs_map(len(runs)))
+        self.options.check_metrics(shared_metrics(runs), len(runs))
         self.titles, self.styles = run_titles(runs), run_styles(runs)
         self.curves = [panel for panel in self.panels if panel not in PANELS]
-        self.strips = metrics_of_seeds(runs, self.headline)
+        self.strips = metrics_of_seeds(runs, self.headline) if "seeds" in self.panels else []
         self.layout: MapLayout | None = None
         with own_settings(**font_settings(self.options)):
             self._arrange()
             self._compose()
+        self.content = FigureContent(self.runs, self.titles, self.headline, self.panels, self.curves, self.strips, self.updates)
 
     @property
     def figure(self) -> Figure:
@@ -129,7 +139,7 @@ class PaperFigure:
 
     @property
     def alt(self) -> str:
-        return caption_of(self)
+        return caption_of(self.content)
 
     def caption(self, label: str) -> str:
         """Return the caption for LaTeX.
@@ -137,7 +147,7 @@ class PaperFigure:
         Args:
             label: name of the figure, by which a text refers to it.
         """
-        return caption_of(self, label)
+        return caption_of(self.content, label)
 
     def written_as(self, kind: str) -> bytes:
         """Return the figure as a file of that kind: png, pdf or svg.
@@ -155,7 +165,9 @@ class PaperFigure:
                 if not self.options.usetex:
                     raise
                 lines = [line for line in str(error).splitlines() if line.startswith("!")] or ["no reason is given"]
-                raise ValueError(f"usetex: LaTeX cannot set the text of this figure ({lines[0]}); allowed: font serif") from error
+                raise ValueError(
+                    f"usetex: LaTeX cannot set the text of this figure ({lines[0]}); allowed: font serif"
+                ) from error
         return out.getvalue()
 
     # ---- what there is room for ----
@@ -173,7 +185,7 @@ class PaperFigure:
         if "maps" in self.panels:
             self._arrange_maps(MAX_HEIGHT - around)
         elif around > MAX_HEIGHT:
-            raise ValueError(f"panels are {len(self.panels)}, which do not fit a page; allowed: fewer panels")
+            raise ValueError(f"panels is {','.join(self.panels)!r}, which does not fit a page; allowed: fewer panels")
 
     def _arrange_maps(self, room: float) -> None:
         """Arrange the maps beside a key of many lines, and again beside the key that those maps have."""
@@ -207,7 +219,9 @@ class PaperFigure:
         if self.curves:
             words.append(f"Curves: mean and {INTERVAL} of {seed_counts(self.runs)}." if several else "Curves: one seed.")
         if "seeds" in self.panels and several:
-            words.append(f"Seeds at the end: a dot a seed; large mark and line: mean and {INTERVAL}; rim: {seeds_of_maps(self.runs)}.")
+            words.append(
+                f"Seeds at the end: a dot a seed; large mark and line: mean and {INTERVAL}; rim: {seeds_of_maps(self.runs)}."
+            )
         return " ".join([word for word in words if word] + end_words(self.runs))
 
     # ---- drawing ----

@@ -28,7 +28,7 @@ from ift_gridworld.training.run import Run
 __all__ = ["LINE", "VISITS_LINE", "Entry", "draw_flow", "lines_of", "map_entries", "method_entries", "visits_entry"]
 
 LINE, VISITS_LINE = 0.18, 0.3  # height of a line of entries, and of one that the scale of visits stands in
-SAMPLE, STRIP = 0.15, 1.1  # side of a sample; width of the scale of visits
+SAMPLE, STRIP = 0.15, 1.2  # side of a sample; width of the scale of visits
 BESIDE, APART = 0.05, 0.16  # between a sample and its words; between entries
 LONGEST = 1.5  # width that a method's name has at most
 
@@ -101,18 +101,31 @@ def method_entries(titles: Sequence[str], styles: Sequence[MethodStyle]) -> list
 
         return draw
 
-    return [
-        Entry(shorten(title, LONGEST, SMALL), 0.3, drawing(style)) for title, style in zip(titles, styles, strict=True)
-    ]
+    return [Entry(shorten(title, LONGEST, SMALL), 0.3, drawing(style)) for title, style in zip(titles, styles, strict=True)]
 
 
 def visits_entry(scale: VisitScale) -> Entry:
     """Return the entry of the scale of visits, a strip of colours with its numbers below."""
 
     def draw(sheet: Sheet, left: float, middle: float) -> None:
-        scale.draw_key(sheet.add_axes(left, middle - 0.04, STRIP, 0.08), sheet.theme, SMALL, title=False)
+        ax = sheet.add_axes(left, middle - 0.04, STRIP, 0.08)
+        scale.draw_key(ax, sheet.theme, SMALL, title=False)
+        labels = [text.get_text() for text in ax.get_xticklabels()]
+        kept = _apart([STRIP * float(x) for x in ax.get_xticks()], [drawn_width(label) for label in labels])
+        ax.set_xticks([float(ax.get_xticks()[i]) for i in kept], [labels[i] for i in kept])
 
     return Entry(VISITS_UNIT, STRIP + 0.1, draw, height=VISITS_LINE, before=True)
+
+
+def _apart(places: Sequence[float], widths: Sequence[float]) -> list[int]:
+    """Return the indices of labels, the first and the last among them, that do not run into one another."""
+    last = len(places) - 1
+    kept = [0]
+    for index in range(1, last):
+        room = places[index] - places[kept[-1]], places[last] - places[index]
+        if all(gap > (widths[index] + widths[other]) / 2 + 0.03 for gap, other in zip(room, (kept[-1], last), strict=True)):
+            kept.append(index)
+    return [*kept, last]
 
 
 def map_entries(runs: Sequence[Run], mdp: TabularMDP, ax: Axes) -> list[Entry]:

@@ -1,4 +1,4 @@
-"""Arithmetic of a figure for a paper: how many maps stand in a row, and how large they are, so that it fits a page. In inches."""
+"""Layout of a figure for a paper: how many maps stand in a row, and how large they are, so that it fits a page. In inches."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST_CELL = 0.56  # width that the label of a map needs
 # A map is legible where its tiles or, of many tiles, the whole of it is at least so large; more stages are shown, and more
 # methods beside one another, only where maps stay readable.
 LEAST_TILE, LEAST_SIDE = 0.08, 0.7
-GOOD_TILE, GOOD_SIDE, FINE_SIDE = 0.12, 0.6, 0.9
+GOOD_TILE, GOOD_SIDE, FINE_SIDE, GOOD_SMALL_TILE = 0.12, 0.6, 0.9, 0.1
 CHART_HEIGHT, MATRIX_HEIGHT = CHART + CHART_AROUND, MATRIX + MATRIX_AROUND
 
 
@@ -46,6 +46,7 @@ class MapLayout:
         gap: between maps of a method.
         heads: height of what stands above the first row of maps, and above the others.
         lift: part of it that is left empty directly above a map.
+        made_of_maps: whether the map consists of small ones, each of which must be readable.
     """
 
     shape: tuple[int, int]
@@ -57,6 +58,7 @@ class MapLayout:
     gap: float
     heads: tuple[float, float]
     lift: float
+    made_of_maps: bool
 
     @property
     def map_size(self) -> tuple[float, float]:
@@ -92,13 +94,19 @@ class MapLayout:
     @property
     def is_good(self) -> bool:
         """Whether its maps are readable at ease."""
-        side = self.tile * sqrt(self.shape[0] * self.shape[1])
-        return (self.tile >= GOOD_TILE and side >= GOOD_SIDE) or side >= FINE_SIDE
+        if self.made_of_maps:
+            return self.tile >= GOOD_SMALL_TILE
+        return (self.tile >= GOOD_TILE and self.side >= GOOD_SIDE) or self.side >= FINE_SIDE
 
     @property
     def is_legible(self) -> bool:
         """Whether its maps can be read at all."""
-        return self.tile >= LEAST_TILE or self.tile * sqrt(self.shape[0] * self.shape[1]) >= LEAST_SIDE
+        return self.tile >= LEAST_TILE or (self.side >= LEAST_SIDE and not self.made_of_maps)
+
+    @property
+    def side(self) -> float:
+        """Side of a square that is as large as a map."""
+        return self.tile * sqrt(self.shape[0] * self.shape[1])
 
 
 def arrange_maps(
@@ -133,12 +141,9 @@ def arrange_maps(
     gap = 4 * GAP if grid.headings else GAP  # what is made of small maps must not run together
     heads = (NAME + LABEL + lift, NAME + LABEL * labelled + lift)
     shape = (grid.height, grid.width)
-    found = [
-        layout
-        for stages in counts
-        for per_row in range(1, methods + 1)
-        if (layout := _layout(MapLayout(shape, methods, stages, per_row, 0.0, 0.0, gap, heads, lift), options.inches, room))
-    ]
+    draft = MapLayout(shape, methods, 1, 1, 0.0, 0.0, gap, heads, lift, bool(grid.headings))
+    drafts = [replace(draft, stages=stages, per_row=per_row) for stages in counts for per_row in range(1, methods + 1)]
+    found = [layout for one in drafts if (layout := _layout(one, options.inches, room))]
     best = max(found, key=lambda one: (one.is_good, one.stages if one.is_good else 0, one.tile, -one.per_row), default=None)
     if best is None or not best.is_legible:
         raise ValueError(_too_much(options, methods, len(grid.headings) > 0))

@@ -77,14 +77,16 @@ class FigureOptions:
             self._check_panels(self.panels)
         missing = [program for program in TEX_PROGRAMS if shutil.which(program) is None]
         if self.usetex and missing:
-            raise ValueError(f"usetex needs LaTeX, and this machine has no {' and no '.join(missing)}; allowed: font serif")
+            raise ValueError(
+                f"usetex is True, but this machine has no {' and no '.join(missing)}; allowed: font serif, or install LaTeX"
+            )
 
     def _check_panels(self, panels: Sequence[str]) -> None:
         if not panels:
             raise ValueError(f"panels is empty; allowed: {', '.join(PANELS)}, or a metric such as success")
         for panel in panels:
             if list(panels).count(panel) > 1:
-                raise ValueError(f"panels has {panel!r} twice; allowed: each once")
+                raise ValueError(f"panels is {','.join(panels)!r}, which names {panel!r} twice; allowed: each once")
 
     @property
     def inches(self) -> float:
@@ -102,6 +104,10 @@ class FigureOptions:
             return list(self.panels)
         return ["maps", *["matrix"] * (runs == 1), headline, "distance"]
 
+    def needs_map(self, runs: int) -> bool:
+        """Return whether the environment must have a map to be drawn, in a figure of so many runs."""
+        return bool({"maps", "matrix"} & set(self.chosen_panels(runs, "")))
+
     def check_metrics(self, known: Iterable[str], runs: int) -> None:
         """Raise a ValueError for a panel that is no metric, or that these runs cannot have.
 
@@ -113,9 +119,11 @@ class FigureOptions:
         for panel in self.panels or ():
             if panel not in names:
                 allowed = ", ".join(map(printable, names))
-                raise ValueError(f"panels has {panel!r}; {suggestion(panel, names)}allowed: {allowed}")
+                raise ValueError(f"panels is {panel!r}; {suggestion(panel, names)}allowed: {allowed}")
             if panel == "matrix" and runs > 1:
-                raise ValueError(f"panels has 'matrix' for {runs} runs; allowed: for one run")
+                raise ValueError(
+                    f"panels is 'matrix', which is drawn of one run, not of {runs}; allowed: {', '.join(name for name in names if name != panel)}"
+                )
 
     def check_before_training(self, runs: int) -> None:
         """Raise a ValueError for a panel that runs cannot have, as far as that is known before they are trained."""

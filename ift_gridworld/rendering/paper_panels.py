@@ -75,7 +75,12 @@ def draw_matrices(sheet: Sheet, top: float, run: Run) -> float:
     update = f" after update {run.steps[-1]}"
     title = next(
         words
-        for words in (f"T(a|s){update}: a column a state, a row a move", f"T(a|s){update}", f"T(a|s), update {run.steps[-1]}", "")
+        for words in (
+            f"T(a|s){update}: a column a state, a row a move",
+            f"T(a|s){update}",
+            f"T(a|s), update {run.steps[-1]}",
+            "",
+        )
         if drawn_width(words) <= width
     )
     sheet.add_text(left, top - 0.04, title)
@@ -83,9 +88,10 @@ def draw_matrices(sheet: Sheet, top: float, run: Run) -> float:
     PolicyMatrix(ax, states, best, theme, SMALL).update(policy)
     ax.set_yticklabels([shorten(words, left, SMALL) for words in ("policy", "optimal")], size=SMALL, color=theme.ink)
     if has_square:
-        sheet.add_text(left + width + 0.14, top - 0.04, "T(s'|s): policy, optimal" if inches > 5 else "T(s'|s), both")
-        for i, matrix in enumerate((policy, best)):
-            ax = sheet.add_axes(left + width + 0.14 + i * (MATRIX + 0.12), top, MATRIX, MATRIX)
+        for i, (matrix, words) in enumerate(((policy, "T(s'|s)"), (best, "optimal"))):
+            place = left + width + 0.14 + i * (MATRIX + 0.12)
+            sheet.add_text(place, top - 0.04, words)
+            ax = sheet.add_axes(place, top, MATRIX, MATRIX)
             shown = state_matrix(mdp, matrix)[states]
             ax.imshow(shown, cmap=theme.probabilities, vmin=0, vmax=1, aspect="auto", interpolation="nearest")
             ax.set(xticks=[], yticks=[])
@@ -95,7 +101,12 @@ def draw_matrices(sheet: Sheet, top: float, run: Run) -> float:
 
 
 def draw_curves(
-    sheet: Sheet, top: float, names: Sequence[str], runs: Sequence[Run], styles: Sequence[MethodStyle], marked: Int[np.ndarray, "K M"]
+    sheet: Sheet,
+    top: float,
+    names: Sequence[str],
+    runs: Sequence[Run],
+    styles: Sequence[MethodStyle],
+    marked: Int[np.ndarray, "K M"],
 ) -> float:
     """Draw metrics over the updates, mean and 95 % interval over seeds; returns where they end.
 
@@ -129,7 +140,7 @@ def _draw_curve(
 ) -> None:
     style_axes(ax, theme)
     ax.tick_params(labelsize=SMALL, length=2, pad=1.5)
-    ends = []
+    means, ends = [], []
     for run, style, marks in zip(runs, styles, marked.T, strict=True):
         mean, low, high = metric_interval(name, run.metrics[name])
         colour = style.colour(theme)
@@ -137,14 +148,15 @@ def _draw_curve(
             ax.fill_between(run.steps, low, high, color=colour, alpha=0.16, lw=0)
         every = sorted(set(marks.tolist())) if len(runs) > 1 else []
         ax.plot(run.steps, mean, color=colour, lw=1.1, ls=style.dash, marker=style.marker, ms=3, mew=0, markevery=every)
-        ends += [*mean, *low, *high] if len(runs) == 1 else mean.tolist()
-    finite = np.array(ends)[np.isfinite(ends)] if np.isfinite(ends).any() else np.zeros(1)
+        means += mean[np.isfinite(mean)].tolist()
+        ends += [*low[np.isfinite(low)], *high[np.isfinite(high)]]
     limit = look_of(name).limit
     if limit is not None:
         ax.set_ylim(-0.03 * limit, 1.05 * limit)
         ax.set_yticks([0.0, 0.5 * limit, limit])
     else:
-        low, high = min(0.0, float(finite.min())), max(0.0, float(finite.max()))
+        low, high = (choose([0.0, *means]) for choose in (min, max))  # a very wide interval must not flatten all curves
+        low, high = max(min([low, *ends]), low - (high - low)), min(max([high, *ends]), high + (high - low))
         span = max(high - low, 1e-6)
         ax.set_ylim(low - 0.12 * span * (low < 0), high + 0.12 * span * (high > 0 or low == high))
         ax.yaxis.set_major_locator(MaxNLocator(3))

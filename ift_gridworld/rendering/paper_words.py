@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from math import isfinite
 
 import numpy as np
-from jaxtyping import Int
 
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
@@ -14,8 +13,8 @@ from ift_gridworld.rendering.text import short_title
 from ift_gridworld.training.run import Run
 
 __all__ = [
-    "INTERVAL", "end_words", "listed", "map_seed", "number", "run_styles", "run_titles", "same_for_all", "seed_counts", "seeds_of_maps",
-    "stage_words", "trained_words", "with_interval",
+    "INTERVAL", "end_words", "listed", "map_seed", "number", "run_styles", "run_titles", "same_for_all", "seed_counts",
+    "seeds_of_maps", "stage_words", "trained_words", "with_interval",
 ]  # fmt: skip
 
 INTERVAL = "95 % interval"
@@ -30,7 +29,8 @@ def run_titles(runs: Sequence[Run]) -> list[str]:
     """
     titles = [short_title(run.title) for run in runs]
     return [
-        f"{title} {titles[: index + 1].count(title)}" if titles.count(title) > 1 else title for index, title in enumerate(titles)
+        f"{title} {titles[: index + 1].count(title)}" if titles.count(title) > 1 else title
+        for index, title in enumerate(titles)
     ]
 
 
@@ -144,8 +144,3 @@ def end_words(runs: Sequence[Run]) -> list[str]:
     if diverged:
         words.append(f"{listed(diverged)} diverged; what is shown is from before.")
     return words
-
-
-def updates_words(updates: Int[np.ndarray, " K"]) -> str:
-    """Return updates in words, such as "0, 20 and 300 updates"."""
-    return f"{listed([str(update) for update in updates])} update{'s' * (updates.tolist() != [1])}"

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.rendering.comparison import ComparisonFilm
+from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.formats import THEME_NAMES, check_format
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.page import save_page
+from ift_gridworld.rendering.views import find_view
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
@@ -18,37 +20,41 @@ if TYPE_CHECKING:
 __all__ = ["film_of", "save_film"]
 
 
-def film_of(runs: Sequence[Run], theme: str = "light") -> MethodFilm | ComparisonFilm:
+def film_of(runs: Sequence[Run], theme: str = "light", view: str | None = None) -> Film:
     """Return the film of one run, or of several side by side.
 
     Args:
         runs: one or more, on one environment.
         theme: a name in THEMES.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
 
     Raises:
-        ValueError: for an unknown theme, or an environment that has no map to draw.
+        ValueError: for an unknown theme or view, or an environment that has no map to draw.
 
     Example::
 
         film_of([Run.load("sft.json"), Run.load("ift.json")]).frame(0).show()
     """
     check_choice("theme", theme, THEME_NAMES)
+    if view is not None:
+        return find_view(view)(runs, theme)
     return MethodFilm(runs[0], theme) if len(runs) == 1 else ComparisonFilm(runs, theme)
 
 
-def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
+def save_film(runs: Sequence[Run], path: Path, theme: str = "light", view: str | None = None) -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
 
     Args:
         runs: one is drawn by itself, several side by side.
         path: where to write; its suffix is one of `formats.FORMATS`.
         theme: a name in THEMES; a page has all of them.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.
+        ValueError: for a suffix, a theme or a view that there is not, or an environment that has no map to draw.
 
     Example (writes two files)::
 
@@ -56,5 +62,9 @@ def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
     """
     check_format(path.suffix.removeprefix("."))
     if path.suffix == ".html":
+        if view is not None:
+            raise ValueError(
+                f"format is 'html', a page, which has no view {view!r}; allowed: a film (gif, mp4, webp, png, pdf, svg)"
+            )
         return save_page(runs, path)
-    return film_of(runs, theme).save(path)
+    return film_of(runs, theme, view).save(path)

@@ -92,6 +92,7 @@ class SeedStrip:
         for row in np.arange(1, len(styles)) - 0.5:
             ax.axhline(row, color=theme.faint, lw=0.5, zorder=0)
         self._set_limits(ax, shown, size, theme)
+        self.limits = ax.get_xlim()
         self.height = [row + _offsets(count) for row, count in enumerate(seeds)]
         scale = size / 8
         dot = scale * float(np.clip(14 / np.sqrt(max(seeds)), 1.8, 4.2))
@@ -119,19 +120,17 @@ class SeedStrip:
             ax.set_xlim(1.3 * low, 0.15)
             powers = [-(10.0**k) for k in range(6, -1, -1) if 10.0**k < -1.3 * low]
             powers = powers[:: -(-len(powers) // 4)]
-            ax.set_xticks([*powers, 0.0], [f"{tick:g}" for tick in (*powers, 0.0)])
+            ax.set_xticks([*powers, 0.0], [f"{tick:g}".replace("-", "−") for tick in (*powers, 0.0)])
             ax.minorticks_off()
-            ax.set_xlabel("nats (log scale below -1)", size=size, color=theme.muted, labelpad=1)
+            ax.set_xlabel("log scale below −1", size=size, color=theme.muted, labelpad=1)
             return
         if limit is not None:
             ax.set_xlim(0.0, limit)
         else:
             low, high = (min(low, 0.0), max(high, 0.0)) if min(abs(low), abs(high)) < 0.5 * (high - low) else (low, high)
             pad = 0.04 * (high - low) or 0.5 * max(abs(high), 1e-3)
-            ax.set_xlim(low - pad * (low < 0 or low == high), high + pad * (high > 0))
+            ax.set_xlim(low - pad * (low < 0 or low == high), high + pad * (high > 0 or low == high))
         ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10]))
-        if self.name in LIKELIHOODS:
-            ax.set_xlabel("nats", size=size, color=theme.muted, labelpad=1)
 
     def update(self, values: Sequence[Float[np.ndarray, " N"]]) -> None:
         """Move the dots of each method to these values, one a seed."""
@@ -142,7 +141,7 @@ class SeedStrip:
             mean, low, high = (float(x) for x in metric_interval(self.name, of_seeds))
             self.means[row].set_data([mean], [row])
             if np.isfinite([low, high]).all() and len(of_seeds) > 1:
-                low, high = np.clip([low, high], *sorted(self.dots[row].axes.get_xlim()))
+                low, high = np.clip([low, high], *self.limits)
                 segments.append([(low, row), (high, row)])
             if self.drawn is not None and len(of_seeds) > 1 and known[self.drawn[row]]:
                 index = self.drawn[row]
@@ -181,10 +180,20 @@ def strip_title(name: str, horizon: int | None, width: float, size: float) -> st
         "success": (*((f"success within {horizon} steps",) if horizon else ()), "success"),
         "regret": ("regret (optimal return - return)", "regret"),
         "distance": ("distance to optimal (mean squared)", "distance to optimal", "distance"),
-        "chosen_logp": ("log-probability of the chosen answer", "log-probability, chosen", "log-prob., chosen"),
-        "rejected_logp": ("log-probability of the rejected answer", "log-probability, rejected", "log-prob., rejected"),
+        "kl": ("KL to the base policy, nats", "KL to the base, nats", "KL, nats"),
+        "tiles": ("tiles visited in ten episodes", "tiles visited"),
+        **{f"{role}_logp": _likelihood_titles(role) for role in ("chosen", "rejected")},
     }.get(name, (look_of(name).title,))
     return next((title for title in titles if text_width(title, size) <= width), shorten(titles[-1], width, size))
+
+
+def _likelihood_titles(role: str) -> tuple[str, ...]:
+    return (
+        f"log-probability of the {role} answer, nats",
+        f"log-probability, {role} (nats)",
+        f"log-prob., {role} (nats)",
+        f"log-prob., {role}",
+    )
 
 
 class SeedsFilm(Film):
@@ -264,9 +273,7 @@ class SeedsFilm(Film):
             drawn = [map_seed(run)[0] for run in self.runs] if several else None
             shown = [run.metrics[name] for run in self.runs]
             seeds = [run.seeds for run in self.runs]
-            strip = SeedStrip(
-                ax, theme, name, self.styles, seeds, drawn, shown, labels if column == 0 else None, self.TYPE
-            )
+            strip = SeedStrip(ax, theme, name, self.styles, seeds, drawn, shown, labels if column == 0 else None, self.TYPE)
             self.strips.append(strip)
             self.animate(*strip.artists)
         words = (

@@ -131,4 +131,4 @@ def _set_in_tex(figure: Figure) -> None:
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks and text.get_text():
             lines = text.get_text().split("\n")
-            text.set_text("\n".join(tex_words(line, bold=text.get_weight() == "bold") for line in lines))
+            text.set_text("\n".join(tex_words(line, bold=text.get_fontweight() == "bold") for line in lines))

@@ -28,7 +28,7 @@ from ift_gridworld.training.files import PLAIN, TABLES
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
+__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics", "shared_metrics"]
 
 POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
@@ -222,17 +222,27 @@ class Run:
         """
         return cls(**files.load(path, cls))
 
-    def film(self, path: str | Path, *, theme: str = "light") -> Path:
+    def film(self, path: str | Path, *, theme: str = "light", view: str | None = None) -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
 
-        Raises:
-            ValueError: for an unknown suffix or theme, or an environment that has no map to draw.
-        """
-        return compare([self]).film(path, theme=theme)
+        Args:
+            path: where to write.
+            theme: a name in `rendering.THEMES`.
+            view: a name in `rendering.views.VIEWS`, such as "seeds"; None for the map and what is known of the policy.
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
-        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page"."""
-        return compare([self]).figure(path, width=width, theme=theme)
+        Raises:
+            ValueError: for an unknown suffix, theme or view, or an environment that has no map to draw.
+        """
+        return compare([self]).film(path, theme=theme, view=view)
+
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", **choices: Any) -> Path:
+        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page", with its caption for LaTeX.
+
+        Args:
+            path: where to write.
+            width, theme, choices: stages, panels, font, usetex, transparent, as for `rendering.save_figure`.
+        """
+        return compare([self]).figure(path, width=width, theme=theme, **choices)
 
     def page(self, path: str | Path) -> Path:
         """Write it as a page to play with: one HTML file, no network."""
@@ -272,21 +282,21 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def _draw(self, function: str, *arguments: Any) -> Any:
+    def _draw(self, function: str, *arguments: Any, **options: Any) -> Any:
         """Call a function of `rendering`, which lies above and loads matplotlib, on the runs."""
-        return resolve(f"ift_gridworld.rendering.{function}")(self.runs, *arguments)
+        return resolve(f"ift_gridworld.rendering.{function}")(self.runs, *arguments, **options)
 
-    def film(self, path: str | Path, *, theme: str = "light") -> Path:
+    def film(self, path: str | Path, *, theme: str = "light", view: str | None = None) -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`."""
-        return self._draw("pictures:save_film", Path(path), theme)
+        return self._draw("pictures:save_film", Path(path), theme, view)
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", **choices: Any) -> Path:
         """Draw them as one figure for a paper, as `Run.figure`."""
-        return self._draw("paper:save_figure", Path(path), width, theme)
+        return self._draw("paper:save_figure", Path(path), width, theme, **choices)
 
     def latex(self, path: str | Path) -> Path:
         """Write their table of results for LaTeX (package booktabs)."""
-        return write_atomically(path, self._draw("paper:latex_table").encode())
+        return write_atomically(path, self._draw("caption:latex_table").encode())
 
     def page(self, path: str | Path) -> Path:
         """Write them as one page, as `Run.page`."""
@@ -327,9 +337,14 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return comparison
 
 
+def shared_metrics(runs: Sequence[Run]) -> list[str]:
+    """Return the metrics that all runs have, in order."""
+    return [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+
+
 def shared_custom_metrics(runs: Sequence[Run]) -> list[str]:
     """Return the metrics of a user's own that all runs have, in order."""
-    return [name for name in runs[0].custom_metrics if all(name in run.metrics for run in runs)]
+    return [name for name in shared_metrics(runs) if name in runs[0].custom_metrics]
 
 
 def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
