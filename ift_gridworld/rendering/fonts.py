@@ -80,7 +80,7 @@ def usual_family() -> tuple[str, ...]:
 def _face_with(sign: str, bold: bool, usual_family: tuple[str, ...]) -> tuple[str, int] | tuple[()] | None:
     """Return family and weight of the installed font for a sign: empty for the usual font, None if there is none."""
     weight = BOLD if bold else NORMAL
-    usual = get_font(findfont(FontProperties(list(usual_family), weight=weight)))
+    usual = get_font(findfont(FontProperties(family=list(usual_family), weight=weight)))
     if usual.get_char_index(ord(sign)):
         return ()
     others = [e for e in fontManager.ttflist if e.style == "normal" and not e.name.startswith((usual.family_name, *BLANK))]

@@ -73,7 +73,13 @@ def lines_of(entries: Sequence[Entry], inches: float) -> list[list[Entry]]:
 
 
 def draw_flow(sheet: Sheet, top: float, lines: Sequence[Sequence[Entry]]) -> float:
-    """Draw lines of entries; returns where they end, in inches from the top."""
+    """Draw lines of entries; returns where they end, in inches from the top.
+
+    Args:
+        sheet: the figure.
+        top: where they begin, in inches from the top.
+        lines: entries by line, as `lines_of` gives them.
+    """
     for line in lines:
         height = max(entry.height for entry in line)
         left, middle = MARGIN + 0.02, top + LINE / 2

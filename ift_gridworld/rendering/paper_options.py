@@ -121,9 +121,8 @@ class FigureOptions:
                 allowed = ", ".join(map(printable, names))
                 raise ValueError(f"panels is {panel!r}; {suggestion(panel, names)}allowed: {allowed}")
             if panel == "matrix" and runs > 1:
-                raise ValueError(
-                    f"panels is 'matrix', which is drawn of one run, not of {runs}; allowed: {', '.join(name for name in names if name != panel)}"
-                )
+                allowed = ", ".join(printable(name) for name in names if name != panel)
+                raise ValueError(f"panels is {panel!r}, which is drawn of one run, not of {runs}; allowed: {allowed}")
 
     def check_before_training(self, runs: int) -> None:
         """Raise a ValueError for a panel that runs cannot have, as far as that is known before they are trained."""

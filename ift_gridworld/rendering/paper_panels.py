@@ -64,7 +64,13 @@ def draw_map(ax: Axes, run: Run, snapshot: int, scale: VisitScale, theme: Theme)
 
 
 def draw_matrices(sheet: Sheet, top: float, run: Run) -> float:
-    """Draw T(a|s) of the last policy over the optimal one, and on small maps T(s'|s) of both; returns where they end."""
+    """Draw T(a|s) of the last policy over the optimal one, and on small maps T(s'|s) of both; returns where they end.
+
+    Args:
+        sheet: the figure.
+        top: where they begin, in inches.
+        run: whose policy it is.
+    """
     theme, inches, mdp = sheet.theme, sheet.options.inches, run.mdp
     states, policy, best = walkable(mdp), run.snapshots[-1], optimal_policy(mdp)
     has_square = int(states.sum()) <= MAX_SQUARE
@@ -165,7 +171,14 @@ def _draw_curve(
 def draw_seeds(
     sheet: Sheet, top: float, names: Sequence[str], runs: Sequence[Run], styles: Sequence[MethodStyle], titles: Sequence[str]
 ) -> float:
-    """Draw where each seed ends, in the metrics of those names; returns where the panel ends."""
+    """Draw where each seed ends; returns where the panel ends.
+
+    Args:
+        sheet: the figure.
+        top: where it begins, in inches.
+        names: of the metrics, a strip each.
+        runs, styles, titles: the methods.
+    """
     per_line, theme = charts_per_line(sheet.options, len(names)), sheet.theme
     labels = [shorten(title, 0.75, SMALL) for title in titles]
     left = MARGIN + max(drawn_width(label) for label in labels) + 0.1

@@ -98,7 +98,13 @@ def drawn_width(text: str, size: float = SMALL, *, bold: bool = False) -> float:
 
 
 def first_that_fits(texts: Sequence[str], width: float, size: float = SMALL) -> str:
-    """Return the first text that is at most so wide, in inches; an empty one if none is."""
+    """Return the first text that is at most so wide, an empty one if none is.
+
+    Args:
+        texts: from the longest to the shortest.
+        width: in inches.
+        size: of the type, in points.
+    """
     return next((text for text in texts if drawn_width(text, size) <= width), "")
 
 

@@ -497,9 +497,10 @@ def test_a_figure_for_a_paper_has_the_papers_width(tmp_path, kind, width, inches
     assert run(tmp_path / "again", "--redraw", *saved, "--figure", width, "--format", kind) == 0
     assert (tmp_path / "again" / picture.name).read_bytes() == picture.read_bytes()
     table = (tmp_path / "sft-dpo.tex").read_text()
-    for name, index in (("sft", -1), ("dpo", -1)):
-        success = np.mean(written(tmp_path, name)["metrics"]["success"][index])
-        assert f"{name} & ${success:.3f}$" in table
+    for name in ("sft", "dpo"):
+        success = np.mean(written(tmp_path, name)["metrics"]["success"][-1])
+        assert f"\n{name.upper()} & ${success:.3f}$" in table
+        assert f"{name.upper()}: success {success:.3f} [" in (tmp_path / f"sft-dpo_{width}.caption.tex").read_text()
 
 
 @pytest.mark.parametrize(
