@@ -162,7 +162,7 @@ def _layout(draft: MapLayout, inches: float, room: float) -> MapLayout | None:
     tile = min(cell / columns, height / rows, largest if draft.methods <= FEW else min(largest, ENOUGH))
     if cell < LEAST_CELL or tile <= 0:
         return None
-    return replace(draft, tile=tile, cell=min(cell, max(tile * columns + 0.3, 0.8)))
+    return replace(draft, tile=tile, cell=cell if number > 2 else min(cell, max(tile * columns + 0.3, 0.8)))
 
 
 def _too_much(options: FigureOptions, methods: int, several_maps: bool) -> str:

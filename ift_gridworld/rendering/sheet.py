@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from ift_gridworld.escape import latex_text
 from ift_gridworld.rendering.fonts import use_fonts
@@ -26,7 +26,7 @@ DPI = 200  # of print, at which small tiles must be told apart
 # Signs of this package's own words that LaTeX sets as mathematics.
 _TEX_SIGNS = {
     "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "·": r"\textperiodcentered{}", "…": r"\ldots{}", "−": "$-$",
-    "λ": r"$\lambda$", "θ": r"$\theta$", "π": r"$\pi$", "×": r"$\times$",
+    "λ": r"$\lambda$", "θ": r"$\theta$", "π": r"$\pi$", "×": r"$\times$", "√": r"$\surd$",
 }  # fmt: skip
 _MATHS = re.compile(r"((?<!\\)\$.*?(?<!\\)\$)", re.DOTALL)
 
@@ -130,9 +130,10 @@ def tex_words(text: str, *, bold: bool = False) -> str:
 def _set_in_tex(figure: Figure) -> None:
     """Rewrite all texts of a figure for LaTeX; those of ticks that are numbers are so already."""
     for axis in (axis for ax in figure.axes for axis in (ax.xaxis, ax.yaxis)):
-        formatter = axis.get_major_formatter()
-        if isinstance(formatter, FixedFormatter):
-            formatter.seq = [tex_words(str(text)) for text in formatter.seq]
+        if not isinstance(axis.get_major_formatter(), ScalarFormatter | NullFormatter):
+            places = axis.get_majorticklocs()
+            words = axis.get_major_formatter().format_ticks(list(places))
+            axis.set_ticks(places, [tex_words(text) for text in words])
     ticks = {text for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for text in axis.get_ticklabels()}
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in ticks and text.get_text():
