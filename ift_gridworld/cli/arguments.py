@@ -80,6 +80,8 @@ class LakeArgs(FigureArgs, PolicyArgs):
     """Draw as well."""
     format: str | None = None
     """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    drawn_seed: int | None = None
+    """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
     """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step."""
     redraw: tuple[Path, ...] = field(default=())

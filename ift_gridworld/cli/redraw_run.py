@@ -14,7 +14,9 @@ from ift_gridworld.training.run import Run, check_one_environment, compare, shar
 __all__ = ["draw_again"]
 
 
-def draw_again(files: Sequence[Path], args: FigureArgs, out: Path, theme: str, kind: str | None) -> int:
+def draw_again(
+    files: Sequence[Path], args: FigureArgs, out: Path, theme: str, kind: str | None, seed: int | None = None
+) -> int:
     """Draw saved runs, print their tables and what was written; returns the exit status.
 
     Args:
@@ -23,9 +25,11 @@ def draw_again(files: Sequence[Path], args: FigureArgs, out: Path, theme: str, k
         out: folder to write to.
         theme: colours.
         kind: the format that is asked for.
+        seed: the seed to draw, if the reader chose one.
 
     Raises:
-        ValueError: for a file that is no saved run or stands twice, or a format that the picture has not.
+        ValueError: for a file that is no saved run or stands twice, a format that the picture has not, or a seed that a run
+            cannot draw.
     """
     if not files:
         raise ValueError("no saved run is named; allowed: one file or more, such as runs/lake/ift.json")
@@ -39,6 +43,8 @@ def draw_again(files: Sequence[Path], args: FigureArgs, out: Path, theme: str, k
         check_one_environment(comparison.runs, drawn=True)
     if figure is not None:
         figure.check_metrics(shared_metrics(comparison.runs), len(files))
+    if seed is not None:
+        comparison = comparison.drawing(seed)
     make_folder(out)
     name = file_stem("-".join(run.method for run in comparison))
     if figure is None and args.view is None:

@@ -36,7 +36,6 @@ from ift_gridworld.rendering.paper_panels import draw_curves, draw_map, draw_mat
 from ift_gridworld.rendering.paper_words import (
     INTERVAL,
     end_words,
-    map_seed,
     number,
     run_styles,
     run_titles,
@@ -51,6 +50,7 @@ from ift_gridworld.rendering.text import shorten, wrap_text
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment, shared_metrics
+from ift_gridworld.training.together import drawn_together, shared_headline
 
 __all__ = ["PaperFigure", "save_figure"]
 
@@ -119,11 +119,11 @@ class PaperFigure:
     def __init__(
         self, runs: Sequence[Run], width: str = "column", theme: str = "light", **choices: Unpack[FigureChoices]
     ) -> None:
-        self.runs, self.options = list(runs), FigureOptions(width, theme, **choices)
-        self.headline = runs[0].headline
-        self.panels = self.options.chosen_panels(len(runs), self.headline)
+        self.options = FigureOptions(width, theme, **choices)
         check_one_environment(runs, drawn=self.options.needs_map(len(runs)))
         self.options.check_metrics(shared_metrics(runs), len(runs))
+        self.runs, self.headline = drawn_together(runs), shared_headline(runs)
+        self.panels = self.options.chosen_panels(len(runs), self.headline)
         self.titles, self.styles = run_titles(runs), run_styles(runs)
         self.curves = [panel for panel in self.panels if panel not in PANELS]
         self.strips = metrics_of_seeds(runs, self.headline) if "seeds" in self.panels else []
@@ -277,11 +277,11 @@ class PaperFigure:
         assert self.layout is not None
         title = shorten(self.titles[index], self.layout.block / HINTED, TEXT, bold=True)
         self.sheet.add_text(left + 0.02, top - 0.025, title, size=TEXT, weight="bold")
-        seed, name = map_seed(run), self.headline
-        value = number(float(run.metrics[name][self.snapshots[-1, index], seed[0]]))
+        name = self.headline
+        value = number(float(run.of_drawn(name)[self.snapshots[-1, index]]))
         beside = drawn_width(title, TEXT, bold=True) + 0.06
         room = self.layout.block - beside
-        words = first_that_fits((f"{name} {value} (seed {seed[1]})", f"{name} {value}", value), room)
+        words = first_that_fits((f"{name} {value} (seed {run.drawn_seed})", f"{name} {value}", value), room)
         self.sheet.add_text(left + beside, top - 0.025, words, color=self.sheet.theme.muted)
 
 

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
-from ift_gridworld.rendering.maps import draw_lake, draw_starts, prepare_axes
+from ift_gridworld.rendering.maps import draw_lake, draw_starts, grid_of, prepare_axes
 from ift_gridworld.rendering.method_style import MethodStyle
 from ift_gridworld.rendering.paper_layout import MARGIN
 from ift_gridworld.rendering.paths import draw_path_sample
@@ -21,6 +21,7 @@ from ift_gridworld.rendering.scale import LETTER_TILE, has_signs, is_fine, is_sm
 from ift_gridworld.rendering.shapes import ACTION_MARKS, MARK_GLYPHS
 from ift_gridworld.rendering.sheet import SMALL, Sheet, drawn_width
 from ift_gridworld.rendering.text import Letter, plain_text, shorten
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import hole_colour
 from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
 from ift_gridworld.training.run import Run
@@ -142,15 +143,16 @@ def map_entries(runs: Sequence[Run], mdp: TabularMDP, ax: Axes) -> list[Entry]:
         mdp: the environment.
         ax: a map that is drawn already; on small tiles marks are others than on large ones.
     """
-    grid = mdp.grid
-    assert grid is not None  # there is a map
-    letters, beads = grid.tiles, is_fine(ax, grid)
+    grid = grid_of(mdp)
+    beads = is_fine(ax, grid)
     entries = [Entry(_arrow_words(ax, grid), SAMPLE, _arrow_sample(is_small(ax, grid)))]
     staying = [plain_text(name) for name, move in zip(mdp.actions, mdp.moves, strict=True) if not move.any()]
     entries += [Entry(name, SAMPLE, _mark_sample(i)) for i, name in enumerate(staying[: len(ACTION_MARKS)])]
-    for letter, words in (("S", "start"), ("G", "goal"), ("H", "hole"), ("C", "cliff")):
-        if (letters == letter).any():
-            entries.append(Entry(words, SAMPLE, _tile_sample(letter, ax, grid)))
+    if (grid.tiles == "S").any():
+        entries.append(Entry("start", SAMPLE, _tile_sample("S", ax, grid)))
+    for letter, words in tile_words(mdp).items():  # that goals and holes end an episode needs no words
+        text = f"{words.name}: {words.effect}" if letter == "C" else words.name
+        entries.append(Entry(plain_text(text), SAMPLE, _tile_sample(letter, ax, grid)))
     entries += [Entry(kind, SAMPLE, _glyph_sample(kind)) for kind in grid.marks]
     if any(len(run.demonstration) for run in runs):
         entries.append(Entry(_path_words(runs), SAMPLE, _path_sample(beads, dashed=False)))

@@ -26,7 +26,6 @@ from ift_gridworld.rendering.paper_layout import (
     charts_per_line,
     strip_height,
 )
-from ift_gridworld.rendering.paper_words import map_seed
 from ift_gridworld.rendering.paths import draw_answers
 from ift_gridworld.rendering.seeds_view import SeedStrip, strip_title
 from ift_gridworld.rendering.sheet import HINTED, SMALL, TEXT, Sheet, drawn_width
@@ -186,7 +185,7 @@ def draw_seeds(
     width = (sheet.options.inches - MARGIN - left - 0.12 - (per_line - 1) * between) / per_line
     height = strip_height(len(runs))
     several = max(run.seeds for run in runs) > 1
-    drawn = [map_seed(run)[0] for run in runs] if several else None
+    drawn = [run.drawn for run in runs] if several else None
     for index, name in enumerate(names):
         line, column = divmod(index, per_line)
         place = top + line * (height + STRIP_AROUND) + TITLE

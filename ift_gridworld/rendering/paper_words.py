@@ -13,7 +13,7 @@ from ift_gridworld.rendering.text import short_title
 from ift_gridworld.training.run import Run
 
 __all__ = [
-    "INTERVAL", "end_words", "listed", "map_seed", "number", "run_styles", "run_titles", "same_for_all", "seed_counts",
+    "INTERVAL", "end_words", "listed", "number", "run_styles", "run_titles", "same_for_all", "seed_counts",
     "seeds_of_maps", "stage_words", "trained_words", "with_interval",
 ]  # fmt: skip
 
@@ -99,11 +99,6 @@ def _by_value(runs: Sequence[Run], value_of: Callable[[Run], object], unit: Call
     return listed([f"{unit(value)} ({listed(titles)})" for value, titles in groups])
 
 
-def map_seed(run: Run) -> tuple[int, int]:
-    """Return the seed that a run's maps are of: its index, and its number."""
-    return 0, int(run.settings.get("seed") or 0)
-
-
 def seed_counts(runs: Sequence[Run]) -> str:
     """Return the number of seeds in words, such as "8 seeds", or with the methods that have them."""
     return _by_value(runs, lambda run: run.seeds, lambda count: f"{count} seed{'s' * (count != 1)}")
@@ -111,7 +106,7 @@ def seed_counts(runs: Sequence[Run]) -> str:
 
 def seeds_of_maps(runs: Sequence[Run]) -> str:
     """Return the seed that maps are of in words, such as "seed 3", or with the methods that draw it."""
-    return _by_value(runs, lambda run: map_seed(run)[1], lambda seed: f"seed {seed}")
+    return _by_value(runs, lambda run: run.drawn_seed, lambda seed: f"seed {seed}")
 
 
 def trained_words(runs: Sequence[Run]) -> str:

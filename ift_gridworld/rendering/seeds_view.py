@@ -18,7 +18,6 @@ from ift_gridworld.rendering.paper_words import (
     INTERVAL,
     end_words,
     listed,
-    map_seed,
     run_styles,
     run_titles,
     seed_counts,
@@ -30,6 +29,7 @@ from ift_gridworld.rendering.stages import change_between, latest_snapshots, sha
 from ift_gridworld.rendering.text import shorten, text_width
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import drawn_together, shared_headline
 
 __all__ = ["SeedStrip", "SeedsFilm", "metrics_of_seeds", "strip_title"]
 
@@ -217,8 +217,8 @@ class SeedsFilm(Film):
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs)
-        self.runs, self.titles, self.styles = list(runs), run_titles(runs), run_styles(runs)
-        self.headline = runs[0].headline
+        self.runs, self.titles, self.styles = drawn_together(runs), run_titles(runs), run_styles(runs)
+        self.headline = shared_headline(runs)
         self.names = metrics_of_seeds(runs, self.headline)
         self.steps = shared_updates(runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(runs, self.steps)
@@ -270,7 +270,7 @@ class SeedsFilm(Film):
             ax = self.add_axes(left + column * (width + self.BETWEEN), top, width, self.strip_height)
             title = strip_title(name, first.mdp.horizon, width, 9.5)
             ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
-            drawn = [map_seed(run)[0] for run in self.runs] if several else None
+            drawn = [run.drawn for run in self.runs] if several else None
             shown = [run.metrics[name] for run in self.runs]
             seeds = [run.seeds for run in self.runs]
             strip = SeedStrip(ax, theme, name, self.styles, seeds, drawn, shown, labels if column == 0 else None, self.TYPE)
