@@ -26,7 +26,7 @@ from ift_gridworld.rendering.paper_words import (
     with_interval,
 )
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
-from ift_gridworld.rendering.text import shorten, text_width
+from ift_gridworld.rendering.text import shorten, text_width, wrap_text
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.training.run import Run, check_one_environment
 from ift_gridworld.training.together import drawn_together, shared_headline
@@ -125,7 +125,7 @@ class SeedStrip:
             ax.set_xlabel("log scale below −1", size=size, color=theme.muted, labelpad=1)
             return
         if limit is not None:
-            ax.set_xlim(0.0, limit)
+            ax.set_xlim(-0.02 * limit, 1.02 * limit)
         else:
             low, high = (min(low, 0.0), max(high, 0.0)) if min(abs(low), abs(high)) < 0.5 * (high - low) else (low, high)
             pad = 0.04 * (high - low) or 0.5 * max(abs(high), 1e-3)
@@ -211,8 +211,8 @@ class SeedsFilm(Film):
         SeedsFilm([Run.load("dpo.json"), Run.load("ift.json")]).save("seeds.gif")
     """
 
-    WIDTH, MARGIN, HEAD, FOOT, BETWEEN = 9.6, 0.3, 0.95, 0.38, 0.5  # inches
-    TITLE, AXIS = 0.3, 0.42  # inches: above and below a strip
+    WIDTH, MARGIN, HEAD, BETWEEN = 9.6, 0.3, 0.95, 0.5  # inches
+    TITLE, AXIS, LINE = 0.3, 0.42, 0.17  # inches: above and below a strip; a line below all
     TYPE = 9.0  # points
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
@@ -225,7 +225,9 @@ class SeedsFilm(Film):
         self._change = change_between(runs, self.snapshots)
         self.strip_height = max(0.6, 0.24 * len(runs))
         lines = -(-len(self.names) // 2)
-        height = self.HEAD + lines * (self.TITLE + self.strip_height + self.AXIS) + self.FOOT
+        self.notes = wrap_text(self._notes(), 0.95 * (self.WIDTH - 2 * self.MARGIN), self.TYPE).split("\n")
+        self.foot = self.HEAD + lines * (self.TITLE + self.strip_height + self.AXIS)
+        height = self.foot + self.LINE * len(self.notes) + 0.15
         super().__init__(theme, (self.WIDTH, round(height, 1)))
         self._compose()
 
@@ -255,8 +257,7 @@ class SeedsFilm(Film):
     def _compose(self) -> None:
         theme, first = self.theme, self.runs[0]
         self.add_text(self.MARGIN, 0.34, "Where each seed goes", size=19, weight="bold", color=theme.ink)
-        about = " · ".join([first.about, seed_counts(self.runs), *end_words(self.runs)])
-        about = shorten(about, self.WIDTH - 2 * self.MARGIN, 9.5)
+        about = shorten(f"{first.about} · {seed_counts(self.runs)}", self.WIDTH - 2 * self.MARGIN, 9.5)
         self.add_text(self.MARGIN, 0.68, about, size=9.5, color=theme.muted)
         self.step_text = self.add_number(self.WIDTH - self.MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         labels = [shorten(title, 1.1, self.TYPE) for title in self.titles]
@@ -276,13 +277,16 @@ class SeedsFilm(Film):
             strip = SeedStrip(ax, theme, name, self.styles, seeds, drawn, shown, labels if column == 0 else None, self.TYPE)
             self.strips.append(strip)
             self.animate(*strip.artists)
-        words = (
-            f"small dot: a seed · large mark and line: mean and {INTERVAL} · dot with a rim: {seeds_of_maps(self.runs)}, "
-            "which maps draw"
-        )
-        height = float(self.figure.get_size_inches()[1])
-        foot = shorten(words, self.WIDTH - 2 * self.MARGIN, 9) if several else "a mark a method: one seed"
-        self.add_text(self.MARGIN, height - 0.2, foot, size=9, color=theme.muted)
+        for index, note in enumerate(self.notes):
+            self.add_text(self.MARGIN, self.foot + (index + 0.5) * self.LINE, note, size=self.TYPE, color=theme.muted)
+
+    def _notes(self) -> str:
+        """What dots and lines are, and how long each method was trained, if not all alike."""
+        words = "A mark a method: one seed."
+        if max(run.seeds for run in self.runs) > 1:
+            drawn = f"Dot with a rim: {seeds_of_maps(self.runs)}, which maps draw."
+            words = f"Small dot: a seed. Large mark and line: mean and {INTERVAL}. {drawn}"
+        return " ".join([words, *end_words(self.runs)])
 
     def update(self, index: int) -> None:
         self.step_text.update(f"update {self.steps[index]}")
