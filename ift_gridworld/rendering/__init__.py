@@ -1,6 +1,7 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
-    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
+    film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, SmallMapsFilm, ExplainFilm,
+                FailureFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
     views       further views of runs by name: seeds
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.explain_film import ExplainFilm
     from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
     from ift_gridworld.rendering.film import Film
+    from ift_gridworld.rendering.large_film import LargeLakeFilm
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
     from ift_gridworld.rendering.matrix import PolicyMatrix
     from ift_gridworld.rendering.method_film import MethodFilm
@@ -32,8 +34,10 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.page import save_page
     from ift_gridworld.rendering.paper import save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
-    from ift_gridworld.rendering.pictures import film_of, save_film
+    from ift_gridworld.rendering.pictures import film_of, save_film, still_of
     from ift_gridworld.rendering.seeds_view import SeedsFilm
+    from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
+    from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
     from ift_gridworld.rendering.theme import THEMES, Theme
     from ift_gridworld.rendering.tiles import TileColours
     from ift_gridworld.rendering.worker import RenderWorker, draw_files
@@ -52,8 +56,10 @@ __all__ = [
     "Failure",
     "FailureFilm",
     "Film",
+    "LargeLakeFilm",
     "MethodFilm",
     "OptimalPolicyStill",
+    "OptimalRouteStill",
     "Panel",
     "PathOutline",
     "PolicyArrows",
@@ -61,6 +67,7 @@ __all__ = [
     "Predictions",
     "RenderWorker",
     "SeedsFilm",
+    "SmallMapsFilm",
     "Theme",
     "TileColours",
     "check_format",
@@ -76,6 +83,7 @@ __all__ = [
     "save_figure",
     "save_film",
     "save_page",
+    "still_of",
     "walkable",
 ]
 
@@ -89,6 +97,7 @@ __getattr__, __dir__ = lazy_names(
         "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
         "film": ("Film",),
         "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
+        "large_film": ("LargeLakeFilm",),
         "maps": ("draw_lake", "draw_landmarks", "draw_starts", "prepare_axes", "walkable"),
         "matrix": ("PolicyMatrix",),
         "method_film": ("MethodFilm",),
@@ -100,7 +109,9 @@ __getattr__, __dir__ = lazy_names(
         "paths": ("PathOutline", "Predictions", "draw_answers"),
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),
-        "pictures": ("film_of", "save_film"),
+        "pictures": ("film_of", "save_film", "still_of"),
+        "small_maps_film": ("SmallMapsFilm",),
+        "small_maps_still": ("OptimalRouteStill",),
         "worker": ("RenderWorker", "draw_files"),
     },
 )
