@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice, check_memory, check_whole, memory_size
+from ift_gridworld.checks import check_memory, check_whole, memory_size
 from ift_gridworld.cli.arguments import LakeArgs
+from ift_gridworld.cli.figure_options import draw_together, figure_options
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
@@ -20,6 +21,7 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
+from ift_gridworld.rendering.paper_layout import check_fits
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, file_stem, make_folder
@@ -54,11 +56,9 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     plan, paths = plan_of(args), list[Path]()
     try:
         runs = align(args, plan, worker, paths)
-        if args.figure is not None:
-            comparison, name = compare(runs), together(args.method, [one.method for one in runs])
-            picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
-            paths.append(comparison.figure(picture, width=args.figure, theme=args.theme))
-            paths.append(comparison.latex(args.out / f"{name}.tex"))
+        if args.figure is not None or args.view is not None:
+            name = together(args.method, [one.method for one in runs])
+            paths.extend(draw_together(args, compare(runs), args.out, name, args.theme, args.format))
     except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
         if paths:
             error.add_note(f"written before that: {', '.join(map(str, paths))}")
@@ -91,7 +91,7 @@ def plan_of(args: LakeArgs) -> Plan:
     mdp = mdp_of(args)
     check_outcome(overrides, mdp)
     training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
-    _check_drawable(args, mdp)
+    _check_drawable(args, mdp, len(names))
     _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
     needed = any(find_method(name).needs == "pairs" for name in names)
@@ -100,20 +100,19 @@ def plan_of(args: LakeArgs) -> Plan:
     return Plan(mdp, overrides, training, shown, pairs)
 
 
-def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
+def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
     """Raise a ValueError for a picture that cannot be drawn of this environment."""
-    if not (args.render or args.figure):
+    figure = figure_options(args, args.theme, args.format)
+    if figure is not None:
+        figure.check_before_training(methods)
+    if not args.render and not (figure and figure.needs_map(methods)):
         return
     if mdp.grid is None:
         option = "--render" if args.figure is None else "--figure"
         allowed = "FrozenLake, CliffWalking, Taxi, or one that is registered with a layout"
         raise ValueError(f"{option}: {mdp.where.name} has no map to draw; allowed: {allowed}")
-    if args.figure is not None:
-        from ift_gridworld.rendering import STILLS
-        from ift_gridworld.rendering.paper import number_of_maps
-
-        check_choice("format", args.format or "pdf", STILLS)
-        number_of_maps(mdp, args.figure)
+    if figure is not None:
+        check_fits(mdp.grid, figure, methods)
     elif args.format == "html":
         from ift_gridworld.rendering.page import check_tiles
 

@@ -18,6 +18,7 @@ from ift_gridworld.rendering.page import save_page
 from ift_gridworld.rendering.small_maps import small_maps
 from ift_gridworld.rendering.small_maps_film import SmallMapsFilm, has_small_maps
 from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
+from ift_gridworld.rendering.views import find_view
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["film_of", "save_film", "still_of"]
 
 
-def film_of(runs: Sequence[Run], theme: str = "light") -> Film:
+def film_of(runs: Sequence[Run], theme: str = "light", view: str | None = None) -> Film:
     """Return the film of one run, or of several side by side.
 
     A lake too large for its tiles to be told apart is filmed along its demonstration, a grid of small maps (a taxi's) by
@@ -34,15 +35,18 @@ def film_of(runs: Sequence[Run], theme: str = "light") -> Film:
     Args:
         runs: one or more, on one environment.
         theme: a name in THEMES.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
 
     Raises:
-        ValueError: for an unknown theme, or an environment that has no map to draw.
+        ValueError: for an unknown theme or view, or an environment that has no map to draw.
 
     Example::
 
         film_of([Run.load("sft.json"), Run.load("ift.json")]).frame(0).show()
     """
     check_choice("theme", theme, THEME_NAMES)
+    if view is not None:
+        return find_view(view)(runs, theme)
     if is_large(runs[0]):
         return LargeLakeFilm(runs, theme)
     if has_small_maps(runs[0]):
@@ -69,19 +73,20 @@ def still_of(title: str, environments: Mapping[str, TabularMDP], theme: str = "l
     return (OptimalRouteStill if of_small_maps else OptimalPolicyStill)(title, environments, theme)
 
 
-def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
+def save_film(runs: Sequence[Run], path: Path, theme: str = "light", view: str | None = None) -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
 
     Args:
         runs: one is drawn by itself, several side by side.
         path: where to write; its suffix is one of `formats.FORMATS`.
         theme: a name in THEMES; a page has all of them.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ValueError: for a suffix or a theme that there is not, or an environment that has no map to draw.
+        ValueError: for a suffix, a theme or a view that there is not, or an environment that has no map to draw.
 
     Example (writes two files)::
 
@@ -89,5 +94,9 @@ def save_film(runs: Sequence[Run], path: Path, theme: str = "light") -> Path:
     """
     check_format(path.suffix.removeprefix("."))
     if path.suffix == ".html":
+        if view is not None:
+            raise ValueError(
+                f"format is 'html', a page, which has no view {view!r}; allowed: a film (gif, mp4, webp, png, pdf, svg)"
+            )
         return save_page(runs, path)
-    return film_of(runs, theme).save(path)
+    return film_of(runs, theme, view).save(path)
