@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,12 +92,22 @@ def plan_of(args: LakeArgs) -> Plan:
     check_outcome(overrides, mdp)
     training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
     _check_drawable(args, mdp, len(names))
+    _check_stages(args, training, names)
     _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
     needed = any(find_method(name).needs == "pairs" for name in names)
     shown, pairs = data_of(mdp, count, args.seed, needed)
     check_folder(args.out)
     return Plan(mdp, overrides, training, shown, pairs)
+
+
+def _check_stages(args: LakeArgs, training: TrainingOptions, names: Sequence[str]) -> None:
+    """Raise a ValueError for a map of an update that no method reaches."""
+    figure = figure_options(args, args.theme, args.format)
+    last = training.steps or max(find_method(name).steps for name in names)
+    for update in (figure and figure.stages) or ():
+        if update > last:
+            raise ValueError(f"stages has update {update}; allowed: up to {last}, the number of updates")
 
 
 def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
@@ -181,13 +191,20 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
     return runs
 
 
+def _kept_for(args: LakeArgs, training: TrainingOptions, method: str) -> TrainingOptions:
+    """Keep the policies of the updates whose maps the figure shows, as far as the method is trained."""
+    figure = figure_options(args, args.theme, args.format)
+    updates = training.steps or find_method(method).steps
+    return replace(training, keep=tuple(update for update in (figure and figure.stages) or () if update <= updates))
+
+
 def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
     with progress(f"training {method}", "measuring what it kept") as advance:
         trained = train(
             method,
             plan.mdp,
             base_of(args, plan.mdp, args.seeds, args.device),
-            training=plan.training,
+            training=_kept_for(args, plan.training, method),
             seed=args.seed,
             demonstrations=plan.demonstrations,
             preferences=plan.preferences,
