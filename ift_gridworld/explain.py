@@ -289,7 +289,7 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
                 "How likely is each answer?",
                 f"The margin over the base is {d:.2f} nats, the loss {np.logaddexp(0, -beta * d):.3f}"
                 + (": log 2, as it must be before the first update." if abs(d) < 1e-6 else "."),
-                r"$L = -\log\sigma(\beta d),\quad d = (c - c_{ref}) - (r - r_{ref})$",
+                r"$L = -\log\sigma(\beta d),\quad d = (c - c_{\mathrm{ref}}) - (r - r_{\mathrm{ref}})$",
                 {"names": ["chosen", "rejected"], "values": [c, r], "reference": [c_ref, r_ref], "of": "an answer"},
             ),
             Step(

@@ -10,7 +10,10 @@ from typing import Literal
 from ift_gridworld.choices import Base
 from ift_gridworld.cli.parser import Arguments
 
-__all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "less_memory", "unused"]
+__all__ = [
+    "OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "check_film", "is_random", "less_memory", "unused",
+    "view_stem",
+]  # fmt: skip
 
 OUT = Path("runs/lake")
 
@@ -82,8 +85,14 @@ class LakeArgs(PolicyArgs):
     figure: Literal["column", "page"] | None = None
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
     png. A table of the results is written beside it for LaTeX."""
+    view: str | None = None
+    """What a film shows: maps (the default); plane (log-probability of the chosen against the rejected answer, a trajectory a
+    method)."""
+    speed: float | None = None
+    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
-    """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step."""
+    """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step; with --format html its stages
+    as a page to step through."""
     redraw: tuple[Path, ...] = field(default=())
     """Draw these saved runs again instead of training: one by itself, several side by side."""
 
@@ -92,6 +101,34 @@ def as_flags(args: Arguments, message: str) -> str:
     """Spell the option that a message begins with as it is spelled on the command line."""
     name, is_, rest = message.partition(" is ")
     return f"--{name.replace('_', '-')}{is_}{rest}" if is_ and name in vars(args) else message
+
+
+def check_film(kind: str | None, view: str | None, speed: float | None) -> None:
+    """Raise a ValueError for a format, a view or a speed that there is not, or that do not go together.
+
+    Args:
+        kind: of the files; None for a GIF.
+        view, speed: as given; None for what is usual.
+    """
+    from ift_gridworld.checks import check_choice
+    from ift_gridworld.rendering import PICTURES, check_format
+    from ift_gridworld.rendering.formats import FILMS, check_speed
+    from ift_gridworld.rendering.views import VIEWS
+
+    check_format(kind or "gif")
+    if view is not None:
+        check_choice("view", view, VIEWS)
+        if kind == "html":
+            raise ValueError(f"view is {view!r}, which a page has not; allowed with --format: {', '.join(PICTURES)}")
+    if speed is not None:
+        check_speed(speed)
+        if (kind or "gif") not in FILMS:
+            raise ValueError(f"speed is {speed:g}, which {kind} has not; allowed with --format: {', '.join(FILMS)}")
+
+
+def view_stem(name: str, view: str | None) -> str:
+    """Return the name of a picture without its suffix: in another view than that of maps it names the view."""
+    return name if view in (None, "maps") else f"{name}_{view}"
 
 
 def less_memory(args: PolicyArgs, ways: Sequence[str] = ()) -> str:

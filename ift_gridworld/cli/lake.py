@@ -9,7 +9,7 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 
 from __future__ import annotations
 
-from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, less_memory, unused
+from ift_gridworld.cli.arguments import LakeArgs, as_flags, check_film, is_random, less_memory, unused
 from ift_gridworld.cli.parser import fail, notes_of
 from ift_gridworld.runtime import is_out_of_memory, loading
 
@@ -26,12 +26,12 @@ def main(args: LakeArgs) -> int:
         if args.redraw:
             from ift_gridworld.cli import redraw_run
 
-            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure)
+            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure, args.view, args.speed)
         if args.explain is not None:
             with loading():
                 from ift_gridworld.cli import explain_run
 
-            return explain_run.explain_update(args, args.explain, args.format or "gif")
+            return explain_run.explain_update(args, args.explain, args.format or "gif", args.speed)
         if args.render:
             with RenderWorker() as worker:
                 with loading():
@@ -55,17 +55,15 @@ def main(args: LakeArgs) -> int:
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
-REDRAW_USES = {"redraw", "format", "figure", "theme", "out", "plugin"}
+REDRAW_USES = {"redraw", "format", "figure", "view", "speed", "theme", "out", "plugin"}
 EXPLAIN_USES = {
     "explain", "map", "size", "map_seed", "slippery", "success_rate", "discount", "policy", "hidden", "base", "seed",
-    "learning_rate", "optimiser", "format", "theme", "out", "plugin",
+    "learning_rate", "optimiser", "format", "speed", "theme", "out", "plugin",
 }  # fmt: skip
 
 
 def check(args: LakeArgs) -> None:
     """Raise a ValueError for an option that what is asked for does not use, or a value that no picture has."""
-    from ift_gridworld.rendering import check_format
-
     draws = bool(args.render or args.figure or args.explain or args.redraw)
     if "redraw" in args.given and not args.redraw:
         raise ValueError("--redraw names no file; allowed: one saved run or more")
@@ -82,8 +80,10 @@ def check(args: LakeArgs) -> None:
     args.require("format", draws, "--render, --figure, --explain or --redraw")
     args.require("theme", draws, "--render, --figure, --explain or --redraw")
     args.require("render", args.figure is None, "films; --figure draws by itself")
+    args.require("view", bool(args.render or args.redraw) and args.figure is None, "films: --render or --redraw")
+    args.require("speed", args.figure is None and draws, "films: --render, --explain or --redraw")
     args.require("hidden", args.policy == "mlp", "--policy mlp")
     args.require("success_rate", args.slippery, "--slippery")
     args.require("map_seed", is_random(args.map), "a random map")
-    if args.format is not None and args.figure is None:
-        check_format(args.format)
+    if args.figure is None:
+        check_film(args.format, args.view, args.speed)

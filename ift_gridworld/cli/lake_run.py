@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ift_gridworld.checks import check_choice, check_memory, check_whole, memory_size
-from ift_gridworld.cli.arguments import LakeArgs
+from ift_gridworld.cli.arguments import LakeArgs, view_stem
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
@@ -20,6 +20,7 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
+from ift_gridworld.rendering.views import VIEWS
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, file_stem, make_folder
@@ -91,7 +92,7 @@ def plan_of(args: LakeArgs) -> Plan:
     _check_drawable(args, mdp)
     _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
-    needed = any(find_method(name).needs == "pairs" for name in names)
+    needed = any(find_method(name).needs == "pairs" for name in names) or VIEWS[args.view or "maps"].needs_pairs
     shown, pairs = data_of(mdp, count, args.seed, needed)
     check_folder(args.out)
     return Plan(mdp, overrides, training, shown, pairs)
@@ -100,6 +101,8 @@ def plan_of(args: LakeArgs) -> Plan:
 def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
     """Raise a ValueError for a picture that cannot be drawn of this environment."""
     if not (args.render or args.figure):
+        return
+    if args.figure is None and args.view not in (None, "maps"):
         return
     if mdp.grid is None:
         option = "--render" if args.figure is None else "--figure"
@@ -157,6 +160,8 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         paths: each file is appended to it when it is complete.
     """
     names, runs = list(plan.overrides), list[Run]()
+    each = args.view in (None, "maps")  # other views compare: one picture of all runs
+    options = {"view": args.view or "maps", "speed": args.speed or 1.0}
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -166,16 +171,16 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         runs.append(one)
         stem = file_stem(method)
         paths.append(one.save(args.out / f"{stem}.json"))
-        if worker is not None:
-            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme)
+        if worker is not None and each:
+            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme, **options)
     if worker is not None:
-        if len(names) > 1:  # a picture each, and one of all
-            picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
-            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme)
+        if len(names) > 1 or not each:  # a picture each, and one of all
+            picture = args.out / f"{view_stem(together(args.method, names), args.view)}.{args.format or 'gif'}"
+            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, **options)
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)
-                advance(done, len(runs) + (len(names) > 1))
+                advance(done, len(runs) * each + (len(names) > 1 or not each))
     return runs
 
 

@@ -30,6 +30,11 @@ class RedrawArgs(Arguments):
     """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
     figure: Literal["column", "page"] | None = None
     """A figure for a paper, at the width of a column or a page, and a table for LaTeX."""
+    view: str | None = None
+    """What a film shows: maps (the default); plane (log-probability of the chosen against the rejected answer, a trajectory a
+    method)."""
+    speed: float | None = None
+    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
     theme: Literal["light", "dark"] = "light"
     """Colours of pictures."""
     out: Path = OUT
@@ -43,6 +48,8 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
-        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure)
+        args.require("view", args.figure is None, "films; --figure has one view")
+        args.require("speed", args.figure is None, "films; --figure stands still")
+        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.view, args.speed)
     except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -1,8 +1,11 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
-    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
+    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, PlaneFilm,
+                OptimalPolicyStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices and curves at the width of a column or of a page
+    views       the films that runs can be drawn as, by name
+    plane       the preference plane: log-probability of the chosen against the rejected answer
     page        runs as one HTML file to play with
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
@@ -31,8 +34,10 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.paper import latex_table, save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
     from ift_gridworld.rendering.pictures import film_of, save_film
+    from ift_gridworld.rendering.plane import PlaneFilm, draw_plane
     from ift_gridworld.rendering.theme import THEMES, Theme
     from ift_gridworld.rendering.tiles import TileColours
+    from ift_gridworld.rendering.views import VIEWS
     from ift_gridworld.rendering.worker import RenderWorker, draw_files
 
 __all__ = [
@@ -42,6 +47,7 @@ __all__ = [
     "THEMES",
     "THEME_NAMES",
     "VIDEO",
+    "VIEWS",
     "ChangeArrows",
     "ChartLine",
     "ComparisonFilm",
@@ -53,6 +59,7 @@ __all__ = [
     "OptimalPolicyStill",
     "Panel",
     "PathOutline",
+    "PlaneFilm",
     "PolicyArrows",
     "PolicyMatrix",
     "Predictions",
@@ -65,6 +72,7 @@ __all__ = [
     "draw_files",
     "draw_lake",
     "draw_landmarks",
+    "draw_plane",
     "draw_starts",
     "film_of",
     "latex_table",
@@ -95,6 +103,8 @@ __getattr__, __dir__ = lazy_names(
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),
         "pictures": ("film_of", "save_film"),
+        "plane": ("PlaneFilm", "draw_plane"),
+        "views": ("VIEWS",),
         "worker": ("RenderWorker", "draw_files"),
     },
 )

@@ -38,7 +38,7 @@ class Layout:
     Attributes:
         map, chart, key: the Axes of the three.
         title, caption, equation: heights of the words, and all at the same distance from the left.
-        chart_part: the part of the picture that holds chart and key.
+        map_part, chart_part: the parts of the picture that hold the map, and chart and key.
     """
 
     map: Box
@@ -48,16 +48,19 @@ class Layout:
     caption: float
     equation: float
     left: float
+    map_part: Box
     chart_part: Box
 
 
 BESIDE = Layout(  # the words beside the map
     map=(0.03, 0.045, 0.465, 0.78), chart=(0.585, 0.185, 0.385, 0.225), key=(0.535, 0.015, 0.46, 0.05),
-    title=0.80, caption=0.735, equation=0.53, left=0.535, chart_part=(0.525, 0.0, 0.475, 0.47),
+    title=0.80, caption=0.735, equation=0.53, left=0.535, map_part=(0.02, 0.03, 0.485, 0.81),
+    chart_part=(0.525, 0.0, 0.475, 0.475),
 )  # fmt: skip
 BELOW = Layout(  # below a map that is much wider than tall
     map=(0.03, 0.405, 0.94, 0.425), chart=(0.585, 0.165, 0.385, 0.15), key=(0.535, 0.015, 0.46, 0.05),
-    title=0.355, caption=0.295, equation=0.075, left=0.03, chart_part=(0.525, 0.0, 0.475, 0.375),
+    title=0.355, caption=0.295, equation=0.075, left=0.03, map_part=(0.02, 0.39, 0.96, 0.455),
+    chart_part=(0.525, 0.0, 0.475, 0.375),
 )  # fmt: skip
 WIDE = 1.8  # width over height of a map that has the words below it
 
@@ -114,10 +117,13 @@ class ExplainFilm(Film):
             if number != following or later is None or (moment.chart, moment.key) != (later.chart, later.key)
         ]
 
-    def has_chart(self, index: int) -> bool:
-        """Return whether a frame has a chart or a key beside its map."""
+    def chart_words(self, index: int) -> str:
+        """Return what a frame's chart and key say, for those who cannot see them; empty where there are none."""
         moment = self.frames_drawn[index][1]
-        return bool(moment.chart or moment.key)
+        self.update(index)
+        values = [label.get_text() for label in self.stage.chart.labels if label.get_text()]
+        chart = f"Chart: {moment.chart}{': ' if values else ''}{', '.join(values)}. " if moment.chart else ""
+        return f"{chart}Key: {', '.join(entry.words for entry in moment.key)}." if moment.key else chart.strip()
 
     @property
     def alt(self) -> str:

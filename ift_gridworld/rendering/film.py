@@ -20,11 +20,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from ift_gridworld.checks import check_interval
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
-from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
+from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format, check_speed
 from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, NumberPatch, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
@@ -37,8 +36,7 @@ DPI = 100
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
 MEAN_SECONDS, LEAST_SECONDS = 0.085, 0.04  # that the others stand
 WORDS_A_SECOND, LOOK_SECONDS = 3.0, 1.5  # that a reader takes in, and takes to look at the picture before
-SPEEDS = (0.1, 10.0)  # least and most; a frame of a GIF that stands for less than two hundredths is shown for ten
-LEAST_FRAME = 0.02  # seconds
+LEAST_FRAME = 0.02  # seconds; a frame of a GIF that stands for less than two hundredths is shown for ten
 READ_FIRST = 0.6  # share of the time to read a caption that is spent on its first frame, before anything moves
 
 
@@ -72,7 +70,7 @@ def at_speed(durations: Sequence[float], speed: float) -> list[tuple[int, float]
         >>> at_speed([1.0, 0.04, 0.04, 0.04, 2.0], 4)
         [(0, 0.25), (1, 0.03), (4, 0.5)]
     """
-    check_interval("speed", speed, *SPEEDS)
+    check_speed(speed)
     frames: list[tuple[int, float]] = []
     for index, seconds in enumerate(durations):
         if frames and frames[-1][1] < LEAST_FRAME:
@@ -255,7 +253,7 @@ class Film:
         path = Path(path)
         kind = path.suffix.lstrip(".")
         check_format(kind)
-        check_interval("speed", speed, *SPEEDS)
+        check_speed(speed)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
         if kind in STILLS:

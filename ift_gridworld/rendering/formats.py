@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-__all__ = ["FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"]
+from ift_gridworld.checks import check_interval
+
+__all__ = ["FILMS", "FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_speed", "check_theme"]
 
 VIDEO = ("mp4", "webp")  # films that the extra [video] writes
 STILLS = ("png", "pdf", "svg")
-PICTURES = ("gif", *VIDEO, *STILLS)  # what one film can be written as
+FILMS = ("gif", *VIDEO)
+PICTURES = (*FILMS, *STILLS)  # what one film can be written as
 FORMATS = (*PICTURES, "html")
 THEME_NAMES = ("light", "dark")
+SLOWEST, FASTEST = 0.1, 10.0  # factors
 
 
 def check_format(name: str) -> None:
@@ -53,3 +57,22 @@ def check_theme(name: str) -> None:
     """
     if name not in THEME_NAMES:
         raise ValueError(f"theme is {name!r}; allowed: {', '.join(THEME_NAMES)}")
+
+
+def check_speed(speed: float) -> None:
+    """Check a factor of how fast a film runs.
+
+    Args:
+        speed: 1 is the speed at which every caption can be read.
+
+    Raises:
+        ValueError: for a factor below 0.1 or above 10.
+
+    Example:
+        >>> check_speed(0.5)
+        >>> check_speed(0)
+        Traceback (most recent call last):
+            ...
+        ValueError: speed is 0; allowed: a number in [0.1, 10]
+    """
+    check_interval("speed", speed, SLOWEST, FASTEST)
