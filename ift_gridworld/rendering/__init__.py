@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
     from ift_gridworld.rendering.comparison import ComparisonFilm
     from ift_gridworld.rendering.explain_film import ExplainFilm
-    from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
+    from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
+    from ift_gridworld.rendering.failure_film import FailureFilm
     from ift_gridworld.rendering.film import Film
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
     from ift_gridworld.rendering.matrix import PolicyMatrix
@@ -90,7 +91,8 @@ __getattr__, __dir__ = lazy_names(
         "arrows": ("ChangeArrows", "PolicyArrows"),
         "comparison": ("ComparisonFilm",),
         "explain_film": ("ExplainFilm",),
-        "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
+        "failure": ("ChartLine", "Failure", "Panel"),
+        "failure_film": ("FailureFilm",),
         "film": ("Film",),
         "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
         "maps": ("draw_lake", "draw_landmarks", "draw_starts", "prepare_axes", "walkable"),

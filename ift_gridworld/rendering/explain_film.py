@@ -16,7 +16,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.bars import Key
 from ift_gridworld.rendering.explain_scenes import moments
 from ift_gridworld.rendering.explain_stage import Stage
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film import Box, Film
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.text import short_title, shorten, wrap_text
@@ -28,7 +28,6 @@ __all__ = ["ExplainFilm"]
 
 WIDTH, HEIGHT = 9.6, 5.4  # inches
 STEP, HOLD = 0.45, 0.8  # seconds: of an ordinary frame, added to the first and the last of a scene
-Box = tuple[float, float, float, float]  # left, bottom, width, height: figure fractions
 
 
 @dataclass(frozen=True)

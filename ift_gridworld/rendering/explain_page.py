@@ -5,21 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PIL import Image
-
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.rendering.explain_film import Box, ExplainFilm
+from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.film import DPI
 from ift_gridworld.rendering.formats import THEME_NAMES
-from ift_gridworld.rendering.steps import PageStep, PictureKind, StepPicture, save_steps
+from ift_gridworld.rendering.steps import SHARPNESS, PageStep, PictureKind, StepPicture, cut_out, save_steps
 from ift_gridworld.rendering.text import short_title
 
 if TYPE_CHECKING:
     from ift_gridworld.explain import Explanation
 
 __all__ = ["save_explanation"]
-
-SHARPNESS = 2  # pixels of a picture for each of the page
 
 
 def save_explanation(explanation: Explanation, mdp: TabularMDP, about: str, path: Path) -> Path:
@@ -48,21 +44,9 @@ def save_explanation(explanation: Explanation, mdp: TabularMDP, about: str, path
         scene, count, part = explanation.steps[number], numbers.count(number), numbers[: place + 1].count(number)
         frames = {theme: film.frame(index) for theme, film in films.items()}
         kind: PictureKind = "wide" if first.layout.map[2] > 0.5 else "map"
-        pictures = [StepPicture(kind, f"Map: {scene.caption}", _parts(frames, first.layout.map_part))]
+        pictures = [StepPicture(kind, f"Map: {scene.caption}", cut_out(frames, first.layout.map_part))]
         if words := first.chart_words(index):
-            pictures.append(StepPicture("chart", words, _parts(frames, first.layout.chart_part)))
+            pictures.append(StepPicture("chart", words, cut_out(frames, first.layout.chart_part)))
         title = scene.title if count == 1 else f"{scene.title} ({part} of {count})"
         steps.append(PageStep(title, scene.caption, pictures, scene.equation))
     return save_steps(path, f"{short_title(explanation.title)}: one update", about, steps)
-
-
-def _parts(frames: dict[str, Image.Image], box: Box) -> dict[str, Image.Image]:
-    """Cut a part, in figure fractions, out of the frame of each theme."""
-    left, bottom, width, height = box
-    result = {}
-    for theme, frame in frames.items():
-        across, down = frame.size
-        corners = (left * across, (1 - bottom - height) * down, (left + width) * across, (1 - bottom) * down)
-        cut = tuple(round(corner) for corner in corners)
-        result[theme] = frame.crop((cut[0], cut[1], cut[2], cut[3]))
-    return result

@@ -30,9 +30,10 @@ from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Film", "at_speed", "file_metadata", "reading_seconds", "write_words"]
+__all__ = ["DPI", "Box", "Film", "at_speed", "file_metadata", "reading_seconds", "write_words"]
 
 DPI = 100
+Box = tuple[float, float, float, float]  # left, bottom, width, height of a part of a picture, in figure fractions
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
 MEAN_SECONDS, LEAST_SECONDS = 0.085, 0.04  # that the others stand
 WORDS_A_SECOND, LOOK_SECONDS = 3.0, 1.5  # that a reader takes in, and takes to look at the picture before

@@ -104,12 +104,13 @@ class Plane:
         tracks: the trajectories.
         theme: colours.
         size: size of the type, in points.
+        is_small: whether there is room for short labels only.
 
     Attributes:
         artists: what `update` moves, from below.
     """
 
-    def __init__(self, ax: Axes, tracks: Sequence[Track], theme: Theme, size: float = 10.0) -> None:
+    def __init__(self, ax: Axes, tracks: Sequence[Track], theme: Theme, size: float = 10.0, *, is_small: bool = False) -> None:
         self.ax, self.tracks = ax, list(tracks)
         style_axes(ax, theme)
         ax.set_xscale("function", functions=(_squeeze, _stretch))
@@ -122,10 +123,13 @@ class Plane:
             axis.set_ticks(ticks, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
         ax.minorticks_off()
         ax.tick_params(labelsize=size - 1, labelcolor=theme.ink)
-        words = "{} answer: log-probability since the base, nats"
-        ax.set_xlabel(f"← less likely     {words.format('chosen')}     likelier →", size=size, color=theme.ink, labelpad=3)
-        ax.set_ylabel(words.format("rejected"), size=size, color=theme.ink, labelpad=3)
-        self._draw_margins(theme, size)
+        across, upwards = (f"{answer} answer: log-probability since the base, nats" for answer in ("chosen", "rejected"))
+        across = f"← less likely     {across}     likelier →"
+        if is_small:
+            across, upwards = "← less likely   chosen answer   likelier →", "rejected answer"
+        ax.set_xlabel(across, size=size, color=theme.ink, labelpad=3)
+        ax.set_ylabel(upwards, size=size, color=theme.ink, labelpad=3)
+        self._draw_margins(theme, size, "margin, nats" if is_small else "DPO margin since the base, nats")
         for line in (ax.axvline, ax.axhline):
             line(0, color=theme.muted, lw=1)
         corner = (0.015, float(_share(0.0, bottom, top)) - 0.02)
@@ -135,11 +139,12 @@ class Plane:
         ax.plot([0], [0], "o", ms=7, mfc=theme.background, mec=theme.ink, mew=1.4, zorder=3)
         self._compose_tracks(theme, size)
 
-    def _draw_margins(self, theme: Theme, size: float) -> None:
+    def _draw_margins(self, theme: Theme, size: float, title: str) -> None:
         """Draw lines on which c - r has grown by as much, each named where it leaves at the right or below."""
         (left, right), (bottom, top) = self.ax.get_xlim(), self.ax.get_ylim()
         ends = _squeeze(np.array([left, right]))
         x = _stretch(np.linspace(ends[0], ends[1], 200))
+        width = self.ax.get_window_extent().width / float(self.ax.figure.dpi)  # inches
         named: list[float] = []
         for margin in MARGINS:
             y = x - margin
@@ -151,12 +156,18 @@ class Plane:
             if inside[-1] and all(abs(end - other) > APART for other in named):
                 named.append(end)
                 self.ax.text(
-                    1.012, end, f"{margin:g}", transform=self.ax.transAxes, size=size - 1.5, color=theme.muted, va="center"
+                    1 + 0.06 / width,
+                    end,
+                    f"{margin:g}",
+                    transform=self.ax.transAxes,
+                    size=size - 1.5,
+                    color=theme.muted,
+                    va="center",
                 )
         if named:
             self.ax.text(
-                1.085, 0.5, "DPO margin since the base, nats", transform=self.ax.transAxes, size=size - 1, color=theme.muted,
-                rotation=270, va="center", ha="left",
+                1 + 0.45 / width, 0.5, title, transform=self.ax.transAxes, size=size - 1, color=theme.muted, rotation=270,
+                va="center", ha="left",
             )  # fmt: skip
 
     def _compose_tracks(self, theme: Theme, size: float) -> None:

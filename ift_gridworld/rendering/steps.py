@@ -20,13 +20,14 @@ from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette
-from ift_gridworld.rendering.film import reading_seconds
+from ift_gridworld.rendering.film import Box, reading_seconds
 from ift_gridworld.rendering.mathml import mathml
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["MAX_BYTES", "PageStep", "PictureKind", "StepPicture", "save_steps"]
+__all__ = ["MAX_BYTES", "SHARPNESS", "PageStep", "PictureKind", "StepPicture", "cut_out", "save_steps"]
 
+SHARPNESS = 2  # pixels of a picture for each of the page
 MAX_BYTES = 1_000_000  # of a page
 SHRINK = 0.8  # factor of the size of pictures, as often as it takes
 LEAST_SCALE = 0.3  # of pictures: smaller ones could not be read
@@ -34,7 +35,7 @@ PART = r",\quad"  # between two equations in a line, which stand below each othe
 EQUATION_SECONDS = 4.0  # that an equation is looked at, beside reading the words
 
 
-PictureKind = Literal["map", "chart", "wide"]
+PictureKind = Literal["map", "chart", "wide", "panel"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,10 @@ class StepPicture:
     """A picture of a step.
 
     Attributes:
-        kind: a "map" stands beside the words, a "chart" below them; what is "wide" stands across the page.
+        kind: a "map" stands beside the words, a "chart" below them; what is "wide" stands across the page, and "panels" stand
+            side by side where there is room.
         alt: what it shows, for those who cannot see it.
-        images: the picture in each theme, of one size, in two pixels for each of the page at its full size.
+        images: the picture in each theme, of one size, `SHARPNESS` pixels for each of the page at its full size.
     """
 
     kind: PictureKind
@@ -123,19 +125,41 @@ def _colours() -> str:
 
 
 def _section(step: PageStep, scale: float) -> str:
-    first, *others = [_picture(picture, scale) for picture in step.pictures]
+    pictures = [_picture(picture, scale) for picture in step.pictures]
     equations = step.equation.strip("$").split(PART) if step.equation else []
     equation = f"<div class='equation'>{''.join(map(mathml, equations))}</div>" if equations else ""
     more = "".join(
         f"<p class='more'><b>{html.escape(printable(head))}.</b> {html.escape(printable(text))}</p>" for head, text in step.more
     )
     seconds = reading_seconds(f"{step.title} {step.caption}") + EQUATION_SECONDS * bool(equation)
-    across = " class='across'" if step.pictures[0].kind == "wide" else ""
-    return (
-        f"<section data-seconds='{seconds:g}'{across}><div class='map'>{first}</div><div class='words'>"
-        f"<h2>{html.escape(printable(step.title))}</h2><p class='caption'>{html.escape(printable(step.caption))}</p>"
-        f"{equation}{more}</div><div class='chart'>{''.join(others)}</div></section>"
+    kind = step.pictures[0].kind
+    words = (
+        f"<div class='words'><h2>{html.escape(printable(step.title))}</h2>"
+        f"<p class='caption'>{html.escape(printable(step.caption))}</p>{equation}{more}</div>"
     )
+    if kind == "panel":
+        panels = "".join(f"<div>{picture}</div>" for picture in pictures)
+        return f"<section data-seconds='{seconds:g}' class='across'>{words}<div class='panels'>{panels}</div></section>"
+    across = " class='across'" if kind == "wide" else ""
+    chart = f"<div class='chart'>{''.join(pictures[1:])}</div>"
+    return f"<section data-seconds='{seconds:g}'{across}><div class='map'>{pictures[0]}</div>{words}{chart}</section>"
+
+
+def cut_out(frames: Mapping[str, Image.Image], box: Box) -> dict[str, Image.Image]:
+    """Return a part of the same frame in each theme.
+
+    Args:
+        frames: the frame, by theme.
+        box: the part.
+    """
+    left, bottom, width, height = box
+    parts = {}
+    for theme, frame in frames.items():
+        across, down = frame.size
+        corners = (left * across, (1 - bottom - height) * down, (left + width) * across, (1 - bottom) * down)
+        x0, y0, x1, y1 = (round(corner) for corner in corners)
+        parts[theme] = frame.crop((x0, y0, x1, y1))
+    return parts
 
 
 def _picture(picture: StepPicture, scale: float) -> str:
@@ -148,7 +172,7 @@ def _picture(picture: StepPicture, scale: float) -> str:
         plain = resized.convert("RGB")
         plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE).save(out, "png", optimize=True)
         source = base64.b64encode(out.getvalue()).decode()
-        size = f"width='{image.size[0] // 2}' height='{image.size[1] // 2}'"
+        size = f"width='{image.size[0] // SHARPNESS}' height='{image.size[1] // SHARPNESS}'"
         alt = html.escape(printable(picture.alt), quote=True)
         elements.append(f"<img class='{theme}' {size} alt='{alt}' src='data:image/png;base64,{source}'>")
     return "".join(elements)

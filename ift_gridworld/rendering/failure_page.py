@@ -1,0 +1,50 @@
+"""A failure as a page to step through: the film's panels at a few updates, and the cause in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ift_gridworld.rendering.failure import Failure
+from ift_gridworld.rendering.failure_film import FailureFilm
+from ift_gridworld.rendering.film import DPI
+from ift_gridworld.rendering.formats import THEME_NAMES
+from ift_gridworld.rendering.steps import SHARPNESS, PageStep, StepPicture, cut_out, save_steps
+
+__all__ = ["save_failure_page"]
+
+MAX_STEPS = 5  # updates that are shown, between which policies change about equally much
+
+
+def save_failure_page(failure: Failure, path: Path) -> Path:
+    """Write a failure as a page to step through.
+
+    Args:
+        failure: what to show.
+        path: where to write, NAME.html.
+
+    Returns:
+        The path.
+    """
+    films = {theme: FailureFilm(failure, theme) for theme in THEME_NAMES}
+    for film in films.values():
+        film.figure.set_dpi(SHARPNESS * DPI)
+    first = films[THEME_NAMES[0]]
+    indices = sorted({round(x) for x in np.linspace(0, len(first) - 1, MAX_STEPS)})
+    steps = []
+    for place, index in enumerate(indices):
+        frames = {theme: film.frame(index) for theme, film in films.items()}
+        words = [f"{panel.title}: {panel.notes[index]}" for panel in failure.cases]
+        words += ["The preference plane"] if failure.plane else []
+        pictures = [StepPicture("panel", alt, cut_out(frames, box)) for alt, box in zip(words, first.panel_boxes, strict=True)]
+        pictures.append(StepPicture("panel", f"Key: {first.key_words}", cut_out(frames, first.key_box)))
+        steps.append(
+            PageStep(
+                f"Update {failure.steps[index]}",
+                failure.why if place < len(indices) - 1 else failure.often,
+                pictures,
+                more=failure.cause if place == len(indices) - 1 else (),
+            )
+        )
+    return save_steps(path, failure.title, failure.about, steps)
