@@ -90,6 +90,8 @@ class LakeArgs(PolicyArgs):
     method)."""
     speed: float | None = None
     """How fast films run, 0.1 to 10 (1: every caption can be read)."""
+    drawn_seed: int | None = None
+    """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
     """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step; with --format html its stages
     as a page to step through."""

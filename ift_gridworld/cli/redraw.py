@@ -35,6 +35,8 @@ class RedrawArgs(Arguments):
     method)."""
     speed: float | None = None
     """How fast films run, 0.1 to 10 (1: every caption can be read)."""
+    drawn_seed: int | None = None
+    """The seed whose policies are drawn (by default the one that the run draws; several runs draw one together)."""
     theme: Literal["light", "dark"] = "light"
     """Colours of pictures."""
     out: Path = OUT
@@ -50,6 +52,8 @@ def main(args: RedrawArgs) -> int:
 
         args.require("view", args.figure is None, "films; --figure has one view")
         args.require("speed", args.figure is None, "films; --figure stands still")
-        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.view, args.speed)
+        return redraw_run.draw_again(
+            args.runs, args.out, args.theme, args.format, args.figure, args.drawn_seed, view=args.view, speed=args.speed
+        )
     except ValueError as error:
         fail(as_flags(args, str(error)))

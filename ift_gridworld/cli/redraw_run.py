@@ -21,6 +21,8 @@ def draw_again(
     theme: str,
     kind: str | None,
     figure: str | None,
+    seed: int | None = None,
+    *,
     view: str | None = None,
     speed: float | None = None,
 ) -> int:
@@ -32,11 +34,13 @@ def draw_again(
         theme: a name in THEMES.
         kind: of picture; None for a GIF, or a PDF of a figure.
         figure: width of a figure for a paper; None for a film.
+        seed: that is drawn; None for the one that each run draws.
         view: what the film shows; None for maps.
         speed: a factor of how fast it runs; None for 1.
 
     Raises:
-        ValueError: for a file that is no saved run or stands twice, or a format that the picture has not.
+        ValueError: for a file that is no saved run or stands twice, a format that the picture has not, or a seed that a run
+            cannot draw.
     """
     if not files:
         raise ValueError("no saved run is named; allowed: one file or more, such as runs/lake/ift.json")
@@ -48,6 +52,8 @@ def draw_again(
         check_choice("format", kind or "pdf", STILLS)
     comparison = compare([Run.load(path) for path in files])
     check_one_environment(comparison.runs, drawn=view in (None, "maps"))
+    if seed is not None:
+        comparison = comparison.drawing(seed)
     make_folder(out)
     name = file_stem("-".join(run.method for run in comparison))
     if figure is None:

@@ -29,6 +29,7 @@ from ift_gridworld.rendering.stages import change_between, latest_snapshots, sha
 from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
+from ift_gridworld.training.together import about_seeds, drawn_together, seed_of, shared_headline
 
 __all__ = ["ComparisonFilm"]
 
@@ -59,7 +60,7 @@ class ComparisonFilm(Film):
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs, drawn=True)
-        self.runs, self.mdp = list(runs), runs[0].mdp
+        self.runs, self.mdp, self.headline = drawn_together(runs), runs[0].mdp, shared_headline(runs)
         self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
         self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
         self.steps = shared_updates(self.runs, MAX_FRAMES)
@@ -107,6 +108,7 @@ class ComparisonFilm(Film):
     @property
     def alt(self) -> str:
         first, names = self.runs[0], ", ".join(run.method for run in self.runs)
+        which = about_seeds(self.runs)
         courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
         small = self.columns[0].gains is not None
         arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
@@ -117,7 +119,7 @@ class ComparisonFilm(Film):
         return (
             f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. For "
             f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
-            f"less likely; charts of {first.headline}{charts}. "
+            f"less likely; charts of {self.headline}{charts} ({which}). "
             f"{courses}"
         )
 
@@ -132,7 +134,7 @@ class ComparisonFilm(Film):
         theme, first = self.theme, self.runs[0]
         width, _ = self.figure.get_size_inches()
         self.add_text(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        about = shorten(f"{first.about} · {first.about_seeds}", width - 2 * MARGIN, 9.5)
+        about = shorten(f"{first.about} · {about_seeds(self.runs)}", width - 2 * MARGIN, 9.5)
         self.add_text(MARGIN, 0.68, about, size=9.5, color=theme.muted)
         self.step_text = self.add_number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
         pitch = self.column_width + GAP
@@ -152,7 +154,7 @@ class ComparisonFilm(Film):
 
     def _compose_charts(self, width: float, height: float) -> None:
         """Charts in a row below, or one over the other at the right, in a picture of that size."""
-        headline, chart_height = self.runs[0].headline, CHART_ROW * len(self.runs)
+        headline, chart_height = self.headline, CHART_ROW * len(self.runs)
         charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
         if self.likelihoods:
             charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
@@ -203,8 +205,14 @@ class _MethodColumn:
 
     def __init__(self, film: ComparisonFilm, run: Run, left: float, top: float) -> None:
         theme = film.theme
-        self.run, self.headline = run, run.headline
-        self.reached = run.metrics[self.headline].mean(-1)
+        self.run = run
+        reached, seed = run.of_drawn(film.headline), seed_of(run)
+        self.notes = [f"{film.headline} {x:.3f}" for x in reached]
+        named = [f"{note} · {seed}" for note in self.notes]
+        # In a narrow column the seed is left to the head of the picture, unless each run draws its own.
+        own = len({other.drawn_seed for other in film.runs}) > 1
+        if seed and (own or max(text_width(note, 9.5, bold=True) for note in named) < film.column_width):
+            self.notes = named
         title = shorten(short_title(run.title), film.column_width, 12.5, bold=True)
         film.add_text(left + 0.03, top + 0.12, title, size=12.5, weight="bold", color=theme.ink)
         self.number = film.add_number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
@@ -244,7 +252,7 @@ class _MethodColumn:
 
     def update(self, index: int) -> None:
         policy = self.run.snapshots[index]
-        self.number.update(f"{self.headline} {self.reached[index]:.3f}")
+        self.number.update(self.notes[index])
         self.tiles.update(self.run.visits[index])
         self.arrows.update(policy)
         change = policy - self.run.snapshots[0]

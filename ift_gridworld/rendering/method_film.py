@@ -24,10 +24,12 @@ from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import has_signs, is_fine
 from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
-from ift_gridworld.rendering.text import Number, shorten, text_width
+from ift_gridworld.rendering.text import Number, shorten, text_width, wrap_text
 from ift_gridworld.rendering.theme import Theme
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours, hole_colour
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import seed_of
 
 __all__ = ["MethodFilm"]
 
@@ -88,20 +90,24 @@ class MethodFilm(Film):
         figure.text(0.03, 0.932, shorten(short, 6.0, 19, bold=True), size=19, weight="bold", color=theme.ink, va="center")
         beside = 0.045 + min(6.0, text_width(short, 19, bold=True)) / WIDTH
         figure.text(beside, 0.929, shorten(long, (0.77 - beside) * WIDTH, 13), size=13, color=theme.muted, va="center")
-        figure.text(0.03, 0.878, shorten(run.about, 0.6 * WIDTH, 9.5), size=9.5, color=theme.muted, va="center")
+        figure.text(0.03, 0.878, shorten(run.about, 0.55 * WIDTH, 9.5), size=9.5, color=theme.muted, va="center")
         self.step_text = Number(figure, 0.97, 0.932, size=15, colour=theme.ink, align="right")
         self._compose_policy(figure.add_axes((0.03, 0.205, 0.46, 0.605)))
         self._compose_matrix(figure.add_axes((0.06, 0.04, 0.43, 0.115)))
         self._compose_values(figure.add_axes((0.525, 0.52, 0.19, 0.29)))
         self._compose_legend(figure.add_axes((0.78, 0.48, 0.21, 0.355)))
-        figure.text(0.565, 0.455, shorten(run.about_seeds, 0.42 * WIDTH, 9), size=9, color=theme.muted, va="center")
+        which = run.about_seeds
+        if run.seeds > 1:
+            which = f"thin: {seed_of(run)}; thick: mean of {run.seeds} seeds, 95 % interval"
+        figure.text(0.565, 0.455, shorten(which, 0.42 * WIDTH, 9), size=9, color=theme.muted, va="center")
         self._compose_curves()
 
     def _compose_policy(self, ax: Axes) -> None:
         run, theme, grid = self.run, self.theme, self.grid
         draw_lake(ax, grid, theme)
         self.hole = hole_colour(ax, grid, theme)
-        ax.set_title("policy π(a|s) and visits", size=11, color=theme.ink, loc="left", pad=3)
+        title = ", ".join(["policy π(a|s) and visits", *filter(None, [seed_of(run)])])
+        ax.set_title(title, size=11, color=theme.ink, loc="left", pad=3)
         self.tiles = TileColours(ax, grid, self.walkable, theme.visits, Normalize(0, 1, clip=True))
         self.animate(self.tiles.artist)
         self.animate(*draw_answers(ax, grid, theme, run.demonstration[:, 0], run.rejected[:, 0], insets=(0.075, 0.135)))
@@ -197,8 +203,9 @@ class MethodFilm(Film):
             entries.append((self._draw_staying, ",\n".join(shorten(name, 1.6, 9) for name in self._staying)))
         if self.grid.marks:
             entries.append((self._draw_marks, "who waits there,\nand where they go"))
-        if np.isin(self.grid.tiles, ["H", "C"]).any():
-            entries.append((self._draw_hole, "cliff" if (self.grid.tiles == "C").any() else "hole"))
+        for letter, words in tile_words(self.mdp).items():
+            if letter in "HC":  # both are drawn dark
+                entries.append((self._draw_hole, wrap_text(f"{words.name}: {words.effect}", 1.65, 9)))
         return entries
 
     def _shown_words(self) -> str:
@@ -260,9 +267,10 @@ class MethodFilm(Film):
         self.value_tiles.update(run.values[index])
         if self.predictions is not None:
             self.predictions.update(run.demonstration[1:, 0], self.predicted(policy))
-        for curve, score in zip(self.curves, self.scores, strict=True):
+        for i, (curve, score) in enumerate(zip(self.curves, self.scores, strict=True)):
             curve.update(index)
-            score.update(f"{curve.name} {curve.mean[index]:.3f}")
+            seed = f"{seed_of(run)}: " if run.seeds > 1 and i == 0 else ""
+            score.update(f"{seed}{curve.name} {curve.drawn[index]:.3f}")
 
     def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
         """Return, for each step i >= 1 of the demonstration, the weight of each state that IFT mixes in beside the human's.
@@ -300,16 +308,19 @@ def mixing_of(run: Run) -> float:
 
 
 class _Curve:
-    """A metric over the updates, mean and interval over seeds, with a cursor."""
+    """A metric over the updates, mean and interval over seeds and thinly the drawn seed, with a cursor."""
 
     def __init__(self, run: Run, theme: Theme, ax: Axes, name: str, title: str) -> None:
         self.name, self.colour, self.steps = name, getattr(theme, look_of(name).colour), run.steps
+        self.drawn = run.of_drawn(name)
         self.mean, low, high = metric_interval(name, run.metrics[name])
         optimum, limit = run.optimum.get(name), look_of(name).limit
         style_axes(ax, theme)
         update_axis(ax, int(self.steps[-1]))
         ax.fill_between(self.steps, low, high, color=self.colour, alpha=0.22, lw=0)
         ax.plot(self.steps, self.mean, color=self.colour, lw=1.8)
+        if run.seeds > 1:
+            ax.plot(self.steps, self.drawn, color=theme.ink, lw=0.8)
         ax.set_title(shorten(title, 0.36 * WIDTH, 9), size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
@@ -318,12 +329,12 @@ class _Curve:
             ax.set_ylim(-0.03 * limit, 1.06 * limit)
             ax.set_yticks([0, 0.5 * limit, limit])
         else:
-            ax.set_ylim(0, max(float(high.max()), 1e-6) * 1.12)
+            ax.set_ylim(0, max(float(high.max()), float(self.drawn.max()), 1e-6) * 1.12)
             ax.yaxis.set_major_locator(MaxNLocator(3))
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
         self.dot = ax.plot([0], [0], "o", ms=6, color=self.colour, mec=theme.background, mew=1, clip_on=False)[0]
 
     def update(self, index: int) -> None:
-        step, value = self.steps[index], self.mean[index]
+        step, value = self.steps[index], self.drawn[index]
         self.cursor.set_xdata([step, step])
         self.dot.set_data([step], [value])
