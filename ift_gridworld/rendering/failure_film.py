@@ -31,7 +31,7 @@ from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
 
-__all__ = ["FailureFilm"]
+__all__ = ["SHADES", "FailureFilm", "FailureKeyEntry"]
 
 WIDTH, HEIGHT = 9.6, 5.4  # inches
 MARGIN, RIGHT, GAP = 0.62, 0.25, 0.3  # inches: at the left, at the right; between panels
@@ -45,7 +45,7 @@ FIRST_SHARE = 0.4  # of the time to read the words that the first frame stands
 
 
 @dataclass(frozen=True)
-class _KeyEntry:
+class FailureKeyEntry:
     """What the key explains, and its place.
 
     Attributes:
@@ -131,20 +131,15 @@ class FailureFilm(Film):
         bottom, height = 1 - (KEY_TOP - 0.12) / HEIGHT, (KEY_TOP - 0.12 - PANELS) / HEIGHT
         boxes = []
         for i in range(columns):
-            left = MARGIN + i * self.pitch - (0.5 if i == 0 or i == len(self.failure.cases) else 0.1)
-            right = min(WIDTH, MARGIN + (i + 1) * self.pitch - 0.12)
+            left = MARGIN + i * self.pitch - (0.5 if i == 0 else 0.12)
+            right = min(WIDTH, MARGIN + (i + 1) * self.pitch - 0.13)
             boxes.append((left / WIDTH, bottom, (right - left) / WIDTH, height))
         return boxes
 
     @property
-    def key_box(self) -> Box:
-        """The part of the picture that holds the key."""
-        return (MARGIN - 0.1) / WIDTH, 0.22 / HEIGHT, 1 - (MARGIN - 0.1) / WIDTH, (HEIGHT - KEY_TOP + 0.12 - 0.22) / HEIGHT
-
-    @property
-    def key_words(self) -> str:
-        """What the key explains."""
-        return ", ".join([*(entry.words for entry in _key_entries(self.failure)), SHADES[self.failure.shade]]).rstrip(", ")
+    def key(self) -> list[FailureKeyEntry]:
+        """What the key explains, beside the shades of the tiles."""
+        return _key_entries(self.failure)
 
     # ---- composition ----
 
@@ -159,9 +154,9 @@ class FailureFilm(Film):
         self.plane: Plane | None = None
         if failure.plane:
             left = MARGIN + len(failure.cases) * self.pitch + 0.1
-            self.add_text(left - 0.25, PANELS + 0.12, "The preference plane", size=11, weight="bold", color=theme.ink)
+            self.add_text(left - 0.2, PANELS + 0.12, "The preference plane", size=11, weight="bold", color=theme.ink)
             words = "log-probabilities since the base, nats"
-            self.add_text(left - 0.25, PANELS + 0.35, words, size=9.5, color=theme.ink)
+            self.add_text(left - 0.2, PANELS + 0.35, words, size=9.5, color=theme.ink)
             box = self.add_axes(left + 0.3, PANELS + TITLE + 0.02, self.column - 0.9, CHART_TOP + CHART - PANELS - TITLE - 0.02)
             self.plane = Plane(box, failure.plane, theme, size=9.0, is_small=True)
             self.animate(*self.plane.artists)
@@ -296,22 +291,23 @@ def _value_axis(ax: Axes, failure: Failure) -> None:
     ax.minorticks_off()
 
 
-def _key_entries(failure: Failure) -> list[_KeyEntry]:
+def _key_entries(failure: Failure) -> list[FailureKeyEntry]:
     """What the key explains, not placed yet; lines in their method's colour are shown in ink, as there may be several."""
     lines = {line.name: line for panel in failure.cases for line in panel.lines}
-    entries = [
-        _KeyEntry("line", "ink" if line.colour == "method" else line.colour, line.name, line.dashed) for line in lines.values()
-    ]
+    entries = []
+    for line in lines.values():
+        colour = "ink" if line.colour == "method" else line.colour
+        entries.append(FailureKeyEntry("line", colour, line.name, line.dashed))
     if len(failure.shown):
-        entries.append(_KeyEntry("box", "shown", "the human's path" if not len(failure.rejected) else "chosen path"))
+        entries.append(FailureKeyEntry("box", "shown", "the human's path" if not len(failure.rejected) else "chosen path"))
     if len(failure.rejected):
-        entries.append(_KeyEntry("box", "rejected", "rejected path", dashed=True))
+        entries.append(FailureKeyEntry("box", "rejected", "rejected path", dashed=True))
     if any(panel.signed for panel in failure.cases):
-        entries += [_KeyEntry("fill", "more", failure.signs[0]), _KeyEntry("fill", "less", failure.signs[1])]
+        entries += [FailureKeyEntry("fill", "more", failure.signs[0]), FailureKeyEntry("fill", "less", failure.signs[1])]
     return entries
 
 
-def _arranged(entries: Sequence[_KeyEntry], room: float) -> list[_KeyEntry]:
+def _arranged(entries: Sequence[FailureKeyEntry], room: float) -> list[FailureKeyEntry]:
     """The entries of the key in rows of so many inches."""
     arranged, left, row = [], 0.0, 0
     for entry in entries:

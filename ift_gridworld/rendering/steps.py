@@ -63,6 +63,7 @@ class PageStep:
         pictures: one or more.
         equation: in TeX between dollars, or empty.
         more: paragraphs below, each with a heading.
+        key: elements that explain the marks, of this package's own making: they are not escaped.
     """
 
     title: str
@@ -70,6 +71,7 @@ class PageStep:
     pictures: Sequence[StepPicture]
     equation: str = ""
     more: Sequence[tuple[str, str]] = ()
+    key: str = ""
 
 
 def save_steps(path: Path, heading: str, about: str, steps: Sequence[PageStep]) -> Path:
@@ -135,14 +137,15 @@ def _section(step: PageStep, scale: float) -> str:
     kind = step.pictures[0].kind
     words = (
         f"<div class='words'><h2>{html.escape(printable(step.title))}</h2>"
-        f"<p class='caption'>{html.escape(printable(step.caption))}</p>{equation}{more}</div>"
+        f"<p class='caption'>{html.escape(printable(step.caption))}</p>{equation}</div>"
     )
     if kind == "panel":
         panels = "".join(f"<div>{picture}</div>" for picture in pictures)
-        return f"<section data-seconds='{seconds:g}' class='across'>{words}<div class='panels'>{panels}</div></section>"
+        below = f"<p class='key'>{step.key}</p>{more}"
+        return f"<section data-seconds='{seconds:g}' class='across'>{words}<div class='panels'>{panels}</div>{below}</section>"
     across = " class='across'" if kind == "wide" else ""
     chart = f"<div class='chart'>{''.join(pictures[1:])}</div>"
-    return f"<section data-seconds='{seconds:g}'{across}><div class='map'>{pictures[0]}</div>{words}{chart}</section>"
+    return f"<section data-seconds='{seconds:g}'{across}><div class='map'>{pictures[0]}</div>{words}{chart}{more}</section>"
 
 
 def cut_out(frames: Mapping[str, Image.Image], box: Box) -> dict[str, Image.Image]:

@@ -78,7 +78,7 @@ def test_every_map_has_its_start_and_every_line_its_key(made, name):
     letters = [artist for artist in film.animated if isinstance(artist, PathPatch) and artist.get_path_effects()]
     assert len(letters) >= starts
     for line in (line for panel in failure.cases for line in panel.lines):
-        assert line.name in film.key_words
+        assert line.name in [entry.words for entry in film.key]
     for panel in failure.cases:
         assert not panel.lines or panel.method  # whose colour the lines take
     if any(panel.tiles is not None for panel in failure.cases):
@@ -102,6 +102,8 @@ def test_a_failure_is_a_page_to_step_through(made, tmp_path):
     for words in (made("displacement").title, made("displacement").why, *(text for _, text in made("displacement").cause)):
         assert html.escape(words) in page
     assert page.count("<section") == 5 and "http" not in page
+    for words in ("chosen answer", "rejected answer", "visits an episode"):
+        assert words in page
 
 
 def test_the_first_order_change_is_what_a_small_step_does():

@@ -104,7 +104,7 @@ def certainty(seeds: int, seed: int) -> Failure:
     )
     return Failure(
         "certainty", "ORPO breaks down near certainty",
-        f"bfloat16 rounds p to 1 where 1 − p is below {2.0**-9:.3f}: log 0 is −∞, and its gradient is not a number.",
+        f"bfloat16 rounds p to 1 where 1 − p < {2.0**-9:.3f}: log 0, whose gradient is not a number.",
         f"In {len(ended[0])} of {seeds} seeds; written as log(−expm1(c)), in {len(ended[2])}.",
         setup.about("network", seed), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames), tuple(cases), "",
         "1 − p; p: geometric mean of the probabilities of the chosen moves", "log", (1e-8, 1.0),

@@ -84,7 +84,7 @@ def log2(seeds: int, seed: int) -> Failure:
     )
     return Failure(
         "log2", "DPO's loss stands at log 2, for three reasons",
-        "A margin of 0 gives log 2, whether the policy runs away, pairs cancel, or nothing moves.",
+        "Margin 0 is log 2, whether the policy runs away, pairs cancel, or nothing moves.",
         f"After {last} updates {', '.join(map(str, at_log2[1:-1]))} and {at_log2[-1]} of {seeds} seeds are at log 2; "
         f"as it should be, {at_log2[0]}.",
         setup.about("network", seed + drawn), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
