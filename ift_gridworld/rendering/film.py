@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -51,7 +52,7 @@ def reading_seconds(words: str) -> float:
         >>> reading_seconds("both answers become less likely")
         3.17
     """
-    return round(LOOK_SECONDS + len(words.split()) / WORDS_A_SECOND, 2)
+    return ceil(100 * LOOK_SECONDS + 100 * len(words.split()) / WORDS_A_SECOND) / 100  # in hundredths, as GIF counts
 
 
 def at_speed(durations: Sequence[float], speed: float) -> list[tuple[int, float]]:

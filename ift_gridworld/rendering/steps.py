@@ -25,7 +25,7 @@ from ift_gridworld.rendering.mathml import mathml
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["MAX_BYTES", "SHARPNESS", "PageStep", "PictureKind", "StepPicture", "cut_out", "save_steps"]
+__all__ = ["MAX_BYTES", "SHARPNESS", "PageStep", "StepPicture", "cut_out", "save_steps"]
 
 SHARPNESS = 2  # pixels of a picture for each of the page
 MAX_BYTES = 1_000_000  # of a page
