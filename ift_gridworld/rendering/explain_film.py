@@ -50,6 +50,11 @@ class Layout:
     map_part: Box
     chart_part: Box
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the map is as wide as the picture."""
+        return self.map[2] > 0.5
+
 
 BESIDE = Layout(  # the words beside the map
     map=(0.03, 0.045, 0.465, 0.78), chart=(0.585, 0.185, 0.385, 0.225), key=(0.535, 0.015, 0.46, 0.05),

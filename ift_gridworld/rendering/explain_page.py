@@ -9,7 +9,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.film import DPI
 from ift_gridworld.rendering.formats import THEME_NAMES
-from ift_gridworld.rendering.steps import SHARPNESS, PageStep, PictureKind, StepPicture, cut_out, save_steps
+from ift_gridworld.rendering.steps import SHARPNESS, PageStep, StepPicture, cut_out, save_steps
 from ift_gridworld.rendering.text import short_title
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def save_explanation(explanation: Explanation, mdp: TabularMDP, about: str, path
     for place, (number, index) in enumerate(first.stills):
         scene, count, part = explanation.steps[number], numbers.count(number), numbers[: place + 1].count(number)
         frames = {theme: film.frame(index) for theme, film in films.items()}
-        kind: PictureKind = "wide" if first.layout.map[2] > 0.5 else "map"
-        pictures = [StepPicture(kind, f"Map: {scene.caption}", cut_out(frames, first.layout.map_part))]
+        alt, image = f"Map: {scene.caption}", cut_out(frames, first.layout.map_part)
+        pictures = [StepPicture("wide", alt, image) if first.layout.is_wide else StepPicture("map", alt, image)]
         if words := first.chart_words(index):
             pictures.append(StepPicture("chart", words, cut_out(frames, first.layout.chart_part)))
         title = scene.title if count == 1 else f"{scene.title} ({part} of {count})"

@@ -20,7 +20,7 @@ from matplotlib.ticker import MaxNLocator
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.charts import style_axes, update_axis
 from ift_gridworld.rendering.failure import Failure, Panel
-from ift_gridworld.rendering.film import LAST_SECONDS, Box, Film, reading_seconds
+from ift_gridworld.rendering.film import Box, Film, reading_seconds
 from ift_gridworld.rendering.maps import draw_lake, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.paths import draw_answers
@@ -114,7 +114,7 @@ class FailureFilm(Film):
             return usual
         needed, moving = reading_seconds(self.words), np.array(usual[1:-1])
         slower = max(1.0, (1 - FIRST_SHARE) * needed / moving.sum())
-        return [max(usual[0], round(FIRST_SHARE * needed, 2)), *(slower * moving).round(2).tolist(), LAST_SECONDS]
+        return [max(usual[0], round(FIRST_SHARE * needed, 2)), *(slower * moving).round(2).tolist(), usual[-1]]
 
     @property
     def alt(self) -> str:

@@ -122,7 +122,7 @@ class Plane:
             ticks = _ticks(*limits)
             axis.set_ticks(ticks, [f"{tick:+g}".replace("-", "−") if tick else "0" for tick in ticks])
         ax.minorticks_off()
-        ax.tick_params(labelsize=size - 1, labelcolor=theme.ink)
+        ax.tick_params(labelsize=max(8.0, size - 1), labelcolor=theme.ink)
         across, upwards = (f"{answer} answer: log-probability since the base, nats" for answer in ("chosen", "rejected"))
         across = f"← less likely     {across}     likelier →"
         if is_small:
@@ -160,13 +160,13 @@ class Plane:
                     end,
                     f"{margin:g}",
                     transform=self.ax.transAxes,
-                    size=size - 1.5,
+                    size=max(8.0, size - 1.5),
                     color=theme.muted,
                     va="center",
                 )
         if named:
             self.ax.text(
-                1 + 0.45 / width, 0.5, title, transform=self.ax.transAxes, size=size - 1, color=theme.muted, rotation=270,
+                1 + 0.45 / width, 0.5, title, transform=self.ax.transAxes, size=max(8.0, size - 1), color=theme.muted, rotation=270,
                 va="center", ha="left",
             )  # fmt: skip
 

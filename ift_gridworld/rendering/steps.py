@@ -35,9 +35,6 @@ PART = r",\quad"  # between two equations in a line, which stand below each othe
 EQUATION_SECONDS = 4.0  # that an equation is looked at, beside reading the words
 
 
-PictureKind = Literal["map", "chart", "wide", "panel"]
-
-
 @dataclass(frozen=True)
 class StepPicture:
     """A picture of a step.
@@ -49,7 +46,7 @@ class StepPicture:
         images: the picture in each theme, of one size, `SHARPNESS` pixels for each of the page at its full size.
     """
 
-    kind: PictureKind
+    kind: Literal["map", "chart", "wide", "panel"]
     alt: str
     images: Mapping[str, Image.Image]
 
