@@ -166,8 +166,8 @@ class Plane:
                 )
         if named:
             self.ax.text(
-                1 + 0.45 / width, 0.5, title, transform=self.ax.transAxes, size=max(8.0, size - 1), color=theme.muted, rotation=270,
-                va="center", ha="left",
+                1 + 0.45 / width, 0.5, title, transform=self.ax.transAxes, size=max(8.0, size - 1), color=theme.muted,
+                rotation=270, va="center", ha="left",
             )  # fmt: skip
 
     def _compose_tracks(self, theme: Theme, size: float) -> None:
