@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import Normalize
-from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.headline import headline_metric
@@ -17,12 +15,11 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering.arrows import PolicyArrows
-from ift_gridworld.rendering.encode import shared_palette
+from ift_gridworld.rendering.encode import reduce_colours
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
-from ift_gridworld.storage import write_atomically
 
 __all__ = ["OptimalPolicyStill"]
 
@@ -91,9 +88,5 @@ class OptimalPolicyStill(Film):
         """Write as `Film.save` does; a PNG in few colours, which takes a third of the bytes."""
         path = super().save(path, speed=speed)
         if path.suffix == ".png":
-            out = io.BytesIO()
-            with Image.open(path) as picture:
-                plain = picture.convert("RGB")
-            plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE).save(out, "png", optimize=True)
-            write_atomically(path, out.getvalue())
+            reduce_colours(path)
         return path

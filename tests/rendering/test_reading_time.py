@@ -9,8 +9,10 @@ from matplotlib.text import Text
 from PIL import Image
 from test_explain_film import film as explained
 from test_failure_film import failure
+from test_large_film import large_record
 from test_page import lake_record
 from test_plane import run as pair_run
+from test_small_maps import TAXI, taxi_record
 
 from ift_gridworld.explain import EXPLAINED
 from ift_gridworld.mdp import TabularMDP
@@ -18,14 +20,20 @@ from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.rendering.film import Film, at_speed, reading_seconds
+from ift_gridworld.rendering.large_film import LargeLakeFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 from ift_gridworld.rendering.plane import PlaneFilm
+from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
+from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
 
 FILMS = {
     "method": lambda: MethodFilm(lake_record()),
     "comparison": lambda: ComparisonFilm([lake_record(), lake_record("dpo", seed=1)]),
     "still": lambda: OptimalPolicyStill("a lake", {"firm": TabularMDP.from_map(["SF", "FG"])}),
+    "large": lambda: LargeLakeFilm([large_record()]),
+    "small maps": lambda: SmallMapsFilm([taxi_record()]),
+    "route": lambda: OptimalRouteStill("a taxi", {"dry": TAXI.mdp}),
     "plane": lambda: PlaneFilm([pair_run("sft"), pair_run("dpo")]),
     "failure": lambda: FailureFilm(failure()),
     **{f"explain {method}": lambda method=method: explained(method) for method in EXPLAINED},
