@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 from PIL import Image
+from test_answer_film import ROWS, answers
 from test_explain_film import film as explained
 from test_failure_film import failure
 from test_large_film import large_record
@@ -16,6 +17,7 @@ from test_small_maps import TAXI, taxi_record
 
 from ift_gridworld.explain import EXPLAINED
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.rendering.answer_film import AnswerFilm
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.failure_film import FailureFilm
@@ -31,6 +33,7 @@ FILMS = {
     "method": lambda: MethodFilm(lake_record()),
     "comparison": lambda: ComparisonFilm([lake_record(), lake_record("dpo", seed=1)]),
     "still": lambda: OptimalPolicyStill("a lake", {"firm": TabularMDP.from_map(["SF", "FG"])}),
+    "answers": lambda: AnswerFilm(answers(), ROWS, 7, "prompt", np.array([2, 2, 1, 1])),
     "large": lambda: LargeLakeFilm([large_record()]),
     "small maps": lambda: SmallMapsFilm([taxi_record()]),
     "route": lambda: OptimalRouteStill("a taxi", {"dry": TAXI.mdp}),
