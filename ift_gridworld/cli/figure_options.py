@@ -1,4 +1,4 @@
-"""Options of a figure for a paper and of further views, which `lake` and `redraw` share. Loads no matplotlib."""
+"""Options of a figure for a paper, which `lake` and `redraw` share. Loads no matplotlib."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ from pathlib import Path
 from typing import Literal
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.cli.parser import Arguments
-from ift_gridworld.rendering.formats import STILLS, check_format
+from ift_gridworld.cli.picture_options import PictureArgs
+from ift_gridworld.rendering.formats import STILLS
 from ift_gridworld.rendering.paper_options import FigureChoices, FigureOptions
-from ift_gridworld.rendering.views import VIEWS
 from ift_gridworld.training.run import Comparison
 
-__all__ = ["FIGURE_OPTIONS", "FigureArgs", "draw_together", "figure_options"]
+__all__ = ["FIGURE_OPTIONS", "FigureArgs", "draw_figure", "figure_options"]
 
-FIGURE_OPTIONS = ("stages", "panels", "font", "usetex", "transparent")
+FIGURE_OPTIONS = ("stages", "panels", "font", "usetex")
 
 
-@dataclass(frozen=True)
-class FigureArgs(Arguments):
+@dataclass(frozen=True, kw_only=True)
+class FigureArgs(PictureArgs):
     """What is drawn of all runs together."""
 
     figure: Literal["column", "page"] | None = None
@@ -36,14 +35,10 @@ class FigureArgs(Arguments):
     """With --figure, its type: sans (the default), or serif, in the style of Times."""
     usetex: bool = False
     """With --figure, let LaTeX set all text."""
-    transparent: bool = False
-    """With --figure, no background."""
-    view: str | None = None
-    """Another film of all methods together: seeds (every seed as a dot)."""
 
 
 def figure_options(args: FigureArgs, theme: str, kind: str | None) -> FigureOptions | None:
-    """Check the options of figures and views; returns those of the figure, None where none is drawn.
+    """Check the options of figures; returns them, None where no figure is drawn.
 
     Args:
         args: the command line.
@@ -55,11 +50,6 @@ def figure_options(args: FigureArgs, theme: str, kind: str | None) -> FigureOpti
     """
     for name in FIGURE_OPTIONS:
         args.require(name, args.figure is not None, "--figure")
-    args.require("view", args.figure is None, "films; --figure draws no film")
-    if args.view is not None:
-        check_choice("view", args.view, VIEWS)
-        check_choice("format", kind or "gif", ("gif", "mp4", "webp", *STILLS))
-        check_format(kind or "gif")
     if args.figure is None:
         return None
     check_choice("format", kind or "pdf", STILLS)
@@ -86,10 +76,10 @@ def _updates(text: str | None) -> list[int] | None:
     return [int(word) for word in words]
 
 
-def draw_together(
+def draw_figure(
     args: FigureArgs, comparison: Comparison, out: Path, name: str, theme: str, kind: str | None
 ) -> Sequence[Path]:
-    """Draw the figure or the view that the command line asks for; yields the files in the order in which they are written.
+    """Draw the figure that the command line asks for; returns the files in the order in which they are written.
 
     Args:
         args: the command line.
@@ -99,9 +89,7 @@ def draw_together(
         theme: colours.
         kind: the format that is asked for.
     """
-    if args.figure is None:
-        assert args.view is not None  # one of both is asked for
-        return [comparison.film(out / f"{name}_{args.view}.{kind or 'gif'}", theme=theme, view=args.view)]
+    assert args.figure is not None
     picture = out / f"{name}_{args.figure}.{kind or 'pdf'}"
     figure = comparison.figure(picture, width=args.figure, theme=theme, **_choices(args))
     return [figure, picture.with_suffix(".caption.tex"), comparison.latex(out / f"{name}.tex")]

@@ -45,6 +45,8 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
+        for option in ("view", "picture_size", "poster", "speed"):
+            args.require(option, args.figure is None, "films; --figure draws none")
         return redraw_run.draw_again(args.runs, args, args.out, args.theme, args.format, args.drawn_seed)
     except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -1,6 +1,6 @@
-"""The drawing process: reads orders, a JSON list [runs, picture, theme, folder, plugins] a line, and answers each in a line.
+"""The drawing process: reads orders, a JSON list [runs, picture, theme, options, folder, plugins] a line, and answers each.
 
-The answer is null, or what went wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
+The answer, a line, is null, or what went wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def serve(parent: int) -> None:
     with loading():  # before the first order comes
         import ift_gridworld.rendering.method_film  # noqa: F401
     for line in sys.stdin:
-        runs, picture, theme, folder, plugins = json.loads(line)
+        runs, picture, theme, options, folder, plugins = json.loads(line)
         error = None
         try:
             os.chdir(folder)
             load_plugins(plugins)
-            draw_files([Path(run) for run in runs], Path(picture), theme)
+            draw_files([Path(run) for run in runs], Path(picture), theme, **options)
         except (ValueError, OSError) as cause:
             error = str(cause)
         print(json.dumps(error), file=answers, flush=True)

@@ -84,9 +84,9 @@ class OptimalPolicyStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, speed: float = 1.0) -> Path:
         """Write as `Film.save` does; a PNG in few colours, which takes a third of the bytes."""
-        path = super().save(path)
+        path = super().save(path, speed=speed)
         if path.suffix == ".png":
             reduce_colours(path)
         return path

@@ -18,7 +18,7 @@ from ift_gridworld.escape import printable
 from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
-__all__ = ["Letter", "Number", "TextStyle", "plain_text", "short_title", "shorten", "text_width", "wrap_text"]
+__all__ = ["Letter", "Number", "NumberPatch", "TextStyle", "plain_text", "short_title", "shorten", "text_width", "wrap_text"]
 
 
 class TextStyle(TypedDict, total=False):
@@ -60,6 +60,10 @@ class Letter:
         ax.add_patch(self.artist)
 
 
+class NumberPatch(PathPatch):
+    """The outline of a `Number`; its label is what it says."""
+
+
 class Number:
     """Bold text that changes from frame to frame, drawn as a path of cached glyphs, because laying text out is slow.
 
@@ -84,11 +88,12 @@ class Number:
         scale = size / self.UNIT / 72
         placement = Affine2D().translate(0, -0.364 * self.UNIT).scale(scale).translate(x * width, y * height)
         self.align = align
-        self.artist = PathPatch(empty_path(), fc=colour, lw=0, transform=placement + figure.dpi_scale_trans)
+        self.artist = NumberPatch(empty_path(), fc=colour, lw=0, transform=placement + figure.dpi_scale_trans)
         figure.add_artist(self.artist)
 
     def update(self, text: str) -> None:
         """Show another text, in one line."""
+        self.artist.set_label(text)
         codes, pen, outlines = [], 0.0, []
         for letter in drawable(printable(text), bold=True):
             outline, letter_codes, advance = self._glyph(letter)
