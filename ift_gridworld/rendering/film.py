@@ -80,6 +80,10 @@ class Film:
         """What the picture shows, in words, for those who cannot see it."""
         raise NotImplementedError
 
+    def reshaped(self, size: str) -> Film:
+        """Return the film as it is laid out for a size, a name in `formats.PICTURE_SIZES`: itself, if it has one layout."""
+        return self
+
     def update(self, index: int) -> None:
         """Move everything to frame `index`."""
         raise NotImplementedError

@@ -16,6 +16,7 @@ class Theme:
     """Colours of a picture, named for what they mark.
 
     Attributes:
+        name: in THEMES.
         background, ink, muted, faint: of the picture, its words, its lesser words, and its lines.
         ice, hole, water, rim: tiles; water is the dark disc in a hole, rim the line around it.
         visited: a tile that is visited once an episode.
@@ -25,10 +26,12 @@ class Theme:
         goal, ribbon: the goal, a wrapped box.
         success, distance: curves.
         methods: the hues of methods, in the order that `method_style.HUES` names.
-        more, less: what became likelier, and less likely.
+        more, less: what became likelier, and less likely; more than a policy that it is compared with, and less.
+        moved: a tile on which all probability has gone to other moves.
         red, green, yellow, blue: the places of a taxi, which have no other names.
     """
 
+    name: str
     background: str
     ink: str
     muted: str
@@ -50,6 +53,7 @@ class Theme:
     methods: tuple[str, ...]
     more: str
     less: str
+    moved: str
     red: str
     green: str
     yellow: str
@@ -71,6 +75,11 @@ class Theme:
         return LinearSegmentedColormap.from_list("changes", [self.less, self.ice, self.more])
 
     @property
+    def movements(self) -> Colormap:
+        """Colours from a tile whose moves are as likely as before to one on which all probability has gone elsewhere."""
+        return LinearSegmentedColormap.from_list("movements", [self.ice, self.moved])
+
+    @property
     def values(self) -> str:
         """Name of matplotlib's colour map for the value of a state."""
         return "cividis"
@@ -78,6 +87,7 @@ class Theme:
 
 THEMES: dict[str, Theme] = {
     "light": Theme(
+        name="light",
         background="#ffffff",
         ink="#16202a",
         muted="#586673",
@@ -99,12 +109,14 @@ THEMES: dict[str, Theme] = {
         methods=("#0072b2", "#d81b60", "#1d2731", "#7a2fe0", "#a07400"),
         more="#0a64a4",
         less="#b35a00",
+        moved="#a35fdc",
         red="#8c1d40",
         green="#4dc48f",
         yellow="#ffe14d",
         blue="#2f6fd0",
     ),
     "dark": Theme(
+        name="dark",
         background="#11171e",
         ink="#edf2f7",
         muted="#a3b1bf",
@@ -126,6 +138,7 @@ THEMES: dict[str, Theme] = {
         methods=("#3d9be0", "#ff8fb8", "#f2f5f8", "#9a5cff", "#e3b505"),
         more="#62bdf2",
         less="#ffb45e",
+        moved="#8f4ff0",
         red="#c2334f",
         green="#63d6a1",
         yellow="#ffe97a",
