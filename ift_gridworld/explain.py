@@ -189,7 +189,7 @@ def _human_walks(batch: Any) -> Step:
     return Step(
         "walk",
         "The human shows a way",
-        f"{len(path['states'])} moves from start to gift: the states and moves that the method learns from.",
+        f"{len(path['states'])} moves from the start: the states and moves that the method learns from.",
         data={"paths": [{**path, "role": "shown"}]},
     )
 
@@ -347,7 +347,7 @@ def _ppo(learner: Method[Any], batch: Rollouts) -> list[Step]:
             "walk",
             "The model walks by itself",
             f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached} of them "
-            "with the gift. No human is asked; the reward says how it went.",
+            "at the goal. No human is asked; the reward says how it went.",
             data={"paths": walks},
         ),
         Step(

@@ -125,7 +125,7 @@ def round_significant(values: np.ndarray) -> np.ndarray:
         return np.where(np.isfinite(values) & np.isfinite(scale), np.round(values * scale) / scale, values)
 
 
-def pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
+def pack(tables: Float[np.ndarray, "M *table"]) -> dict[str, Any]:
     """Tables of float32, to the last bit. Each is written as the bits in which it differs from the one before, so that rows
     which have not changed are zeros; all lowest bytes come first, all highest last; then zlib and base64."""
     bits = np.ascontiguousarray(tables, "<f4").view("<u4")
@@ -134,7 +134,7 @@ def pack(tables: Float[np.ndarray, "M S A"]) -> dict[str, Any]:
     return {"shape": tables.shape, "data": base64.b64encode(data).decode()}
 
 
-def unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M S A"]:
+def unpack(shape: Sequence[int], data: str) -> Float[np.ndarray, "M *table"]:
     """Return the tables that `pack` packed; raise a ValueError if the data are damaged, or of another shape."""
     planes = np.frombuffer(inflate(base64.b64decode(data), limit=4 * math.prod(shape)), np.uint8).reshape(4, -1)
     differing = np.ascontiguousarray(planes.T).view("<u4").reshape(shape)

@@ -82,6 +82,8 @@ class LakeArgs(PolicyArgs):
     figure: Literal["column", "page"] | None = None
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
     png. A table of the results is written beside it for LaTeX."""
+    drawn_seed: int | None = None
+    """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
     """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step."""
     redraw: tuple[Path, ...] = field(default=())

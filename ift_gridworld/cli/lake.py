@@ -26,7 +26,7 @@ def main(args: LakeArgs) -> int:
         if args.redraw:
             from ift_gridworld.cli import redraw_run
 
-            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure)
+            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure, args.drawn_seed)
         if args.explain is not None:
             with loading():
                 from ift_gridworld.cli import explain_run
@@ -55,7 +55,7 @@ def main(args: LakeArgs) -> int:
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
-REDRAW_USES = {"redraw", "format", "figure", "theme", "out", "plugin"}
+REDRAW_USES = {"redraw", "format", "figure", "drawn_seed", "theme", "out", "plugin"}
 EXPLAIN_USES = {
     "explain", "map", "size", "map_seed", "slippery", "success_rate", "discount", "policy", "hidden", "base", "seed",
     "learning_rate", "optimiser", "format", "theme", "out", "plugin",

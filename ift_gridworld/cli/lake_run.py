@@ -80,6 +80,9 @@ def plan_of(args: LakeArgs) -> Plan:
     overrides = method_overrides(args, names)
     check_whole("seeds", args.seeds, at_least=1)
     check_seed(args.seed)
+    if args.drawn_seed is not None and not args.seed <= args.drawn_seed < args.seed + args.seeds:
+        allowed = f"{args.seed} to {args.seed + args.seeds - 1}, the seeds that are trained"
+        raise ValueError(f"drawn_seed is {args.drawn_seed}; allowed: {allowed}")
     pick_device(args.device)
     if args.hidden is not None:
         check_whole("hidden", args.hidden, at_least=1)
@@ -192,7 +195,8 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
             progress=advance,
             **plan.overrides[method],
         )
-    return trained.with_settings(**settings_of(args))
+    trained = trained.with_settings(**settings_of(args))
+    return trained if args.drawn_seed is None else trained.drawing(args.drawn_seed)
 
 
 def settings_of(args: LakeArgs) -> dict[str, Any]:

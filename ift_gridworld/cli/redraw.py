@@ -30,6 +30,8 @@ class RedrawArgs(Arguments):
     """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
     figure: Literal["column", "page"] | None = None
     """A figure for a paper, at the width of a column or a page, and a table for LaTeX."""
+    drawn_seed: int | None = None
+    """The seed whose policies are drawn (by default the one that the run draws; several runs draw one together)."""
     theme: Literal["light", "dark"] = "light"
     """Colours of pictures."""
     out: Path = OUT
@@ -43,6 +45,6 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
-        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure)
+        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.drawn_seed)
     except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -14,11 +14,14 @@ from ift_gridworld.training.run import Run, check_one_environment, compare
 __all__ = ["draw_again"]
 
 
-def draw_again(files: Sequence[Path], out: Path, theme: str, kind: str | None, figure: str | None) -> int:
+def draw_again(
+    files: Sequence[Path], out: Path, theme: str, kind: str | None, figure: str | None, seed: int | None = None
+) -> int:
     """Draw saved runs, print their tables and what was written; returns the exit status.
 
     Raises:
-        ValueError: for a file that is no saved run or stands twice, or a format that the picture has not.
+        ValueError: for a file that is no saved run or stands twice, a format that the picture has not, or a seed that a run
+            cannot draw.
     """
     if not files:
         raise ValueError("no saved run is named; allowed: one file or more, such as runs/lake/ift.json")
@@ -30,6 +33,8 @@ def draw_again(files: Sequence[Path], out: Path, theme: str, kind: str | None, f
         check_choice("format", kind or "pdf", STILLS)
     comparison = compare([Run.load(path) for path in files])
     check_one_environment(comparison.runs, drawn=True)
+    if seed is not None:
+        comparison = comparison.drawing(seed)
     make_folder(out)
     name = file_stem("-".join(run.method for run in comparison))
     if figure is None:

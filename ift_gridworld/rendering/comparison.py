@@ -26,7 +26,7 @@ from ift_gridworld.rendering.legend import DrawSample, Legend, draw_arrow_sample
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
 from ift_gridworld.rendering.numbers import percent, plain_number, power_of_ten, small_probability
-from ift_gridworld.rendering.outcomes import LIKELIHOODS, Outcomes, of_seed_drawn, seed_drawn
+from ift_gridworld.rendering.outcomes import LIKELIHOODS, Outcomes
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import SMALL_TILE, is_fine_tile
 from ift_gridworld.rendering.shapes import closed_path, empty_path, rectangle
@@ -36,13 +36,15 @@ from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
+from ift_gridworld.training.together import drawn_together, shared_headline
 
 __all__ = ["ComparisonFilm"]
 
 MAX_FRAMES = 72
 TITLE_SIZE, TITLE_LINE = 14.5, 0.27  # points and inches: of the sentence above all
 NAME, BAR, CAPTION, CHART_EXTRA, FOOT, BETWEEN = 0.34, 0.19, 0.22, 0.62, 0.3, 0.1  # inches
-# Width of a picture and the most height that it may have, in inches, by the size that is asked for and whether methods are many.
+# Width of a picture and the most height that it may have, in inches, by the size that is asked for and whether methods are
+# many.
 MANY = 6
 BOXES = {
     (None, False): (9.6, 9.9), (None, True): (12.4, 12.6),
@@ -70,10 +72,10 @@ class ComparisonFilm(Film):
 
     def __init__(self, runs: Sequence[Run], theme: str = "light", size: str | None = None) -> None:
         check_one_environment(runs, drawn=True)
-        self.runs, self.mdp = list(runs), runs[0].mdp
+        self.runs, self.mdp = drawn_together(runs), runs[0].mdp
         self.grid, self.walkable, self.theme = grid_of(self.mdp), walkable(self.mdp), find_theme(theme)
         self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
-        self.outcomes, self.headline = Outcomes(self.runs), runs[0].headline
+        self.outcomes, self.headline = Outcomes(self.runs), shared_headline(runs)
         self.styles = _styles([run.method for run in self.runs])
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
@@ -124,9 +126,9 @@ class ComparisonFilm(Film):
         charts = ", ".join(content.title for content in self._chart_contents())
         return (
             f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. "
-            f"{self.outcomes.sentences} For each a map with {arrows}, blue where it goes ({VISITS_UNIT}), and a map of what "
-            f"changed since the base: the darker a tile, the larger the {CHANGE_UNIT}, and an arrow from the moves that lost it "
-            f"to those that won it; charts of {charts}. {courses}"
+            f"{self.outcomes.sentences} {' '.join(self._seeds).capitalize() or 'One seed'}. For each a map with {arrows}, blue where it goes ({VISITS_UNIT}), and a map of what "
+            f"changed since the base: the darker a tile, the larger the {CHANGE_UNIT}, and an arrow from the moves that lost "
+            f"it to those that won it; charts of {charts}. {courses}"
         )
 
     @property
@@ -136,6 +138,16 @@ class ComparisonFilm(Film):
         if self.is_fine:
             return "mean move of a block"
         return "likeliest move" if tile < SMALL_TILE else "probability of a move"
+
+    @property
+    def _seeds(self) -> list[str]:
+        """Which seed maps and title are of, where there are several."""
+        if max(run.seeds for run in self.runs) == 1:
+            return []
+        if len({run.drawn_seed for run in self.runs}) == 1:
+            return [f"maps and title: seed {self.runs[0].drawn_seed}"]
+        names = zip(self.outcomes.names, self.runs, strict=True)
+        return [f"maps and title: seed {', '.join(f'{run.drawn_seed} of {name}' for name, run in names)}"]
 
     # ---- composition ----
 
@@ -148,9 +160,7 @@ class ComparisonFilm(Film):
         self.sheet, self.bars = NumberSheet(self.figure, theme.ink), _Bars(self)
         self.step_text = self.sheet.place(places.width - MARGIN, places.height - middle, size=13, align="right")
         room = places.width - 2 * MARGIN - text_width(f"update {self.steps[-1]}", 13, bold=True) - 0.3
-        seeds = sorted({seed_drawn(run) for run in self.runs})
-        which = f"maps and title: seed {', '.join(map(str, seeds))}"
-        about = " · ".join([first.about, *self.outcomes.lengths, which])
+        about = " · ".join([first.about, *self.outcomes.lengths, *self._seeds])
         self.add_text(MARGIN, middle, shorten(about, room, 10), size=10, color=theme.muted)
         inner = places.width - 2 * MARGIN - (4.05 if places.charts_right else 0.0)
         pitch = (inner + GAP) / places.per_row
@@ -169,7 +179,7 @@ class ComparisonFilm(Film):
         self.animate(*self.bars.artists, self.sheet.artist)
 
     def _chart_contents(self) -> list[DotContent]:
-        runs, drawn = self.runs, [0] * len(self.runs)
+        runs, drawn = self.runs, [run.drawn for run in self.runs]
 
         def values(name: str) -> DotValues:
             return DotValues([run.metrics[name] for run in runs], drawn, RANGES.get(name, (-np.inf, np.inf)))
@@ -269,14 +279,14 @@ class _MethodColumn:
         upwards = film.places.height - top - NAME
         if film.outcomes.tells_paths:
             for i, (name, colour) in enumerate(zip(LIKELIHOODS, (theme.shown, theme.rejected), strict=True)):
-                probability, write = np.exp(of_seed_drawn(run, name)), small_probability if i else percent
+                probability, write = np.exp(run.of_drawn(name)), small_probability if i else percent
                 self.lengths.append((film.bars.place(left, top + NAME + BAR * i, width, colour, dashed=i > 0), probability))
                 place = film.sheet.place(left + width, upwards - BAR * i - 0.095, size=9.5, align="right")
                 self.notes.append((place, [write(float(p)) for p in probability]))
             return
         write = plain_number if look_of(film.headline).limit is None else percent
         place = film.sheet.place(left + 0.02, upwards - 0.08, size=10.5)
-        self.notes.append((place, [f"{film.headline} {write(value)}" for value in of_seed_drawn(run, film.headline)]))
+        self.notes.append((place, [f"{film.headline} {write(value)}" for value in run.of_drawn(film.headline)]))
 
     def _compose_policy(self, ax: Axes) -> None:
         film, theme, grid = self.film, self.film.theme, self.film.grid

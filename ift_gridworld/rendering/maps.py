@@ -48,13 +48,14 @@ from ift_gridworld.rendering.shapes import (
 )
 from ift_gridworld.rendering.text import Letter
 from ift_gridworld.rendering.theme import Theme
+from ift_gridworld.rendering.tile_kinds import drawn_grid
 from ift_gridworld.rendering.tiles import BlockImage, hole_colour, tile_polygon
 
 __all__ = ["draw_lake", "draw_landmarks", "draw_starts", "grid_of", "prepare_axes", "walkable"]
 
 
 def grid_of(mdp: TabularMDP) -> GridLayout:
-    """Return the layout that an MDP is drawn by.
+    """Return the layout that an MDP is drawn by; its letters follow from what tiles do (`tile_kinds.drawn_grid`).
 
     Raises:
         ValueError: if it has none.
@@ -63,9 +64,10 @@ def grid_of(mdp: TabularMDP) -> GridLayout:
         >>> grid_of(TabularMDP.from_map(["SF", "FG"])).rows
         ('SF', 'FG')
     """
-    if mdp.grid is None:
+    grid = drawn_grid(mdp)
+    if grid is None:
         raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
-    return mdp.grid
+    return grid
 
 
 def walkable(mdp: TabularMDP) -> Bool[np.ndarray, " S"]:

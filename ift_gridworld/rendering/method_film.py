@@ -25,15 +25,16 @@ from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts,
 from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.numbers import plain_number
-from ift_gridworld.rendering.outcomes import of_seed_drawn, seed_drawn
 from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import has_signs, is_fine
 from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
-from ift_gridworld.rendering.text import short_title, shorten, text_width
+from ift_gridworld.rendering.text import short_title, shorten, text_width, wrap_text
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours, hole_colour
 from ift_gridworld.rendering.value_scale import ValueScale
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import seed_of
 
 __all__ = ["MethodFilm"]
 
@@ -186,7 +187,7 @@ class MethodFilm(Film):
         run, theme, grid = self.run, self.theme, self.grid
         draw_lake(ax, grid, theme)
         self.hole = hole_colour(ax, grid, theme)
-        title = f"policy π(a|s) and visits, seed {seed_drawn(run)}"
+        title = ", ".join(["policy π(a|s) and visits", *filter(None, [seed_of(run)])])
         ax.set_title(title, size=11, color=theme.ink, loc="left", pad=3)
         self.tiles = TileColours(ax, grid, self.walkable, theme.visits, self.visits.norm)
         self.animate(self.tiles.artist)
@@ -248,7 +249,7 @@ class MethodFilm(Film):
         left, middle = self.places.note
         words = f"{short_title(run.title)}: {about_intervals(run.seeds)}"
         if run.seeds > 1:
-            words += f"; thin: seed {seed_drawn(run)}"
+            words += f"; thin: {seed_of(run)}"
         room = self.places.size[0] - left - 0.75
         sample = self.add_axes(left, middle - 0.06, 0.34, 0.12)
         sample.set(xlim=(0, 1), ylim=(0, 1))
@@ -283,8 +284,9 @@ class MethodFilm(Film):
             entries.append((self._draw_staying, ",\n".join(shorten(name, 1.6, 9) for name in self._staying)))
         if self.grid.marks:
             entries.append((self._draw_marks, "who waits there,\nand where they go"))
-        if np.isin(self.grid.tiles, ["H", "C"]).any():
-            entries.append((self._draw_hole, "cliff" if (self.grid.tiles == "C").any() else "hole"))
+        for letter, words in tile_words(self.mdp).items():
+            if letter in "HC":  # both are drawn dark
+                entries.append((self._draw_hole, wrap_text(f"{words.name}: {words.effect}", 1.65, 9)))
         return entries
 
     def _shown_words(self) -> str:
@@ -388,7 +390,7 @@ class _Curve:
         self.ax = ax = film.add_axes(*box)
         colour, self.steps = style.colour(theme), run.steps
         mean, low, high = metric_interval(name, run.metrics[name])
-        self.drawn = of_seed_drawn(run, name)
+        self.drawn = run.of_drawn(name)
         optimum, limit = run.optimum.get(name), look_of(name).limit
         style_axes(ax, theme)
         update_axis(ax, int(self.steps[-1]), apart=0.42 / box[2])
@@ -408,7 +410,7 @@ class _Curve:
         else:
             ax.set_ylim(0, max(float(high.max()), float(self.drawn.max()), 1e-6) * 1.12)
             ax.yaxis.set_major_locator(MaxNLocator(3))
-        self.seed = f"seed {seed_drawn(run)}: "
+        self.seed = f"{seed_of(run)}: " if run.seeds > 1 else ""
         self.score = film.add_number(box[0] + box[2], box[1] - 0.1, size=9, colour=theme.ink, align="right")
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
         mark = {"ms": 6.5, "mfc": colour, "mec": theme.background, "mew": 1}

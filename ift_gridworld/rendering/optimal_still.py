@@ -12,6 +12,7 @@ from matplotlib.colors import to_hex
 from PIL import Image
 
 from ift_gridworld.escape import printable
+from ift_gridworld.evaluation.headline import headline_metric
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
@@ -70,7 +71,7 @@ class OptimalPolicyStill(Film):
         for column, (name, mdp) in enumerate(environments.items()):
             left, best = MARGIN + column * (column_width + GAP), best_policies[name]
             result = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
-            if mdp.horizon is not None:
+            if headline_metric(mdp) == "success":
                 result += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
             self.results.append(f"{printable(name.capitalize())}: {result}.")
             self.add_text(left, 0.17, shorten(name, column_width, 11, bold=True), size=11, weight="bold", color=self.theme.ink)

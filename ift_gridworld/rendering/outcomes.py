@@ -6,28 +6,19 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from ift_gridworld.rendering.numbers import percent, plain_number, small_probability
 from ift_gridworld.rendering.text import short_title
 from ift_gridworld.training.run import Run
+from ift_gridworld.training.together import shared_headline
 
-__all__ = ["LIKELIHOODS", "Outcomes", "of_seed_drawn", "seed_drawn"]
+__all__ = ["LIKELIHOODS", "Outcomes"]
 
 LIKELIHOODS = ("chosen_logp", "rejected_logp")
 HIGH = 0.9  # a share of episodes from which on methods are counted together where there are many
 MOST_GROUPS = 3  # numbers in one sentence
 LEAST_FALL = 0.05  # from its largest value, that is worth saying
-
-
-def seed_drawn(run: Run) -> int:
-    """Return the number of the seed whose policies are drawn."""
-    return int(run.settings.get("seed") or 0)
-
-
-def of_seed_drawn(run: Run, metric: str) -> Float[np.ndarray, " M"]:
-    """Return a metric of the drawn seed at every snapshot: what may stand beside its map."""
-    return run.metrics[metric][:, 0]
 
 
 class Outcomes:
@@ -70,8 +61,8 @@ class Outcomes:
         """What happened, in one sentence or two, in numbers of the drawn seeds."""
         if self.tells_paths:
             return f"{self._chosen} {self._drained}"
-        headline = self.runs[0].headline
-        ends = [float(of_seed_drawn(run, headline)[-1]) for run in self.runs]
+        headline = shared_headline(self.runs)
+        ends = [float(run.of_drawn(headline)[-1]) for run in self.runs]
         if headline == "success":
             return f"{self.lead} {self._shares(ends, 'reach', 'the goal')}."
         groups = _grouped(zip(self.names, ends, strict=True), lambda x: plain_number(x))
@@ -98,7 +89,7 @@ class Outcomes:
     @property
     def _chosen(self) -> str:
         """How often each takes the demonstrated path, and how often it did at best if that was clearly more."""
-        courses = [np.exp(of_seed_drawn(run, "chosen_logp")) for run in self.runs]
+        courses = [np.exp(run.of_drawn("chosen_logp")) for run in self.runs]
         notes = {}
         for name, run, course in zip(self.names, self.runs, courses, strict=True):
             best = int(course.argmax())
@@ -110,8 +101,8 @@ class Outcomes:
     @property
     def _drained(self) -> str:
         """What became of the probability of the rejected path."""
-        ends = [float(np.exp(of_seed_drawn(run, "rejected_logp")[-1])) for run in self.runs]
-        begins = [float(np.exp(of_seed_drawn(run, "rejected_logp")[0])) for run in self.runs]
+        ends = [float(np.exp(run.of_drawn("rejected_logp")[-1])) for run in self.runs]
+        begins = [float(np.exp(run.of_drawn("rejected_logp")[0])) for run in self.runs]
         verb = "falls" if max(e - b for e, b in zip(ends, begins, strict=True)) < 0 else "goes"
         first = sorted({small_probability(begin) for begin in begins}, reverse=True)
         groups = _grouped(zip(self.names, ends, strict=True), small_probability)
@@ -152,7 +143,7 @@ def _is_path(run: Run, steps: Int[np.ndarray, "n 2"], metric: str) -> bool:
         return False
     probability = run.snapshots[:, steps[:, 0], steps[:, 1]]
     logp = np.log(np.maximum(probability, np.finfo(float).tiny)).sum(-1)
-    return bool(np.allclose(logp, of_seed_drawn(run, metric), rtol=0.02, atol=0.02))
+    return bool(np.allclose(logp, run.of_drawn(metric), rtol=0.02, atol=0.02))
 
 
 def _grouped(values: Iterable[tuple[str, float]], write: Callable[[float], str]) -> dict[str, list[str]]:

@@ -24,8 +24,10 @@ from ift_gridworld.planning import evaluate_policy, optimal_policy, optimal_valu
 from ift_gridworld.rendering.formats import PICTURES
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
+from ift_gridworld.training.together import about_seeds, drawn_together, seed_of, shared_headline
 
 __all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
 
@@ -53,6 +55,7 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
         save_page([Run.load("sft.json"), Run.load("ift.json")], "lake.html")
     """
     check_one_environment(runs, drawn=True)
+    runs = drawn_together(runs)
     if Path(path).suffix.lower() not in (".html", ".htm"):
         raise ValueError(f"the page's path is {str(path)!r}; allowed: one that ends in .html")
     check_tiles(runs[0].mdp)
@@ -113,14 +116,14 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
     """What the page shows, with at most so many snapshots of each run."""
     mdp = runs[0].mdp
     grid, optimal = grid_of(mdp), optimal_values(mdp)[0]
-    custom = shared_custom_metrics(runs)
-    methods = [_method_data(run, snapshots, custom) for run in runs]
+    custom, headline = shared_custom_metrics(runs), shared_headline(runs)
+    methods = [_method_data(run, snapshots, (headline, "distance", *custom)) for run in runs]
     walkable = ~mdp.terminal & (grid.letters != " ")
     values = np.concatenate([evaluate_policy(mdp, run.final)[:, walkable].ravel() for run in runs])
     return {
         "lake": {
             "title": _title(runs),
-            "about": f"{runs[0].about} · {runs[0].about_seeds}",
+            "about": f"{runs[0].about} · {about_seeds(runs)}",
             "rows": grid.height,
             "columns": grid.width,
             "states": mdp.num_states,
@@ -135,7 +138,8 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
             "outcomes": mdp.probability.shape[-1],
             "next": _packed(mdp.next_state, 0, 65535),
             "chance": _packed(mdp.probability),
-            "ends": _packed(mdp.terminated),
+            "ends": _packed((mdp.terminated + 1.0 * mdp.success) / 2, 0, 1),  # 1 at a goal, 1/2 elsewhere
+            "words": {letter: [words.name, words.effect] for letter, words in tile_words(mdp).items()},
             "start": int(mdp.start.argmax()),
             "horizon": mdp.horizon,
             "best": _packed(optimal_policy(mdp)),
@@ -143,25 +147,29 @@ def _data(runs: Sequence[Run], snapshots: int) -> dict[str, Any]:
         },
         "low": min(0.0, float(np.quantile(values, 0.2))),
         "high": float(optimal[walkable].max()),
+        "headline": headline,
         "custom": custom,
         "methods": methods,
     }
 
 
-def _method_data(run: Run, snapshots: int, custom: Sequence[str]) -> dict[str, Any]:
+def _method_data(run: Run, snapshots: int, metrics: Sequence[str]) -> dict[str, Any]:
     count = min(snapshots, len(run.steps))
     chosen = np.unique(np.linspace(0, len(run.steps) - 1, count).round().astype(int))
     policy, mdp = run.snapshots[chosen], run.mdp
     curves = {}
-    for name in ("success", "distance", *custom):
+    for name in metrics:
         if not np.isfinite(run.metrics[name]).all():
             raise ValueError(f"{run.method}: {name} is not a number at every update, which a page cannot draw")
         mean, low, high = metric_interval(name, run.metrics[name])
         curves[name] = {"mean": _rounded(mean), "low": _rounded(low), "high": _rounded(high)}
+        curves[name]["drawn"] = _rounded(run.of_drawn(name), 8)  # is printed, with three decimals
     return {
         "name": run.method,
         "title": run.title,
         "needs": run.needs,
+        "seed": seed_of(run),  # empty where there is one alone
+        "seeds": run.seeds,
         "steps": run.steps.tolist(),  # of the curves
         "kept": chosen.tolist(),  # which of them have a policy
         "shown": run.demonstration.tolist(),
@@ -183,6 +191,6 @@ def _packed(values: np.ndarray, low: float | None = None, high: float | None = N
     return {"low": low, "high": high, "data": base64.b64encode(integers.tobytes()).decode()}
 
 
-def _rounded(values: np.ndarray) -> list[float]:
-    """Numbers to five significant digits."""
-    return [float(f"{v:.5g}") for v in values]
+def _rounded(values: np.ndarray, digits: int = 5) -> list[float]:
+    """Numbers to so many significant digits."""
+    return [float(f"{v:.{digits}g}") for v in values]

@@ -33,11 +33,13 @@ from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.paths import draw_answers
+from ift_gridworld.rendering.tables import result_metrics
 from ift_gridworld.rendering.text import TextStyle, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment
+from ift_gridworld.training.together import about_seeds, drawn_together, seed_of, shared_headline
 
 __all__ = ["WIDTHS", "PaperFigure", "latex_table", "number_of_maps", "save_figure"]
 
@@ -60,7 +62,8 @@ def save_figure(runs: Sequence[Run], path: str | Path, width: str = "column", th
 
     A row of maps a run: the policy and its visits at stages between which equally much changes, from the base to the end.
     Below, for one run, the matrices T_θ(a|s) and, on small lakes, T_θ(s'|s), each beside the optimal one; and for all runs
-    success and distance over the updates, mean and 95 % interval over seeds.
+    success (or regret) and distance over the updates, mean and 95 % interval over seeds. Maps and matrices are of the seed that
+    is drawn, which is named.
 
     Args:
         runs: the runs, on one lake with a map.
@@ -130,7 +133,7 @@ class PaperFigure:
 
     @isolated
     def __init__(self, runs: Sequence[Run], width: str, theme: str) -> None:
-        self.runs, self.theme, self.mdp = list(runs), find_theme(theme), runs[0].mdp
+        self.runs, self.theme, self.mdp = drawn_together(runs), find_theme(theme), runs[0].mdp
         self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
         self.maps_per_row = number_of_maps(self.mdp, width)
         inches = WIDTHS[width]
@@ -166,7 +169,7 @@ class PaperFigure:
             f"Small multiples on {self.runs[0].place} ({self.runs[0].about.replace(' · ', ', ')}): maps of the policy at "
             f"{self.maps_per_row} stages from the base to the end, and curves over the updates. Arrows are the policy, blue is "
             f"how often an episode is on a tile, green what the human showed or preferred{rejected} "
-            f"({self.runs[0].about_seeds}). {courses}"
+            f"({about_seeds(self.runs)}). {courses}"
         )
 
     def _add_axes(self, left: float, top: float, width: float, height: float) -> Axes:
@@ -195,7 +198,10 @@ class PaperFigure:
             top += self.head
             for i, index in enumerate(self._stages(run)):
                 left = MARGIN + i * (self.map_width + self.gap)
-                self._add_text(left + 0.02, top - self.lift - 0.005, f"update {run.steps[index]}", size=SMALL)
+                name = f"update {run.steps[index]}"
+                if i == 0 and seed_of(run):
+                    name = shorten(f"{name} · {seed_of(run)}", self.map_width, SMALL)
+                self._add_text(left + 0.02, top - self.lift - 0.005, name, size=SMALL)
                 self._draw_map(self._add_axes(left, top, self.map_width, self.map_height), run, index)
             top += self.map_height + GAP
         return top
@@ -231,7 +237,7 @@ class PaperFigure:
     def _draw_curves(self, top: float) -> None:
         inches = float(self.figure.get_size_inches()[0])
         width = (inches - 2 * MARGIN - 0.42 - 0.42) / 2  # the last tick's number is wider than its tick
-        headline = self.runs[0].headline
+        headline = shared_headline(self.runs)
         for i, (name, title) in enumerate(((headline, headline), ("distance", look_of("distance").title))):
             self._draw_curve(self._add_axes(MARGIN + 0.3 + i * (width + 0.42), top, width, CURVE), name, title)
             if len(self.runs) > 1 and i == 0:
@@ -282,22 +288,24 @@ def latex_table(runs: Sequence[Run]) -> str:
     """
     first = runs[0]
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
+    names = result_metrics(runs)
+    headings = {"success": f"success{horizon}", "distance": "distance to optimal"}
     lines = [
-        f"% {first.about}; {first.seeds} seeds",
-        r"\begin{tabular}{lrrr}",
+        f"% {first.about}; " + (f"mean of {first.seeds} seeds [95 % interval]" if first.seeds > 1 else "1 seed"),
+        rf"\begin{{tabular}}{{l{'r' * len(names)}}}",
         r"\toprule",
-        rf"method & success{horizon} & regret & distance to optimal \\",
+        " & ".join(["method", *(headings.get(name, name) for name in names)]) + r" \\",
         r"\midrule",
-        *(_row(name, run, index) for name, run, index in (("base", first, 0), *((r.method, r, -1) for r in runs))),
+        *(_row(name, run, index, names) for name, run, index in (("base", first, 0), *((r.method, r, -1) for r in runs))),
         r"\bottomrule",
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _row(name: str, run: Run, index: int) -> str:
+def _row(name: str, run: Run, index: int, names: Sequence[str]) -> str:
     cells = [latex_text(name)]
-    for measure in ("success", "regret", "distance"):
+    for measure in names:
         mean, low, high = metric_interval(measure, run.metrics[measure][index])
         interval = rf" {{\small [{low:.3f}, {high:.3f}]}}" if run.seeds > 1 else ""
         cells.append(f"${mean:.3f}${interval}")

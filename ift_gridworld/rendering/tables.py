@@ -14,8 +14,9 @@ from rich.text import Text
 from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.training.run import Run, shared_custom_metrics
+from ift_gridworld.training.together import shared_headline
 
-__all__ = ["ResultTable", "estimations", "results", "written"]
+__all__ = ["ResultTable", "estimations", "result_metrics", "results", "written"]
 
 
 class ResultTable(Table):
@@ -40,27 +41,36 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
     title = f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]"
     table = ResultTable(title=_name(title, "title"), title_justify="left")
     table.add_column("method")
-    custom = shared_custom_metrics(runs)
-    for heading in (f"success{horizon}", "regret", "distance to optimal", *custom):
+    custom, names = shared_custom_metrics(runs), result_metrics(runs)
+    headings = {"success": f"success{horizon}", "distance": "distance to optimal"}
+    for heading in (*(headings.get(name, name) for name in names), *custom):
         table.add_column(_name(heading), justify="right")
     table.add_column("updates", justify="right")
     table.add_column("sec.", justify="right")
     rare = optimum < 0.01  # where hardly anybody arrives three decimals would say nothing
 
     def measured(run: Run, index: int) -> list[str]:
-        names = ("success", "regret", "distance", *custom)
-        return [_interval(name, run.metrics[name][index], gap, rare) for name in names]
+        return [_interval(name, run.metrics[name][index], gap, rare) for name in (*names, *custom)]
 
     table.add_row("(base)", *measured(first, 0), "0", "")
     for run in runs:
         ended = f"{run.steps[-1]}" + ("!" if run.diverged else "")
         table.add_row(_name(run.method), *measured(run, -1), ended, f"{run.seconds:.2f}")
-    caption = f"the policy that is optimal for discount {first.environment.discount:g} reaches success {_short(optimum, rare)}"
+    reaches = f"reaches success {_short(optimum, rare)}"
+    if "success" not in names:  # it says nothing here
+        reaches = f"has return {first.optimum['return']:.3f}" if "return" in first.optimum else "has regret 0"
+    caption = f"the policy that is optimal for discount {first.environment.discount:g} {reaches}"
     tried, arrived = (first.settings.get(name) for name in ("demonstrations", "demonstrations_arrived"))
     if tried != arrived and arrived is not None:
         caption += f"; of {tried} demonstrations {arrived or 'none'} arrived"
     table.caption, table.caption_justify = _name(caption, "caption"), "left"
     return table
+
+
+def result_metrics(runs: Sequence[Run]) -> list[str]:
+    """Return the metrics that tables of results have: success, or the return where success says nothing; regret; distance."""
+    first = "success" if shared_headline(runs) == "success" else "return"
+    return [name for name in (first, "regret", "distance") if all(name in run.metrics for run in runs)]
 
 
 def _name(text: str, part: str = "cell") -> Text:

@@ -223,7 +223,7 @@ class SeedStudy:
             run["pull_at"] = [frame["step"] for frame in log.watched]
         if self.settings.film:
             frames = [{"step": frame["step"], "seen": frame["seen"]["moves"]} for frame in log.watched]
-            chosen = asdict(training) | asdict(options)
+            chosen = asdict(training) | asdict(options) | {"seed": self.seed}
             run["film"] = film_run(kind, name, chosen, self.film_lake, self.film_path, frames, log.loss, log.seconds)
         return run
 

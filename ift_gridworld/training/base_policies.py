@@ -96,18 +96,19 @@ def _clone(
     updates: int = 120,
 ) -> None:
     """Fit a policy to the demonstrators' mixed, noisy choices on the tiles that they visit; other tiles are left to chance."""
-    device = next(policy.parameters()).device
-    counts = torch.zeros(len(demonstrations), policy.num_states, policy.num_actions)
+    parameter = next(policy.parameters())
+    device, dtype = parameter.device, parameter.dtype
+    counts = torch.zeros(len(demonstrations), policy.num_states, policy.num_actions, dtype=dtype)
     for lake, batches in zip(counts, demonstrations, strict=True):
         for batch, share in zip(batches, shares, strict=True):
             index = batch.states * policy.num_actions + batch.actions
-            seen = torch.zeros(lake.numel()).scatter_add_(0, index.flatten(), batch.mask.flatten().float())
+            seen = torch.zeros(lake.numel(), dtype=dtype).scatter_add_(0, index.flatten(), batch.mask.flatten().to(dtype))
             lake += share * seen.reshape(lake.shape) / len(batch.states)
     # Visited tiles first; a lake with fewer of them than another is filled up with tiles that weigh nothing.
     seen = counts.sum(-1)
     most = int((seen > 0).sum(-1).max())
     visited = torch.argsort((seen == 0).int(), dim=-1, stable=True)[:, :most]
-    weight = (seen.gather(-1, visited) > 0).float()
+    weight = (seen.gather(-1, visited) > 0).to(dtype)
     target = counts.gather(1, visited[..., None].expand(-1, -1, policy.num_actions))
     target = target / target.sum(-1, keepdim=True).clamp(min=1e-12)
     target = (1 - noise) * target + noise / policy.num_actions

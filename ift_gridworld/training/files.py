@@ -1,7 +1,9 @@
 """Saved runs: one JSON file a run, enough to redraw every picture without training again.
 
-What a small run saves can be read by eye. The tables of a large lake, millions of numbers of which few change between two
-snapshots, are packed instead: forty of 100 by 100 tiles are 24 MB of text, and packed 0.2 MB where a table learns one path.
+Settings, metrics, and what a small run begins and ends with can be read by eye. The policies of all its seeds at every
+snapshot, from which any seed can be drawn, are packed. So are all tables of a large lake, of whose millions of numbers few
+change between two snapshots: forty of 100 by 100 tiles are 24 MB of text, and packed 0.2 MB where a table learns one path.
+Above `MOST_POLICIES` numbers a run is saved with the policies of the drawn seed alone.
 """
 
 from __future__ import annotations
@@ -35,11 +37,12 @@ from ift_gridworld.reading import (
 )
 from ift_gridworld.storage import pack, plain, unpack, write_atomically
 
-__all__ = ["ARRAYS", "PLAIN", "TABLES", "load", "save"]
+__all__ = ["ARRAYS", "MOST_POLICIES", "PLAIN", "TABLES", "keeps_policies", "load", "save"]
 
 TABLES = ("snapshots", "base", "final")
 PLAIN = 250_000  # numbers in all tables together, beyond which they are kept and saved with the 24 bits of a float32
-FORMAT = 2  # in 1 no tables were packed
+MOST_POLICIES = 2_000_000  # numbers in the policies of every seed at every snapshot, M N S A, up to which all are saved
+FORMAT = 3  # in 1 no tables were packed; in 2 the policies of one seed were saved
 # Names in the file, where they are not the attribute's.
 NAMES = {"environment": "lake", "demonstration": "shown", "assumed_prior": "supposes"}
 MEASURED = ("success", "regret", "distance")  # metrics that every run has
@@ -49,18 +52,27 @@ ARRAYS = ("next_state", "probability", "reward", "terminated", "start")
 
 def save(run: Any, path: str | Path) -> Path:
     """Write a `run.Run` as JSON, one top-level entry a line; complete or not at all."""
-    left_out = ("every_policy", "made_of", *(TABLES if run.is_large else ()))
+    with_policies = keeps_policies(run)
+    left_out = ("every_policy", "made_of", *(TABLES if run.is_large else ("snapshots",) if with_policies else ()))
     entries = {NAMES.get(f.name, f.name): getattr(run, f.name) for f in fields(run) if f.name not in left_out}
     origin = _reliable_origin(run)
     entries |= {"lake": asdict(origin), "format": FORMAT}
     if not origin.can_be_made:
         entries["mdp"] = _arrays(run.mdp)
+    if with_policies:
+        entries["policies"] = pack(run.every_policy)
     if run.is_large:
         # The first snapshot is the first seed's base. So every table but the other seeds' bases is all but the one before.
         trained = np.stack([run.base, run.final], 1).reshape(-1, *run.base.shape[1:])
         entries["tables"] = pack(np.concatenate([run.snapshots, trained]))
     lines = [f"{json.dumps(name)}: {json.dumps(plain(value), allow_nan=False)}" for name, value in entries.items()]
     return write_atomically(path, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
+
+
+def keeps_policies(run: Any) -> bool:
+    """Whether a `run.Run` is saved with the policies of every seed: it has several, and they are not too many numbers."""
+    policies = run.every_policy
+    return policies is not None and run.seeds > 1 and policies.size <= MOST_POLICIES
 
 
 def load(path: str | Path, kind: type) -> dict[str, Any]:
@@ -79,14 +91,19 @@ def load(path: str | Path, kind: type) -> dict[str, Any]:
         _check_format(entries)
         if "lake" not in entries:
             raise ValueError("it has no 'lake'")
-        arrays, packed = entries.pop("mdp", None), entries.pop("tables", None)
+        arrays, packed, policies = (entries.pop(name, None) for name in ("mdp", "tables", "policies"))
         made_of = None if arrays is None else _mdp(read_as(_SavedArrays, arrays, "mdp"))
         mdp = _made_again(read_as(Origin, entries["lake"], "lake")) if made_of is None else made_of
         sizes = {"S": mdp.num_states, "A": mdp.num_actions}
-        skip = ("made_of", "every_policy", *(() if packed is None else TABLES))
-        run = read_fields(kind, entries, sizes=sizes, renamed=NAMES, skip=skip)
+        tables = TABLES if packed is not None else ("snapshots",) if policies is not None else ()
+        run = read_fields(kind, entries, sizes=sizes, renamed=NAMES, skip=("made_of", "every_policy", *tables))
+        _check_drawn(run)
         if packed is not None:
-            run |= _unpacked(packed, sizes)
+            run |= _unpacked_tables(packed, sizes)
+        if policies is not None:
+            shape = tuple(sizes.get(name, 0) for name in "MNSA")
+            run["every_policy"] = _unpacked(policies, "policies", shape)
+            run["snapshots"] = run["every_policy"][:, run.get("drawn", 0)]
         _check(run, mdp)
     return run if made_of is None else {**run, "made_of": made_of}
 
@@ -115,6 +132,7 @@ class _PackedTables:
 class _DrawnSettings:
     """The settings of a run that its pictures and tables read."""
 
+    seed: int | None = None
     demonstrations: int | None = None
     demonstrations_arrived: int | None = None
     mixing: float | None = None
@@ -144,19 +162,31 @@ def _made_again(origin: Origin) -> TabularMDP:
         raise ValueError(f"its environment {shown(name)} cannot be made ({one_line(error)})") from None
 
 
-def _unpacked(packed: Any, sizes: Sizes) -> dict[str, np.ndarray]:
-    """Return the tables by name. The other entries say how many there are, so that no more than those is unpacked."""
-    tables, count = read_as(_PackedTables, packed, "tables"), sizes.get("M", 0)
-    expected = (count + 2 * sizes.get("N", 0), sizes["S"], sizes["A"])
-    if tables.shape != expected:
-        raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: {list(expected)}, as the other entries say")
-    if 4 * math.prod(expected) > LARGE:
-        raise ValueError(f"tables.shape is {shown(list(tables.shape))}; allowed: at most {LARGE} bytes of four a number")
-    try:
-        unpacked = unpack(expected, tables.data)
-    except ValueError as error:
-        raise ValueError(f"tables.data is {shown(tables.data)}: {error}") from None
+def _unpacked_tables(packed: Any, sizes: Sizes) -> dict[str, np.ndarray]:
+    """Return the tables by name."""
+    count = sizes.get("M", 0)
+    unpacked = _unpacked(packed, "tables", (count + 2 * sizes.get("N", 0), sizes["S"], sizes["A"]))
     return {"snapshots": unpacked[:count], "base": unpacked[count::2], "final": unpacked[count + 1 :: 2]}
+
+
+def _unpacked(packed: Any, name: str, expected: tuple[int, ...]) -> np.ndarray:
+    """Return packed tables. The other entries say how many there are, so that no more than those is unpacked."""
+    tables = read_as(_PackedTables, packed, name)
+    if tables.shape != expected:
+        raise ValueError(f"{name}.shape is {shown(list(tables.shape))}; allowed: {list(expected)}, as the other entries say")
+    if 4 * math.prod(expected) > LARGE:
+        raise ValueError(f"{name}.shape is {shown(list(tables.shape))}; allowed: at most {LARGE} bytes of four a number")
+    try:
+        return unpack(expected, tables.data)
+    except ValueError as error:
+        raise ValueError(f"{name}.data is {shown(tables.data)}: {error}") from None
+
+
+def _check_drawn(run: dict[str, Any]) -> None:
+    """Raise a ValueError if the run draws a seed that it does not have."""
+    seeds, drawn = next(iter(run["metrics"].values()), np.zeros((0, 0))).shape[1], run.get("drawn", 0)
+    if not 0 <= drawn < max(1, seeds):
+        raise ValueError(f"drawn is {drawn}; allowed: 0 to {seeds - 1}, a seed of the metrics")
 
 
 def _check(run: dict[str, Any], mdp: TabularMDP) -> None:
@@ -173,8 +203,9 @@ def _check(run: dict[str, Any], mdp: TabularMDP) -> None:
         raise ValueError(f"steps is {shown(steps.tolist())}; allowed: one update or more, none before the last")
     if not len(run["final"]):
         raise ValueError("final is empty; allowed: the policies of one seed or more")
-    for name in TABLES:
+    for name in (*TABLES, *(("every_policy",) if "every_policy" in run else ())):
         if (run[name] < 0).any() or (abs(run[name].sum(-1) - 1) > ROUNDED).any():  # NaN of a policy that diverged is neither
+            name = "policies" if name == "every_policy" else name
             raise ValueError(f"{name} has rows that are no distributions; allowed: probabilities that sum to 1")
     for name in ("demonstration", "rejected"):
         if ((run[name] < 0) | (run[name] >= (mdp.num_states, mdp.num_actions))).any():

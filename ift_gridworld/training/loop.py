@@ -31,6 +31,7 @@ from ift_gridworld.storage import versions
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
 from ift_gridworld.training.snapshots import snapshot_steps, snapshots
+from ift_gridworld.training.together import drawing_typical
 
 __all__ = ["optimise", "options_for", "train"]
 
@@ -69,7 +70,7 @@ def train(
         overrides: single options laid over both, as in ``train("ift", mdp, policy, mixing=0.5, steps=100)``.
 
     Returns:
-        The run. If the loss stops being a number, training stops there and `Run.diverged` says so.
+        The run; it draws its typical seed. If the loss stops being a number, training stops there: see `Run.diverged`.
 
     Raises:
         ValueError: for an unknown method or option, a value out of range, or a policy of another size.
@@ -142,7 +143,7 @@ def _trained(
     chosen = even_change(np.array(steps), policies, most_kept)
     steps, policies = [steps[i] for i in chosen], policies[chosen]
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
-    return Run(
+    run = Run(
         method=name,
         title=kind.full_title(name),
         needs=kind.needs,
@@ -165,6 +166,7 @@ def _trained(
         made_of=mdp,
         every_policy=policies,
     )
+    return drawing_typical(run)
 
 
 def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:

@@ -17,8 +17,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld._lazy import resolve
+from ift_gridworld.envs.registry import SPECS
 from ift_gridworld.escape import printable
-from ift_gridworld.evaluation.metrics import MEASURES, expected_visits
+from ift_gridworld.evaluation.headline import headline_metric
+from ift_gridworld.evaluation.metrics import MEASURES, expected_visits, metric_interval
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.storage import round_significant, write_atomically
@@ -46,17 +48,21 @@ class Run:
         metrics: each metric of `evaluation.metrics` for every snapshot and seed.
         optimum: what the best policies reach.
         loss: of every update and seed.
-        snapshots: T_theta(a|s) of the seed that is drawn (the first), at every snapshot.
+        snapshots: T_theta(a|s) of the seed that is drawn, at every snapshot.
         base, final: T_theta(a|s) of every seed before and after training.
         demonstration, rejected: (state, action) steps of the first demonstration (for methods that learn from pairs, of the
-            first chosen answer) and of the first rejected answer, if the method was given one (else empty).
+            first chosen answer) and of the first rejected answer, if the method was given one (else empty). All seeds of a
+            run learn from the same data, so these are of every seed.
         seconds: spent in training.
         diverged: step and cause, if the loss stopped being a number.
         assumed_prior: the row of the paper's Table 1 that the method stands in (`evaluation.estimation.TABLE`).
         estimation: what the method assumes of the model that it trains, beside the truth, "base" and "trained", averaged over
             the human's answers: "truth", "estimate" and "gap" of every seed and step, [N, L].
         made_of: the MDP itself; None for a run that was loaded, unless its environment cannot be made again.
-        every_policy: T_theta(a|s) of every seed at every snapshot (`policies`); None for a run that was loaded.
+        drawn: index of the seed whose policies are `snapshots`, and of which maps and the numbers beside them are
+            (`training.together` chooses it, `drawing` changes it).
+        every_policy: T_theta(a|s) of every seed at every snapshot (`policies`). They are saved with the run up to
+            `files.MOST_POLICIES` numbers in all; None for a larger run that was loaded.
 
     >>> from ift_gridworld import TabularMDP, train
     >>> from ift_gridworld.training import make_base
@@ -86,6 +92,7 @@ class Run:
     assumed_prior: str = ""
     estimation: dict[str, dict[str, Float[np.ndarray, "N L"]]] = field(default_factory=dict)
     made_of: TabularMDP | None = None
+    drawn: int = 0
     every_policy: Float[np.ndarray, "M N S A"] | None = None
 
     def __post_init__(self) -> None:
@@ -95,6 +102,8 @@ class Run:
         is_large = self.is_large
         for name in TABLES:
             table = np.asarray(getattr(self, name))
+            if name == "snapshots" and files.keeps_policies(self):  # as they are unpacked, whichever seed is drawn
+                table = table.astype(np.float32)
             object.__setattr__(self, name, table.astype(np.float32) if is_large else round_significant(table.astype(float)))
         rounded = {name: round_significant(np.asarray(value, float)) for name, value in self.metrics.items()}
         object.__setattr__(self, "metrics", rounded)
@@ -116,11 +125,52 @@ class Run:
         """T_theta(a|s) of every seed at every snapshot.
 
         Raises:
-            ValueError: for a run that was loaded: a file has the snapshots of the drawn seed alone.
+            ValueError: for a large run that was loaded: its file has the snapshots of the drawn seed alone.
         """
+        if self.every_policy is None and self.seeds == 1:
+            return self.snapshots[:, None]
         if self.every_policy is None:
-            raise ValueError("a loaded run has the policies of the drawn seed alone; allowed: snapshots, base and final")
+            raise ValueError("this run was saved with the policies of the drawn seed alone; allowed: snapshots, base and final")
         return self.every_policy
+
+    @property
+    def first_seed(self) -> int:
+        """The number of its first seed; the others count on from there."""
+        return int(self.settings.get("seed") or 0)
+
+    @property
+    def drawn_seed(self) -> int:
+        """The number of the seed that is drawn, as pictures name it."""
+        return self.first_seed + self.drawn
+
+    @property
+    def drawable(self) -> list[int]:
+        """The numbers of the seeds that can be drawn: all, or where the policies of one alone were saved, that one."""
+        if self.every_policy is None:
+            return [self.drawn_seed]
+        return list(range(self.first_seed, self.first_seed + self.seeds))
+
+    def drawing(self, seed: int) -> Run:
+        """Return the run that draws another of its seeds.
+
+        Args:
+            seed: the seed's number: that of training (`seed`) for the first, and counting on from there.
+
+        Raises:
+            ValueError: for a seed that it does not have, or whose policies were not saved.
+        """
+        last = self.first_seed + self.seeds - 1
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not self.first_seed <= seed <= last:
+            raise ValueError(f"drawn_seed is {seed!r}; allowed: {self.first_seed} to {last}, the seeds of {self.method}")
+        if seed == self.drawn_seed:
+            return self
+        if self.every_policy is None:
+            raise ValueError(
+                f"drawn_seed is {seed}, but {self.method} was saved with the policies of seed {self.drawn_seed} alone, for "
+                f"those of all are more than {files.MOST_POLICIES} numbers; allowed: {self.drawn_seed}, or train it again"
+            )
+        drawn = int(seed) - self.first_seed
+        return replace(self, drawn=drawn, snapshots=self.every_policy[:, drawn])
 
     @property
     def seeds(self) -> int:
@@ -162,30 +212,39 @@ class Run:
     @property
     def place(self) -> str:
         """The kind of environment, in words."""
-        env_id = self.environment.env
-        return "a frozen lake" if env_id is None or "Lake" in env_id else re.sub(r"-v\d+$", "", env_id)
+        origin = self.environment
+        if origin.rows is not None or origin.env in SPECS.values():
+            return "a frozen lake"
+        return origin.name if origin.env is None else re.sub(r"-v\d+$", "", printable(origin.env))
 
-    @property
+    @cached_property
     def headline(self) -> str:
-        """The metric that sums it up: success, or regret where there is no time limit, for there nearly every policy reaches
-        the goal some day, and the return until then says more."""
-        return "regret" if self.environment.horizon is None else "success"
+        """The metric that sums it up: success, or regret where success says nothing (`evaluation.headline`)."""
+        return headline_metric(self.mdp, [*self.metrics["success"][0], self.optimum["success"]])
+
+    def of_drawn(self, name: str) -> Float[np.ndarray, " M"]:
+        """Return a metric of the drawn seed at every snapshot: what may stand beside its map."""
+        return self.metrics[name][:, self.drawn]
 
     @property
     def course(self) -> str:
-        """What became of success (or regret) and distance, in a sentence; means over seeds."""
-        name = self.headline
-        first, last = ({n: float(np.mean(self.metrics[n][i])) for n in (name, "distance")} for i in (0, -1))
-        return (
-            f"{name.capitalize()} goes from {first[name]:.3f} to {last[name]:.3f}, the distance to the optimal policy from "
-            f"{first['distance']:.3f} to {last['distance']:.3f}{f' (means of {self.seeds} seeds)' if self.seeds > 1 else ''}."
-        )
+        """What became of success (or regret) and distance in the drawn seed, and in all on average, in a sentence."""
+        name, parts = self.headline, list[str]()
+        for title, metric in ((f"{name.capitalize()} goes", name), ("the distance to the optimal policy", "distance")):
+            drawn = self.of_drawn(metric)
+            parts.append(f"{title} from {drawn[0]:.3f} to {drawn[-1]:.3f}")
+            if self.seeds > 1:
+                mean, low, high = (float(x) for x in metric_interval(metric, self.metrics[metric][-1]))
+                seeds = f"of {self.seeds} seeds at the end " if len(parts) == 1 else ""
+                of_drawn = f" in seed {self.drawn_seed}" if len(parts) == 1 else ""
+                parts[-1] += f"{of_drawn} (mean {seeds}{mean:.3f} [{low:.3f}, {high:.3f}])"
+        return f"{', '.join(parts)}."
 
     @property
     def about_seeds(self) -> str:
-        """Which seed is drawn, and what curves are of."""
-        drawn = f"drawn: seed {self.settings.get('seed', 0)}"
-        return f"{drawn}; curves: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
+        """Which seed maps and the numbers beside them are of, and what curves are of."""
+        drawn = f"drawn: seed {self.drawn_seed}"
+        return f"{drawn}; charts: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
 
     def __repr__(self) -> str:
         seeds = f"{self.seeds} seed{'s' * (self.seeds > 1)}"
@@ -194,8 +253,10 @@ class Run:
         means = {printable(name): np.mean(self.metrics[name], -1) for name in shown}
         numbers = ", ".join(f"{name} {mean[0]:.3f} -> {mean[-1]:.3f}" for name, mean in means.items())
         ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
+        averaged = f" (means of {self.seeds} seeds)" if self.seeds > 1 else ""
         return (
-            f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {snapshots}, {seeds})\n  {numbers}{ended}"
+            f"Run({self.method} on {self.environment.name}: {self.steps[-1]} updates, {snapshots}, {seeds})\n"
+            f"  {numbers}{averaged}{ended}"
         )
 
     # ---- kept, drawn, printed ----
@@ -222,21 +283,26 @@ class Run:
         """
         return cls(**files.load(path, cls))
 
-    def film(self, path: str | Path, *, theme: str = "light") -> Path:
+    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None) -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
 
+        Args:
+            path: where to write.
+            theme: a name in `rendering.THEMES`.
+            seed: the seed to draw, as for `drawing` (default: the one that it draws).
+
         Raises:
-            ValueError: for an unknown suffix or theme, or an environment that has no map to draw.
+            ValueError: for an unknown suffix or theme, an environment that has no map to draw, or a seed that it cannot draw.
         """
-        return compare([self]).film(path, theme=theme)
+        return compare([self]).film(path, theme=theme, seed=seed)
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
-        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page"."""
-        return compare([self]).figure(path, width=width, theme=theme)
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None) -> Path:
+        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page"; `seed` as for `film`."""
+        return compare([self]).figure(path, width=width, theme=theme, seed=seed)
 
-    def page(self, path: str | Path) -> Path:
-        """Write it as a page to play with: one HTML file, no network."""
-        return compare([self]).page(path)
+    def page(self, path: str | Path, *, seed: int | None = None) -> Path:
+        """Write it as a page to play with: one HTML file, no network; `seed` as for `film`."""
+        return compare([self]).page(path, seed=seed)
 
     def table(self, width: int = 120) -> Table:
         """Return a table of where it ended; ``print`` shows it, so does a notebook."""
@@ -272,25 +338,34 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def _draw(self, function: str, *arguments: Any) -> Any:
-        """Call a function of `rendering`, which lies above and loads matplotlib, on the runs."""
-        return resolve(f"ift_gridworld.rendering.{function}")(self.runs, *arguments)
+    def _draw(self, function: str, *arguments: Any, seed: int | None = None) -> Any:
+        """Call a function of `rendering`, which lies above and loads matplotlib, on the runs, drawing that seed of each."""
+        runs = self.runs if seed is None else self.drawing(seed).runs
+        return resolve(f"ift_gridworld.rendering.{function}")(runs, *arguments)
 
-    def film(self, path: str | Path, *, theme: str = "light") -> Path:
-        """Draw them in one film, by the path's suffix, as `Run.film`."""
-        return self._draw("pictures:save_film", Path(path), theme)
+    def drawing(self, seed: int) -> Comparison:
+        """Return the comparison that draws another seed of each run (`Run.drawing`)."""
+        return Comparison(tuple(run.drawing(seed) for run in self.runs))
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light") -> Path:
-        """Draw them as one figure for a paper, as `Run.figure`."""
-        return self._draw("paper:save_figure", Path(path), width, theme)
+    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None) -> Path:
+        """Draw them in one film, by the path's suffix, as `Run.film`.
+
+        Unless `seed` says otherwise, all draw one seed: theirs, where they draw the same, else the one that is typical of them
+        together (`training.together`).
+        """
+        return self._draw("pictures:save_film", Path(path), theme, seed=seed)
+
+    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None) -> Path:
+        """Draw them as one figure for a paper, as `Run.figure`; `seed` as for `film`."""
+        return self._draw("paper:save_figure", Path(path), width, theme, seed=seed)
 
     def latex(self, path: str | Path) -> Path:
         """Write their table of results for LaTeX (package booktabs)."""
         return write_atomically(path, self._draw("paper:latex_table").encode())
 
-    def page(self, path: str | Path) -> Path:
-        """Write them as one page, as `Run.page`."""
-        return self._draw("page:save_page", Path(path))
+    def page(self, path: str | Path, *, seed: int | None = None) -> Path:
+        """Write them as one page, as `Run.page`; `seed` as for `film`."""
+        return self._draw("page:save_page", Path(path), seed=seed)
 
     def table(self, width: int = 120) -> Table:
         """Return a table of where each ended, as `Run.table`."""

@@ -19,6 +19,7 @@ from ift_gridworld.cli.setup import default_snapshots
 from ift_gridworld.evaluation.estimation import TABLE
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.rendering.tables import estimations
+from ift_gridworld.training.run import Run
 
 SCRIPT = Path(__file__).parents[2] / "experiments" / "frozen_lake.py"
 
@@ -133,8 +134,29 @@ def test_divergence_names_step_and_setting_and_keeps_what_was_made(tmp_path, cap
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "learning_rate=1e+29" in said and "at step" in said
     saved = written(tmp_path, "sft")
-    assert saved["diverged"] in said and len(saved["snapshots"]) == len(saved["steps"]) >= 1
-    assert np.isfinite(saved["snapshots"]).all()
+    assert saved["diverged"] in said and saved["policies"]["shape"][0] == len(saved["steps"]) >= 1
+    assert np.isfinite(Run.load(tmp_path / "sft.json").policies).all()
+
+
+def test_the_reader_chooses_the_seed_that_is_drawn(tmp_path, capsys):
+    """While training, and again without training; seeds are numbered as --seed numbers them."""
+    common = ("--method", "sft", "--policy", "tabular", "--steps", 4, "--seeds", 3, "--seed", 5)
+    assert run(tmp_path, *common, "--drawn-seed", 7, "--render", "--format", "png") == 0
+    saved = Run.load(tmp_path / "sft.json")
+    assert (saved.drawn, saved.drawn_seed) == (2, 7)
+    for seed in (6, 7):
+        command = ("--redraw", tmp_path / "sft.json", "--drawn-seed", seed, "--format", "png")
+        assert run(tmp_path / str(seed), *command) == 0
+        number = saved.metrics["distance"][-1, seed - 5]
+        words = (tmp_path / str(seed) / "sft.png.txt").read_text(encoding="utf-8")
+        assert f"in seed {seed} " in words and f"to {number:.3f} (mean" in words
+    pictures = [(tmp_path / folder / "sft.png").read_bytes() for folder in ("", "7", "6")]
+    assert pictures[0] == pictures[1] != pictures[2]
+    capsys.readouterr()
+    for command, allowed in ((common, "the seeds that are trained"), (("--redraw", tmp_path / "sft.json"), "the seeds of sft")):
+        assert run(tmp_path / "none", *command, "--drawn-seed", 4) == 2
+        assert capsys.readouterr().err == f"error: --drawn-seed is 4; allowed: 5 to 7, {allowed}\n"
+    assert not (tmp_path / "none").exists()
 
 
 BAD = [

@@ -15,6 +15,7 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES, open_lake, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
+from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps, scale
@@ -506,8 +507,11 @@ def test_words_stand_beside_every_picture(tmp_path):
     made = lake_record()
     MethodFilm(made).save(tmp_path / "ift.png")
     words = (tmp_path / "ift.png.txt").read_text()
-    first, last = (made.metrics["success"][i].mean() for i in (0, -1))
-    assert f"Success goes from {first:.3f} to {last:.3f}" in words and "4 by 4 tiles" in words and "intuitive" in words
+    first, last = made.metrics["success"][[0, -1], 0]
+    mean, low, high = metric_interval("success", made.metrics["success"][-1])
+    assert f"Success goes from {first:.3f} to {last:.3f} in seed 0" in words
+    assert f"(mean of 2 seeds at the end {mean:.3f} [{low:.3f}, {high:.3f}])" in words
+    assert "seed 0" in words and "4 by 4 tiles" in words and "intuitive" in words
 
 
 def test_a_film_is_no_page(tmp_path):

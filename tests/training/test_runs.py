@@ -17,7 +17,7 @@ from ift_gridworld.envs import GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.planning import evaluate_policy, occupancy
-from ift_gridworld.training import make_base
+from ift_gridworld.training import files, make_base
 
 TWO_PATHS = TabularMDP.make("two-paths")
 
@@ -55,7 +55,7 @@ def test_repr_is_a_few_lines_that_say_where_it_went():
     assert repr(run).splitlines() == [
         f"Run(ift on two-paths: 20 updates, {len(run.steps)} snapshots, 3 seeds)",
         f"  success {first:.3f} -> {last:.3f}, "
-        f"distance {run.metrics['distance'][0].mean():.3f} -> {run.metrics['distance'][-1].mean():.3f}",
+        f"distance {run.metrics['distance'][0].mean():.3f} -> {run.metrics['distance'][-1].mean():.3f} (means of 3 seeds)",
     ]
     assert first != last
 
@@ -76,7 +76,7 @@ def test_what_is_computed_of_the_drawn_seed(runs):
     run = runs["ift"]
     np.testing.assert_allclose(run.values, evaluate_policy(TWO_PATHS, run.snapshots))
     np.testing.assert_allclose(run.visits, occupancy(TWO_PATHS, run.snapshots, discount=1.0, horizon=100))
-    np.testing.assert_allclose(run.snapshots, run.policies[:, 0], atol=1e-9)
+    np.testing.assert_allclose(run.snapshots, run.policies[:, run.drawn], atol=1e-7)
     assert run.seeds == 2 and run.custom_metrics == [] and run.headline == "success"
     assert run.about == "two-paths · no slip · table"
     assert run.with_settings(base="mixture").about == "two-paths · no slip · table · base: mixture"
@@ -102,11 +102,21 @@ def test_a_run_comes_back_to_the_last_bit(method, runs, tmp_path):
     assert repr(again) == repr(run) and again.about == run.about
 
 
-def test_a_loaded_run_has_the_policies_of_the_drawn_seed_alone(runs, tmp_path):
-    again = Run.load(runs["sft"].save(tmp_path / "run.json"))
-    with pytest.raises(ValueError, match="a loaded run has the policies of the drawn seed alone; allowed: snapshots, base and"):
-        _ = again.policies
-    assert runs["sft"].policies.shape == (5, 2, 16, 4) and again.snapshots.shape == (5, 16, 4)
+def test_a_loaded_run_has_the_policies_of_all_seeds_unless_it_is_too_large(runs, tmp_path, monkeypatch):
+    run = runs["sft"]
+    again = Run.load(run.save(tmp_path / "run.json"))
+    np.testing.assert_array_equal(again.policies, run.policies.astype(np.float32))
+    monkeypatch.setattr(files, "MOST_POLICIES", run.policies.size - 1)
+    alone = Run.load(replace(run, seconds=1.0).save(tmp_path / "run.json"))
+    with pytest.raises(ValueError, match="saved with the policies of the drawn seed alone; allowed: snapshots, base and"):
+        _ = alone.policies
+    assert run.policies.shape == (5, 2, 16, 4) and alone.snapshots.shape == (5, 16, 4)
+    assert alone.drawable == [run.drawn_seed] and again.drawable == [0, 1]
+    other = 1 - run.drawn_seed
+    with pytest.raises(ValueError) as error:
+        alone.drawing(other)
+    assert str(error.value).startswith(f"drawn_seed is {other}, but sft was saved with the policies of seed {run.drawn_seed} ")
+    assert "\n" not in str(error.value)
 
 
 def doubled():
@@ -160,7 +170,7 @@ def test_a_file_names_things_as_files_of_earlier_versions_do(runs, tmp_path):
 
     saved = json.loads(runs["dpo"].save(tmp_path / "dpo.json").read_text())
     assert {"lake", "shown", "rejected", "supposes", "settings", "versions", "metrics", "optimum", "format"} <= set(saved)
-    assert saved["lake"]["rows"] == list(LAKES["two-paths"]) and saved["format"] == 2 and saved["supposes"] == "dpo"
+    assert saved["lake"]["rows"] == list(LAKES["two-paths"]) and saved["format"] == 3 and saved["supposes"] == "dpo"
     assert saved["shown"] == runs["dpo"].demonstration.tolist() and saved["rejected"] == runs["dpo"].rejected.tolist()
     assert not {"made_of", "every_policy", "mdp", "environment"} & set(saved)
 

@@ -12,6 +12,7 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
+from ift_gridworld.training.drawn_seed import typical_seed
 from ift_gridworld.training.run import Run
 
 __all__ = ["displacement", "first_order"]
@@ -25,14 +26,15 @@ def displacement(seeds: int, seed: int) -> Failure:
     for policy in ("tabular", "mlp"):
         runs[policy], pulls[policy] = train_with_pulls(setup, policy)
     table, network = runs["tabular"], runs["mlp"]
-    frames = choose_frames([table.policies[:, 0], network.policies[:, 0]])
     c = network.metrics["chosen_logp"]
-    turn, peak = int(np.argmax(pulls["mlp"][:, 0] < 0)), int(c[:, 0].argmax())
+    drawn = typical_seed([c[-1]], [network.metrics["distance"][-1]])
+    frames = choose_frames([table.policies[:, drawn], network.policies[:, drawn]])
+    turn, peak = int(np.argmax(pulls["mlp"][:, drawn] < 0)), int(c[:, drawn].argmax())
     trained = np.zeros((setup.mdp.num_states, setup.mdp.num_actions), bool)
     for batch in (chosen, rejected):
         trained[tuple(path_of(batch).T)] = True
     tiles = path_of(chosen)[:, 0]
-    unseen = np.where(trained, 0.0, network.policies[:, 0])[:, tiles].sum(-1).mean(-1)
+    unseen = np.where(trained, 0.0, network.policies[:, drawn])[:, tiles].sum(-1).mean(-1)
     fell = int((c[-1] < c[0]).sum())
     table_fell = int((table.metrics["chosen_logp"][-1] < table.metrics["chosen_logp"][0]).sum())
     cause = (
@@ -44,8 +46,8 @@ def displacement(seeds: int, seed: int) -> Failure:
         (
             "Why c falls",
             f"In a table that product stays positive (least: {signed(pulls['tabular'].min())}). In a network both answers "
-            f"use the same weights: from {signed(pulls['mlp'][0, 0])} it is negative at update {turn}; c peaks after update "
-            f"{peak} at {signed(c[peak, 0])} and ends at {signed(c[-1, 0])}.",
+            f"use the same weights: from {signed(pulls['mlp'][0, drawn])} it is negative at update {turn}; c peaks after "
+            f"update {peak} at {signed(c[peak, drawn])} and ends at {signed(c[-1, drawn])}.",
         ),
         (
             "Where it goes",
@@ -55,20 +57,20 @@ def displacement(seeds: int, seed: int) -> Failure:
     )
 
     def case(title: str, run: Run) -> Panel:
-        policies = run.policies[frames, 0]
+        policies = run.policies[frames, drawn]
         answers = (("preferred, c", "chosen_logp", "shown", False), ("rejected, r", "rejected_logp", "rejected", True))
-        lines = tuple(ChartLine(name, run.metrics[m][frames, 0], colour, dashed) for name, m, colour, dashed in answers)
-        notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, 0]]
+        lines = tuple(ChartLine(name, run.metrics[m][frames, drawn], colour, dashed) for name, m, colour, dashed in answers)
+        notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, drawn]]
         return Panel(title, notes, policies, expected_visits(setup.mdp, policies), lines)
 
-    moved = network.policies[frames, 0] - network.policies[0, 0]
+    moved = network.policies[frames, drawn] - network.policies[0, drawn]
     lost = [f"unseen moves {x:.0%}" for x in unseen[frames]]
     return Failure(
-        "displacement", "Likelihood displacement under DPO", setup.about("table and network", seed), cause,
+        "displacement", "Likelihood displacement under DPO", setup.about("table and network", seed + drawn), cause,
         setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
         (case("DPO, a table", table), case("DPO, a network", network), Panel("What changed in it", lost, moved, signed=True)),
         "visits: none to once an episode", "log-likelihood of an answer, nats", "symlog",
-        (1.5 * float(min(r.metrics["rejected_logp"][:, 0].min() for r in runs.values())), 0.2),
+        (1.5 * float(min(r.metrics["rejected_logp"][:, drawn].min() for r in runs.values())), 0.2),
     )  # fmt: skip
 
 

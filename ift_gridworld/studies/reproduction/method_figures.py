@@ -61,7 +61,8 @@ def draw_figure3(columns: Columns, policies: Columns, theme: str) -> tuple[Study
         ax.set_xticks([0, 0.1, 0.2, 0.3], ["0", "0.1", "0.2", "0.3"])
     page.add_legend(ax, 0.5, 4.23, 4)
     seeds = len(results.seeds)
-    page.add_note(0.5, 3.97, f"mean and 95 % interval over {seeds} seeds, learning rate 0.01; dashed: the base's own distance")
+    note = f"maps: seed {results.seeds[0]}; below: mean and 95 % interval over {seeds} seeds, learning rate 0.01"
+    page.add_note(0.5, 3.97, f"{note}; dashed: the base's own distance")
     alt = (
         "The paper's figure 3 on the two-paths lake. Five maps: the base policy and what DPO, IFT, ORPO and SFT make of it. "
         "Below, each method's distance to the optimal policy from several base policies, with two optimisers, at the last and "
