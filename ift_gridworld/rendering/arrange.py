@@ -9,7 +9,7 @@ __all__ = ["BESIDE", "GAP", "MARGIN", "Arrangement", "arrange"]
 
 # Inches: at the edges of the picture, between methods, between the two maps of one method.
 MARGIN, GAP, BESIDE = 0.3, 0.24, 0.16
-LEAST_COLUMN = 1.3  # of a method: its numbers would not fit
+LEAST_COLUMN = 1.22  # of a method: its numbers would not fit
 CHART_WIDTH, CHARTS_RIGHT = 2.0, 2.9  # inches: of a chart in a row, at least; of charts one over the other
 
 

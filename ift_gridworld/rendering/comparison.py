@@ -7,7 +7,7 @@ since the base. Charts tell the same of all seeds: means and intervals.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -31,7 +31,7 @@ from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import SMALL_TILE, is_fine_tile
 from ift_gridworld.rendering.shapes import closed_path, empty_path, rectangle
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
-from ift_gridworld.rendering.text import NumberSheet, short_title, shorten, text_width
+from ift_gridworld.rendering.text import NumberSheet, short_title, shorten, text_width, wrap_text
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
@@ -41,7 +41,7 @@ from ift_gridworld.training.together import drawn_together, shared_headline
 __all__ = ["ComparisonFilm"]
 
 MAX_FRAMES = 72
-TITLE_SIZE, TITLE_LINE = 14.5, 0.27  # points and inches: of the sentence above all
+TITLE_SIZE, TITLE_LINE, LINE = 14.5, 0.27, 0.2  # points and inches: of the sentence above all, and of lines of smaller type
 NAME, BAR, CAPTION, CHART_EXTRA, FOOT, BETWEEN = 0.34, 0.19, 0.22, 0.62, 0.3, 0.1  # inches
 # Width of a picture and the most height that it may have, in inches, by the size that is asked for and whether methods are
 # many.
@@ -50,7 +50,7 @@ BOXES = {
     (None, False): (9.6, 9.9), (None, True): (12.4, 12.6),
     ("slide", False): (12.8, 7.2), ("slide", True): (16.0, 9.0),
     ("square", False): (9.6, 9.6), ("square", True): (12.0, 12.0),
-    ("column", False): (4.8, 13.0), ("column", True): (6.4, 16.0),
+    ("column", False): (4.8, 15.0), ("column", True): (5.4, 18.0),
 }  # fmt: skip
 
 
@@ -94,7 +94,11 @@ class ComparisonFilm(Film):
         if self.grid.headings and size is None:  # several maps in one need more room
             box = (max(box[0], 11.0), 13.0)
         self.title = _lines(self.outcomes.sentences, box[0] - 2 * MARGIN)
-        self.head = 0.22 + TITLE_LINE * len(self.title) + 0.5
+        about = " · ".join([self.runs[0].about, *self.outcomes.lengths, *self._seeds])
+        update = text_width(f"update {self.steps[-1]}", 13, bold=True) + 0.3
+        self.about = wrap_text(about, box[0] - 2 * MARGIN - update, 10).split("\n")
+        self.note = wrap_text(self._note, box[0] - 2 * MARGIN, 9).split("\n")
+        self.head = 0.22 + TITLE_LINE * len(self.title) + 0.3 + LINE * len(self.about)
         self.number_of_charts = len(self._chart_contents())
         self.legend = self._legend(box[0] - 2 * MARGIN, "probability of a move")  # the longest of `arrows_in_words`
         self.title_height = NAME + BAR * (2 if self.outcomes.tells_paths else 1) + 0.06
@@ -105,7 +109,7 @@ class ComparisonFilm(Film):
             head=self.head,
             title=self.title_height + BETWEEN,
             caption=CAPTION,
-            keys=self.legend.height + 0.22 + FOOT,
+            keys=self.legend.height + 0.22 + FOOT + LINE * (len(self.note) - 1),
             charts=self.number_of_charts,
             chart_height=CHART_ROW * len(self.runs) + CHART_EXTRA,
             fixed=size in ("slide", "square"),
@@ -124,11 +128,12 @@ class ComparisonFilm(Film):
         courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
         arrows = "an arrow for the likeliest move" if self.columns[0].arrows.small else "arrows for the policy"
         charts = ", ".join(content.title for content in self._chart_contents())
+        seeds = self._seeds[0].capitalize() if self._seeds else "One seed"
         return (
             f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. "
-            f"{self.outcomes.sentences} {' '.join(self._seeds).capitalize() or 'One seed'}. For each a map with {arrows}, blue where it goes ({VISITS_UNIT}), and a map of what "
-            f"changed since the base: the darker a tile, the larger the {CHANGE_UNIT}, and an arrow from the moves that lost "
-            f"it to those that won it; charts of {charts}. {courses}"
+            f"{self.outcomes.sentences} {seeds}. For each a map with {arrows}, blue where it goes ({VISITS_UNIT}), and a map "
+            f"of what changed since the base: the darker a tile, the larger the {CHANGE_UNIT}, and an arrow from the moves "
+            f"that lost it to those that won it; charts of {charts}. {courses}"
         )
 
     @property
@@ -152,16 +157,15 @@ class ComparisonFilm(Film):
     # ---- composition ----
 
     def _compose(self) -> None:
-        theme, places, first = self.theme, self.places, self.runs[0]
+        theme, places = self.theme, self.places
         for i, line in enumerate(self.title):
             top = 0.3 + TITLE_LINE * i
             self.add_text(MARGIN, top, line, size=TITLE_SIZE, weight="bold", color=theme.ink)
-        middle = self.head - 0.28
+        middle = self.head - 0.08 - LINE * len(self.about)
         self.sheet, self.bars = NumberSheet(self.figure, theme.ink), _Bars(self)
         self.step_text = self.sheet.place(places.width - MARGIN, places.height - middle, size=13, align="right")
-        room = places.width - 2 * MARGIN - text_width(f"update {self.steps[-1]}", 13, bold=True) - 0.3
-        about = " · ".join([first.about, *self.outcomes.lengths, *self._seeds])
-        self.add_text(MARGIN, middle, shorten(about, room, 10), size=10, color=theme.muted)
+        for i, line in enumerate(self.about):
+            self.add_text(MARGIN, middle + LINE * i, line, size=10, color=theme.muted)
         inner = places.width - 2 * MARGIN - (4.05 if places.charts_right else 0.0)
         pitch = (inner + GAP) / places.per_row
         self.columns = [
@@ -215,9 +219,14 @@ class ComparisonFilm(Film):
                 left = MARGIN + names + column * (width + 0.3)
                 box = (left, top + 0.26 + row * (high + CHART_EXTRA), width, high)
             self.charts.append(DotChart(self, self.sheet, box, content, self.styles, labels))
+        for i, line in enumerate(reversed(self.note)):
+            self.add_text(MARGIN, places.height - 0.16 - LINE * i, line, size=9, color=self.theme.muted)
+
+    @property
+    def _note(self) -> str:
+        """What the charts are of."""
         seeds = self.runs[0].seeds
-        note = f"charts: {about_intervals(seeds)}" + (", upright line: the seed that is drawn" if seeds > 1 else "")
-        self.add_text(MARGIN, places.height - 0.16, note, size=9, color=self.theme.muted)
+        return f"charts: {about_intervals(seeds)}" + (", upright line: the seed that is drawn" if seeds > 1 else "")
 
     def _legend(self, width: float, arrows: str) -> Legend:
         theme = self.theme
@@ -284,9 +293,9 @@ class _MethodColumn:
                 place = film.sheet.place(left + width, upwards - BAR * i - 0.095, size=9.5, align="right")
                 self.notes.append((place, [write(float(p)) for p in probability]))
             return
-        write = plain_number if look_of(film.headline).limit is None else percent
+        write_end: Callable[[float], str] = plain_number if look_of(film.headline).limit is None else percent
         place = film.sheet.place(left + 0.02, upwards - 0.08, size=10.5)
-        self.notes.append((place, [f"{film.headline} {write(value)}" for value in run.of_drawn(film.headline)]))
+        self.notes.append((place, [f"{film.headline} {write_end(value)}" for value in run.of_drawn(film.headline)]))
 
     def _compose_policy(self, ax: Axes) -> None:
         film, theme, grid = self.film, self.film.theme, self.film.grid

@@ -154,8 +154,8 @@ class DotChart:
         for i, ((interval, seed, dots), values) in enumerate(zip(self.marks, self.metrics, strict=True)):
             mean, low, high = np.stack([band[:, k] for band, k in zip(values.bands, snapshots, strict=True)], 1)
             drawn = np.array([seed[k] for seed, k in zip(values.drawn, snapshots, strict=True)])
-            interval.set_segments(np.stack([np.stack([low, rows], -1), np.stack([high, rows], -1)], 1))
-            seed.set_segments(np.stack([np.stack([drawn, rows - 0.36], -1), np.stack([drawn, rows + 0.36], -1)], 1))
+            interval.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, rows, strict=True)])
+            seed.set_segments([[(x, y - 0.36), (x, y + 0.36)] for x, y in zip(drawn, rows, strict=True)])
             dots.set_offsets(np.stack([mean, rows], -1))
             if i == 0 and self.write is not None:
                 for number, value in zip(self.numbers, mean, strict=True):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Unpack
@@ -17,13 +18,15 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
-from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format
+from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, check_format, check_look
 from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
@@ -138,9 +141,13 @@ class Film:
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
-    @isolated
     def frame(self, index: int) -> Image.Image:
         """Draw one frame, RGB."""
+        return self._drawn(index).convert("RGB")
+
+    @isolated
+    def _drawn(self, index: int) -> Image.Image:
+        """Draw one frame, RGBA."""
         self.canvas.restore_region(self._background)
         self.update(index)
         renderer = self.canvas.get_renderer()
@@ -148,26 +155,31 @@ class Film:
             use_fonts(artist)
             artist.draw(renderer)
         size = self.canvas.get_width_height()
-        return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+        return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
 
     def frames(self) -> Iterator[Image.Image]:
         """Draw every frame, one at a time."""
         return map(self.frame, range(len(self)))
 
     @isolated
-    def save(self, path: str | Path) -> Path:
+    def save(self, path: str | Path, *, size: str | None = None, transparent: bool = False, poster: bool = False) -> Path:
         """Write the film (gif, mp4, webp), or its last frame as a still (png, pdf, svg), as the path's suffix says.
 
         What the picture shows is written beside it in words, as NAME.txt. Files are complete or not there at all.
 
         Args:
             path: where to write.
+            size: a name in `formats.PICTURE_SIZES`, for which the picture is laid out anew where that helps, drawn as large as
+                fits, and put on a page of that size; None for its own size.
+            transparent: whether to leave the background out (png, svg, webp).
+            poster: whether to write the last frame, too, beside a film NAME.gif as NAME.poster.png.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: for an unknown suffix, or a video where the extra [video] is not installed.
+            ValueError: for an unknown suffix or size, a video where the extra [video] is not installed, or what such a file
+                cannot have.
             OSError: if the file cannot be written.
         """
         path = Path(path)
@@ -175,26 +187,101 @@ class Film:
         check_format(kind)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
-        if kind in STILLS:
-            self._save_still(path, kind)
-        elif kind in VIDEO:
-            write_video(path, self.frames(), self.durations)
-        else:
-            samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
-            write_gif(path, self.frames(), self.durations, shared_palette(samples))
-        write_words(path, self.alt)
+        check_look(kind, size, transparent=transparent, poster=poster)
+        film = self if size is None else self.reshaped(size)
+        with film._as_printed(size, transparent) as page:
+            if kind in STILLS:
+                film._save_still(path, kind, page)
+            elif kind in VIDEO:
+                write_video(path, map(page.sheet, range(len(film))), film.durations)
+            else:
+                samples = [page.sheet(i) for i in sorted({0, len(film) // 3, len(film) - 1})]
+                write_gif(path, map(page.sheet, range(len(film))), film.durations, shared_palette(samples))
+            if poster:
+                write_atomically(path.with_name(f"{path.stem}.poster.png"), png_bytes(page.sheet(len(film) - 1)))
+        write_words(path, film.alt)
         return path
 
-    def _save_still(self, path: Path, kind: str) -> Path:
+    @contextmanager
+    def _as_printed(self, size: str | None, transparent: bool) -> Iterator[_Page]:
+        """Draw at the resolution of a page, on no background if so asked, until the block ends."""
+        page = _Page(self, size, transparent)
+        before = self.figure.get_dpi(), self.figure.get_facecolor()
+        self.figure.set_dpi(page.dpi)
+        if transparent:
+            self.figure.set_facecolor("none")
+        vars(self).pop("_background", None)
+        try:
+            yield page
+        finally:
+            self.figure.set_dpi(before[0])
+            self.figure.set_facecolor(before[1])
+            vars(self).pop("_background", None)
+
+    def _save_still(self, path: Path, kind: str, page: _Page) -> Path:
+        if page.size is not None and kind == "png":
+            return write_atomically(path, png_bytes(page.sheet(len(self) - 1)))
         self.update(len(self) - 1)
         for artist in self.animated:
             artist.set_animated(False)
         use_fonts(self.figure)
         out = io.BytesIO()
-        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
+        ground = "none" if page.transparent else self.theme.background
+        metadata, box = file_metadata(kind), page.inches
+        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=ground, metadata=metadata, bbox_inches=box)
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
+
+
+class _Page:
+    """What a film's frames are printed on.
+
+    Args:
+        film: to be printed.
+        size: a name in `formats.PICTURE_SIZES`; None for the film's own size.
+        transparent: whether it has no background.
+
+    Attributes:
+        dpi: at which the film fills the page one way.
+        size: of the page in pixels; None for the film's own.
+    """
+
+    def __init__(self, film: Film, size: str | None, transparent: bool) -> None:
+        self.film, self.transparent = film, transparent
+        self.dpi, self.size = float(DPI), None
+        if size is not None:
+            width, height = film.figure.get_size_inches()
+            across, down = PICTURE_SIZES[size]
+            self.dpi = across / width if down is None else min(across / width, down / height)
+            self.size = (across, round(self.dpi * height) if down is None else down)
+
+    @property
+    def inches(self) -> Bbox | None:
+        """The page around the figure, in the figure's inches; None where it is the figure."""
+        if self.size is None:
+            return None
+        width, height = self.film.figure.get_size_inches()
+        spare = np.array(self.size) / self.dpi - [width, height]
+        return Bbox([-spare / 2, np.array([width, height]) + spare / 2])
+
+    def sheet(self, index: int) -> Image.Image:
+        """Draw a frame in the middle of the page."""
+        frame = self.film._drawn(index)
+        mode = "RGBA" if self.transparent else "RGB"
+        if self.size is None:
+            return frame.convert(mode)
+        red, green, blue, _ = (round(255 * part) for part in to_rgba(self.film.theme.background))
+        sheet = Image.new(mode, self.size, (red, green, blue, 0)[: len(mode)])
+        sheet.paste(frame.convert(mode), ((self.size[0] - frame.width) // 2, (self.size[1] - frame.height) // 2))
+        return sheet
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return a picture as the bytes of a PNG file."""
+    out = io.BytesIO()
+    picture.save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def write_words(picture: Path, words: str) -> None:

@@ -4,13 +4,30 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-__all__ = ["FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"]
+__all__ = [
+    "FILMS",
+    "FORMATS",
+    "PICTURES",
+    "PICTURE_SIZES",
+    "STILLS",
+    "THEME_NAMES",
+    "TRANSPARENT",
+    "VIDEO",
+    "check_format",
+    "check_look",
+    "check_theme",
+]
 
 VIDEO = ("mp4", "webp")  # films that the extra [video] writes
 STILLS = ("png", "pdf", "svg")
-PICTURES = ("gif", *VIDEO, *STILLS)  # what one film can be written as
+FILMS = ("gif", *VIDEO)
+PICTURES = (*FILMS, *STILLS)  # what one film can be written as
+TRANSPARENT = ("png", "svg", "webp")  # what can have no background
 FORMATS = (*PICTURES, "html")
 THEME_NAMES = ("light", "dark")
+# Width and height of a picture in pixels: for a slide, for a square, and for a column of a paper, 3.5 inches at 300 dots an
+# inch, as high as it needs to be.
+PICTURE_SIZES: dict[str, tuple[int, int | None]] = {"slide": (1920, 1080), "square": (1080, 1080), "column": (1050, None)}
 
 
 def check_format(name: str) -> None:
@@ -53,3 +70,33 @@ def check_theme(name: str) -> None:
     """
     if name not in THEME_NAMES:
         raise ValueError(f"theme is {name!r}; allowed: {', '.join(THEME_NAMES)}")
+
+
+def check_look(kind: str, size: str | None = None, *, transparent: bool = False, poster: bool = False) -> None:
+    """Check that a picture of this kind can have that size, no background, or a poster.
+
+    Args:
+        kind: suffix of the file without its dot.
+        size: one of `PICTURE_SIZES`, or None.
+        transparent: whether it is to have no background.
+        poster: whether its last frame is to be written beside it.
+
+    Raises:
+        ValueError: if it cannot.
+
+    Example:
+        >>> check_look("gif", "slide", poster=True)
+        >>> check_look("gif", transparent=True)
+        Traceback (most recent call last):
+            ...
+        ValueError: transparent is given with format gif; allowed with: png, svg, webp
+    """
+    if size is not None and size not in PICTURE_SIZES:
+        raise ValueError(f"picture_size is {size!r}; allowed: {', '.join(PICTURE_SIZES)}")
+    for name, given, allowed in (
+        ("picture_size", size is not None, PICTURES),
+        ("transparent", transparent, TRANSPARENT),
+        ("poster", poster, FILMS),
+    ):
+        if given and kind not in allowed:
+            raise ValueError(f"{name} is given with format {kind}; allowed with: {', '.join(allowed)}")

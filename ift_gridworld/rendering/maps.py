@@ -189,7 +189,7 @@ def _draw_badges(
     outline = _centred_letter(letter, 0.92 * side)
     if drawn:
         vertices = np.asarray(outline.vertices) + 0.5 * side
-        path = Path(np.concatenate(vertices + tiles[:, None, ::-1]), np.tile(outline.codes, len(tiles)))
+        path = Path(np.concatenate(vertices + tiles[:, None, ::-1]), np.tile(np.asarray(outline.codes), len(tiles)))
         drawn.append(ax.add_patch(PathPatch(path, fc=ink, lw=0)))
     return drawn
 
@@ -207,7 +207,9 @@ def _draw_signs(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
                 drawn += _add_polygons(ax, corners + side * part, getattr(theme, colour))
         elif len(corners):
             sign = _centred_letter("S", side)
-            path = Path(np.concatenate(np.asarray(sign.vertices) + side / 2 + corners), np.tile(sign.codes, len(corners)))
+            path = Path(
+                np.concatenate(np.asarray(sign.vertices) + side / 2 + corners), np.tile(np.asarray(sign.codes), len(corners))
+            )
             drawn.append(ax.add_patch(PathPatch(path, fc=theme.ink, lw=0)))
     return drawn
 

@@ -83,10 +83,10 @@ _SHAPES = {
         ),
     ),
     "tall": _Places(
-        size=(4.8, 9.9),
+        size=(4.8, 10.1),
         policy=(0.29, 1.16, 4.22, 3.8),
         values=(0.29, 5.4, 1.75, 1.45),
-        matrix=(0.6, 9.12, 3.9, 0.62),
+        matrix=(0.6, 9.3, 3.9, 0.62),
         visits=(2.68, 5.4, 1.55, KEY_HEIGHT),
         legend=(2.56, 5.74, 2.1, 1.8),
         note=(0.29, 7.62),
@@ -105,7 +105,7 @@ class MethodFilm(Film):
     Args:
         run: the run to show, on a lake with a map.
         theme: a name in THEMES.
-        shape: "wide" (9.6 by 6 inches) or "tall" (4.8 by 9.9), for a narrow column.
+        shape: "wide" (9.6 by 6 inches) or "tall" (4.8 by 10.1), for a narrow column.
 
     Raises:
         ValueError: if the lake has no map, or for an unknown theme or shape.
@@ -234,6 +234,8 @@ class MethodFilm(Film):
         horizon = "" if self.mdp.horizon is None else f" within {self.mdp.horizon} steps"
         titles = {"success": f"success{horizon}", "regret": "regret (optimal return - return)"}
         titles["distance"] = "distance to optimal (mean squared)"
+        if boxes[0][2] < 2:  # inches
+            titles = {}
         names = [run.headline, "distance", *custom]
         self.curves = [
             _Curve(self, box, name, titles.get(name, look_of(name).title)) for box, name in zip(boxes, names, strict=True)
@@ -398,7 +400,8 @@ class _Curve:
         ax.plot(self.steps, mean, color=colour, ls=style.dash, lw=1.8)
         if run.seeds > 1:
             ax.plot(self.steps, self.drawn, color=theme.ink, lw=0.8)
-        room = box[2] - text_width("seed 88: 0.888", 9, bold=True)
+        self.seed = f"{seed_of(run)}: " if run.seeds > 1 and box[2] > 2 else ""
+        room = box[2] - text_width(f"{self.seed}0.888", 9, bold=True)
         ax.set_title(shorten(title, room, 9), size=9, color=theme.ink, loc="left", pad=3)
         if optimum is not None:
             ax.axhline(optimum, color=theme.muted, lw=1, ls=(0, (4, 3)))
@@ -410,11 +413,9 @@ class _Curve:
         else:
             ax.set_ylim(0, max(float(high.max()), float(self.drawn.max()), 1e-6) * 1.12)
             ax.yaxis.set_major_locator(MaxNLocator(3))
-        self.seed = f"{seed_of(run)}: " if run.seeds > 1 else ""
         self.score = film.add_number(box[0] + box[2], box[1] - 0.1, size=9, colour=theme.ink, align="right")
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
-        mark = {"ms": 6.5, "mfc": colour, "mec": theme.background, "mew": 1}
-        self.dot = ax.plot([0], [0], style.marker, clip_on=False, **mark)[0]
+        self.dot = ax.plot([0], [0], style.marker, ms=6.5, mfc=colour, mec=theme.background, mew=1, clip_on=False)[0]
 
     def update(self, index: int) -> None:
         step, value = self.steps[index], self.drawn[index]

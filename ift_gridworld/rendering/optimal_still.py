@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.encode import shared_palette
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film import Film, png_bytes
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
@@ -99,13 +98,11 @@ class OptimalPolicyStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path) -> Path:
-        """Write as `Film.save` does; a PNG in few colours, which takes a third of the bytes."""
-        path = super().save(path)
-        if path.suffix == ".png":
-            out = io.BytesIO()
+    def save(self, path: str | Path, *, size: str | None = None, transparent: bool = False, poster: bool = False) -> Path:
+        """Write as `Film.save` does; a PNG with a background in few colours, which takes a third of the bytes."""
+        path = super().save(path, size=size, transparent=transparent, poster=poster)
+        if path.suffix == ".png" and not transparent:
             with Image.open(path) as picture:
                 plain = picture.convert("RGB")
-            plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE).save(out, "png", optimize=True)
-            write_atomically(path, out.getvalue())
+            write_atomically(path, png_bytes(plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE)))
         return path
