@@ -9,6 +9,7 @@ from typing import Literal
 
 from ift_gridworld.choices import Base
 from ift_gridworld.cli.parser import Arguments
+from ift_gridworld.cli.picture_options import PictureArgs
 
 __all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "less_memory", "unused"]
 
@@ -59,7 +60,7 @@ class PolicyArgs(EnvironmentArgs):
 
 
 @dataclass(frozen=True)
-class LakeArgs(PolicyArgs):
+class LakeArgs(PolicyArgs, PictureArgs):
     """The command line of `lake`; the methods' own options are added by `method_options`."""
 
     method: str = "ift"

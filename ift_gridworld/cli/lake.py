@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, less_memory, unused
 from ift_gridworld.cli.parser import fail, notes_of
+from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options
 from ift_gridworld.runtime import is_out_of_memory, loading
 
 __all__ = ["LakeArgs", "main"]
@@ -26,7 +27,8 @@ def main(args: LakeArgs) -> int:
         if args.redraw:
             from ift_gridworld.cli import redraw_run
 
-            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure, args.drawn_seed)
+            options = picture_options(args, args.format) if args.figure is None else None
+            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure, args.drawn_seed, options)
         if args.explain is not None:
             with loading():
                 from ift_gridworld.cli import explain_run
@@ -55,7 +57,7 @@ def main(args: LakeArgs) -> int:
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
-REDRAW_USES = {"redraw", "format", "figure", "drawn_seed", "theme", "out", "plugin"}
+REDRAW_USES = {"redraw", "format", "figure", *PICTURE_OPTIONS, "drawn_seed", "theme", "out", "plugin"}
 EXPLAIN_USES = {
     "explain", "map", "size", "map_seed", "slippery", "success_rate", "discount", "policy", "hidden", "base", "seed",
     "learning_rate", "optimiser", "format", "theme", "out", "plugin",
@@ -85,5 +87,9 @@ def check(args: LakeArgs) -> None:
     args.require("hidden", args.policy == "mlp", "--policy mlp")
     args.require("success_rate", args.slippery, "--slippery")
     args.require("map_seed", is_random(args.map), "a random map")
+    for option in sorted(PICTURE_OPTIONS):
+        args.require(option, bool(args.render or args.redraw) and args.figure is None, "--render or --redraw")
     if args.format is not None and args.figure is None:
         check_format(args.format)
+    if args.render or (args.redraw and args.figure is None):
+        picture_options(args, args.format)

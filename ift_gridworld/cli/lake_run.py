@@ -13,6 +13,7 @@ from ift_gridworld.cli.arguments import LakeArgs
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
+from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options, view_stem
 from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.data import Trajectories
 from ift_gridworld.envs.maps import parse_size
@@ -20,6 +21,7 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
+from ift_gridworld.rendering.formats import PictureOptions
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, file_stem, make_folder
@@ -160,6 +162,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         paths: each file is appended to it when it is complete.
     """
     names, runs = list(plan.overrides), list[Run]()
+    options = PictureOptions() if worker is None else picture_options(args, args.format)
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -170,11 +173,12 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         stem = file_stem(method)
         paths.append(one.save(args.out / f"{stem}.json"))
         if worker is not None:
-            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme)
+            picture = args.out / f"{view_stem(stem, options)}.{args.format or 'gif'}"
+            worker.draw(paths[-1:], picture, args.theme, options)
     if worker is not None:
         if len(names) > 1:  # a picture each, and one of all
-            picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
-            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme)
+            picture = args.out / f"{view_stem(together(args.method, names), options)}.{args.format or 'gif'}"
+            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, options)
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
                 paths.append(picture)
@@ -201,6 +205,6 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
 
 def settings_of(args: LakeArgs) -> dict[str, Any]:
     """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
-    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"}
+    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"} - PICTURE_OPTIONS
     settings = {name: value for name, value in asdict(args).items() if name in own}
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

@@ -2,6 +2,7 @@
 
     ift-gridworld redraw runs/lake/ift.json --format pdf
     ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
+    ift-gridworld redraw runs/lake/sft.json runs/lake/dpo.json --view flow --picture-size slide
 
 Writes NAME.gif (or as --format says) and its words beside it under --out.
 """
@@ -15,13 +16,14 @@ from typing import Literal
 from tyro.conf import Positional
 
 from ift_gridworld.cli.arguments import OUT, as_flags
-from ift_gridworld.cli.parser import Arguments, fail
+from ift_gridworld.cli.parser import fail
+from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, PictureArgs, picture_options
 
 __all__ = ["RedrawArgs", "main"]
 
 
 @dataclass(frozen=True)
-class RedrawArgs(Arguments):
+class RedrawArgs(PictureArgs):
     """The command line of `redraw`."""
 
     runs: Positional[tuple[Path, ...]]
@@ -45,6 +47,9 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
-        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.drawn_seed)
+        for option in sorted(PICTURE_OPTIONS):
+            args.require(option, args.figure is None, "films; --figure draws none")
+        options = picture_options(args, args.format) if args.figure is None else None
+        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.drawn_seed, options)
     except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.lake_report import report
-from ift_gridworld.rendering import STILLS, check_format
+from ift_gridworld.cli.picture_options import view_stem
+from ift_gridworld.rendering import STILLS, check_format, save_film
+from ift_gridworld.rendering.formats import PictureOptions
 from ift_gridworld.storage import file_stem, make_folder
 from ift_gridworld.training.run import Run, check_one_environment, compare
 
@@ -15,9 +17,24 @@ __all__ = ["draw_again"]
 
 
 def draw_again(
-    files: Sequence[Path], out: Path, theme: str, kind: str | None, figure: str | None, seed: int | None = None
+    files: Sequence[Path],
+    out: Path,
+    theme: str,
+    kind: str | None,
+    figure: str | None,
+    seed: int | None = None,
+    options: PictureOptions | None = None,
 ) -> int:
     """Draw saved runs, print their tables and what was written; returns the exit status.
+
+    Args:
+        files: saved runs.
+        out: folder that is written to.
+        theme: a name in THEMES.
+        kind: format of the picture; None for the usual one.
+        figure: width of a figure for a paper; None for a film.
+        seed: that is drawn; None for the runs' own choice.
+        options: of a film; None for the usual ones.
 
     Raises:
         ValueError: for a file that is no saved run or stands twice, a format that the picture has not, or a seed that a run
@@ -38,6 +55,8 @@ def draw_again(
     make_folder(out)
     name = file_stem("-".join(run.method for run in comparison))
     if figure is None:
-        return report(comparison.runs, [comparison.film(out / f"{name}.{kind or 'gif'}", theme=theme)])
+        options = options or PictureOptions()
+        path = out / f"{view_stem(name, options)}.{kind or 'gif'}"
+        return report(comparison.runs, [save_film(comparison.runs, path, theme, options)])
     picture = comparison.figure(out / f"{name}_{figure}.{kind or 'pdf'}", width=figure, theme=theme)
     return report(comparison.runs, [picture, comparison.latex(out / f"{name}.tex")])

@@ -1,6 +1,7 @@
-"""The drawing process: reads orders, a JSON list [runs, picture, theme, folder, plugins] a line, and answers each in a line.
+"""The drawing process: reads orders and answers each in a line.
 
-The answer is null, or what went wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
+An order is a JSON list [runs, picture, theme, options, folder, plugins] in a line of its own; the answer is null, or what went
+wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from ift_gridworld.children import end_with, left_by
 from ift_gridworld.plugins import load_plugins
+from ift_gridworld.rendering.formats import PictureOptions
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import loading
 
@@ -30,12 +32,12 @@ def serve(parent: int) -> None:
     with loading():  # before the first order comes
         import ift_gridworld.rendering.method_film  # noqa: F401
     for line in sys.stdin:
-        runs, picture, theme, folder, plugins = json.loads(line)
+        runs, picture, theme, options, folder, plugins = json.loads(line)
         error = None
         try:
             os.chdir(folder)
             load_plugins(plugins)
-            draw_files([Path(run) for run in runs], Path(picture), theme)
+            draw_files([Path(run) for run in runs], Path(picture), theme, PictureOptions(**options))
         except (ValueError, OSError) as cause:
             error = str(cause)
         print(json.dumps(error), file=answers, flush=True)

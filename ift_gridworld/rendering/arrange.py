@@ -45,6 +45,11 @@ class Arrangement:
         """The part of the picture that a method's two maps take."""
         return self.map_width * self.map_height / (self.width * self.height)
 
+    @property
+    def fill(self) -> float:
+        """The part of its column's width that a method's maps take."""
+        return (2 * self.map_width + BESIDE if self.beside else self.map_width) / self.column
+
 
 def arrange(
     count: int,
@@ -59,7 +64,7 @@ def arrange(
     chart_height: float,
     fixed: bool = False,
 ) -> Arrangement:
-    """Return the arrangement in which maps are largest, as a part of the picture; a row that is not full counts against it.
+    """Return the arrangement in which maps are largest, as a part of the picture; what stays blank counts against it.
 
     Args:
         count: number of methods.
@@ -104,4 +109,4 @@ def arrange(
                     Arrangement(*shape, per_row, rows, beside, charts_right, in_row, column, map_width, map_height, row_height)
                 )
     assert found, f"no room for {count} methods in {box}"
-    return max(found, key=lambda one: one.share * count / (one.per_row * one.rows))
+    return max(found, key=lambda one: one.share * one.fill * count / (one.per_row * one.rows))

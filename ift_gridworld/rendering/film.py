@@ -26,7 +26,7 @@ from PIL import Image
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
-from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, check_format, check_look
+from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format
 from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
@@ -187,7 +187,7 @@ class Film:
         check_format(kind)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
-        check_look(kind, size, transparent=transparent, poster=poster)
+        PictureOptions(size=size, transparent=transparent, poster=poster).check(kind)
         film = self if size is None else self.reshaped(size)
         with film._as_printed(size, transparent) as page:
             if kind in STILLS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 __all__ = [
@@ -13,8 +14,8 @@ __all__ = [
     "THEME_NAMES",
     "TRANSPARENT",
     "VIDEO",
+    "PictureOptions",
     "check_format",
-    "check_look",
     "check_theme",
 ]
 
@@ -72,31 +73,48 @@ def check_theme(name: str) -> None:
         raise ValueError(f"theme is {name!r}; allowed: {', '.join(THEME_NAMES)}")
 
 
-def check_look(kind: str, size: str | None = None, *, transparent: bool = False, poster: bool = False) -> None:
-    """Check that a picture of this kind can have that size, no background, or a poster.
+@dataclass(frozen=True)
+class PictureOptions:
+    """What a film of runs shows and how it is saved, beside its theme.
 
-    Args:
-        kind: suffix of the file without its dot.
-        size: one of `PICTURE_SIZES`, or None.
-        transparent: whether it is to have no background.
-        poster: whether its last frame is to be written beside it.
-
-    Raises:
-        ValueError: if it cannot.
-
-    Example:
-        >>> check_look("gif", "slide", poster=True)
-        >>> check_look("gif", transparent=True)
-        Traceback (most recent call last):
-            ...
-        ValueError: transparent is given with format gif; allowed with: png, svg, webp
+    Attributes:
+        view: a name in `views.VIEWS`.
+        size: one of `PICTURE_SIZES`; None for the film's own.
+        transparent: whether to leave the background out.
+        poster: whether to write the last frame beside a film.
     """
-    if size is not None and size not in PICTURE_SIZES:
-        raise ValueError(f"picture_size is {size!r}; allowed: {', '.join(PICTURE_SIZES)}")
-    for name, given, allowed in (
-        ("picture_size", size is not None, PICTURES),
-        ("transparent", transparent, TRANSPARENT),
-        ("poster", poster, FILMS),
-    ):
-        if given and kind not in allowed:
-            raise ValueError(f"{name} is given with format {kind}; allowed with: {', '.join(allowed)}")
+
+    view: str = "film"
+    size: str | None = None
+    transparent: bool = False
+    poster: bool = False
+
+    def check(self, kind: str) -> None:
+        """Check that a picture of this kind can have them.
+
+        Args:
+            kind: suffix of the file without its dot.
+
+        Raises:
+            ValueError: if it cannot.
+
+        Example:
+            >>> PictureOptions(size="slide", poster=True).check("gif")
+            >>> PictureOptions(transparent=True).check("gif")
+            Traceback (most recent call last):
+                ...
+            ValueError: transparent is given with format gif; allowed with: png, svg, webp
+        """
+        from ift_gridworld.rendering.views import VIEWS
+
+        for name, value, known in (("view", self.view, VIEWS), ("picture_size", self.size, PICTURE_SIZES)):
+            if value is not None and value not in known:
+                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(known)}")
+        for name, given, allowed in (
+            (f"view {self.view}", self.view != "film", PICTURES),
+            (f"picture_size {self.size}", self.size is not None, PICTURES),
+            ("transparent", self.transparent, TRANSPARENT),
+            ("poster", self.poster, FILMS),
+        ):
+            if given and kind not in allowed:
+                raise ValueError(f"{name} is given with format {kind}; allowed with: {', '.join(allowed)}")

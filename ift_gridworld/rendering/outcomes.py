@@ -65,8 +65,7 @@ class Outcomes:
         ends = [float(run.of_drawn(headline)[-1]) for run in self.runs]
         if headline == "success":
             return f"{self.lead} {self._shares(ends, 'reach', 'the goal')}."
-        groups = _grouped(zip(self.names, ends, strict=True), lambda x: plain_number(x))
-        return f"{self.lead} the return falls short of the optimal one by {self._listed(groups)}."
+        return f"{self.lead} the return falls short of the optimal one by {self.listed(ends, plain_number)}."
 
     @property
     def lead(self) -> str:
@@ -105,11 +104,17 @@ class Outcomes:
         begins = [float(np.exp(run.of_drawn("rejected_logp")[0])) for run in self.runs]
         verb = "falls" if max(e - b for e, b in zip(ends, begins, strict=True)) < 0 else "goes"
         first = sorted({small_probability(begin) for begin in begins}, reverse=True)
-        groups = _grouped(zip(self.names, ends, strict=True), small_probability)
-        return f"The probability of the rejected path {verb} from {' or '.join(first)} to {self._listed(groups)}."
+        listed = self.listed(ends, small_probability)
+        return f"The probability of the rejected path {verb} from {' or '.join(first)} to {listed}."
 
-    def _listed(self, groups: dict[str, list[str]]) -> str:
-        """Return numbers with the methods that each is of, or the smallest and the largest where there are many."""
+    def listed(self, numbers: Sequence[float], write: Callable[[float], str]) -> str:
+        """Return numbers with the methods that each is of, or the smallest and the largest where there are many.
+
+        Args:
+            numbers: one of each run.
+            write: how a number is written.
+        """
+        groups = _grouped(zip(self.names, numbers, strict=True), write)
         if len(groups) == 1:
             return next(iter(groups)) + (" with all of them" if len(self.names) > 1 else "")
         if len(groups) > MOST_GROUPS:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ift_gridworld.children import GRACE
 from ift_gridworld.plugins import loaded_plugins
+from ift_gridworld.rendering.formats import PictureOptions
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
@@ -70,7 +72,7 @@ class RenderWorker:
         )
         self._pending: deque[Path] = deque()
 
-    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light") -> None:
+    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light", options: PictureOptions | None = None) -> None:
         """Order a picture of saved runs; `pictures` tells when it is drawn.
 
         Args:
@@ -78,12 +80,14 @@ class RenderWorker:
             picture: where to write; its suffix says what kind of picture it is. Like the runs, a relative path starts at
                 the current folder of the caller.
             theme: a name in THEMES.
+            options: view, size, background and poster; None for the usual ones.
 
         Raises:
             ValueError: if the process has ended, with its last words.
         """
         assert self._process.stdin is not None
-        order = [[str(run) for run in runs], str(picture), theme, os.getcwd(), loaded_plugins()]
+        more = asdict(options or PictureOptions())
+        order = [[str(run) for run in runs], str(picture), theme, more, os.getcwd(), loaded_plugins()]
         try:
             print(json.dumps(order), file=self._process.stdin, flush=True)
         except OSError:  # a broken pipe
@@ -152,13 +156,14 @@ def _load(run: Path, absolute: Path, written: int) -> Run:
     return Run.load(run)
 
 
-def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light") -> Path:
+def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", options: PictureOptions | None = None) -> Path:
     """Draw saved runs in this process: one by itself, several side by side.
 
     Args:
         runs: files of saved runs.
         picture: where to write; its suffix says what kind of picture it is.
         theme: a name in THEMES; a page has all of them.
+        options: view, size, background and poster; None for the usual ones.
 
     Returns:
         The path of the picture.
@@ -174,4 +179,4 @@ def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light") -> Pat
     from ift_gridworld.rendering.pictures import save_film
 
     loaded = [_load(run, run.absolute(), run.stat().st_mtime_ns if run.exists() else 0) for run in runs]
-    return save_film(loaded, picture, theme)
+    return save_film(loaded, picture, theme, options)
