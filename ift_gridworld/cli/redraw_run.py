@@ -9,7 +9,7 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.picture_options import view_stem
 from ift_gridworld.rendering import STILLS, check_format, save_film
-from ift_gridworld.rendering.formats import PictureOptions
+from ift_gridworld.rendering.formats import PictureOptions, poster_of
 from ift_gridworld.storage import file_stem, make_folder
 from ift_gridworld.training.run import Run, check_one_environment, compare
 
@@ -57,6 +57,7 @@ def draw_again(
     if figure is None:
         options = options or PictureOptions()
         path = out / f"{view_stem(name, options)}.{kind or 'gif'}"
-        return report(comparison.runs, [save_film(comparison.runs, path, theme, options)])
+        drawn = [save_film(comparison.runs, path, theme, options)]
+        return report(comparison.runs, drawn + [poster_of(path)] * options.poster)
     picture = comparison.figure(out / f"{name}_{figure}.{kind or 'pdf'}", width=figure, theme=theme)
     return report(comparison.runs, [picture, comparison.latex(out / f"{name}.tex")])

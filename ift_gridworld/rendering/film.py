@@ -26,7 +26,7 @@ from PIL import Image
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
-from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format
+from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format, poster_of
 from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, TextStyle
 from ift_gridworld.rendering.theme import Theme, find_theme
@@ -198,7 +198,7 @@ class Film:
                 samples = [page.sheet(i) for i in sorted({0, len(film) // 3, len(film) - 1})]
                 write_gif(path, map(page.sheet, range(len(film))), film.durations, shared_palette(samples))
             if poster:
-                write_atomically(path.with_name(f"{path.stem}.poster.png"), png_bytes(page.sheet(len(film) - 1)))
+                write_atomically(poster_of(path), png_bytes(page.sheet(len(film) - 1)))
         write_words(path, film.alt)
         return path
 

@@ -131,8 +131,8 @@ def sample_walks(
 class FlowFilm(Film):
     """The film of the flow of runs on one lake.
 
-    One map has an arrow along each edge, as wide as the edge is often traversed in an episode. The other colours each tile by its
-    expected visits less those of the optimal policy.
+    One map has an arrow along each edge, as wide as the edge is often traversed in an episode. The other colours each tile by
+    its expected visits less those of the optimal policy.
 
     Args:
         runs: the runs to show, on one lake with a map.

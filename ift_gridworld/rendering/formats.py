@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 
 __all__ = [
     "FILMS",
@@ -17,6 +18,7 @@ __all__ = [
     "PictureOptions",
     "check_format",
     "check_theme",
+    "poster_of",
 ]
 
 VIDEO = ("mp4", "webp")  # films that the extra [video] writes
@@ -73,6 +75,11 @@ def check_theme(name: str) -> None:
         raise ValueError(f"theme is {name!r}; allowed: {', '.join(THEME_NAMES)}")
 
 
+def poster_of(film: Path) -> Path:
+    """Return where the poster of a film lies: beside it, as NAME.poster.png."""
+    return film.with_name(f"{film.stem}.poster.png")
+
+
 @dataclass(frozen=True)
 class PictureOptions:
     """What a film of runs shows and how it is saved, beside its theme.
@@ -90,7 +97,7 @@ class PictureOptions:
     poster: bool = False
 
     def check(self, kind: str) -> None:
-        """Check that a picture of this kind can have them.
+        """Check that a picture of this kind can have them; whether there is such a view, `views.film_of_view` checks.
 
         Args:
             kind: suffix of the file without its dot.
@@ -105,11 +112,8 @@ class PictureOptions:
                 ...
             ValueError: transparent is given with format gif; allowed with: png, svg, webp
         """
-        from ift_gridworld.rendering.views import VIEWS
-
-        for name, value, known in (("view", self.view, VIEWS), ("picture_size", self.size, PICTURE_SIZES)):
-            if value is not None and value not in known:
-                raise ValueError(f"{name} is {value!r}; allowed: {', '.join(known)}")
+        if self.size is not None and self.size not in PICTURE_SIZES:
+            raise ValueError(f"picture_size is {self.size!r}; allowed: {', '.join(PICTURE_SIZES)}")
         for name, given, allowed in (
             (f"view {self.view}", self.view != "film", PICTURES),
             (f"picture_size {self.size}", self.size is not None, PICTURES),

@@ -133,10 +133,10 @@ class Outcomes:
             rest = f"{self.names[worst]} in {_in_words(percent(ends[worst]))}" + _note(notes.get(self.names[worst]))
             if high < 2 or high == len(ends):
                 best = int(np.argmax(ends))
-                return f"{self.names[best]} {verb}s {what} in {_in_words(percent(ends[best]))} of episodes, {rest}"
+                return f"{self.names[best]} {_of_one(verb)} {what} in {_in_words(percent(ends[best]))} of episodes, {rest}"
             return f"{high} of {len(ends)} methods {verb} {what} in at least {percent(HIGH)} of episodes, {rest}"
         (share, names), *others = groups
-        text = f"{_and(names)} {verb}{'s' if len(names) == 1 else ''} {what} in {share} of episodes"
+        text = f"{_and(names)} {_of_one(verb) if len(names) == 1 else verb} {what} in {share} of episodes"
         parts = [text + _note(_shared(notes, names))]
         parts += [f"{_and(names)} in {share}{_note(_shared(notes, names))}" for share, names in others]
         return ", ".join(parts)
@@ -158,6 +158,10 @@ def _grouped(values: Iterable[tuple[str, float]], write: Callable[[float], str])
         groups.setdefault(write(value), []).append((name, value))
     largest = sorted(groups, key=lambda words: -max(value for _, value in groups[words]))
     return {words: [name for name, _ in groups[words]] for words in largest}
+
+
+def _of_one(verb: str) -> str:
+    return f"{verb}es" if verb.endswith("ch") else f"{verb}s"
 
 
 def _in_words(share: str) -> str:

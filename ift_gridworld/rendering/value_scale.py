@@ -32,7 +32,7 @@ class ValueScale:
         >>> ValueScale.of(np.array([0.0, 0.5, 0.98]), np.array([0.5, 0.98])).ticks
         ((0.0, '0'), (1.0, '0.98'))
         >>> ValueScale.of(np.array([-900.0, -14.0, -1.0]), np.array([-13.0, -1.0])).ends
-        ('≤-890', '-1')
+        ('≤-880', '-1')
     """
 
     low: float
