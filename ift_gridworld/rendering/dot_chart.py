@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.markers import MarkerStyle
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import IdentityTransform
 
@@ -18,6 +20,7 @@ from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.method_style import MethodStyle
 from ift_gridworld.rendering.numbers import power_of_ten
+from ift_gridworld.rendering.shapes import empty_path
 from ift_gridworld.rendering.text import NumberSheet, shorten, text_width
 
 __all__ = ["CHART_ROW", "DotChart", "DotContent", "DotValues"]
@@ -94,7 +97,7 @@ class DotChart:
         names: Sequence[str],
     ) -> None:
         theme, count, write = film.theme, len(styles), content.write
-        self.metrics, self.write, self.rows = content.metrics, write, np.arange(count)
+        self.content, self.rows, self.shown = content, np.arange(float(count)), np.full(count, -1)
         self.sheet, (left, top, width, height) = sheet, box
         if write is not None:
             samples = [write(x) for band in content.metrics[0].bands for x in band[0][:: max(1, band.shape[1] // 8)]]
@@ -118,18 +121,20 @@ class DotChart:
         self.marks = []
         for i in range(len(content.metrics)):
             interval = LineCollection([], colors=colours, lw=2.4, alpha=0.5)
-            seed = LineCollection([], colors=theme.ink, lw=1.2)
+            seed = PathPatch(empty_path(), fc="none", ec=theme.ink, lw=1.2, capstyle="butt")
             faces = [theme.background] * count if i else colours
             dots = PathCollection(paths, [MARK], offset_transform=ax.transData, facecolors=faces, edgecolors=colours, lw=1.2)
             dots.set_transform(IdentityTransform())
+            ax.add_collection(interval, autolim=False)
+            ax.add_patch(seed)
+            ax.add_collection(dots, autolim=False)
             for artist in (interval, seed, dots):
                 artist.set_clip_on(False)
-                ax.add_collection(artist, autolim=False)
                 film.animate(artist)
             self.marks.append((interval, seed, dots))
 
     def _set_limits(self, ax: Axes, limit: float | None, is_log: bool) -> None:
-        ends = [metric.extremes for metric in self.metrics]
+        ends = [metric.extremes for metric in self.content.metrics]
         low, high = min(low for low, _ in ends), max(high for _, high in ends)
         if is_log:
             low = min(np.floor(low), -1)
@@ -150,13 +155,21 @@ class DotChart:
 
     def update(self, snapshots: Int[np.ndarray, " M"]) -> None:
         """Show each method at its snapshot; the numbers once the sheet is refreshed."""
-        rows = self.rows
-        for i, ((interval, seed, dots), values) in enumerate(zip(self.marks, self.metrics, strict=True)):
+        if np.array_equal(snapshots, self.shown):
+            return
+        rows, self.shown = self.rows, snapshots
+        for i, ((interval, seed, dots), values) in enumerate(zip(self.marks, self.content.metrics, strict=True)):
             mean, low, high = np.stack([band[:, k] for band, k in zip(values.bands, snapshots, strict=True)], 1)
-            drawn = np.array([seed[k] for seed, k in zip(values.drawn, snapshots, strict=True)])
-            interval.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, rows, strict=True)])
-            seed.set_segments([[(x, y - 0.36), (x, y + 0.36)] for x, y in zip(drawn, rows, strict=True)])
+            drawn = np.array([seeds[k] for seeds, k in zip(values.drawn, snapshots, strict=True)])
+            interval.set_segments(list(_lines(low, rows, high, rows)))
+            seed.set_path(Path(_lines(drawn, rows - 0.36, drawn, rows + 0.36).reshape(-1, 2), np.tile([1, 2], len(rows))))
             dots.set_offsets(np.stack([mean, rows], -1))
-            if i == 0 and self.write is not None:
+            if i == 0 and self.content.write is not None:
                 for number, value in zip(self.numbers, mean, strict=True):
-                    self.sheet.write(number, self.write(float(value)))
+                    self.sheet.write(number, self.content.write(float(value)))
+
+
+def _lines(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], to_x: Float[np.ndarray, " n"], to_y: Float[np.ndarray, " n"]
+) -> Float[np.ndarray, "n 2 2"]:
+    return np.stack([np.stack([x, y], -1), np.stack([to_x, to_y], -1)], 1)

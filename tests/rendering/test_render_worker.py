@@ -209,7 +209,7 @@ def test_what_the_process_prints_is_no_answer(tmp_path):
         "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\n"
         "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve(int(parent))",
     )
-    order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", str(tmp_path), []])
+    order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", {}, str(tmp_path), []])
     ended = subprocess.run(
         [sys.executable, "-I", "-c", program, str(os.getpid()), str(PACKAGE), *worker_module._import_path()],
         input=f"{order}\n", capture_output=True, text=True, check=True,
