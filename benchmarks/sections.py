@@ -9,6 +9,7 @@ from collections.abc import Callable
 from benchmarks.comparison import EXPERIMENTS, Comparison, Section, compare
 from benchmarks.environments import building, stepping
 from benchmarks.growth import growth
+from benchmarks.lab import lab
 from benchmarks.pictures import pictures
 from benchmarks.ppo import ppo
 from benchmarks.solving import solving
@@ -71,5 +72,5 @@ def language(pairs: int) -> list[Callable[[], Comparison]]:
 
 
 SECTIONS: dict[str, Section] = {
-    section.__name__: section for section in (stepping, building, solving, ppo, startup, growth, pictures, seeds, language)
+    section.__name__: section for section in (stepping, building, solving, ppo, startup, growth, pictures, lab, seeds, language)
 }

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lake": ("lake", "LakeArgs", "align a policy on a lake, draw it, print a table"),
     "explain": ("explain", "ExplainArgs", "film one update of a method, step by step"),
     "redraw": ("redraw", "RedrawArgs", "draw saved runs again, without training"),
+    "lab": ("lab", "Args", "open a page on which methods are trained live"),
     "losses": ("losses", "Args", "walk through the losses in the terminal"),
     "language": ("language", "Args", "align a language model on lakes that it reads as text"),
     "failures": ("failures", "Args", "draw five ways to fail"),

@@ -123,6 +123,11 @@ class PolicyChain:
         columns = mass.reshape(-1, self.mdp.num_states, 1) if isinstance(self._transposed, np.ndarray) else mass.ravel()
         return (self._transposed @ columns).reshape(mass.shape)
 
+    def backward(self, value: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch S"]:
+        """Return P_π x: the expected value of the next state, where an episode that has ended is worth 0."""
+        columns = value.reshape(-1, self.mdp.num_states, 1) if isinstance(self.transition, np.ndarray) else value.ravel()
+        return (self.transition @ columns).reshape(value.shape)
+
     @cached_property
     def _transposed(self) -> Any:
         """P_π transposed; a sparse one by rows, so that the mass entering a state is read in one go, not scattered."""

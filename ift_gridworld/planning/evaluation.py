@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_interval, check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
@@ -19,7 +19,9 @@ __all__ = [
     "evaluate_policy",
     "goal_probability",
     "occupancy",
+    "path_survival",
     "state_matrix",
+    "success_from",
     "success_probability",
     "walk_distribution",
 ]
@@ -171,6 +173,75 @@ def success_probability(
 
     (success,) = _in_batches(mdp, policy, measure)
     return success
+
+
+def success_from(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], horizon: int | None = None
+) -> Float[np.ndarray, "*batch S"]:
+    """Return for each state the probability that an episode which starts there reaches a goal (`TabularMDP.success`).
+
+    Args:
+        mdp: the problem; its own horizon is not used.
+        policy: action probabilities.
+        horizon: number of steps allowed, or None for no limit.
+
+    Raises:
+        ValueError: for what is not an MDP or not a policy of it, or a horizon below 0.
+
+    Example:
+        >>> lake, uniform = TabularMDP.from_map(("SFG",)), np.full((3, 4), 0.25)
+        >>> success_from(lake, uniform, horizon=2)
+        array([0.0625, 0.375 , 0.    ])
+    """
+    _check_horizon(horizon)
+
+    def measure(policy: np.ndarray) -> tuple[np.ndarray, ...]:
+        chain, at_once = PolicyChain(mdp, policy), np.einsum("...sa,sa->...s", policy, goal_probability(mdp))
+        if horizon is None:
+            return (np.clip(chain.values(at_once, 1.0), 0.0, 1.0),)
+        reached = np.zeros_like(at_once)
+        for _ in range(horizon):
+            reached = at_once + chain.backward(reached)
+        return (np.clip(reached, 0.0, 1.0),)
+
+    (success,) = _in_batches(mdp, policy, measure)
+    return success
+
+
+def path_survival(
+    mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], path: Int[np.ndarray, "n 2"]
+) -> Float[np.ndarray, "*batch m"]:
+    """Return the probability that an episode is still on a path after each of its steps, if it starts where the path does.
+
+    Entry t is Π_{i < t} Σ_a π(a|s_i) P(s_{i+1}|s_i, a), so that entry 0 is 1. An episode that waits, or returns to the path
+    later, has left it. Any action that leads to the path's next state stays on it.
+
+    Args:
+        mdp: the problem.
+        policy: action probabilities.
+        path: its (state, action) steps, at least one. If the last action can reach a goal, reaching one is the last step.
+
+    Returns:
+        One entry for each state of the path, and one for its goal.
+
+    Raises:
+        ValueError: for what is not an MDP or not a policy of it, or a path without steps.
+
+    Example:
+        >>> path_survival(TabularMDP.from_map(("SFG",)), np.full((3, 4), 0.25), np.array([[0, 2], [1, 2]]))
+        array([1.    , 0.25  , 0.0625])
+    """
+    check_mdp(mdp)
+    policy, path = check_policy(mdp, policy), np.asarray(path)
+    if path.ndim != 2 or path.shape[-1] != 2 or not len(path):
+        raise ValueError(f"path has shape {path.shape}; allowed: [n, 2], the state and action of each of n >= 1 steps")
+    states, last = path[:, 0], tuple(path[-1])
+    onwards = (mdp.next_state[states[:-1]] == states[1:, None, None]) & ~mdp.terminated[states[:-1]]
+    stays = (mdp.probability[states[:-1]] * onwards).sum(-1)
+    if goal_probability(mdp)[last] > 0:
+        stays = np.concatenate([stays, goal_probability(mdp)[states[-1:]]])
+    follows = np.einsum("...na,na->...n", policy[..., states[: len(stays)], :], stays)
+    return np.concatenate([np.ones((*follows.shape[:-1], 1)), np.cumprod(follows, -1)], -1)
 
 
 def episodes_within(

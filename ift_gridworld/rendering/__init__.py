@@ -1,6 +1,7 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
-    film        the base of every film: MethodFilm, ComparisonFilm, ExplainFilm, FailureFilm, OptimalPolicyStill
+    film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, SmallMapsFilm, ExplainFilm,
+                FailureFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices and curves at the width of a column or of a page
     page        runs as one HTML file to play with
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.explain_film import ExplainFilm
     from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
     from ift_gridworld.rendering.film import Film
+    from ift_gridworld.rendering.large_film import LargeLakeFilm
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
     from ift_gridworld.rendering.matrix import PolicyMatrix
     from ift_gridworld.rendering.method_film import MethodFilm
@@ -30,7 +32,9 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.page import save_page
     from ift_gridworld.rendering.paper import latex_table, save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
-    from ift_gridworld.rendering.pictures import film_of, save_film
+    from ift_gridworld.rendering.pictures import film_of, save_film, still_of
+    from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
+    from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
     from ift_gridworld.rendering.theme import THEMES, Theme
     from ift_gridworld.rendering.tiles import TileColours
     from ift_gridworld.rendering.worker import RenderWorker, draw_files
@@ -49,14 +53,17 @@ __all__ = [
     "Failure",
     "FailureFilm",
     "Film",
+    "LargeLakeFilm",
     "MethodFilm",
     "OptimalPolicyStill",
+    "OptimalRouteStill",
     "Panel",
     "PathOutline",
     "PolicyArrows",
     "PolicyMatrix",
     "Predictions",
     "RenderWorker",
+    "SmallMapsFilm",
     "Theme",
     "TileColours",
     "check_format",
@@ -72,6 +79,7 @@ __all__ = [
     "save_figure",
     "save_film",
     "save_page",
+    "still_of",
     "walkable",
 ]
 
@@ -85,6 +93,7 @@ __getattr__, __dir__ = lazy_names(
         "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
         "film": ("Film",),
         "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
+        "large_film": ("LargeLakeFilm",),
         "maps": ("draw_lake", "draw_landmarks", "draw_starts", "prepare_axes", "walkable"),
         "matrix": ("PolicyMatrix",),
         "method_film": ("MethodFilm",),
@@ -94,7 +103,9 @@ __getattr__, __dir__ = lazy_names(
         "paths": ("PathOutline", "Predictions", "draw_answers"),
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),
-        "pictures": ("film_of", "save_film"),
+        "pictures": ("film_of", "save_film", "still_of"),
+        "small_maps_film": ("SmallMapsFilm",),
+        "small_maps_still": ("OptimalRouteStill",),
         "worker": ("RenderWorker", "draw_files"),
     },
 )

@@ -26,6 +26,7 @@ from ift_gridworld.rendering.matrix import MAX_MATRIX_COLUMNS, PolicyMatrix
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.numbers import plain_number
 from ift_gridworld.rendering.paths import Predictions, draw_answers, draw_path_sample
+from ift_gridworld.rendering.predictions import PredictedStates, mixing_of
 from ift_gridworld.rendering.scale import has_signs, is_fine
 from ift_gridworld.rendering.shapes import ACTION_MARKS, DIAMOND, MARK_GLYPHS
 from ift_gridworld.rendering.text import short_title, shorten, text_width, wrap_text
@@ -355,33 +356,14 @@ class MethodFilm(Film):
         Args:
             policy: T_θ(a|s).
         """
-        settings, states = self.run.settings, self.run.demonstration[:-1, 0]
-        weights = policy[states]
-        if settings.get("prediction") != "expected":
-            best = weights >= weights.max(-1, keepdims=True) * (1 - 1e-5)  # as `residual.greedy_action`, which needs torch
-            weights = np.eye(self.mdp.num_actions)[best.argmax(-1)]
-        return np.einsum("na,nas->ns", weights, self._successors)
+        states = self._predictions.states
+        weights = np.zeros((len(states), self.mdp.num_states))
+        np.add.at(weights, (np.arange(len(states))[:, None], states), self._predictions.weights(policy))
+        return weights
 
     @cached_property
-    def _successors(self) -> Float[np.ndarray, "n A S"]:
-        """P(s'|s, a) in each of the human's states but the last."""
-        states = self.run.demonstration[:-1, 0]
-        successors = np.zeros((len(states), self.mdp.num_actions, self.mdp.num_states))
-        step, action = np.ogrid[: len(states), : self.mdp.num_actions]
-        outcomes = (step[..., None], action[..., None], self.mdp.next_state[states])
-        np.add.at(successors, outcomes, self.mdp.probability[states])
-        if self.run.settings.get("outcome") == "likeliest":
-            successors = np.eye(self.mdp.num_states)[successors.argmax(-1)]
-        return successors
-
-
-def mixing_of(run: Run) -> float:
-    """Return the share of its own prediction that a run mixed into each state; 0 for a method that mixes nothing in.
-
-    The row of Table 1 is looked at as well, because a saved run may hold the options of methods that were trained beside it.
-    """
-    mixes = run.assumed_prior in ("", "ift")  # the only row in which the model stands on mixed states; "" is unknown
-    return run.settings.get("mixing") or 0 if mixes else 0
+    def _predictions(self) -> PredictedStates:
+        return PredictedStates.of(self.run)
 
 
 class _Curve:

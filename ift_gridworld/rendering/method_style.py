@@ -55,6 +55,7 @@ _STYLES = {
     "simpo": _style("pairs", 2, "p"),
     "ppo": _style("on-policy", 0, "h"),
     "grpo": _style("on-policy", 1, "*"),
+    "ppo_exact": _style("on-policy", 2, "o"),  # of the lab alone
 }
 
 

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from ift_gridworld.rendering.film import Film
-from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
-from ift_gridworld.rendering.pictures import film_of
+from ift_gridworld.rendering.pictures import film_of, still_of
 from ift_gridworld.rendering.tables import results
 
 if TYPE_CHECKING:
@@ -45,7 +44,7 @@ def html_of(runs: Sequence[Run]) -> str:
 def png_of_mdp(mdp: TabularMDP, theme: str = "light") -> bytes:
     """Return the map with its optimal policy as a PNG file."""
     name = mdp.where.name
-    return _png(OptimalPolicyStill(name, {name: mdp}, theme))
+    return _png(still_of(name, {name: mdp}, theme))
 
 
 def html_of_explanation(explanation: Explanation) -> str:

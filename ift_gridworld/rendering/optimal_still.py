@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import to_hex
-from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.headline import headline_metric
@@ -16,13 +15,12 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering.arrows import PolicyArrows
-from ift_gridworld.rendering.encode import shared_palette
-from ift_gridworld.rendering.film import Film, png_bytes
+from ift_gridworld.rendering.encode import reduce_colours
+from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VisitScale
-from ift_gridworld.storage import write_atomically
 
 __all__ = ["OptimalPolicyStill"]
 
@@ -102,7 +100,5 @@ class OptimalPolicyStill(Film):
         """Write as `Film.save` does; a PNG with a background in few colours, which takes a third of the bytes."""
         path = super().save(path, size=size, transparent=transparent, poster=poster)
         if path.suffix == ".png" and not transparent:
-            with Image.open(path) as picture:
-                plain = picture.convert("RGB")
-            write_atomically(path, png_bytes(plain.quantize(palette=shared_palette([plain]), dither=Image.Dither.NONE)))
+            reduce_colours(path)
         return path

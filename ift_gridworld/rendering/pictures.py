@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ift_gridworld.checks import check_choice
+from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.formats import THEME_NAMES, PictureOptions, check_format
+from ift_gridworld.rendering.large_film import LargeLakeFilm, is_large
 from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 from ift_gridworld.rendering.page import save_page
+from ift_gridworld.rendering.small_maps import small_maps
+from ift_gridworld.rendering.small_maps_film import SmallMapsFilm, has_small_maps
+from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
 from ift_gridworld.rendering.views import film_of_view
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
 
-__all__ = ["film_of", "save_film", "usual_film"]
+__all__ = ["film_of", "save_film", "still_of", "usual_film"]
 
 
 def film_of(runs: Sequence[Run], theme: str = "light", view: str = "film") -> Film:
     """Return the film of one run, or of several side by side.
+
+    A lake too large for its tiles to be told apart is filmed along its demonstration, a grid of small maps (a taxi's) by
+    the maps that the demonstration leads through and an index of all others.
 
     Args:
         runs: one or more, on one environment.
@@ -39,14 +48,37 @@ def film_of(runs: Sequence[Run], theme: str = "light", view: str = "film") -> Fi
     return film_of_view(view, runs, theme)
 
 
-def usual_film(runs: Sequence[Run], theme: str = "light") -> MethodFilm | ComparisonFilm:
-    """Return the film of policies on the map: one run by itself, several side by side.
+def usual_film(runs: Sequence[Run], theme: str = "light") -> Film:
+    """Return the film of policies on the map, by the kind of map: one run by itself, several side by side.
 
     Args:
         runs: one or more, on one environment.
         theme: a name in THEMES.
     """
+    if is_large(runs[0]):
+        return LargeLakeFilm(runs, theme)
+    if has_small_maps(runs[0]):
+        return SmallMapsFilm(runs, theme)
     return MethodFilm(runs[0], theme) if len(runs) == 1 else ComparisonFilm(runs, theme)
+
+
+def still_of(title: str, environments: Mapping[str, TabularMDP], theme: str = "light") -> Film:
+    """Return a still of the optimal policy of an environment, or of several versions of it side by side.
+
+    Args:
+        title: what is shown, for those who cannot see it.
+        environments: MDPs of one layout, by the name that stands above each.
+        theme: a name in THEMES.
+
+    Raises:
+        ValueError: if the MDPs have no map, or for an unknown theme.
+
+    Example (writes two files)::
+
+        still_of("FrozenLake", {"no slip": TabularMDP.make("4x4")}).save("lake.png")
+    """
+    of_small_maps = bool(small_maps(next(iter(environments.values())).grid))
+    return (OptimalRouteStill if of_small_maps else OptimalPolicyStill)(title, environments, theme)
 
 
 def save_film(runs: Sequence[Run], path: Path, theme: str = "light", options: PictureOptions | None = None) -> Path:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from ift_gridworld.rendering.formats import check_theme
 
-__all__ = ["THEMES", "Theme", "find_theme"]
+__all__ = ["THEMES", "Theme", "find_theme", "style_sheet"]
 
 
 @dataclass(frozen=True)
@@ -159,3 +159,21 @@ def find_theme(name: str) -> Theme:
     """
     check_theme(name)
     return THEMES[name]
+
+
+def style_sheet() -> str:
+    """Return the themes as variables of CSS: light, dark where the reader's system is dark, and either by choice.
+
+    Example:
+        >>> style_sheet().splitlines()[0].startswith(":root{--background:#ffffff;")
+        True
+    """
+    light, dark = (
+        "".join(f"--{name}:{value};" for name, value in asdict(theme).items() if isinstance(value, str))
+        for theme in THEMES.values()
+    )
+    return (
+        f":root{{{light}color-scheme:light}}\n"
+        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}color-scheme:dark}}}}\n"
+        f":root[data-theme=dark]{{{dark}color-scheme:dark}}"
+    )

@@ -64,7 +64,7 @@ class VisitScale:
         """Return the numbers that a key names: the ends and what lies between."""
         if not self.is_log:
             return 0.0, 0.5, 1.0
-        powers = [10.0**k for k in range(-2, 7) if 10.0**k < self.end * 0.75]
+        powers = [10.0**k for k in range(-2, 7) if 10.0**k < self.end / 3]  # labels nearer to the last would touch it
         return (*powers, self.end)
 
     def draw_key(self, ax: Axes, theme: Theme, size: float, *, title: bool = True) -> None:

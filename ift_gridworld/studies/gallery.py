@@ -104,8 +104,8 @@ ENTRIES = (
             (
                 "sft-ift.gif",
                 "ten_thousand.gif",
-                "ten thousand tiles: blocks of them share an arrow; a table learns the way that it was shown, and nothing "
-                "beside it",
+                "ten thousand tiles, and a window where half of the episodes have left the demonstration: a table learns the "
+                "way that it was shown, and nothing beside it",
             ),
         ),
     ),
@@ -136,8 +136,8 @@ ENTRIES = (
             (
                 "ift.gif",
                 "suite/taxi.gif",
-                "500 states as small maps, a column a place of the passenger, a row a destination: 16 demonstrations reach few "
-                "of them, and what is not shown drifts",
+                "the demonstrated ride large, and success from the starts of all 12 maps of passenger and destination: 16 "
+                "demonstrations reach few of the 500 states, and what is not shown drifts",
             ),
         ),
     ),

@@ -24,7 +24,7 @@ from ift_gridworld.planning import (
     optimal_success,
     success_probability,
 )
-from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
+from ift_gridworld.rendering.pictures import still_of
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["DYNAMICS", "ENVIRONMENTS", "Optimum", "SuiteEnvironment", "bridge_flip", "draw_suite", "optimum", "readme"]
@@ -217,7 +217,8 @@ def readme() -> str:
         "(CliffWalking's is always 1/3, and the taxi's moves go as intended with 0.8 when it rains). two-paths (from 3),",
         "bridge (from 5), open and random lakes (from 2) take a `--size`. The pictures show the optimal policy for a discount",
         "of 0.99: arrows for its moves, blue for how often an episode visits a tile; on small tiles one arrow, which is short",
-        "where other moves are as good. `python experiments/suite.py --publish` draws and computes all of this page.",
+        "where other moves are as good. The taxi's shows one route large, and the return from all starts as a table.",
+        "`python experiments/suite.py --publish` draws and computes all of this page.",
         "",
         "| place | ice | return | success | best success | steps | the firm optimum there: return | success |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -253,7 +254,7 @@ def draw_suite(folder: Path, theme: str, report: Callable[[int, int], None]) -> 
     """
     for done, environment in enumerate(ENVIRONMENTS, 1):
         mdps = {environment.dynamics_name(dynamics): environment.mdp(dynamics) for dynamics in DYNAMICS}
-        still = OptimalPolicyStill(f"{environment.title} ({environment.map})", mdps, theme)
+        still = still_of(f"{environment.title} ({environment.map})", mdps, theme)
         still.save(folder / f"{environment.name}.png")
         report(done, len(ENVIRONMENTS))
     write_atomically(folder / "README.md", readme().encode())

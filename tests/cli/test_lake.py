@@ -484,7 +484,7 @@ def test_a_lake_of_ten_thousand_tiles_is_trained_drawn_and_drawn_again(tmp_path)
                 now[(letters == "G") | (letters == "H")] = 0.0
             np.testing.assert_allclose(saved["metrics"]["success"][index][0], reached, rtol=0, atol=1e-5)
         assert saved["metrics"]["success"][-1][0] > saved["metrics"]["success"][0][0] + 0.5
-        assert Image.open(tmp_path / f"{method}.gif").n_frames == count
+        assert 10 < Image.open(tmp_path / f"{method}.gif").n_frames <= count  # those between which the path gets further
     assert run(tmp_path / "again", "--redraw", tmp_path / "sft.json") == 0
     assert (tmp_path / "again" / "sft.gif").read_bytes() == (tmp_path / "sft.gif").read_bytes()
     assert (tmp_path / "sft.json").stat().st_size < 1_000_000

@@ -36,6 +36,7 @@ def visit(chromium, tmp_path):
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
         page.goto(save_page(records, tmp_path / "page.html").as_uri())
+        page.wait_for_selector("body[data-ready]")
         pages.append(page)
         return page
 

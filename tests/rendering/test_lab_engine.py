@@ -245,7 +245,8 @@ const built = (weights, outputs) => values.policy === "table"
   : new Policy(lake.states, outputs, weights[1].length, weights.map((w) => Float64Array.from(w)));
 const base = built(values.weights, lake.actions);
 let next = 0;
-const data = {{ ...values.data, draws: () => values.draws[next++], critic: values.critic && built(values.critic, 1) }};
+const draws = {{ next: () => values.draws[next++] }};
+const data = {{ ...values.data, draws, critic: values.critic && built(values.critic, 1) }};
 const Method = modules.training.METHODS[values.method];
 const policy = base.clone();
 const method = new Method(lake, policy, data, values.options);

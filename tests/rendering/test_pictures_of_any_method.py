@@ -8,8 +8,8 @@ from test_rendering import lake_record
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.rendering import ComparisonFilm, MethodFilm, RenderWorker, draw_files, latex_table, save_figure, save_page
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
-from ift_gridworld.rendering.method_film import mixing_of
 from ift_gridworld.rendering.paper import PaperFigure
+from ift_gridworld.rendering.predictions import mixing_of
 from ift_gridworld.training.run import Run
 
 LONG = "my_very_own_method_of_aligning_policies"
@@ -57,7 +57,7 @@ def test_it_is_in_figures_and_tables_for_a_paper(width, tmp_path):
 
 def test_it_is_on_a_page(tmp_path):
     page = save_page([own_record(), lake_record()], tmp_path / "page.html").read_text()
-    assert '"name":"my_method","title":"Mine \\u00b7 a method of my own"' in page
+    assert '"name":"my_method","title":"Mine","full":"Mine \\u00b7 a method of my own"' in page
 
 
 def test_it_is_in_figures_of_language(tmp_path):

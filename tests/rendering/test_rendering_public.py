@@ -116,7 +116,7 @@ def test_a_lakes_name_cannot_break_the_page(tmp_path):
     object.__setattr__(record, "environment", replace(record.environment, name=name))
     page = save_page([record], tmp_path / "ift.html").read_text()
     head, script = page.split('<script type="application/json" id="data">')
-    assert "<title>/*DATA*/ &lt;/script&gt;&lt;!--&lt;script&gt; &amp; more · ift</title>" in head
+    assert "<title>/*DATA*/ &lt;/script&gt;&lt;!--&lt;script&gt; &amp; more · IFT</title>" in head
     assert "<" not in script[: script.index("</script>")] and r"\u003c/script>\u003c!--" in script
 
 

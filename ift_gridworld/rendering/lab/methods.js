@@ -39,6 +39,7 @@ class Scored {
 
   // gradient(b, t) = ∂loss/∂log π of step t of answer b.
   push(gradient) {
+    this.pulls = this.batch.answers.map((answer, b) => answer.actions.map((_, t) => -gradient(b, t)));
     this.batch.answers.forEach((answer, b) => answer.actions.forEach((action, t) =>
       pushLogits(this.slope, this.table, this.index[b][t], this.policy.outputs, action, gradient(b, t))));
   }
@@ -62,6 +63,11 @@ export class Method {
     this.groups = [policy];
     this.maxNorm = null;
   }
+
+  // The same method on another policy of the same parameters; data and what is computed once are shared.
+  copy(policy) {
+    return Object.assign(Object.create(Object.getPrototypeOf(this)), this, { policy, groups: [policy] });
+  }
 }
 
 export class SFT extends Method {
@@ -69,7 +75,8 @@ export class SFT extends Method {
 
   step() {
     this.batch ??= new Batch(this.data.demonstrations);
-    return meanOverAnswers(this.batch.score(this.policy), losses.sftLoss);
+    this.scored = { demonstrations: this.batch.score(this.policy) };
+    return meanOverAnswers(this.scored.demonstrations, losses.sftLoss);
   }
 }
 
@@ -80,7 +87,8 @@ export class IFT extends Method {
   };
 
   step() {
-    return meanOverAnswers(this.secondPass(), (logp, mask) => losses.iftLoss(logp, mask, this.options));
+    this.scored = { demonstrations: this.secondPass() };
+    return meanOverAnswers(this.scored.demonstrations, (logp, mask) => losses.iftLoss(logp, mask, this.options));
   }
 
   // The answers from their mixed states; equal pairs of a state and the one before it are run once.
@@ -173,6 +181,7 @@ class PairMethod extends Method {
 
   step() {
     const [chosen, rejected] = this.sides.map((side) => side.score(this.policy));
+    this.scored = { chosen, rejected };
     const mean = this.constructor.means;
     const [c, r] = [chosen, rejected].map((side) =>
       side.sums.map((sum, b) => (mean ? sum / side.logp[b].length : sum)));

@@ -5,6 +5,13 @@ class Optimiser {
     Object.assign(this, { groups, rate, count: 0 });
   }
 
+  // The same optimiser on other parameters of the same shape.
+  copy(groups) {
+    const other = Object.assign(Object.create(Object.getPrototypeOf(this)), this, { groups });
+    for (const name of ["first", "second"]) if (this[name]) other[name] = this[name].map((x) => x.slice());
+    return other;
+  }
+
   get pairs() {
     return this.groups.flatMap((group) => group.parameters.map((p, i) => [p, group.gradient[i]]));
   }

@@ -8,14 +8,20 @@ import { pick } from "./random.js";
 
 const SCALE_FLOOR = 1e-3; // keeps a batch without any reward from being blown up to unit noise
 
-// Walkers that step through a lake, starting a new episode after each end. `draws(t)` gives an array [walkers][3]: for the
-// action, for the outcome, for the next start.
+// Walkers that step through a lake, starting a new episode after each end. `draws.next()` gives an array [walkers][3]: for
+// the action, for the outcome, for the next start.
 export class Walkers {
   constructor(lake, count, draws) {
     Object.assign(this, { lake, count, draws });
-    const first = draws(-1);
+    const first = draws.next();
     this.states = Int32Array.from({ length: count }, (_, w) => pick(lake.start, 0, lake.states, first[w][0]));
     this.elapsed = new Int32Array(count);
+  }
+
+  copy() {
+    return Object.assign(Object.create(Walkers.prototype), this, {
+      draws: this.draws.copy(), states: this.states.slice(), elapsed: this.elapsed.slice(),
+    });
   }
 
   // [walkers] rows of steps { state, action, next, reward, terminated, truncated }.
@@ -23,7 +29,7 @@ export class Walkers {
     const { lake } = this;
     const rows = Array.from({ length: this.count }, () => []);
     for (let t = 0; t < steps; t++) {
-      const draws = this.draws(t);
+      const draws = this.draws.next();
       for (let w = 0; w < this.count; w++) {
         const state = this.states[w];
         const action = pick(policy, state * lake.actions, lake.actions, draws[w][0]);
@@ -80,6 +86,11 @@ export class PPO extends OnPolicy {
     this.critic = this.data.critic;
     this.groups = [this.policy, this.critic];
     this.walkers = new Walkers(this.lake, this.options.walkers, this.data.draws);
+  }
+
+  copy(policy) {
+    const critic = this.critic.clone();
+    return Object.assign(super.copy(policy), { critic, groups: [policy, critic], walkers: this.walkers.copy() });
   }
 
   rollOut() {

@@ -14,6 +14,10 @@ export class Random {
     this.spare = null;
   }
 
+  copy() {
+    return Object.assign(Object.create(Random.prototype), { state: this.state.slice(), spare: this.spare });
+  }
+
   bits() {
     const s = this.state;
     const product = Math.imul(s[1], 5);

@@ -63,15 +63,38 @@ export class Learner {
     this.updates += 1;
     return loss;
   }
+
+  // An equal learner that goes its own way: for looking at the next update without making it.
+  copy() {
+    const other = Object.assign(Object.create(Learner.prototype), this, { policy: this.policy.clone() });
+    other.method = this.method.copy(other.policy);
+    other.optimiser = this.optimiser.copy(other.method.groups);
+    return other;
+  }
+}
+
+// Three random numbers for each walker, as `ppo.Walkers` asks for.
+class WalkDraws {
+  constructor(random, walkers) {
+    Object.assign(this, { random, walkers });
+  }
+
+  next() {
+    const { random } = this;
+    return Array.from({ length: this.walkers }, () => [random.uniform(), random.uniform(), random.uniform()]);
+  }
+
+  copy() {
+    return new WalkDraws(this.random.copy(), this.walkers);
+  }
 }
 
 // A critic that is 0 everywhere, and random numbers for walkers.
 function walkData(base, lake, seed, { walkers = 64 }) {
-  const random = new Random(seed + 1);
+  const random = new Random(seed + 1); // one stream a learner, so that those beside it do not matter
   const critic = base.constructor.random(lake.states, 1, random, base.hidden);
   critic.parameters[critic.parameters.length > 1 ? 2 : 0].fill(0);
-  const row = () => [random.uniform(), random.uniform(), random.uniform()];
-  return { critic, draws: () => Array.from({ length: walkers }, row) };
+  return { critic, draws: new WalkDraws(random, walkers) };
 }
 
 // What does not change while training, for `measure`.

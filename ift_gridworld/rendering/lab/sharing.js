@@ -1,0 +1,82 @@
+// The buttons that take something away.
+
+import { drawBoard } from "./board.js";
+import { CanvasPen } from "./pen.js";
+import { csvOf, download, filmOf, pictureOf, pngOf } from "./share.js";
+import { command } from "./state.js";
+import { World } from "./world.js";
+
+const FRAMES = 100; // of a film, beside those on which its end stands
+const [TILE, GAP, HEAD] = [44, 20, 34]; // pixels of a film
+
+export class Sharing {
+  constructor(app) {
+    this.app = app;
+    for (const button of document.querySelectorAll("[data-share]")) {
+      button.onclick = () => this[button.dataset.share]().catch((error) => app.say(error.message));
+    }
+  }
+
+  get picture() {
+    const { world, state, display } = this.app;
+    return pictureOf(world, state, display.theme, display.styles, display.scenes().scenes, display.charts());
+  }
+
+  async link() {
+    await navigator.clipboard.writeText(location.href);
+    this.app.say("the link to this very state is copied");
+  }
+
+  async svg() {
+    download("alignment.svg", this.picture, "image/svg+xml");
+  }
+
+  async png() {
+    download("alignment.png", await pngOf(this.picture));
+  }
+
+  async csv() {
+    download("alignment.csv", csvOf(this.app.world), "text/csv");
+  }
+
+  async map() {
+    download("lake.txt", `${this.app.state.rows.join("\n")}\n`, "text/plain");
+  }
+
+  async python() {
+    await navigator.clipboard.writeText(command(this.app.state));
+    this.app.say("the command is copied");
+  }
+
+  // The run from its base to now, as a film of the boards.
+  async film() {
+    const { app } = this;
+    const { state, display } = app;
+    const last = Math.max(1, app.world.update);
+    const world = new World(state);
+    const { width, height } = world.lake;
+    const canvas = document.createElement("canvas");
+    const size = [GAP + world.tracks.length * (width * TILE + GAP), HEAD + height * TILE + GAP];
+    const shown = app.world;
+    app.say("recording …");
+    const frame = (i) => {
+      const share = Math.min(1, i / FRAMES);
+      world.advance(state, Math.round(last * share ** 2));
+      app.world = world;
+      const { scenes } = display.scenes();
+      app.world = shown;
+      const pen = new CanvasPen(canvas, ...size);
+      pen.shape([0, 0, size[0], 0, ...size, 0, size[1]], { fill: display.theme.background });
+      pen.text(size[0] - GAP, HEAD / 2, `update ${world.update}`, { size: 15, weight: 700, fill: display.theme.ink, align: "right" });
+      scenes.forEach((scene, j) => {
+        pen.context.translate(GAP + j * (width * TILE + GAP), HEAD);
+        drawBoard(pen, scene, TILE, display.theme);
+        pen.context.translate(-(GAP + j * (width * TILE + GAP)), -HEAD);
+        const { name } = world.tracks[j];
+        pen.text(GAP + j * (width * TILE + GAP), HEAD / 2, name.toUpperCase().replace("_", " "), { size: 15, weight: 700, fill: display.styles[name].colour });
+      });
+    };
+    frame(0); // so that the canvas has its size before it is recorded
+    download("alignment.webm", await filmOf(canvas, FRAMES + 40, frame));
+  }
+}
