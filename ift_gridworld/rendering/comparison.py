@@ -24,7 +24,7 @@ from ift_gridworld.rendering.dot_chart import CHART_ROW, DotChart, DotContent, D
 from ift_gridworld.rendering.film import DPI, Film
 from ift_gridworld.rendering.legend import DrawSample, Legend, draw_arrow_sample
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
-from ift_gridworld.rendering.method_style import MethodStyle, styles_of
+from ift_gridworld.rendering.method_style import MethodStyle, styles_of_runs
 from ift_gridworld.rendering.numbers import percent, plain_number, power_of_ten, small_probability
 from ift_gridworld.rendering.outcomes import LIKELIHOODS, Outcomes
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
@@ -76,7 +76,7 @@ class ComparisonFilm(Film):
         self.grid, self.walkable, self.theme = grid_of(self.mdp), walkable(self.mdp), find_theme(theme)
         self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
         self.outcomes, self.headline = Outcomes(self.runs), shared_headline(runs)
-        self.styles = _styles([run.method for run in self.runs])
+        self.styles = styles_of_runs([run.method for run in self.runs])
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
         self.visits = VisitScale.of([run.visits[:, self.walkable] for run in self.runs])
@@ -87,7 +87,7 @@ class ComparisonFilm(Film):
         self._compose()
 
     def reshaped(self, size: str) -> ComparisonFilm:
-        return ComparisonFilm(self.runs, self.theme.name, size)
+        return ComparisonFilm(self.runs, self.theme_name, size)
 
     def _arrange(self, size: str | None) -> Arrangement:
         box = BOXES[size, len(self.runs) > MANY]
@@ -276,10 +276,7 @@ class _MethodColumn:
         """The method's name beside its mark, and below the probability of either path, or success."""
         film, run, theme = self.film, self.run, self.film.theme
         width = film.places.column
-        mark = film.add_axes(left, top + 0.04, 0.2, 0.2)
-        mark.set(xlim=(-1, 1), ylim=(-1, 1))
-        mark.axis("off")
-        mark.plot([0], [0], style.marker, ms=8, color=style.colour(theme), mew=0)
+        film.overlay.plot([left + 0.1], [top + 0.14], style.marker, ms=8, color=style.colour(theme), mew=0)
         title = shorten(short_title(run.title), width - 0.24, 13, bold=True)
         film.add_text(left + 0.24, top + 0.14, title, size=13, weight="bold", color=theme.ink)
         # What is written, and where: numbers of the two paths beside their bars, or the headline.
@@ -360,12 +357,9 @@ class _Bars:
     def place(self, left: float, top: float, width: float, colour: str, *, dashed: bool) -> int:
         """Add a bar with its mark and its ground; returns its number."""
         film = self.film
-        ax = film.add_axes(left, top, width, BAR)
-        ax.set(xlim=(0, width), ylim=(BAR, 0))
-        ax.axis("off")
-        draw_path_sample(ax, 0.03, 0.03, 0.13, colour, dashed=dashed, beads=film.is_fine, width=1.4)
-        length = width - self.MARK - self.NUMBER
-        ax.add_patch(Rectangle((self.MARK, 0.045), length, self.HIGH, fc=film.theme.faint, lw=0))
+        ax, length = film.overlay, width - self.MARK - self.NUMBER
+        draw_path_sample(ax, left + 0.03, top + 0.03, 0.13, colour, dashed=dashed, beads=film.is_fine, width=1.4)
+        ax.add_patch(Rectangle((left + self.MARK, top + 0.045), length, self.HIGH, fc=film.theme.faint, lw=0))
         self.places.append((left + self.MARK, film.places.height - top - 0.045 - self.HIGH, length, colour))
         self.lengths.append(0.0)
         return len(self.lengths) - 1
@@ -398,12 +392,6 @@ def _filled(words: Sequence[str], width: float) -> list[str]:
         else:
             lines[-1] = longer
     return lines
-
-
-def _styles(methods: Sequence[str]) -> list[MethodStyle]:
-    """A style for each run, no two alike, also where a method comes twice."""
-    names = [name if methods.index(name) == i else f"{name} {i}" for i, name in enumerate(methods)]
-    return list(styles_of(names).values())
 
 
 def _from_log(exponent: float) -> str:

@@ -29,7 +29,7 @@ from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format, poster_of
 from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.text import Number, TextStyle
-from ift_gridworld.rendering.theme import Theme, find_theme
+from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
@@ -58,7 +58,7 @@ class Film:
     """
 
     def __init__(self, theme: str, size: tuple[float, float]) -> None:
-        self.theme: Theme = find_theme(theme)
+        self.theme_name, self.theme = theme, find_theme(theme)
         self.figure = Figure(figsize=size, dpi=DPI, facecolor=self.theme.background)
         self.canvas = FigureCanvasAgg(self.figure)
         self.animated: list[Artist] = []
@@ -109,6 +109,15 @@ class Film:
         """Add Axes at a place."""
         w, h = self.figure.get_size_inches()
         return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+    @cached_property
+    def overlay(self) -> Axes:
+        """Axes over the whole picture, in inches, y downwards, for what would need many small ones."""
+        width, height = self.figure.get_size_inches()
+        ax = self.add_axes(0, 0, width, height)
+        ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+        ax.axis("off")
+        return ax
 
     def add_text(self, left: float, top: float, text: str, **style: Unpack[TextStyle]) -> None:
         """Add text that does not change; `top` is its middle unless `va` says otherwise."""

@@ -23,7 +23,7 @@ from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.keys import draw_strip
 from ift_gridworld.rendering.legend import SAMPLE, DrawSample, Legend
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
-from ift_gridworld.rendering.method_style import styles_of
+from ift_gridworld.rendering.method_style import styles_of_runs
 from ift_gridworld.rendering.numbers import plain_number
 from ift_gridworld.rendering.outcomes import Outcomes
 from ift_gridworld.rendering.shapes import closed_path, empty_path
@@ -170,7 +170,7 @@ class FlowFilm(Film):
         self._compose(theme, size)
 
     def reshaped(self, size: str) -> FlowFilm:
-        return type(self)(self.runs, self.theme.name, size)
+        return type(self)(self.runs, self.theme_name, size)
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -228,15 +228,12 @@ class FlowFilm(Film):
         self.sheet = NumberSheet(self.figure, self.theme.ink)
         self.step_text = self.sheet.place(places.width - MARGIN, places.height - middle, size=13, align="right")
         pitch = (inner + GAP) / places.per_row
-        styles = list(styles_of([f"{run.method}" for run in self.runs]).values())
+        styles = styles_of_runs([run.method for run in self.runs])
         self.columns = []
         for i in range(len(self.runs)):
             left, top = MARGIN + pitch * (i % places.per_row), head + places.row_height * (i // places.per_row)
-            mark = self.add_axes(left, top + 0.04, 0.2, 0.2)
-            mark.set(xlim=(-1, 1), ylim=(-1, 1))
-            mark.axis("off")
-            if i < len(styles):
-                mark.plot([0], [0], styles[i].marker, ms=8, color=styles[i].colour(self.theme), mew=0)
+            marker, colour = styles[i].marker, styles[i].colour(self.theme)
+            self.overlay.plot([left + 0.1], [top + 0.14], marker, ms=8, color=colour, mew=0)
             name = shorten(self.outcomes.names[i], places.column - 0.24, 13, bold=True)
             self.add_text(left + 0.24, top + 0.14, name, size=13, weight="bold", color=self.theme.ink)
             self.columns.append(_FlowColumn(self, i, left, top))

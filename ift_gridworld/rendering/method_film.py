@@ -127,7 +127,7 @@ class MethodFilm(Film):
         self._compose()
 
     def reshaped(self, size: str) -> MethodFilm:
-        return MethodFilm(self.run, self.theme.name, "tall") if size == "column" else self
+        return MethodFilm(self.run, self.theme_name, "tall") if size == "column" else self
 
     def __len__(self) -> int:
         return len(self.run.steps)

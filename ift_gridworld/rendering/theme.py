@@ -16,7 +16,6 @@ class Theme:
     """Colours of a picture, named for what they mark.
 
     Attributes:
-        name: in THEMES.
         background, ink, muted, faint: of the picture, its words, its lesser words, and its lines.
         ice, hole, water, rim: tiles; water is the dark disc in a hole, rim the line around it.
         visited: a tile that is visited once an episode.
@@ -31,7 +30,6 @@ class Theme:
         red, green, yellow, blue: the places of a taxi, which have no other names.
     """
 
-    name: str
     background: str
     ink: str
     muted: str
@@ -87,7 +85,6 @@ class Theme:
 
 THEMES: dict[str, Theme] = {
     "light": Theme(
-        name="light",
         background="#ffffff",
         ink="#16202a",
         muted="#586673",
@@ -116,7 +113,6 @@ THEMES: dict[str, Theme] = {
         blue="#2f6fd0",
     ),
     "dark": Theme(
-        name="dark",
         background="#11171e",
         ink="#edf2f7",
         muted="#a3b1bf",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -137,6 +138,7 @@ class TileColours:
         else:
             self.artist.set_facecolor(self._looked_up(values[self.states]))
 
-    def _looked_up(self, values: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n 4"]:
+    def _looked_up(self, values: Float[np.ndarray, "*n"]) -> Any:
+        """Colours, RGBA; matplotlib's types know no arrays."""
         count = len(self.colours)
         return self.colours[np.clip(np.asarray(self.norm(values)) * count, 0, count - 1).astype(int)]

@@ -9,11 +9,12 @@ from test_rendering import lake_record
 
 from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.rendering import THEMES, comparison
+from ift_gridworld.rendering import THEMES
 from ift_gridworld.rendering.arrange import MARGIN, arrange
 from ift_gridworld.rendering.change import PolicyChange, total_variation
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.maps import draw_lake, walkable
+from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.outcomes import Outcomes
 
 MOVES = {"left": (-1, 0), "down": (0, 1), "right": (1, 0), "up": (0, -1)}  # x, y
@@ -159,7 +160,7 @@ def test_bars_and_maps_follow_the_snapshots(theme):
 def test_a_method_that_comes_twice_has_two_styles():
     film = ComparisonFilm([lake_record(random_map((5, 5), seed=1))] * 3)
     assert len(set(film.styles)) == 3
-    assert comparison._styles(["ift", "sft"])[0] == film.styles[0]
+    assert film.styles[0] == style_of("ift")
 
 
 def test_signs_at_the_edge_of_a_map_are_not_clipped():
