@@ -109,4 +109,4 @@ def arrange(
                     Arrangement(*shape, per_row, rows, beside, charts_right, in_row, column, map_width, map_height, row_height)
                 )
     assert found, f"no room for {count} methods in {box}"
-    return max(found, key=lambda one: one.share * one.fill * count / (one.per_row * one.rows))
+    return max(found, key=lambda one: one.share * one.fill**2 * count / (one.per_row * one.rows))
