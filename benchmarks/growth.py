@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ from ift_gridworld.envs.vector import TabularVectorEnv
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import occupancy, solve
 from ift_gridworld.rendering.arrows import PolicyArrows
+from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, walkable
 from ift_gridworld.rendering.study_figures import SMALL, TINY, StudyFigure
 from ift_gridworld.rendering.theme import THEMES
@@ -33,6 +35,12 @@ from ift_gridworld.training.run import Run
 __all__ = ["Growth", "draw_growth", "grow", "growth", "in_words"]
 
 PATIENCE = 10.0  # seconds: what takes longer is not asked for anything larger
+# What is measured is no method: its lines have the colour of words; markers and dashes tell them apart.
+SOLID, DASHED = "-", (0, (5, 2))
+LOOKS: tuple[tuple[str, bool, Any], ...] = (
+    ("o", True, SOLID), ("s", True, DASHED), ("^", False, SOLID), ("D", False, DASHED), ("v", True, SOLID),
+    ("P", False, DASHED),
+)  # fmt: skip
 FITTED = 3  # the largest sizes, over which a slope is fitted; at the smallest what is constant hides it
 
 
@@ -204,28 +212,25 @@ def growth(pairs: int) -> list[Callable[[], Growth]]:
     ]
 
 
+@isolated
 def draw_growth(growths: Sequence[Growth], path: Path, theme: str = "light") -> list[Path]:
     """Draw seconds over size in log-log, a panel for each thing that grows, all with one scale of seconds."""
     panels = {kind: [growth for growth in growths if growth.along == kind] for kind in (growth.along for growth in growths)}
-    page = StudyFigure(2.5 + 0.14 * max(map(len, panels.values())), theme)
+    page = StudyFigure(2.85 + 0.14 * max(map(len, panels.values())), theme)
     colours = page.theme
-    marks = (
-        ("o", colours.success),
-        ("s", colours.distance),
-        ("^", colours.shown),
-        ("D", colours.predicted),
-        ("v", colours.muted),
-        ("P", colours.ink),
-    )
+    page.add_heading(0.1, 0.19, "Seconds over size: a line that runs like the dotted one, slope 1, costs in proportion")
     seconds_taken = [one for growth in growths for one in growth.seconds]
     left = 0.55
     for kind, lines in panels.items():
         width = 2.5 if kind == "states" else 1.6
-        axes = page.add_axes(left, 0.15, width, 1.75)
+        axes = page.add_axes(left, 0.42, width, 1.75)
         page.style_axes(axes)
-        for (mark, colour), growth in zip(marks, lines, strict=False):
+        for (marker, filled, dash), growth in zip(LOOKS, lines, strict=False):
             label = f"{growth.what}: slope {growth.slope:.2f}"
-            axes.plot(growth.sizes, growth.seconds, mark, ls="-", color=colour, markersize=4, linewidth=1.3, label=label)
+            axes.plot(
+                growth.sizes, growth.seconds, color=colours.ink, mfc=colours.ink if filled else colours.background,
+                marker=marker, ls=dash, ms=4.5, mew=1, lw=1, label=label,
+            )  # fmt: skip
         # What grows no faster than this runs no steeper.
         longest = max((growth.sizes for growth in lines), key=len)
         ends = np.array([longest[0], longest[-1]])
@@ -238,9 +243,9 @@ def draw_growth(growths: Sequence[Growth], path: Path, theme: str = "light") -> 
             axis.set_minor_locator(NullLocator())
         axes.grid(color=colours.faint, linewidth=0.5)
         axes.set_axisbelow(True)
-        axes.set_xlabel(kind, size=SMALL, color=colours.ink)
+        axes.set_xlabel(f"number of {kind} (log scale)", size=SMALL, color=colours.ink)
         if left < 1:
-            axes.set_ylabel("seconds", size=SMALL, color=colours.ink)
+            axes.set_ylabel("seconds (log scale)", size=SMALL, color=colours.ink)
         else:
             axes.set_yticklabels([])
         axes.legend(

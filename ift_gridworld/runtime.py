@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "console", "cores", "is_out_of_memory", "is_terminal", "loading", "optional", "pick_device", "progress", "safe_streams",
-    "standard_settings",
+    "LOG", "console", "cores", "is_out_of_memory", "is_terminal", "loading", "optional", "pick_device", "progress",
+    "safe_streams", "standard_settings",
 ]  # fmt: skip
 
 LOG = logging.getLogger(__name__)

@@ -520,7 +520,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("both ices are of one kind", "return [(setting.family, setting.ice) for", 'return [(setting.family, "") for'),
     ),
     *_of(
-        "studies.reproduction.claim_figures",
+        "studies.reproduction.appendix_figures",
         FINDINGS,
         (
             "phase diagrams show the best checkpoint",

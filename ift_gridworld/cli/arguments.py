@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from ift_gridworld.choices import Base
+from ift_gridworld.cli.figure_options import FigureArgs
 from ift_gridworld.cli.parser import Arguments
-from ift_gridworld.cli.picture_options import PictureArgs
 
 __all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "less_memory", "unused"]
 
@@ -60,7 +60,7 @@ class PolicyArgs(EnvironmentArgs):
 
 
 @dataclass(frozen=True)
-class LakeArgs(PolicyArgs, PictureArgs):
+class LakeArgs(FigureArgs, PolicyArgs):
     """The command line of `lake`; the methods' own options are added by `method_options`."""
 
     method: str = "ift"
@@ -80,9 +80,6 @@ class LakeArgs(PolicyArgs, PictureArgs):
     """Draw as well."""
     format: str | None = None
     """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
-    figure: Literal["column", "page"] | None = None
-    """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
-    png. A table of the results is written beside it for LaTeX."""
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None

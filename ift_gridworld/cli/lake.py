@@ -10,8 +10,8 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, less_memory, unused
+from ift_gridworld.cli.figure_options import FIGURE_OPTIONS, FILM_OPTIONS, figure_options, film_options
 from ift_gridworld.cli.parser import fail, notes_of
-from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options
 from ift_gridworld.runtime import is_out_of_memory, loading
 
 __all__ = ["LakeArgs", "main"]
@@ -27,8 +27,7 @@ def main(args: LakeArgs) -> int:
         if args.redraw:
             from ift_gridworld.cli import redraw_run
 
-            options = picture_options(args, args.format) if args.figure is None else None
-            return redraw_run.draw_again(args.redraw, args.out, args.theme, args.format, args.figure, args.drawn_seed, options)
+            return redraw_run.draw_again(args.redraw, args, args.out, args.theme, args.format, args.drawn_seed)
         if args.explain is not None:
             with loading():
                 from ift_gridworld.cli import explain_run
@@ -57,7 +56,7 @@ def main(args: LakeArgs) -> int:
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
-REDRAW_USES = {"redraw", "format", "figure", *PICTURE_OPTIONS, "drawn_seed", "theme", "out", "plugin"}
+REDRAW_USES = {"redraw", "format", "figure", *FIGURE_OPTIONS, *FILM_OPTIONS, "view", "drawn_seed", "theme", "out", "plugin"}
 EXPLAIN_USES = {
     "explain", "map", "size", "map_seed", "slippery", "success_rate", "discount", "policy", "hidden", "base", "seed",
     "learning_rate", "optimiser", "format", "theme", "out", "plugin",
@@ -68,7 +67,7 @@ def check(args: LakeArgs) -> None:
     """Raise a ValueError for an option that what is asked for does not use, or a value that no picture has."""
     from ift_gridworld.rendering import check_format
 
-    draws = bool(args.render or args.figure or args.explain or args.redraw)
+    draws = bool(args.render or args.figure or args.view or args.explain or args.redraw)
     if "redraw" in args.given and not args.redraw:
         raise ValueError("--redraw names no file; allowed: one saved run or more")
     if args.redraw:
@@ -81,15 +80,13 @@ def check(args: LakeArgs) -> None:
             raise ValueError(f"--explain is {args.explain!r}, which is a film; allowed with --figure: --method")
         explained_options = option_names(method_options(args.explain))
         unused(args, EXPLAIN_USES | set(explained_options), "--explain")
-    args.require("format", draws, "--render, --figure, --explain or --redraw")
-    args.require("theme", draws, "--render, --figure, --explain or --redraw")
+    args.require("format", draws, "--render, --figure, --view, --explain or --redraw")
+    args.require("theme", draws, "--render, --figure, --view, --explain or --redraw")
     args.require("render", args.figure is None, "films; --figure draws by itself")
     args.require("hidden", args.policy == "mlp", "--policy mlp")
     args.require("success_rate", args.slippery, "--slippery")
     args.require("map_seed", is_random(args.map), "a random map")
-    for option in sorted(PICTURE_OPTIONS):
-        args.require(option, bool(args.render or args.redraw) and args.figure is None, "--render or --redraw")
+    figure_options(args, args.theme, args.format)
+    film_options(args, bool(args.render or args.redraw or args.view), args.format)
     if args.format is not None and args.figure is None:
         check_format(args.format)
-    if args.render or (args.redraw and args.figure is None):
-        picture_options(args, args.format)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice, check_memory, check_whole, memory_size
+from ift_gridworld.checks import check_memory, check_whole, memory_size
 from ift_gridworld.cli.arguments import LakeArgs
+from ift_gridworld.cli.figure_options import FILM_OPTIONS, draw_together, figure_options, film_options
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
-from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options, view_stem
 from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.data import Trajectories
 from ift_gridworld.envs.maps import parse_size
@@ -21,7 +21,7 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
-from ift_gridworld.rendering.formats import PictureOptions
+from ift_gridworld.rendering.paper_layout import check_fits
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, file_stem, make_folder
@@ -56,11 +56,9 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     plan, paths = plan_of(args), list[Path]()
     try:
         runs = align(args, plan, worker, paths)
-        if args.figure is not None:
-            comparison, name = compare(runs), together(args.method, [one.method for one in runs])
-            picture = args.out / f"{name}_{args.figure}.{args.format or 'pdf'}"
-            paths.append(comparison.figure(picture, width=args.figure, theme=args.theme))
-            paths.append(comparison.latex(args.out / f"{name}.tex"))
+        if args.figure is not None or args.view is not None:
+            name = together(args.method, [one.method for one in runs])
+            paths.extend(draw_together(args, compare(runs), args.out, name, args.theme, args.format))
     except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
         if paths:
             error.add_note(f"written before that: {', '.join(map(str, paths))}")
@@ -93,7 +91,8 @@ def plan_of(args: LakeArgs) -> Plan:
     mdp = mdp_of(args)
     check_outcome(overrides, mdp)
     training = training_of(args, mdp.num_states, snapshots=args.snapshots, steps=args.steps)
-    _check_drawable(args, mdp)
+    _check_drawable(args, mdp, len(names))
+    _check_stages(args, training, names)
     _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
     needed = any(find_method(name).needs == "pairs" for name in names)
@@ -102,20 +101,28 @@ def plan_of(args: LakeArgs) -> Plan:
     return Plan(mdp, overrides, training, shown, pairs)
 
 
-def _check_drawable(args: LakeArgs, mdp: TabularMDP) -> None:
+def _check_stages(args: LakeArgs, training: TrainingOptions, names: Sequence[str]) -> None:
+    """Raise a ValueError for a map of an update that no method reaches."""
+    figure = figure_options(args, args.theme, args.format)
+    last = training.steps or max(find_method(name).steps for name in names)
+    for update in (figure and figure.stages) or ():
+        if update > last:
+            raise ValueError(f"stages has update {update}; allowed: up to {last}, the number of updates")
+
+
+def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
     """Raise a ValueError for a picture that cannot be drawn of this environment."""
-    if not (args.render or args.figure):
+    figure = figure_options(args, args.theme, args.format)
+    if figure is not None:
+        figure.check_before_training(methods)
+    if not args.render and not (figure and figure.needs_map(methods)):
         return
     if mdp.grid is None:
         option = "--render" if args.figure is None else "--figure"
         allowed = "FrozenLake, CliffWalking, Taxi, or one that is registered with a layout"
         raise ValueError(f"{option}: {mdp.where.name} has no map to draw; allowed: {allowed}")
-    if args.figure is not None:
-        from ift_gridworld.rendering import STILLS
-        from ift_gridworld.rendering.paper import number_of_maps
-
-        check_choice("format", args.format or "pdf", STILLS)
-        number_of_maps(mdp, args.figure)
+    if figure is not None:
+        check_fits(mdp.grid, figure, methods)
     elif args.format == "html":
         from ift_gridworld.rendering.page import check_tiles
 
@@ -162,7 +169,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         paths: each file is appended to it when it is complete.
     """
     names, runs = list(plan.overrides), list[Run]()
-    options = PictureOptions() if worker is None else picture_options(args, args.format)
+    options = film_options(args, worker is not None or args.view is not None, args.format)
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -173,11 +180,11 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         stem = file_stem(method)
         paths.append(one.save(args.out / f"{stem}.json"))
         if worker is not None:
-            picture = args.out / f"{view_stem(stem, options)}.{args.format or 'gif'}"
+            picture = args.out / f"{stem}.{args.format or 'gif'}"
             worker.draw(paths[-1:], picture, args.theme, options)
     if worker is not None:
         if len(names) > 1:  # a picture each, and one of all
-            picture = args.out / f"{view_stem(together(args.method, names), options)}.{args.format or 'gif'}"
+            picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
             worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, options)
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
@@ -186,13 +193,20 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
     return runs
 
 
+def _kept_for(args: LakeArgs, training: TrainingOptions, method: str) -> TrainingOptions:
+    """Keep the policies of the updates whose maps the figure shows, as far as the method is trained."""
+    figure = figure_options(args, args.theme, args.format)
+    updates = training.steps or find_method(method).steps
+    return replace(training, keep=tuple(update for update in (figure and figure.stages) or () if update <= updates))
+
+
 def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
     with progress(f"training {method}", "measuring what it kept") as advance:
         trained = train(
             method,
             plan.mdp,
             base_of(args, plan.mdp, args.seeds, args.device),
-            training=plan.training,
+            training=_kept_for(args, plan.training, method),
             seed=args.seed,
             demonstrations=plan.demonstrations,
             preferences=plan.preferences,
@@ -205,6 +219,6 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
 
 def settings_of(args: LakeArgs) -> dict[str, Any]:
     """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
-    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"} - PICTURE_OPTIONS
+    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given", *FILM_OPTIONS}
     settings = {name: value for name, value in asdict(args).items() if name in own}
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

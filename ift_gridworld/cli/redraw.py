@@ -2,6 +2,7 @@
 
     ift-gridworld redraw runs/lake/ift.json --format pdf
     ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
+    ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --view seeds
     ift-gridworld redraw runs/lake/sft.json runs/lake/dpo.json --view flow --picture-size slide
 
 Writes NAME.gif (or as --format says) and its words beside it under --out.
@@ -16,22 +17,20 @@ from typing import Literal
 from tyro.conf import Positional
 
 from ift_gridworld.cli.arguments import OUT, as_flags
+from ift_gridworld.cli.figure_options import FigureArgs
 from ift_gridworld.cli.parser import fail
-from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, PictureArgs, picture_options
 
 __all__ = ["RedrawArgs", "main"]
 
 
 @dataclass(frozen=True)
-class RedrawArgs(PictureArgs):
+class RedrawArgs(FigureArgs):
     """The command line of `redraw`."""
 
-    runs: Positional[tuple[Path, ...]]
+    runs: Positional[tuple[Path, ...]] = ()
     """Saved runs: METHOD.json."""
     format: str | None = None
     """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
-    figure: Literal["column", "page"] | None = None
-    """A figure for a paper, at the width of a column or a page, and a table for LaTeX."""
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one that the run draws; several runs draw one together)."""
     theme: Literal["light", "dark"] = "light"
@@ -47,9 +46,6 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
-        for option in sorted(PICTURE_OPTIONS):
-            args.require(option, args.figure is None, "films; --figure draws none")
-        options = picture_options(args, args.format) if args.figure is None else None
-        return redraw_run.draw_again(args.runs, args.out, args.theme, args.format, args.figure, args.drawn_seed, options)
+        return redraw_run.draw_again(args.runs, args, args.out, args.theme, args.format, args.drawn_seed)
     except ValueError as error:
         fail(as_flags(args, str(error)))

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 
 from ift_gridworld.envs.maps import time_limit
 from ift_gridworld.evaluation.metrics import measure, reference_points
+from ift_gridworld.language.answers import most_typical
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
@@ -45,9 +46,12 @@ def move_probabilities(
 
 
 def choose_film_lake(lakes: Lakes) -> int:
-    """Return the index of the first lake whose path has a detour and is longer than most; 0 if there is none."""
+    """Return the index of the lake that is most typical in the length of its shortest path and its detour (`most_typical`).
+
+    Of equally typical ones the one with the most usual number of tiles that can be walked on is taken.
+    """
     length = lakes.distance[np.arange(len(lakes)), lakes.start]
-    return int(((lakes.detour > 0) & (length > np.median(length))).argmax())
+    return most_typical(np.stack([length, lakes.detour]).astype(float), lakes.reachable.sum(1)[None].astype(float))
 
 
 def film_run(

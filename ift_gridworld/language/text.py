@@ -21,7 +21,21 @@ from ift_gridworld.language.lakes import LETTERS, NO_MOVE, Lakes
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-__all__ = ["CHAT", "COMPACT", "END", "MOVES", "PAD", "VOCABULARY", "Chat", "Compact", "Form", "Message", "Text", "dataset_row"]
+__all__ = [
+    "CHAT",
+    "COMPACT",
+    "END",
+    "MOVES",
+    "PAD",
+    "VOCABULARY",
+    "Chat",
+    "Compact",
+    "Form",
+    "Message",
+    "Text",
+    "dataset_row",
+    "plain_prompt",
+]
 
 Message = dict[str, str]
 Text = str | list[Message]
@@ -150,6 +164,15 @@ class Chat(Form):
 
 
 COMPACT, CHAT = Compact(), Chat()
+
+
+def plain_prompt(form: Form, rows: Rows) -> str:
+    """Return the text of a prompt, of all its messages, in one line.
+
+    >>> plain_prompt(COMPACT, ("SF", "HG"))
+    'S F / H G :'
+    """
+    return " ".join(_content(form.prompt(rows)).split())
 
 
 def _content(text: Text) -> str:

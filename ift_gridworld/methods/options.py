@@ -41,9 +41,12 @@ class TrainingOptions:
     snapshots: int = 60
     """Number of policies kept along the way, so that about equally much changes from each to the next; fewer on lakes too
     large for memory (`training.snapshots`)."""
+    keep: tuple[int, ...] = ()
+    """Updates after which the policy is kept in any case, beside those."""
 
     def __post_init__(self) -> None:
         unbox_fields(self)
+        object.__setattr__(self, "keep", tuple(check_whole("keep", update, at_least=0) for update in self.keep))
         check_choice("optimiser", self.optimiser, ("adam", "rmsprop"))
         check_whole("snapshots", self.snapshots, at_least=2)
         if self.steps is not None:

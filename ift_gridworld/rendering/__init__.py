@@ -3,7 +3,8 @@
     film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, SmallMapsFilm, ExplainFilm,
                 FailureFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
-    paper       small multiples, matrices and curves at the width of a column or of a page
+    paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
+    views       further views of runs by name: seeds
     page        runs as one HTML file to play with
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
@@ -20,6 +21,7 @@ from ift_gridworld.rendering.formats import FORMATS, PICTURES, STILLS, THEME_NAM
 
 if TYPE_CHECKING:
     from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
+    from ift_gridworld.rendering.caption import latex_table
     from ift_gridworld.rendering.comparison import ComparisonFilm
     from ift_gridworld.rendering.explain_film import ExplainFilm
     from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
@@ -30,9 +32,10 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.method_film import MethodFilm
     from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
     from ift_gridworld.rendering.page import save_page
-    from ift_gridworld.rendering.paper import latex_table, save_figure
+    from ift_gridworld.rendering.paper import save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
     from ift_gridworld.rendering.pictures import film_of, save_film, still_of
+    from ift_gridworld.rendering.seeds_view import SeedsFilm
     from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
     from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
     from ift_gridworld.rendering.theme import THEMES, Theme
@@ -63,6 +66,7 @@ __all__ = [
     "PolicyMatrix",
     "Predictions",
     "RenderWorker",
+    "SeedsFilm",
     "SmallMapsFilm",
     "Theme",
     "TileColours",
@@ -99,7 +103,9 @@ __getattr__, __dir__ = lazy_names(
         "method_film": ("MethodFilm",),
         "optimal_still": ("OptimalPolicyStill",),
         "page": ("save_page",),
-        "paper": ("latex_table", "save_figure"),
+        "caption": ("latex_table",),
+        "paper": ("save_figure",),
+        "seeds_view": ("SeedsFilm",),
         "paths": ("PathOutline", "Predictions", "draw_answers"),
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from ift_gridworld.children import end_with, left_by
 from ift_gridworld.plugins import load_plugins
-from ift_gridworld.rendering.formats import PictureOptions
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import loading
 
@@ -37,7 +36,7 @@ def serve(parent: int) -> None:
         try:
             os.chdir(folder)
             load_plugins(plugins)
-            draw_files([Path(run) for run in runs], Path(picture), theme, PictureOptions(**options))
+            draw_files([Path(run) for run in runs], Path(picture), theme, options)
         except (ValueError, OSError) as cause:
             error = str(cause)
         print(json.dumps(error), file=answers, flush=True)

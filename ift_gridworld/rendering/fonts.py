@@ -11,13 +11,14 @@ import logging
 from contextlib import suppress
 from functools import cache
 
+import matplotlib as mpl
 from matplotlib.artist import Artist
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font, weight_dict
 from matplotlib.text import Text
 
 from ift_gridworld.escape import printable
 
-__all__ = ["drawable", "font_for", "use_fonts"]
+__all__ = ["drawable", "font_for", "use_fonts", "usual_family"]
 
 NORMAL, BOLD = 400, 700
 BLANK = ("Last Resort", ".LastResort", "Adobe Blank")  # fonts that have every sign, as a box or as nothing
@@ -36,7 +37,8 @@ def drawable(text: str, *, bold: bool = False) -> str:
     """
     if text.isascii():
         return text
-    return "".join(sign if sign == "\n" or _face_with(sign, bold) is not None else _escape(sign) for sign in text)
+    family = usual_family()
+    return "".join(sign if sign == "\n" or _face_with(sign, bold, family) is not None else _escape(sign) for sign in text)
 
 
 def font_for(text: str, *, bold: bool = False) -> FontProperties:
@@ -46,7 +48,8 @@ def font_for(text: str, *, bold: bool = False) -> FontProperties:
         text: that is to be drawn.
         bold: whether the type is to be bold; it is not where a sign has no bold font.
     """
-    faces = [] if text.isascii() else [face for sign in text if (face := _face_with(sign, bold))]
+    family = usual_family()
+    faces = [] if text.isascii() else [face for sign in text if (face := _face_with(sign, bold, family))]
     font = FontProperties(weight="bold" if bold and all(weight == BOLD for _, weight in faces) else "normal")
     if faces:
         font.set_family([*font.get_family(), *dict.fromkeys(family for family, _ in faces)])
@@ -59,19 +62,25 @@ def use_fonts(artist: Artist) -> None:
     Args:
         artist: whose texts get other fonts where they hold a sign that the usual font lacks.
     """
+    family = usual_family()
     for text in artist.findobj(Text):
         bold = _weight(text.get_fontweight()) >= BOLD
-        if any(_face_with(sign, bold) for sign in text.get_text() if not sign.isascii()):
+        if any(_face_with(sign, bold, family) for sign in text.get_text() if not sign.isascii()):
             font = font_for(text.get_text(), bold=bold)
             text.set_fontfamily(font.get_family())
             text.set_fontweight(font.get_weight())
 
 
+def usual_family() -> tuple[str, ...]:
+    """Return the font families of matplotlib's settings; what is cached of a text's looks is cached for them."""
+    return tuple(mpl.rcParams["font.family"])
+
+
 @cache
-def _face_with(sign: str, bold: bool) -> tuple[str, int] | tuple[()] | None:
+def _face_with(sign: str, bold: bool, usual_family: tuple[str, ...]) -> tuple[str, int] | tuple[()] | None:
     """Return family and weight of the installed font for a sign: empty for the usual font, None if there is none."""
     weight = BOLD if bold else NORMAL
-    usual = get_font(findfont(FontProperties(weight=weight)))
+    usual = get_font(findfont(FontProperties(family=list(usual_family), weight=weight)))
     if usual.get_char_index(ord(sign)):
         return ()
     others = [e for e in fontManager.ttflist if e.style == "normal" and not e.name.startswith((usual.family_name, *BLANK))]

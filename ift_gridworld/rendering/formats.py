@@ -82,22 +82,20 @@ def poster_of(film: Path) -> Path:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """What a film of runs shows and how it is saved, beside its theme.
+    """How a film is saved, beside its theme.
 
     Attributes:
-        view: a name in `views.VIEWS`.
         size: one of `PICTURE_SIZES`; None for the film's own.
         transparent: whether to leave the background out.
         poster: whether to write the last frame beside a film.
     """
 
-    view: str = "film"
     size: str | None = None
     transparent: bool = False
     poster: bool = False
 
     def check(self, kind: str) -> None:
-        """Check that a picture of this kind can have them; whether there is such a view, `views.film_of_view` checks.
+        """Check that a picture of this kind can have them.
 
         Args:
             kind: suffix of the file without its dot.
@@ -115,7 +113,6 @@ class PictureOptions:
         if self.size is not None and self.size not in PICTURE_SIZES:
             raise ValueError(f"picture_size is {self.size!r}; allowed: {', '.join(PICTURE_SIZES)}")
         for name, given, allowed in (
-            (f"view {self.view}", self.view != "film", PICTURES),
             (f"picture_size {self.size}", self.size is not None, PICTURES),
             ("transparent", self.transparent, TRANSPARENT),
             ("poster", self.poster, FILMS),

@@ -7,50 +7,46 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.evaluation.statistics import is_clear, student_interval
+from ift_gridworld.evaluation.statistics import student_interval
 from ift_gridworld.rendering.isolation import isolated
-from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Estimate, Heatmap, StudyFigure
+from ift_gridworld.rendering.method_names import in_order, method_name
+from ift_gridworld.rendering.method_style import styles_of
+from ift_gridworld.rendering.study_figures import (
+    HOLLOW,
+    MAX_HEIGHT,
+    SMALL,
+    TINY,
+    WIDTH,
+    Estimate,
+    Heatmap,
+    StudyFigure,
+    method_mark,
+)
 
-__all__ = ["TITLES", "draw_differences", "draw_tokens", "in_order", "title_of"]
+__all__ = ["draw_differences", "draw_tokens", "title_of"]
 
-TITLES = {
-    "sft": "SFT", "ift": "IFT", "ift_detached": "IFT, weights constant", "ift_residual": "IFT, mixing alone",
-    "ift_propagation": "IFT, propagation alone", "ift_random": "IFT, random tokens", "ift_sampled": "IFT, sampled tokens",
-    "ift_shifted": "IFT, wrong shift", "ift_residual_random": "Mixing alone, random tokens",
-    "ift_residual_sampled": "Mixing alone, sampled tokens", "ift_residual_shifted": "Mixing alone, wrong shift",
-    "sft_frozen": "SFT, frozen inputs", "sft_tempered": "SFT, as uncertain as IFT",
-    "dpo": "DPO", "dpo_online": "DPO online", "orpo": "ORPO", "ipo": "IPO", "simpo": "SimPO", "tdpo": "TDPO",
-    "ppo": "PPO, exact reward", "ppo_preference": "PPO, learned reward", "grpo": "GRPO, exact reward",
-}  # fmt: skip
-GREEDY, SAMPLED, DISTANCE, END = "greedy success", "sampled success", "distance to T*", "P(end) on the gift"
+GREEDY, SAMPLED, DISTANCE, END = "greedy success", "sampled success", "distance to optimum", "P(end) at the goal"
 EDGE = "†: on some seed the best learning rate or beta is the first or the last of those tried"
 DIFFERENCES = {"greedy": GREEDY, "sampled": SAMPLED, "distance": DISTANCE, "end": END}
 CURVES = {"end": END, "sampled": SAMPLED, "distance": DISTANCE}
+UNITS = {"greedy": "share of lakes", "sampled": "probability", "distance": "mean squared", "end": "probability"}
+LINE, HEAD, FOOT = 0.155, 0.5, 0.85  # inches of a row, above the rows and below them
 
 
 def title_of(method: str, on_edge: Collection[str] = ()) -> str:
-    """Return the name that figures give a method; one that they do not know keeps its own.
+    """Return the name that figures give a method, with a mark where its best setting is the first or the last of those tried.
 
     Args:
         method: the method.
-        on_edge: methods that are marked, since their best setting is the first or the last of those tried.
+        on_edge: methods that are marked.
 
     Example:
         >>> title_of("ppo"), title_of("my_method"), title_of("sft", {"sft"})
-        ('PPO, exact reward', 'my_method', 'SFT†')
+        ('PPO', 'my_method', 'SFT†')
     """
-    return TITLES.get(method, method) + "†" * (method in on_edge)
-
-
-def in_order(methods: Collection[str]) -> list[str]:
-    """Return methods in the order of figures: those of this package first, then the others as they come.
-
-    Example:
-        >>> in_order(["my_method", "dpo", "ift"])
-        ['ift', 'dpo', 'my_method']
-    """
-    return [name for name in TITLES if name in methods] + [name for name in methods if name not in TITLES]
+    return method_name(method) + "†" * (method in on_edge)
 
 
 @isolated
@@ -73,8 +69,8 @@ def draw_tokens(
     Returns:
         The figure, and what it shows in words.
     """
-    figure = StudyFigure(4.55, theme)
-    figure.add_heading(0.1, 0.17, "How hard each token of an answer is pulled up while training (SFT's pull is 1)")
+    figure = StudyFigure(5.0, theme)
+    figure.add_heading(0.1, 0.19, "How hard each token of an answer is pulled up while training")
     names = list(pulls)
     gap, left = 0.25, 0.55
     width = (WIDTH - left - 0.1 - gap * (len(names) - 1)) / len(names)
@@ -87,44 +83,51 @@ def draw_tokens(
             row_label="update" if i == 0 else "", column_label="token of the answer",
         )  # fmt: skip
         figure.draw_heatmap(table, left + i * (width + gap), 0.55, width, 1.45, limits=(-1, 3), names=i == 0)
-    figure.draw_colour_key(5.55, 0.13, "−1", "3")
+    figure.draw_colour_key(5.3, 0.13, "pull −1", "3")
     figure.add_note(
-        0.1,
-        2.4,
-        "SFT's colour is a pull of 1. Dot: the pull is negative, the token is un-learnt. Mean over answers of one length.",
-    )
-    figure.add_heading(0.1, 2.85, "On held-out lakes" + f" ({EDGE})" * any(name in on_edge for name in runs))
-    _draw_curves(figure, {title_of(name, on_edge): own for name, own in runs.items()})
+        0.1, 2.4,
+        "The colour of SFT, all along, is a pull of 1. Blue: pulled up harder. Dot: the pull is negative, it is un-learnt."
+        " Mean over answers of one length, first seed.",
+    )  # fmt: skip
+    figure.add_heading(0.1, 2.96, "What becomes of it on held-out lakes")
+    _draw_curves(figure, runs, on_edge)
     seeds = len(next(iter(runs.values())))
+    interval = f"Mean of {seeds} seeds and its 95 % interval (Student's t)." if seeds > 1 else "One seed."
+    figure.add_note(0.1, 4.66, interval + f" {EDGE}." * any(name in on_edge for name in runs))
     ends = " / ".join(
         f"{title_of(name, on_edge)} {np.mean([run['measured'][-1].get('end', np.nan) for run in own]):.2f}"
         for name, own in runs.items()
     )
     return (
         figure,
-        f"The pull at each token under {len(names)} methods. Probability of the end on the gift, {seeds} seeds: {ends}.",
+        f"The pull at each token under {len(names)} methods. Probability of the end at the goal, {seeds} seeds: {ends}.",
     )
 
 
-def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Results on held-out lakes over the updates, mean and interval over seeds; runs by the title of their method."""
-    colours = [figure.theme.success, figure.theme.distance, figure.theme.shown, figure.theme.muted]
-    width = (WIDTH - 0.55 - 0.1 - 2 * 0.45) / 3
+def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, Any]]], on_edge: Collection[str]) -> None:
+    """Draw results on held-out lakes over the updates, mean and interval over seeds, each method in its own look."""
+    styles = styles_of(runs)
+    width = (WIDTH - 0.6 - 0.1 - 2 * 0.5) / 3
     for i, (metric, title) in enumerate(CURVES.items()):
-        ax = figure.add_axes(0.45 + i * (width + 0.45), 3.1, width, 0.85)
+        ax = figure.add_axes(0.6 + i * (width + 0.5), 3.22, width, 0.85)
         figure.style_axes(ax)
-        for k, (name, own) in enumerate(runs.items()):
+        for name, own in runs.items():
+            style = styles[name]
             steps = [result["step"] for result in own[0]["measured"]]
             table = np.array([[result.get(metric, np.nan) for result in run["measured"]] for run in own]).T
             mean, low, high = np.array([student_interval(values) for values in table]).T
-            ax.plot(steps, mean, color=colours[k % 4], lw=1.2, label=name, ls="-" if k < 4 else "--")
+            ax.plot(
+                steps, mean, color=style.colour(figure.theme), lw=1.2, ls=style.dash, marker=style.marker, ms=2.6,
+                label=title_of(name, on_edge),
+            )  # fmt: skip
             if len(own) > 1:
-                ax.fill_between(steps, low, high, color=colours[k % 4], alpha=0.2, lw=0)
+                ax.fill_between(steps, low, high, color=style.colour(figure.theme), alpha=0.13, lw=0)
         ax.set_title(title, size=SMALL, color=figure.theme.ink, loc="left", pad=3)
         ax.set_xlabel("update", size=TINY, color=figure.theme.muted, labelpad=1.5)
+        ax.set_ylabel(UNITS[metric], size=TINY, color=figure.theme.muted, labelpad=2)
         if metric != "distance":
             ax.set_ylim(0, 1.02)
-    figure.add_legend(ax, 0.45, 4.38, min(4, len(runs)))
+    figure.add_legend(ax, 0.1, 4.52, min(4, len(runs)))
 
 
 @isolated
@@ -142,38 +145,35 @@ def draw_differences(
         The figure, and what it shows in words.
     """
     names = in_order(differences)
-    height = 0.155 * len(names)
-    figure = StudyFigure(height + 1.2, theme)
-    figure.add_heading(0.1, 0.17, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
-    left, gap = 1.55, 0.16
+    line = min(LINE, (MAX_HEIGHT - HEAD - FOOT) / len(names))
+    height = line * len(names)
+    figure = StudyFigure(HEAD + height + FOOT, theme)
+    figure.add_heading(0.1, 0.19, "What differs from SFT on held-out lakes: same lakes, same base, same order of the data")
+    left, gap = 1.6, 0.16
     width = (WIDTH - left - 0.1 - gap * (len(DIFFERENCES) - 1)) / len(DIFFERENCES)
     sentences = []
+    marks = {"": [method_mark(name, figure.theme) for name in names]}
     for i, (metric, title) in enumerate(DIFFERENCES.items()):
-        estimates = [Estimate(*student_interval(np.array(differences[name][metric]))) for name in names]
-        better = "less is better" if metric == "distance" else "more is better"
-        figure.draw_forest(
-            [title_of(name, on_edge) for name in names],
-            {"difference": estimates},
-            left + i * (width + gap),
-            0.45,
-            width,
-            height,
-            label=better,
-            title=title,
-            names=i == 0,
-        )
-        clear = [
-            title_of(name)
-            for name, estimate in zip(names, estimates, strict=True)
-            if len(differences[name][metric]) > 1 and is_clear(estimate.low, estimate.high)
+        estimates = [
+            Estimate(*student_interval(values), samples=len(values))
+            for values in (np.array(differences[name][metric]) for name in names)
         ]
+        better = "less is better" if metric == "distance" else "more is better"
+        ax = figure.draw_forest(
+            [title_of(name, on_edge) for name in names], {"": estimates}, left + i * (width + gap), HEAD, width, height,
+            label=f"{UNITS[metric]}\n({better})", title=title, names=i == 0, marks=marks,
+        )  # fmt: skip
+        ax.xaxis.set_major_locator(MaxNLocator(3, prune="both"))
+        clear = [title_of(name) for name, estimate in zip(names, estimates, strict=True) if estimate.is_clear]
         sentences.append(f"{title} clearly differs for {' / '.join(clear) or 'none'}")
     counts = sorted({len(values) for by_metric in differences.values() for values in by_metric.values()})
     seeds = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else str(counts[0])
-    rate = "each method at the rate that its validation lakes chose"
-    figure.add_note(0.1, height + 0.83, f"Mean of {seeds} seeds and its 95 % interval (Student's t), {rate}.")
     marked = [title_of(name) for name in names if name in on_edge]
+    figure.add_note(
+        0.1, HEAD + height + 0.46,
+        f"Difference from SFT: mean of {seeds} seeds and its 95 % interval (Student's t), each method at the rate that its "
+        f"validation lakes chose; {HOLLOW}." + f" {EDGE}." * bool(marked),
+    )  # fmt: skip
     if marked:
-        figure.add_note(0.1, height + 0.98, f"{EDGE}.")
         sentences.append(f"{EDGE}: {', '.join(marked)}")
     return figure, f"Differences from SFT, {seeds} seeds. {'; '.join(sentences)}."

@@ -56,6 +56,26 @@ _STYLES = {
     "ppo": _style("on-policy", 0, "h"),
     "grpo": _style("on-policy", 1, "*"),
     "ppo_exact": _style("on-policy", 2, "o"),  # of the lab alone
+    # Controls and variants have the hue of the method that they change.
+    "sft_frozen": _style("imitation", 1, "s"),
+    "sft_tempered": _style("imitation", 2, "^"),
+    "ift_detached": _style("ift", 1, "o"),
+    "ift_residual": _style("ift", 2, "v"),
+    "ift_propagation": _style("ift", 3, "^"),
+    "ift_random": _style("ift", 4, "s"),
+    "ift_sampled": _style("ift", 1, "P"),
+    "ift_shifted": _style("ift", 2, "X"),
+    "ift_residual_random": _style("ift", 3, "p"),
+    "ift_residual_sampled": _style("ift", 4, "h"),
+    "ift_residual_shifted": _style("ift", 1, "*"),
+    "ppo_preference": _style("on-policy", 2, "X"),
+    "dpo_sft": _style("dpo", 3, "^"),
+    "ift_agreeing": _style("ift", 1, "s"),
+    "ift_mixture": _style("ift", 2, "^"),
+    "ift_average": _style("ift", 3, "v"),
+    "ift_expected": _style("ift", 4, "P"),
+    "ift_oracle": _style("ift", 2, "*"),
+    "ift_asking": _style("ift", 3, "h"),
 }
 
 

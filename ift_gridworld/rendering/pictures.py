@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.mdp import TabularMDP
@@ -18,15 +18,15 @@ from ift_gridworld.rendering.page import save_page
 from ift_gridworld.rendering.small_maps import small_maps
 from ift_gridworld.rendering.small_maps_film import SmallMapsFilm, has_small_maps
 from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
-from ift_gridworld.rendering.views import film_of_view
+from ift_gridworld.rendering.views import find_view
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
 
-__all__ = ["film_of", "save_film", "still_of", "usual_film"]
+__all__ = ["film_of", "save_film", "still_of"]
 
 
-def film_of(runs: Sequence[Run], theme: str = "light", view: str = "film") -> Film:
+def film_of(runs: Sequence[Run], theme: str = "light", view: str | None = None) -> Film:
     """Return the film of one run, or of several side by side.
 
     A lake too large for its tiles to be told apart is filmed along its demonstration, a grid of small maps (a taxi's) by
@@ -35,7 +35,7 @@ def film_of(runs: Sequence[Run], theme: str = "light", view: str = "film") -> Fi
     Args:
         runs: one or more, on one environment.
         theme: a name in THEMES.
-        view: a name in `views.VIEWS`.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
 
     Raises:
         ValueError: for an unknown theme or view, or an environment that has no map to draw.
@@ -45,16 +45,8 @@ def film_of(runs: Sequence[Run], theme: str = "light", view: str = "film") -> Fi
         film_of([Run.load("sft.json"), Run.load("ift.json")]).frame(0).show()
     """
     check_choice("theme", theme, THEME_NAMES)
-    return film_of_view(view, runs, theme)
-
-
-def usual_film(runs: Sequence[Run], theme: str = "light") -> Film:
-    """Return the film of policies on the map, by the kind of map: one run by itself, several side by side.
-
-    Args:
-        runs: one or more, on one environment.
-        theme: a name in THEMES.
-    """
+    if view is not None:
+        return find_view(view)(runs, theme)
     if is_large(runs[0]):
         return LargeLakeFilm(runs, theme)
     if has_small_maps(runs[0]):
@@ -81,30 +73,39 @@ def still_of(title: str, environments: Mapping[str, TabularMDP], theme: str = "l
     return (OptimalRouteStill if of_small_maps else OptimalPolicyStill)(title, environments, theme)
 
 
-def save_film(runs: Sequence[Run], path: Path, theme: str = "light", options: PictureOptions | None = None) -> Path:
+def save_film(
+    runs: Sequence[Run],
+    path: Path,
+    theme: str = "light",
+    view: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
 
     Args:
         runs: one is drawn by itself, several side by side.
         path: where to write; its suffix is one of `formats.FORMATS`.
         theme: a name in THEMES; a page has all of them.
-        options: view, size, background and poster; None for the usual ones.
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
+        options: size, transparent and poster, as for `Film.save`; None for the usual ones.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ValueError: for a suffix, a theme or an option that there is not, or an environment that has no map to draw.
+        ValueError: for a suffix, a theme, a view or an option that there is not, or an environment that has no map to draw.
 
     Example (writes two files)::
 
         save_film([Run.load("ift.json")], Path("ift.gif"))
     """
-    kind, options = path.suffix.removeprefix("."), options or PictureOptions()
+    kind, options = path.suffix.removeprefix("."), options or {}
     check_format(kind)
-    options.check(kind)
+    PictureOptions(**options).check(kind)
     if kind == "html":
+        if view is not None:
+            raise ValueError(
+                f"format is 'html', a page, which has no view {view!r}; allowed: a film (gif, mp4, webp, png, pdf, svg)"
+            )
         return save_page(runs, path)
-    return film_of(runs, theme, options.view).save(
-        path, size=options.size, transparent=options.transparent, poster=options.poster
-    )
+    return film_of(runs, theme, view).save(path, **options)

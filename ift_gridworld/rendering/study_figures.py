@@ -1,7 +1,7 @@
 """Figures of a study, drawn from its saved tables: the paper's figure 3, the claims, phase diagrams, the ablation, the causes.
 
-All are as wide as a page (6.9 inches), with type of 6.5 to 8 points. Blue supports a claim, orange speaks against it, pale
-colours mean that neither is clear.
+All are as wide as a page (6.9 inches) and at most 9 inches high, with type of 6.5 to 8 points. Blue supports a claim, orange
+speaks against it. What belongs to a method has the method's colour and marker; a hollow marker is an effect that is not clear.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,32 +21,92 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from ift_gridworld.evaluation.metrics import expected_visits
+from ift_gridworld.evaluation.statistics import is_clear
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.isolation import isolated
-from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
+from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.paths import PathOutline
-from ift_gridworld.rendering.text import TextStyle, plain_text, shorten
+from ift_gridworld.rendering.text import TextStyle, plain_text, shorten, wrap_text
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
+from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["SMALL", "TEXT", "TINY", "WIDTH", "Estimate", "Heatmap", "PolicyMap", "StudyFigure", "draw_policy", "ink_on"]
+__all__ = [
+    "HOLLOW",
+    "MAX_HEIGHT",
+    "SMALL",
+    "TEXT",
+    "TINY",
+    "WIDTH",
+    "Estimate",
+    "Heatmap",
+    "Mark",
+    "PolicyMap",
+    "StudyFigure",
+    "draw_policies",
+    "ink_on",
+    "method_mark",
+]
 
-WIDTH = 6.9  # inches
+WIDTH, MAX_HEIGHT = 6.9, 9.0  # inches, of the text on a page
 TEXT, SMALL, TINY = 8.0, 7.0, 6.5  # points
+HOLLOW = "hollow: not clear, the interval includes 0"
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval."""
+    """A value with its interval.
+
+    Attributes:
+        value, low, high: the value and the ends of its interval.
+        samples: number of values behind it; of one alone nothing is clear.
+    """
 
     value: float
     low: float
     high: float
+    samples: int = 2
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.samples > 1 and bool(is_clear(self.low, self.high))
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A marker of a chart.
+
+    Attributes:
+        colour, marker: as in matplotlib.
+        filled: whether it is filled where it does not say whether an effect is clear.
+    """
+
+    colour: str
+    marker: str = "o"
+    filled: bool = True
+
+
+def method_mark(method: str, theme: Theme, *, filled: bool = True) -> Mark:
+    """Return the marker of a method.
+
+    Args:
+        method: its registered name.
+        theme: colours.
+        filled: as in `Mark`.
+
+    Example:
+        >>> method_mark("sft", find_theme("light")).marker
+        'o'
+    """
+    style = style_of(method)
+    return Mark(style.colour(theme), style.marker, filled)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,14 +158,27 @@ class StudyFigure:
         figure: what is drawn.
 
     Raises:
-        ValueError: for an unknown theme.
+        ValueError: for an unknown theme, or a height beyond `MAX_HEIGHT`.
     """
 
     def __init__(self, height: float, theme: str) -> None:
+        if height > MAX_HEIGHT + 1e-9:
+            raise ValueError(f"the figure is {height:.1f} inches high; allowed: up to {MAX_HEIGHT:g}, so draw fewer rows")
         self.theme: Theme = find_theme(theme)
         self.height = height
         self.figure = Figure(figsize=(WIDTH, height), facecolor=self.theme.background)
         FigureCanvasAgg(self.figure)
+
+    def resize(self, height: float) -> None:
+        """Give the figure another height, in inches, when all its parts are placed; they keep their places and sizes."""
+        shift, before = height - self.height, self.height
+        for ax in self.figure.axes:
+            x, y, w, h = ax.get_position(original=True).bounds
+            ax.set_position((x, (y * before + shift) / height, w, h * before / height))
+        for text in self.figure.texts:
+            text.set_y((text.get_position()[1] * before + shift) / height)
+        self.height = height
+        self.figure.set_size_inches(WIDTH, height)
 
     def add_axes(self, left: float, top: float, width: float, height: float) -> Axes:
         """Add Axes at a place."""
@@ -123,7 +196,9 @@ class StudyFigure:
         self.add_text(left, top, text, size=SMALL, weight="bold")
 
     def add_note(self, left: float, top: float, text: str, *, ha: str = "left") -> None:
-        """Add small muted lines below `top`."""
+        """Add small muted lines below `top`, which are broken where the page ends."""
+        if ha == "left":
+            text = wrap_text(text, 0.96 * (WIDTH - left - 0.1), TINY)  # as drawn, hinted, letters are a little wider
         self.add_text(left, top, text, size=TINY, color=self.theme.muted, va="top", ha=ha, linespacing=1.35)
 
     def add_legend(self, ax: Axes, left: float, top: float, columns: int) -> None:
@@ -131,7 +206,7 @@ class StudyFigure:
         handles, labels = ax.get_legend_handles_labels()
         self.figure.legend(
             handles, labels, loc="center left", bbox_to_anchor=(left / WIDTH, 1 - top / self.height), ncols=columns,
-            fontsize=TINY, frameon=False, labelcolor=self.theme.ink, handlelength=1, columnspacing=1.4,
+            fontsize=TINY, frameon=False, labelcolor=self.theme.ink, handlelength=2.2, columnspacing=1.4,
             borderaxespad=0, borderpad=0,
         )  # fmt: skip
 
@@ -233,8 +308,7 @@ class StudyFigure:
         title: str = "",
         names: bool = True,
         zero: bool = True,
-        colours: Sequence[str] | None = None,
-        hollow: Sequence[str] = (),
+        marks: Mapping[str, Sequence[Mark]] | None = None,
     ) -> Axes:
         """Draw values with intervals, one line a row, the series one under the other within it.
 
@@ -245,24 +319,27 @@ class StudyFigure:
             label: below the axis.
             title: above the chart.
             names: whether rows have their names.
-            zero: whether a line marks zero.
-            colours: one a series, repeated (default: four of the theme).
-            hollow: names of the series whose marks are not filled.
+            zero: whether a line marks zero; values are then effects, and the marks of those that are not clear are hollow.
+            marks: by series, one a row (default: discs in the colour of words). A series with one mark is in the legend.
         """
         ax, theme = self.add_axes(left, top, width, height), self.theme
         self.style_axes(ax)
         if zero:
             ax.axvline(0, color=theme.muted, lw=0.8, zorder=1)
-        colours = colours or [theme.success, theme.distance, theme.shown, theme.muted]
         for k, (name, estimates) in enumerate(series.items()):
             shift = (k - (len(series) - 1) / 2) * min(0.2, 0.7 / len(series))
-            colour = colours[k % len(colours)]
-            face = theme.background if name in hollow else colour
-            drawable = [(y, estimate) for y, estimate in enumerate(estimates) if estimate and np.isfinite(estimate.value)]
-            for y, estimate in drawable:
-                ax.plot([estimate.low, estimate.high], [y + shift] * 2, color=colour, lw=1.3, solid_capstyle="butt", zorder=2)
-            values, heights = [estimate.value for _, estimate in drawable], [y + shift for y, _ in drawable]
-            ax.plot(values, heights, "osD^vP"[k % 6], ms=3.2, mew=0.9, mec=colour, mfc=face, lw=0, zorder=3, label=name)
+            own = marks[name] if marks is not None else [Mark(theme.ink)]
+            if len(own) == 1:
+                ax.plot([], [], own[0].marker, label=name, **self._look(own[0], own[0].filled))
+            for y, estimate in enumerate(estimates):
+                if estimate is None or not np.isfinite(estimate.value):
+                    continue
+                mark = own[y % len(own)]
+                ax.plot(
+                    [estimate.low, estimate.high], [y + shift] * 2, color=mark.colour, lw=1.3, solid_capstyle="butt", zorder=2
+                )
+                filled = estimate.is_clear if zero else mark.filled
+                ax.plot([estimate.value], [y + shift], mark.marker, zorder=3, **self._look(mark, filled))
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_yticks(range(len(rows)), [*map(plain_text, rows)] if names else [""] * len(rows))
         ax.tick_params(axis="y", length=0, labelcolor=theme.ink)
@@ -271,6 +348,12 @@ class StudyFigure:
         ax.set_xlabel(label, size=TINY, color=theme.muted, labelpad=1.5)
         ax.set_title(title, size=SMALL, color=theme.ink, loc="left", pad=3)
         return ax
+
+    def _look(self, mark: Mark, filled: bool) -> dict[str, Any]:
+        """Return how matplotlib draws a mark."""
+        face = mark.colour if filled else self.theme.background
+        size = 4.8 if mark.marker in "*XP" else 3.6  # whose inside is small
+        return {"ms": size, "mew": 0.8, "mec": mark.colour, "mfc": face, "lw": 0}
 
     def draw_colour_key(self, left: float, top: float, low: str, high: str, *, reverse: bool = False) -> None:
         """Draw the scale of coloured cells: a strip with words at its ends.
@@ -303,23 +386,37 @@ def ink_on(colour: tuple[float, float, float, float]) -> str:
     return "#000000" if luminance > 0.179 else "#ffffff"
 
 
-def draw_policy(figure: StudyFigure, panel: PolicyMap, left: float, top: float, width: float) -> None:
-    """Draw a small map: arrows are the policy, blue is how often an episode visits a tile.
+def draw_policies(
+    figure: StudyFigure, panels: Sequence[PolicyMap], left: float, top: float, width: float, gap: float
+) -> VisitScale:
+    """Draw small maps in a row, on one scale of visits: arrows are the policy, blue is how often an episode visits a tile.
 
     Args:
         figure: where to draw.
-        panel: what to draw.
-        left, top, width: of the map, in inches.
+        panels: what to draw.
+        left, top: upper left corner of the first map, in inches.
+        width: of each map, in inches.
+        gap: between two maps, in inches.
+
+    Returns:
+        The scale, whose key says what the blue means.
 
     Raises:
-        ValueError: if the lake has no map.
+        ValueError: if a lake has no map.
     """
-    mdp, theme = panel.mdp, figure.theme
-    grid, states = grid_of(mdp), walkable(mdp)
-    ax = figure.add_axes(left, top, width, width * grid.height / grid.width)
-    draw_lake(ax, grid, theme)
-    visits = expected_visits(mdp, panel.policy)
-    TileColours(ax, grid, states, theme.visits, Normalize(0, 1, clip=True)).update(visits)
-    PathOutline(ax, grid, np.asarray(panel.shown, int), theme.shown, inset=0.08, width=0.9)
-    PolicyArrows(ax, grid, mdp.moves, states, theme).update(panel.policy)
-    figure.add_text(left, top - 0.04, panel.title, size=SMALL)
+    theme = figure.theme
+    visits = [expected_visits(panel.mdp, panel.policy) for panel in panels]
+    scale = VisitScale.of([visit[walkable(panel.mdp)] for panel, visit in zip(panels, visits, strict=True)])
+    for i, (panel, visit) in enumerate(zip(panels, visits, strict=True)):
+        mdp = panel.mdp
+        grid, states = grid_of(mdp), walkable(mdp)
+        place = left + i * (width + gap)
+        ax = figure.add_axes(place, top, width, width * grid.height / grid.width)
+        draw_lake(ax, grid, theme)
+        TileColours(ax, grid, states, theme.visits, scale.norm).update(visit)
+        PathOutline(ax, grid, np.asarray(panel.shown, int), theme.shown, inset=0.08, width=0.9)
+        draw_starts(ax, grid, theme)
+        PolicyArrows(ax, grid, mdp.moves, states, theme).update(panel.policy)
+        draw_landmarks(ax, grid, theme)
+        figure.add_text(place, top - 0.04, panel.title, size=SMALL)
+    return scale

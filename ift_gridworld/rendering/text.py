@@ -15,7 +15,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
 from ift_gridworld.escape import printable
-from ift_gridworld.rendering.fonts import drawable, font_for
+from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
 __all__ = ["Letter", "Number", "NumberSheet", "TextStyle", "plain_text", "short_title", "shorten", "text_width", "wrap_text"]
@@ -161,13 +161,10 @@ class NumberSheet:
 
     def refresh(self) -> None:
         """Show the texts as they were written."""
-        vertices = np.concatenate([part for part, _ in self.parts])
-        self.artist.set_path(
-            Path(vertices, np.concatenate([codes for _, codes in self.parts])) if len(vertices) else empty_path()
-        )
+        vertices, codes = (np.concatenate(parts) for parts in zip(*self.parts, strict=True))
+        self.artist.set_path(Path(vertices, codes) if len(vertices) else empty_path())
 
 
-@cache  # laying text out is slow, and words come again in every frame
 def text_width(text: str, size: float, *, bold: bool = False) -> float:
     """Return the width of one line of text, in inches.
 
@@ -180,6 +177,12 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
         >>> 0.2 < text_width("frozen lake", 9.0) < 1.0
         True
     """
+    return _text_width(text, size, bold, usual_family())
+
+
+@cache  # laying text out is slow, and words come again in every frame
+def _text_width(text: str, size: float, bold: bool, family: tuple[str, ...]) -> float:
+    """`text_width` in the font of the settings, which `family` names."""
     if not text.strip():  # which TextPath cannot draw
         return 0.0
     return float(_outline(text, size, bold=bold).get_extents().x1) / 72
@@ -205,7 +208,6 @@ def plain_text(text: str, *, bold: bool = False) -> str:
     return drawable(lines, bold=bold).replace("$", r"\$")
 
 
-@cache
 def wrap_text(text: str, width: float, size: float) -> str:
     """Break text into lines of at most `width` inches; a longer word has a line of its own.
 
@@ -219,6 +221,12 @@ def wrap_text(text: str, width: float, size: float) -> str:
         the policy walks
         to the goal
     """
+    return _wrap_text(text, width, size, usual_family())
+
+
+@cache
+def _wrap_text(text: str, width: float, size: float, family: tuple[str, ...]) -> str:
+    """`wrap_text` in the font of the settings, which `family` names."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -229,7 +237,6 @@ def wrap_text(text: str, width: float, size: float) -> str:
     return plain_text("\n".join(lines))
 
 
-@cache
 def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
     """Make a name ready to be drawn: as it stands, in one line of at most `width` inches.
 
@@ -245,6 +252,12 @@ def shorten(text: str, width: float, size: float, *, bold: bool = False) -> str:
         >>> shorten("ift", 1.0, 9.0), shorten("a_method_with_a_long_name", 1.0, 9.0).endswith("…")
         ('ift', True)
     """
+    return _shorten(text, width, size, bold, usual_family())
+
+
+@cache
+def _shorten(text: str, width: float, size: float, bold: bool, family: tuple[str, ...]) -> str:
+    """`shorten` in the font of the settings, which `family` names."""
     text = printable(text)
     if text_width(text, size, bold=bold) <= width:
         return plain_text(text, bold=bold)

@@ -1,38 +1,43 @@
-"""Views of runs by name: what each shows, and where it is drawn. Loads no matplotlib."""
+"""Views of runs that stand beside the usual film: their names, what each shows, and where it is drawn. Loads no matplotlib."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from ift_gridworld._lazy import resolve
 from ift_gridworld.checks import check_choice
 
 if TYPE_CHECKING:
     from ift_gridworld.rendering.film import Film
-    from ift_gridworld.training.run import Run
 
-__all__ = ["VIEWS", "film_of_view"]
+__all__ = ["VIEWS", "find_view"]
 
-# By name: what makes the film of runs and the name of a theme, and what it shows.
+# By name: the class of the film, called with runs and a theme, and what it shows.
 VIEWS: dict[str, tuple[str, str]] = {
-    "film": ("pictures:usual_film", "policy, visits and change on the map, and charts"),
     "flow": ("flow:FlowFilm", "arrows as wide as steps are often taken, and visits less those of the optimal policy"),
     "walks": ("flow:WalksFilm", "the same with sampled episodes, on the same random numbers for all methods"),
+    "seeds": ("seeds_view:SeedsFilm", "every seed as a dot: success or regret, distance, log-probability of both answers"),
 }
 
 
-def film_of_view(view: str, runs: Sequence[Run], theme: str = "light") -> Film:
-    """Return the film of runs in a view.
+def find_view(name: str) -> Callable[[Any, str], Film]:
+    """Return the film of that view, a class that takes runs and the name of a theme.
 
     Args:
-        view: a name in `VIEWS`.
-        runs: one or more, on one environment.
-        theme: a name in THEMES.
+        name: one of `VIEWS`.
 
     Raises:
-        ValueError: for an unknown view or theme, or runs that the view cannot show.
+        ValueError: for an unknown name.
+
+    Example:
+        >>> find_view("seeds").__name__
+        'SeedsFilm'
+        >>> find_view("dots")
+        Traceback (most recent call last):
+            ...
+        ValueError: view is 'dots'; allowed: flow, walks, seeds
     """
-    check_choice("view", view, VIEWS)
-    make: Callable[[Sequence[Run], str], Film] = resolve(f"ift_gridworld.rendering.{VIEWS[view][0]}")
-    return make(runs, theme)
+    check_choice("view", name, VIEWS)
+    view: Callable[[Any, str], Film] = resolve(f"ift_gridworld.rendering.{VIEWS[name][0]}")
+    return view

@@ -13,7 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from ift_gridworld.rendering.text import plain_text, text_width
 from ift_gridworld.rendering.theme import Theme
 
-__all__ = ["VISITS_UNIT", "VisitScale"]
+__all__ = ["LEAST_VISITS", "VISITS_UNIT", "VisitScale"]
 
 VISITS_UNIT = "visits an episode"
 ABOUT_ONCE = 1.05  # up to so many visits a linear scale that ends at 1 says enough

@@ -8,16 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.children import GRACE
 from ift_gridworld.plugins import loaded_plugins
-from ift_gridworld.rendering.formats import PictureOptions
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
@@ -72,7 +70,7 @@ class RenderWorker:
         )
         self._pending: deque[Path] = deque()
 
-    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light", options: PictureOptions | None = None) -> None:
+    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light", options: Mapping[str, Any] | None = None) -> None:
         """Order a picture of saved runs; `pictures` tells when it is drawn.
 
         Args:
@@ -80,14 +78,13 @@ class RenderWorker:
             picture: where to write; its suffix says what kind of picture it is. Like the runs, a relative path starts at
                 the current folder of the caller.
             theme: a name in THEMES.
-            options: view, size, background and poster; None for the usual ones.
+            options: size, transparent and poster, as for `Film.save`; None for the usual ones.
 
         Raises:
             ValueError: if the process has ended, with its last words.
         """
         assert self._process.stdin is not None
-        more = asdict(options or PictureOptions())
-        order = [[str(run) for run in runs], str(picture), theme, more, os.getcwd(), loaded_plugins()]
+        order = [[str(run) for run in runs], str(picture), theme, dict(options or {}), os.getcwd(), loaded_plugins()]
         try:
             print(json.dumps(order), file=self._process.stdin, flush=True)
         except OSError:  # a broken pipe
@@ -156,14 +153,14 @@ def _load(run: Path, absolute: Path, written: int) -> Run:
     return Run.load(run)
 
 
-def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", options: PictureOptions | None = None) -> Path:
+def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", options: Mapping[str, Any] | None = None) -> Path:
     """Draw saved runs in this process: one by itself, several side by side.
 
     Args:
         runs: files of saved runs.
         picture: where to write; its suffix says what kind of picture it is.
         theme: a name in THEMES; a page has all of them.
-        options: view, size, background and poster; None for the usual ones.
+        options: size, transparent and poster, as for `Film.save`; None for the usual ones.
 
     Returns:
         The path of the picture.
@@ -179,4 +176,4 @@ def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", option
     from ift_gridworld.rendering.pictures import save_film
 
     loaded = [_load(run, run.absolute(), run.stat().st_mtime_ns if run.exists() else 0) for run in runs]
-    return save_film(loaded, picture, theme, options)
+    return save_film(loaded, picture, theme, options=options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy as np
 from rich.table import Table
 
 from ift_gridworld.evaluation.statistics import is_clear, student_interval
+from ift_gridworld.language.answers import ANSWERS, SavedAnswers, load_answers, most_typical
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
 from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_text, shown
+from ift_gridworld.rendering.answer_film import Answer, AnswerFilm
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
+from ift_gridworld.rendering.method_names import in_order
 from ift_gridworld.rendering.tables import written
 from ift_gridworld.rendering.worker import draw_files
 from ift_gridworld.runtime import console
@@ -28,8 +31,10 @@ __all__ = [
     "draw_figures",
     "draw_films",
     "draw_pictures",
+    "film_of_answers",
     "findings",
     "load_runs",
+    "methods_of_film",
     "paired_differences",
     "print_paths",
     "print_runs",
@@ -53,6 +58,7 @@ FREE = (
     "workers",
 )
 EDGE = "on some seed the best learning rate or beta is the first or the last of those tried: a better one may lie beyond"
+FILMED = ("sft", "ift", "dpo")  # side by side
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
 
 
@@ -66,7 +72,7 @@ def load_runs(folder: Path) -> list[LanguageRun]:
     runs: dict[str, list[LanguageRun]] = {}
     shared: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
-        if path.name.endswith(".film.json") or path.name == "findings.json":
+        if path.name.endswith((".film.json", ANSWERS)) or path.name == "findings.json":
             continue
         with naming(path, "a file of language runs"):
             content = parse_json(read_text(path))
@@ -263,13 +269,62 @@ def draw_pictures(runs: Sequence[LanguageRun], films: Sequence[Path], out: Path,
 
 
 def draw_films(films: Sequence[Path], out: Path, kind: str, theme: str) -> list[Path]:
-    """Draw a film of each run, and one of all methods, without controls, side by side, if there are several."""
+    """Draw a film of each run, and of the answers that are saved beside the runs a film of up to three methods side by side.
+
+    A page (html) has all methods, without controls, on the lake of the films.
+    """
     named = {film.name.removesuffix(".film.json"): film for film in films}
     drawn = [draw_files([film], out / f"{name}.{kind}", theme) for name, film in named.items()]
     methods = [named[name] for name in METHODS if name in named]
-    if len(methods) > 1:
-        drawn.append(draw_files(methods, out / f"side_by_side.{kind}", theme))
+    if kind == "html":
+        return [*drawn, draw_files(methods, out / "side_by_side.html", theme)] if len(methods) > 1 else drawn
+    saved = [load_answers(path) for path in sorted(out.glob(f"*{ANSWERS}"))]
+    chosen = methods_of_film([answers.method for answers in saved])
+    if chosen:
+        film = film_of_answers([next(answers for answers in saved if answers.method == name) for name in chosen], theme)
+        drawn.append(film.save(out / f"side_by_side.{kind}"))
     return drawn
+
+
+def methods_of_film(methods: Collection[str]) -> list[str]:
+    """Return the methods that are filmed side by side: SFT, IFT and DPO, or the first of the others in their place.
+
+    Example:
+        >>> methods_of_film(["orpo", "dpo", "sft", "ift_random"])
+        ['sft', 'dpo', 'orpo']
+    """
+    others = [name for name in in_order(methods) if name in METHODS and name not in FILMED]
+    chosen = [*(name for name in FILMED if name in methods), *others][: len(FILMED)]
+    return in_order(chosen)
+
+
+def film_of_answers(saved: Sequence[SavedAnswers], theme: str) -> AnswerFilm:
+    """Return the film of what the base and some methods answer on the held-out lake that is typical for all of them.
+
+    The lake is the one whose success is nearest to the median success of the base and of each method; of equally near ones the
+    one whose distance to T* is (`most_typical`).
+
+    Args:
+        saved: of each method, on the same lakes.
+        theme: light or dark.
+
+    Raises:
+        ValueError: if answers are on other lakes than the first method's.
+    """
+    first = saved[0]
+    other = [each.method for each in saved if (each.rows, each.seed) != (first.rows, first.seed)]
+    if other:
+        raise ValueError(
+            f"the answers of {one_line(', '.join(other))} are on other lakes than {first.method}'s; allowed: the same"
+        )
+    models = {"base": first.base, **{each.method: each.aligned for each in saved}}
+    every = list(models.values())
+    index = most_typical(np.stack([model.success for model in every]), np.stack([model.distance for model in every]))
+    answers = [
+        Answer(name, model.moves[index], bool(model.ended[index]), model.chance[index], model.success)
+        for name, model in models.items()
+    ]
+    return AnswerFilm(answers, first.rows[index].split(), index, first.prompts[index], first.human[index], theme)
 
 
 def draw_figures(runs: Sequence[LanguageRun], out: Path, theme: str) -> list[Path]:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from ift_gridworld.evaluation.selection import EXTENSIONS, best_rate, search_rates
+from ift_gridworld.language.answers import Answers, SavedAnswers, answers_of
 from ift_gridworld.language.base_model import train_or_load_base
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import read_rows, tokenize_rows
@@ -26,6 +27,7 @@ from ift_gridworld.language.precision import bfloat16_agreement
 from ift_gridworld.language.probes import Probes, mean_entropy
 from ift_gridworld.language.profiling import peak_flops, training_flops
 from ift_gridworld.language.source import TextSource
+from ift_gridworld.language.text import plain_prompt
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
 from ift_gridworld.language.training import Diverged, TrainingLog, align
 from ift_gridworld.methods.base import Method
@@ -72,6 +74,7 @@ class SeedStudy:
                 f"for a model that reads {self.base.context}; allowed: smaller lakes, or a model for longer texts"
             )
         index = choose_film_lake(lakes)
+        self.film_rows = " ".join(lakes.rows(index))
         self.film_lake, self.film_path = lakes[index : index + 1], paths[index]
         self.film_probes = Probes.of(self.film_lake, paths[index : index + 1])
         self._prepare_base()
@@ -130,10 +133,30 @@ class SeedStudy:
             if issubclass(find_method(name)[0], IFT):
                 assert self.held_out.demonstrations is not None
                 run["bfloat16_agreement"] = bfloat16_agreement(policy, self.held_out.demonstrations, self.group.device)
+            if settings.film and self.seed == settings.task.seed:
+                run["answers"] = self._saved_answers(name, policy)
         run["validation"] = _by_name(trials.scores[run.get("beta")])
         if betas:
             run["validation_of_beta"] = _by_name(of_beta)
         return run | {"on_edge": has_edge(run)}
+
+    @cached_property
+    def base_answers(self) -> Answers:
+        """What the base answers on each held-out lake."""
+        return self._answers(self.base)
+
+    def _answers(self, policy: LanguagePolicy) -> Answers:
+        lakes, probes = self.task.lakes["held_out"], self.probes["held_out"]
+        return answers_of(policy, self.tokenizer, lakes, probes, limit=self.task.limit, seed=self.seed)
+
+    def _saved_answers(self, name: str, policy: LanguagePolicy) -> SavedAnswers:
+        lakes = self.task.lakes["held_out"]
+        rows = [lakes.rows(index) for index in range(len(lakes))]
+        return SavedAnswers(
+            method=name, seed=self.seed, rows=[" ".join(each) for each in rows],
+            prompts=[plain_prompt(self.tokenizer.form, each) for each in rows],
+            human=self.task.paths["held_out"].astype(int), base=self.base_answers, aligned=self._answers(policy),
+        )  # fmt: skip
 
     def validation_success(self, policy: LanguagePolicy) -> float:
         """Return the sampled success of a policy on validation lakes, by which settings are chosen; one for all processes."""
@@ -208,7 +231,7 @@ class SeedStudy:
                 moves = move_probabilities(policy, self.tokenizer, self.film_lake, self.film_probes)
                 imitates = issubclass(kind, SFT)
                 logp = answer_log_probs(kind, source, policy, options, rows) if imitates else np.zeros((0, 0))
-            return {"moves": moves.round(6).tolist(), "logp": logp.round(6).tolist()}
+            return {"lake": self.film_rows, "moves": moves.round(6).tolist(), "logp": logp.round(6).tolist()}
 
         return watch
 
@@ -221,7 +244,8 @@ class SeedStudy:
             logp = np.array([frame["seen"]["logp"] for frame in log.watched])
             run["pull"] = (token_pull(kind, options, logp).mean(1) * logp.shape[-1]).round(5).tolist()
             run["pull_at"] = [frame["step"] for frame in log.watched]
-        if self.settings.film:
+        # A checkpoint may have watched another lake, which an earlier version had chosen.
+        if self.settings.film and all(frame["seen"].get("lake") == self.film_rows for frame in log.watched):
             frames = [{"step": frame["step"], "seen": frame["seen"]["moves"]} for frame in log.watched]
             chosen = asdict(training) | asdict(options) | {"seed": self.seed}
             run["film"] = film_run(kind, name, chosen, self.film_lake, self.film_path, frames, log.loss, log.seconds)
@@ -269,7 +293,7 @@ class SeedStudy:
         changes = {
             "method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]
         }  # fmt: skip
-        return {key: value for key, value in sft.items() if key not in ("pull", "pull_at", "film")} | changes
+        return {key: value for key, value in sft.items() if key not in ("pull", "pull_at", "film", "answers")} | changes
 
 
 def find_temperature(entropy: Callable[[float], float], target: float) -> float:

@@ -16,6 +16,7 @@ import torch
 
 from ift_gridworld.checks import read_variable
 from ift_gridworld.children import processes
+from ift_gridworld.language.answers import save_answers
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import write_rows
 from ift_gridworld.language.distributed import ProcessGroup
@@ -122,13 +123,13 @@ def _seed_study(settings: StudySettings, seed: int, workers: int = 1) -> SeedStu
 
 
 def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[list[Path], list[Path]]:
-    """Write METHOD.json for each method with its runs, and METHOD.film.json with what its film shows.
+    """Write METHOD.json for each method with its runs, METHOD.film.json and METHOD.answers.json with what its films show.
 
     Returns:
         Paths of the runs, and paths of the films.
     """
     films = [run["film"].save(settings.out / f"{run['method']}.film.json") for run in runs if "film" in run]
-    paths = []
+    paths = [save_answers(run["answers"], settings.out) for run in runs if "answers" in run]
     for name in dict.fromkeys(run["method"] for run in runs):
         content: dict[str, Any] = {
             "method": name,
@@ -136,7 +137,11 @@ def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[lis
             "device": _device_name(settings.device),
             "versions": versions(),
             "saved": time.strftime("%Y-%m-%d"),
-            "runs": [{key: value for key, value in run.items() if key != "film"} for run in runs if run["method"] == name],
+            "runs": [
+                {key: value for key, value in run.items() if key not in ("film", "answers")}
+                for run in runs
+                if run["method"] == name
+            ],
         }
         paths.append(write_atomically(settings.out / f"{name}.json", f"{json.dumps(content)}\n".encode()))
     return paths, films

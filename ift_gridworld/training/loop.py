@@ -30,7 +30,7 @@ from ift_gridworld.runtime import standard_settings
 from ift_gridworld.storage import versions
 from ift_gridworld.training.base_policies import default_count
 from ift_gridworld.training.run import Run
-from ift_gridworld.training.snapshots import snapshot_steps, snapshots
+from ift_gridworld.training.snapshots import fixed_steps, snapshot_steps, snapshots
 from ift_gridworld.training.together import drawing_typical
 
 __all__ = ["optimise", "options_for", "train"]
@@ -136,12 +136,18 @@ def _trained(
     candidates, most_kept = snapshots(training, policy.population * policy.num_states * policy.num_actions)
     began = time.perf_counter()
     learner = kind(data.source(policy), policy, options)
-    steps, policies, losses, diverged = optimise(learner, training, snapshot_steps(training.steps, candidates), progress)
+    fixed = fixed_steps(training, most_kept)
+    steps, policies, losses, diverged = optimise(
+        learner, training, snapshot_steps(training.steps, candidates) | fixed, progress
+    )
     seconds = time.perf_counter() - began
     if diverged is None:
         estimation["trained"] = estimated()
-    chosen = even_change(np.array(steps), policies, most_kept)
-    steps, policies = [steps[i] for i in chosen], policies[chosen]
+    chosen = set(range(len(steps)))
+    if len(steps) > most_kept:
+        chosen = {i for i in chosen if steps[i] in fixed}
+        chosen |= set(even_change(np.array(steps), policies, max(2, most_kept - len(chosen))))
+    steps, policies = [steps[i] for i in sorted(chosen)], policies[sorted(chosen)]
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     run = Run(
         method=name,
@@ -177,6 +183,7 @@ def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data:
         "seed": data.seed,
         "seeds": policy.population,
         **asdict(training),
+        "keep": list(training.keep),
         **asdict(options),
         "demonstrations": len(data.demonstrations.states),
         "demonstrations_arrived": int(data.demonstrations.reached_goal(data.mdp).sum()),

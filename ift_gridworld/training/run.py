@@ -30,7 +30,7 @@ from ift_gridworld.training.files import PLAIN, TABLES
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics"]
+__all__ = ["POLICY_NAMES", "Comparison", "Run", "check_one_environment", "compare", "shared_custom_metrics", "shared_metrics"]
 
 POLICY_NAMES = {"mlp": "network", "tabular": "table", "language": "language model"}
 
@@ -283,22 +283,36 @@ class Run:
         """
         return cls(**files.load(path, cls))
 
-    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None) -> Path:
+    def film(
+        self, path: str | Path, *, theme: str = "light", view: str | None = None, seed: int | None = None, **options: Any
+    ) -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
 
         Args:
             path: where to write.
             theme: a name in `rendering.THEMES`.
+            view: a name in `rendering.views.VIEWS`, such as "seeds"; None for the map and what is known of the policy.
             seed: the seed to draw, as for `drawing` (default: the one that it draws).
+            options: size, transparent and poster, as for `rendering.Film.save`.
 
         Raises:
-            ValueError: for an unknown suffix or theme, an environment that has no map to draw, or a seed that it cannot draw.
+            ValueError: for an unknown suffix, theme or view, an environment that has no map to draw, or a seed that it cannot
+                draw.
         """
-        return compare([self]).film(path, theme=theme, seed=seed)
+        return compare([self]).film(path, theme=theme, view=view, seed=seed, **options)
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None) -> Path:
-        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page"; `seed` as for `film`."""
-        return compare([self]).figure(path, width=width, theme=theme, seed=seed)
+    def figure(
+        self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None, **choices: Any
+    ) -> Path:
+        """Draw it as a figure for a paper (pdf, svg, png), as wide as a "column" or a "page", with its caption for LaTeX.
+
+        Args:
+            path: where to write.
+            width, theme: as for `rendering.save_figure`.
+            seed: as for `film`.
+            choices: stages, panels, font, usetex, transparent, as for `rendering.save_figure`.
+        """
+        return compare([self]).figure(path, width=width, theme=theme, seed=seed, **choices)
 
     def page(self, path: str | Path, *, seed: int | None = None) -> Path:
         """Write it as a page to play with: one HTML file, no network; `seed` as for `film`."""
@@ -338,30 +352,34 @@ class Comparison:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def _draw(self, function: str, *arguments: Any, seed: int | None = None) -> Any:
+    def _draw(self, function: str, *arguments: Any, seed: int | None = None, **options: Any) -> Any:
         """Call a function of `rendering`, which lies above and loads matplotlib, on the runs, drawing that seed of each."""
         runs = self.runs if seed is None else self.drawing(seed).runs
-        return resolve(f"ift_gridworld.rendering.{function}")(runs, *arguments)
+        return resolve(f"ift_gridworld.rendering.{function}")(runs, *arguments, **options)
 
     def drawing(self, seed: int) -> Comparison:
         """Return the comparison that draws another seed of each run (`Run.drawing`)."""
         return Comparison(tuple(run.drawing(seed) for run in self.runs))
 
-    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None) -> Path:
+    def film(
+        self, path: str | Path, *, theme: str = "light", view: str | None = None, seed: int | None = None, **options: Any
+    ) -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`.
 
         Unless `seed` says otherwise, all draw one seed: theirs, where they draw the same, else the one that is typical of them
         together (`training.together`).
         """
-        return self._draw("pictures:save_film", Path(path), theme, seed=seed)
+        return self._draw("pictures:save_film", Path(path), theme, view, options, seed=seed)
 
-    def figure(self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None) -> Path:
+    def figure(
+        self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None, **choices: Any
+    ) -> Path:
         """Draw them as one figure for a paper, as `Run.figure`; `seed` as for `film`."""
-        return self._draw("paper:save_figure", Path(path), width, theme, seed=seed)
+        return self._draw("paper:save_figure", Path(path), width, theme, seed=seed, **choices)
 
     def latex(self, path: str | Path) -> Path:
         """Write their table of results for LaTeX (package booktabs)."""
-        return write_atomically(path, self._draw("paper:latex_table").encode())
+        return write_atomically(path, self._draw("caption:latex_table").encode())
 
     def page(self, path: str | Path, *, seed: int | None = None) -> Path:
         """Write them as one page, as `Run.page`; `seed` as for `film`."""
@@ -402,9 +420,14 @@ def compare(runs: Sequence[Run]) -> Comparison:
     return comparison
 
 
+def shared_metrics(runs: Sequence[Run]) -> list[str]:
+    """Return the metrics that all runs have, in order."""
+    return [name for name in runs[0].metrics if all(name in run.metrics for run in runs)]
+
+
 def shared_custom_metrics(runs: Sequence[Run]) -> list[str]:
     """Return the metrics of a user's own that all runs have, in order."""
-    return [name for name in runs[0].custom_metrics if all(name in run.metrics for run in runs)]
+    return [name for name in shared_metrics(runs) if name in runs[0].custom_metrics]
 
 
 def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:

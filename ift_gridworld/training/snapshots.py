@@ -12,7 +12,7 @@ from ift_gridworld.methods.registry import name_of
 if TYPE_CHECKING:
     from ift_gridworld.methods.base import Method
 
-__all__ = ["memory", "snapshot_steps", "snapshots"]
+__all__ = ["fixed_steps", "memory", "snapshot_steps", "snapshots"]
 
 CANDIDATES = 4  # snapshots are taken for each that is kept: those between which equally much changes
 # What snapshots may take while training: on a lake of a million tiles those of one seed are 16, of which 4 are kept.
@@ -82,3 +82,28 @@ def snapshot_steps(updates: int, count: int) -> set[int]:
     """Return at most `count` updates to look at, 0 and the last among them: close together early, when most changes."""
     share = np.linspace(0, 1, count) ** 2
     return {round(updates * s) for s in share}
+
+
+def fixed_steps(training: TrainingOptions, kept: int) -> set[int]:
+    """Return the updates that are kept in any case: those asked for, and round ones, which runs of any length share.
+
+    Round ones are 1, 2, 3 and 5 times the powers of ten, so that maps of several methods can stand at one update. Where they
+    would be more than half of all that is kept, they are left out.
+
+    Args:
+        training: its steps filled in.
+        kept: number of snapshots that are kept.
+
+    Raises:
+        ValueError: for an update that is asked for and never made.
+
+    >>> sorted(fixed_steps(TrainingOptions(steps=30, keep=(7,)), 60))
+    [1, 2, 3, 5, 7, 10, 20, 30]
+    """
+    assert training.steps is not None
+    for update in training.keep:
+        if update > training.steps:
+            raise ValueError(f"keep has update {update}; allowed: up to {training.steps}, the number of updates")
+    powers = range(len(str(training.steps)))
+    round_ones = {m * 10**k for m in (1, 2, 3, 5) for k in powers if m * 10**k <= training.steps}
+    return {*training.keep, *(round_ones if 2 * len(round_ones) <= kept else ())}

@@ -189,7 +189,14 @@ BAD = [
     (("--map", MAPLESS, "--figure", "column"), MAPLESS),
     (("--map", MAPLESS, "--explain", "sft"), "no map to draw"),
     (("--map", "bridge", "--size", 4), "4x4"),
-    (("--map", "Taxi-v4", "--figure", "column"), "'column'"),
+    (("--map", "Taxi-v4", "--figure", "column", "--method", "all"), "'column', on which 10 methods"),
+    (("--figure", "page", "--stages", "0,x"), "--stages is '0,x'; allowed: updates with commas between"),
+    (("--figure", "page", "--panels", "maps,sucess"), "--panels is 'sucess'; did you mean success?"),
+    (("--stages", "0,20"), "--stages is '0,20', which only works with --figure"),
+    (("--transparent",), "--transparent, which only works with films: --render, --view or --redraw"),
+    (("--view", "dots"), "--view is 'dots'; allowed: seeds"),
+    (("--view", "seeds", "--format", "html"), "--format is 'html'; allowed: gif"),
+    (("--view", "seeds", "--figure", "page"), "--view is 'seeds', which only works with films"),
     (("--map", "open", "--size", "90x112", "--render", "--format", "html"), "'html'"),
     (("--device", "foo"), "'foo'"),
     (("--reward", "foo"), "'foo'"),
@@ -519,9 +526,10 @@ def test_a_figure_for_a_paper_has_the_papers_width(tmp_path, kind, width, inches
     assert run(tmp_path / "again", "--redraw", *saved, "--figure", width, "--format", kind) == 0
     assert (tmp_path / "again" / picture.name).read_bytes() == picture.read_bytes()
     table = (tmp_path / "sft-dpo.tex").read_text()
-    for name, index in (("sft", -1), ("dpo", -1)):
-        success = np.mean(written(tmp_path, name)["metrics"]["success"][index])
-        assert f"{name} & ${success:.3f}$" in table
+    for name in ("sft", "dpo"):
+        success = np.mean(written(tmp_path, name)["metrics"]["success"][-1])
+        assert f"\n{name.upper()} & ${success:.3f}$" in table
+        assert f"{name.upper()}: success {success:.3f} [" in (tmp_path / f"sft-dpo_{width}.caption.tex").read_text()
 
 
 @pytest.mark.parametrize(

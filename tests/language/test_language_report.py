@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ift_gridworld.language.metrics import METRICS
-from ift_gridworld.rendering.language_figures import TITLES
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.studies.language_report import (
     by_method,
@@ -158,13 +157,6 @@ def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
 def test_nothing_is_drawn_of_nothing(tmp_path):
     assert [path.name for path in draw_figures([run_of("dpo", 0)], tmp_path, "light")] == ["findings.json"]
     assert draw_films([], tmp_path, "png", "light") == []
-
-
-def test_every_method_has_a_title():
-    from ift_gridworld.language.controls import CONTROLS
-    from ift_gridworld.methods.registry import METHODS
-
-    assert set(TITLES) == {*METHODS, *CONTROLS, "sft_tempered"}
 
 
 def test_saved_runs_are_read_in_order(tmp_path):

@@ -8,10 +8,12 @@ import torch
 from test_language_data import chat_tokenizer
 
 from ift_gridworld.evaluation.metrics import measure
+from ift_gridworld.language.answers import STEPS_KEPT, answers_of
 from ift_gridworld.language.base_model import train_or_load_base
 from ift_gridworld.language.controls import CONTROLS, FrozenSFT, WrongShift
 from ift_gridworld.language.lake_film import choose_film_lake, film_run, move_probabilities
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, tiles_along
+from ift_gridworld.language.metrics import measure as measure_text
 from ift_gridworld.language.models import build_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
@@ -188,7 +190,6 @@ def test_what_is_seen_of_an_answer_is_what_the_loss_sees(policy, tokenizer):
 def test_a_film_shows_what_the_model_says_on_each_tile(policy, tokenizer):
     lakes, paths = SMALL.lakes["held_out"], SMALL.paths["held_out"]
     shown = choose_film_lake(lakes)
-    assert lakes.detour[shown] > 0
     lake, path = lakes[shown : shown + 1], paths[shown : shown + 1]
     probes = Probes.of(lake, path)
     table = move_probabilities(policy, tokenizer, lake, probes)
@@ -207,5 +208,23 @@ def test_a_film_shows_what_the_model_says_on_each_tile(policy, tokenizer):
     assert next(tuple(x) for x in record.demonstration) == (lake.start[0], path[0, 0])
 
 
-def test_where_no_lake_has_a_detour_the_first_is_shown():
-    assert choose_film_lake(Lakes.of([("SF", "FG"), ("FS", "GF")])) == 0
+def test_the_film_is_of_a_lake_of_usual_length():
+    """Shortest paths of 1, 4, 2, 3 and 2 moves, none with a detour: the median is 2."""
+    maps = [("SGF", "FFF", "FFF"), ("SFF", "FFF", "FFG"), ("SFG", "FFF", "FFF"), ("SFF", "FFG", "FFF"), ("SHF", "FGF", "FFF")]
+    lakes = Lakes.of(maps)
+    assert lakes.distance[np.arange(5), lakes.start].tolist() == [1, 4, 2, 3, 2]
+    assert choose_film_lake(lakes) == 2, "lakes 2 and 4 have the median length; a hole makes lake 4 the less usual one"
+
+
+def test_answers_are_the_metrics_of_each_lake(policy, tokenizer):
+    """The likeliest answer begins with the likeliest word, the distance is that of the metrics, success is of 16 samples."""
+    lakes, paths = SMALL.lakes["held_out"], SMALL.paths["held_out"]
+    probes = SMALL.probes("held_out")
+    found = answers_of(policy, tokenizer, lakes, probes, limit=SMALL.limit, seed=0)
+    expected = measure_text(policy, tokenizer, lakes, paths, probes=probes, limit=SMALL.limit)
+    np.testing.assert_allclose(found.distance, expected["distance"], rtol=1e-6)
+    assert found.chance.shape == (len(lakes), min(STEPS_KEPT, SMALL.limit), 5)
+    assert set(np.unique(found.success * 16 % 1)) == {0.0} and 0 <= found.success.min() <= found.success.max() <= 1
+    said = found.moves[:, 0]
+    assert (found.chance[:, 0].argmax(1) == said)[said >= 0].all()
+    assert (found.chance.sum(-1) <= 1 + 1e-9).all()

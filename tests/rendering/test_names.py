@@ -26,12 +26,13 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.escape import latex_text, printable
 from ift_gridworld.mdp import Origin, TabularMDP
-from ift_gridworld.rendering import fonts
+from ift_gridworld.rendering import fonts, text
+from ift_gridworld.rendering.caption import latex_table
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
-from ift_gridworld.rendering.paper import PaperFigure, latex_table
+from ift_gridworld.rendering.paper import PaperFigure
 from ift_gridworld.rendering.study_figures import Heatmap, StudyFigure
 from ift_gridworld.rendering.text import Number, shorten, text_width
 from ift_gridworld.runtime import console
@@ -150,8 +151,9 @@ def test_tables_show_the_name_in_any_console(name, capsys):
 
 def test_latex_prints_the_name(name):
     lines = latex_table([hostile_record(name), hostile_record(name, method=name)]).splitlines()
-    assert lines[0].startswith("%") and lines[1] == r"\begin{tabular}{lrrr}" and len(lines) == 10
-    assert lines[7].startswith(f"{latex_text(name)} & $")
+    assert lines[0].startswith("%") and lines[1] == r"\begin{tabular}{lrrrr}" and len(lines) == 10
+    assert latex_text(name.replace("_", " ")) in lines[3]  # the metric of that name
+    assert lines[7].startswith(f"{latex_text(name)} 2 & $")  # of two runs with one title, the second
 
 
 def test_notebooks_show_the_name(drawn):
@@ -239,7 +241,7 @@ def font(tmp_path, monkeypatch):
     builder.save(tmp_path / "lakes.ttf")
     monkeypatch.setattr(fontManager, "ttflist", list(fontManager.ttflist))
     fontManager.addfont(tmp_path / "lakes.ttf")
-    caches = (fonts._face_with, fonts._escape, text_width, shorten)
+    caches = (fonts._face_with, fonts._escape, text._text_width, text._shorten)
     for cache in caches:
         cache.cache_clear()
     yield "Lakes"

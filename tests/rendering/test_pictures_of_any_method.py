@@ -51,8 +51,13 @@ def test_it_is_in_figures_and_tables_for_a_paper(width, tmp_path):
     runs = [lake_record(method="sft"), own_record()]
     for records in (runs, runs[1:]):
         save_figure(records, tmp_path / "figure.pdf", width)
-        assert r"my\_method & $" in latex_table(records)
-    assert "my_method: Success goes from" in (tmp_path / "figure.pdf.txt").read_text()
+        assert "\nMine & $" in latex_table(records)
+    assert ("falls per episode" in latex_table(records)) == (len(records) == 1)  # all runs must have it
+    assert "Mine: success 0." in (tmp_path / "figure.pdf.txt").read_text()
+    save_figure(runs[1:], tmp_path / "falls.pdf", width, panels=["maps", "falls_per_episode"])
+    assert "falls per episode 1." in (tmp_path / "falls.caption.tex").read_text()
+    with pytest.raises(ValueError, match="panels is 'falls_per_episode'; allowed: maps, matrix, seeds, success"):
+        save_figure(runs, tmp_path / "falls.pdf", width, panels=["falls_per_episode"])
 
 
 def test_it_is_on_a_page(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from ift_gridworld.studies.claims import LAST, VIEWS, Claim
 from ift_gridworld.studies.reproduction import findings
-from ift_gridworld.studies.reproduction.claim_figures import _differences
+from ift_gridworld.studies.reproduction.appendix_figures import differences_by_rate
 from ift_gridworld.studies.reproduction.findings import ablation_effects, correlations, held_out_effects
 from ift_gridworld.studies.results import settings_table, strata
 
@@ -173,7 +173,7 @@ def test_phase_diagrams_compare_at_one_rate_of_the_grid_and_at_the_last_checkpoi
         for rate in (0.01, 0.03):
             rows.append({"method": method, "rate": rate, "distance": at + rate})
             rows.append({"method": method, "rate": rate, "distance": 1 - at, "checkpoint": "best"})
-    found = _differences(settings_table(table(rows)))
+    found = differences_by_rate(settings_table(table(rows)))
     assert sorted(row["rate"] for row in found) == ["0.01", "0.03"]
     for row in found:
         assert (row["IFT < SFT"], row["DPO < IFT"], row["ORPO < SFT"]) == pytest.approx((0.1, 0.2, 0.7))

@@ -21,9 +21,11 @@ from ift_gridworld.studies.claims import CLAIMS, VIEWS
 from ift_gridworld.studies.quotes import quote_findings
 from ift_gridworld.studies.reproduction import catalogue, design
 from ift_gridworld.studies.reproduction import study as reproduction
+from ift_gridworld.studies.reproduction.appendix_figures import draw_rates
 from ift_gridworld.studies.reproduction.catalogue import STUDIES, run_ablation, study_parts
 from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_phases
 from ift_gridworld.studies.reproduction.design import HELD_IN, StudyScope, deal_settings, seeds_for, study_settings
+from ift_gridworld.studies.reproduction.findings import saved_correlations
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
 from ift_gridworld.studies.reproduction.parts import StudyPart, save_part
 from ift_gridworld.studies.results import settings_table
@@ -256,7 +258,10 @@ def test_the_pooled_numbers_are_those_of_the_table(study):
 def test_words_in_the_figures_of_claims(study, theme):
     columns, _ = load_table(study.out / "claims.csv.gz")
     pooled, _ = load_table(study.out / "claims_pooled.csv")
-    for page, alt in (draw_claims(pooled, theme), draw_phases(settings_table(columns), theme)):
+    by_setting, _ = load_table(study.out / "claims_by_setting.csv.gz")
+    settings = settings_table(columns)
+    pages = draw_claims(by_setting, pooled, theme), draw_phases(by_setting, theme), draw_rates(settings, theme)
+    for page, alt in pages:
         check(page.figure, least=6.5)
         assert len(alt) > 50
 
@@ -275,12 +280,27 @@ def test_the_quick_study(tmp_path, capsys):
     pages = [
         draw_figure3(tables["figure3"], tables["policies"], "light"),
         draw_ablation(tables["ablation"], "distance", "light"),
-        draw_causes(settings, tables["drain"], tables["rewards"], "dark"),
+        draw_causes(
+            saved_correlations(json.loads((out / "findings.json").read_text())["findings"]),
+            tables["drain"],
+            tables["rewards"],
+            "dark",
+        ),
         draw_variants(tables["variants"], "dark"),
     ]
     for page, _ in pages:
         check(page.figure, least=6.5)
-    for name in ("claims", "phases", "figure3", "ablation_distance", "ablation_success", "causes", "variants"):
+    for name in (
+        "claims",
+        "phases",
+        "appendix_views",
+        "appendix_rates",
+        "figure3",
+        "ablation_distance",
+        "ablation_success",
+        "causes",
+        "variants",
+    ):
         assert (out / f"{name}.pdf").stat().st_size > 5000 and (out / f"{name}.png").stat().st_size > 5000
         assert (out / f"{name}.png.txt").read_text().strip()
     findings = json.loads((out / "findings.json").read_text())["findings"]
@@ -296,11 +316,13 @@ def test_the_quick_study(tmp_path, capsys):
 
 
 def test_every_figure_that_is_kept_is_on_the_page():
-    """With its words beside it and as PDF; and the page shows no other."""
+    """With its words beside it and as PDF; and the page shows no other. Those of an appendix are named, not shown."""
     root = Path(__file__).parents[2]
     page = (root / "experiments" / "README.md").read_text()
     kept = {path.name for path in (root / "figures" / "reproduction").glob("*.png")}
-    assert set(re.findall(r"figures/reproduction/(\w+\.png)", page)) == kept and len(kept) == 7
+    appendix = {name for name in kept if name.startswith("appendix_")}
+    assert set(re.findall(r"figures/reproduction/(\w+\.png)", page)) == kept - appendix and len(kept - appendix) == 7
+    assert all(f"`{name.removesuffix('.png')}`" in page for name in appendix)
     for name in kept:
         assert (root / "figures" / "reproduction" / f"{name}.txt").read_text().strip()
         assert (root / "figures" / "reproduction" / name).with_suffix(".pdf").exists()

@@ -187,7 +187,7 @@ def test_redraw_leaves_with_status_2_and_one_line(kind, tmp_path, capsys):
     if kind == "damaged":
         path.write_text('{"format": 2, "lake": {"name": "' + "\\u001b[31m" * 1000 + '"}}')
     with pytest.raises(SystemExit) as end:
-        main(RedrawArgs((path,), out=tmp_path / "out"))
+        main(RedrawArgs(runs=(path,), out=tmp_path / "out"))
     said = capsys.readouterr().err
     assert end.value.code == 2 and said.startswith("error: ") and said.count("\n") == 1 and said[:-1].isprintable()
     assert "run.json" in said and not (tmp_path / "out").exists()

@@ -153,8 +153,10 @@ def test_a_number_beside_a_map_is_of_that_map(runs):
         np.testing.assert_array_equal(column.run.snapshots, run.drawing(seed).snapshots)
     assert f"drawn: seed {seed}; charts" in film.alt and all(run.course in film.alt for run in together)
     figure = PaperFigure(runs, "page", "light")
-    assert f"update 0 · seed {seed}" in [text.get_text() for text in figure.figure.texts]
-    assert f"drawn: seed {seed}; charts" in figure.alt
+    shown = [text.get_text() for text in figure.figure.texts]
+    for run in runs:
+        assert f"success {run.metrics['success'][-1, seed]:.3f} (seed {seed})" in shown
+    assert f"drawn for seed {seed} of" in figure.alt
 
 
 def test_a_picture_draws_the_seed_that_is_asked_for(runs, tmp_path):

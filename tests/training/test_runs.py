@@ -17,6 +17,7 @@ from ift_gridworld.envs import GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.planning import evaluate_policy, occupancy
+from ift_gridworld.rendering.text import short_title
 from ift_gridworld.training import files, make_base
 
 TWO_PATHS = TabularMDP.make("two-paths")
@@ -209,7 +210,7 @@ def test_figure_is_as_wide_as_a_paper_wants_it(width, inches, runs, tmp_path):
 def test_page_holds_every_run(runs, tmp_path):
     one = runs["ift"].page(tmp_path / "one.html").read_text()
     both = compare([runs["sft"], runs["dpo"]]).page(tmp_path / "both.html").read_text()
-    names = [re.findall(r'"name":"(\w+)","title"', page) for page in (one, both)]
+    names = [re.findall(r'"name":"(\w+)","title":"\w+","full"', page) for page in (one, both)]
     assert names == [["ift"], ["sft", "dpo"]]
 
 
@@ -219,7 +220,7 @@ def test_table_and_latex_hold_the_numbers(runs, tmp_path):
     for name, run in runs.items():
         success = f"{run.metrics['success'][-1].mean():.3f}"
         assert f"│ {name} " in text and success in text
-        assert f"{name} & ${success}$" in latex
+        assert f"{short_title(run.title)} & ${success}$" in latex
     assert f"{runs['sft'].metrics['success'][0].mean():.3f}" in text, "the base"
     assert "sft" in str(runs["sft"].table()) and "dpo" not in str(runs["sft"].table())
     assert max(map(len, str(comparison.table(80)).splitlines())) <= 120

@@ -29,7 +29,7 @@ from ift_gridworld.training import snapshots as kept
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.lakes import train_lakes
 from ift_gridworld.training.loop import optimise, train
-from ift_gridworld.training.snapshots import memory, snapshot_steps, snapshots
+from ift_gridworld.training.snapshots import fixed_steps, memory, snapshot_steps, snapshots
 
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
@@ -162,6 +162,26 @@ def test_other_bases():
 # ---- what a run leaves ----
 
 
+def test_runs_of_any_length_share_round_updates_and_keep_those_asked_for():
+    def steps_of(method, steps, **options):
+        base = make_base("mixture", TWO_PATHS, policy="tabular")
+        return set(train(method, TWO_PATHS, base, steps=steps, snapshots=30, **options).steps.tolist())
+
+    short, long = steps_of("sft", 100, keep=(37,)), steps_of("dpo", 300)
+    round_ones = {1, 2, 3, 5, 10, 20, 30, 50, 100}
+    assert {0, 37} | round_ones <= short and {0, 200, 300} | round_ones <= long
+    assert len(short) <= 30 and len(long) <= 30
+    with pytest.raises(ValueError, match="keep has update 101; allowed: up to 100, the number of updates"):
+        steps_of("sft", 100, keep=(101,))
+    with pytest.raises(ValueError, match="keep is -1"):
+        steps_of("sft", 100, keep=(-1,))
+
+
+def test_few_snapshots_have_no_room_for_round_updates():
+    assert fixed_steps(TrainingOptions(steps=300), 10) == set()
+    assert fixed_steps(TrainingOptions(steps=300, keep=(4,)), 10) == {4}
+
+
 def test_a_run_keeps_what_it_says():
     policy = make_base("mixture", TWO_PATHS, policy="tabular", seeds=2)
     base, done = policy.probabilities(), []
@@ -196,6 +216,7 @@ def test_a_run_keeps_what_it_says():
         "learning_rate": TabularPolicy.learning_rate,
         "optimiser": "rmsprop",
         "snapshots": 5,
+        "keep": [],
         "beta": 0.2,
         "label_smoothing": 0.1,
         "demonstrations": 1,

@@ -1,4 +1,4 @@
-"""Names of methods, ice and views in the figures of the reproduction, and values with their intervals as points."""
+"""Names of ice and views in the figures of the reproduction, and values with their intervals as points."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from jaxtyping import Float
 
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.evaluation.statistics import Effect
+from ift_gridworld.rendering.method_names import method_name
 from ift_gridworld.rendering.study_figures import Estimate
 
-__all__ = ["ICE_NAMES", "NAMES", "VIEW_NAMES", "effect_point", "mean_point", "pair_name"]
+__all__ = ["ICE_NAMES", "VIEW_NAMES", "effect_point", "mean_point", "pair_name"]
 
-NAMES = {
-    "sft": "SFT", "ift": "IFT", "dpo": "DPO", "orpo": "ORPO", "dpo_online": "DPO online", "ipo": "IPO", "simpo": "SimPO",
-    "tdpo": "TDPO", "dpo_sft": "DPO + SFT", "ift_agreeing": "agreeing", "ift_mixture": "mixture", "ift_average": "average",
-    "ift_expected": "expected", "ift_oracle": "oracle", "ift_asking": "asking",
+ICE_NAMES = {
+    "firm": "deterministic", "slippery-0.8": "slippery (0.8 as intended)", "slippery": "slippery (1/3 as intended)"
 }  # fmt: skip
-ICE_NAMES = {"firm": "firm ice", "slippery-0.8": "slippery ice (0.8 as intended)", "slippery": "slippery ice (1/3 as intended)"}
 VIEW_NAMES = {
     ("common", "last"): "common rate, last checkpoint",
     ("common", "best"): "common rate, best checkpoint",
@@ -27,7 +25,7 @@ VIEW_NAMES = {
 
 def pair_name(first: str, second: str, sign: int = -1) -> str:
     """Return a claim about two methods in words."""
-    return f"{NAMES[first]} {'<' if sign < 0 else '>'} {NAMES[second]}"
+    return f"{method_name(first)} {'<' if sign < 0 else '>'} {method_name(second)}"
 
 
 def effect_point(effect: Effect) -> Estimate:
@@ -37,4 +35,5 @@ def effect_point(effect: Effect) -> Estimate:
 
 def mean_point(measure: str, values: Float[np.ndarray, "L N"]) -> Estimate:
     """Return the mean of a measure over lakes and seeds, with its interval."""
-    return Estimate(*(float(x) for x in metric_interval(measure, values.ravel())))
+    mean, low, high = map(float, metric_interval(measure, values.ravel()))
+    return Estimate(mean, low, high)

@@ -23,7 +23,7 @@ from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, select
 from ift_gridworld.studies.verdicts import follows_published_order, verdict, words_among
 
-__all__ = ["HeldOutEffect", "ablation_effects", "correlations", "findings", "held_out_effects"]
+__all__ = ["HeldOutEffect", "ablation_effects", "correlations", "findings", "held_out_effects", "saved_correlations"]
 
 FEWEST_LAKES = 8  # of a setting within which a rank correlation is computed
 ABLATION_KEYS = ("form", "prediction", "embedding", "mixing", "decay")
@@ -150,9 +150,24 @@ def _mixing_findings(settings: SettingsTable) -> dict[str, Any]:
     for predictor in ("right", "push"):
         for group, effect in correlations(settings, predictor).items():
             counts = {"settings": effect.lakes, "negative": _rounded(effect.share, 4)}
-            key = f"rank correlation of {predictor} with IFT - SFT within a setting, {group}"
-            numbers[key] = _interval(effect) | counts
+            numbers[_correlation_key(predictor, group)] = _interval(effect) | counts
     return numbers
+
+
+def _correlation_key(predictor: str, group: str) -> str:
+    return f"rank correlation of {predictor} with IFT - SFT within a setting, {group}"
+
+
+def saved_correlations(numbers: Mapping[str, Any]) -> dict[str, dict[str, Effect]]:
+    """Return the rank correlations among findings, by predictor and group; without groups of fewer than two settings."""
+    return {
+        predictor: {
+            group: Effect(found["value"], found["low"], found["high"], found["negative"], found["settings"], 1)
+            for group in GROUPS
+            if (found := numbers.get(_correlation_key(predictor, group), {})).get("settings", 0) > 1
+        }
+        for predictor in ("right", "push")
+    }
 
 
 # ---- what pairs do to the preferred answer ----

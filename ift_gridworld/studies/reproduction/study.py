@@ -15,7 +15,7 @@ from rich.table import Table
 from ift_gridworld.checks import check_choice
 from ift_gridworld.children import processes
 from ift_gridworld.evaluation.metrics import MEASURES
-from ift_gridworld.reading import naming, one_line, shown
+from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_text, shown
 from ift_gridworld.rendering.tables import written
 from ift_gridworld.runtime import console, progress
 from ift_gridworld.storage import versions, write_atomically
@@ -27,7 +27,7 @@ from ift_gridworld.studies.quotes import quote_in
 from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_arguments, claims_parts, study_parts
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
-from ift_gridworld.studies.reproduction.findings import findings
+from ift_gridworld.studies.reproduction.findings import findings, saved_correlations
 from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
@@ -104,6 +104,7 @@ def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, work
     return saved
 
 
+VERDICTS = ("claims_pooled.csv", "claims_by_setting.csv.gz")  # over all settings, and of each
 SETTING = tuple(field.name for field in fields(Setting))
 TEXT = (*SETTING[:-1], "lake", "method", "checkpoint", "form", "prediction", "embedding")
 NUMBERS = (SETTING[-1], "seed", "rate", "beta", "on_edge", "mixing", "decay", "tile", "shown", *MEASURES, *OWN_MEASURES)
@@ -116,6 +117,14 @@ COLUMNS = {  # that a study's table must have; those of a table of settings stan
 
 def load_study(folder: Path) -> SavedTables:
     """Read the tables of a finished run; raise a ValueError if there are none, or one is not what a run writes."""
+    saved = _load_tables(folder)
+    if "claims" not in saved:
+        raise ValueError(f"--redraw: {folder / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
+    return saved
+
+
+def _load_tables(folder: Path) -> SavedTables:
+    """Read the tables that there are."""
     saved = {}
     for study in STUDIES:
         path = folder / f"{study}.csv.gz"
@@ -123,8 +132,6 @@ def load_study(folder: Path) -> SavedTables:
             saved[study] = load_table(path)
             with naming(path, "a table of the study"):
                 _check_table(study, saved[study][0])
-    if "claims" not in saved:
-        raise ValueError(f"--redraw: {folder / 'claims.csv.gz'} is not there; allowed: the --out of a finished run")
     return saved
 
 
@@ -148,14 +155,15 @@ def _check_table(study: str, columns: Columns) -> None:
 
 
 def redraw(folder: Path, theme: str) -> tuple[Table, list[Path]]:
-    """Report what a finished run has saved, as `report`.
+    """Report what a finished run has saved, as `report`; of a published one, which keeps no rows of single lakes, draw figures.
 
     Raises:
         ValueError: for tables that are not those of a finished run.
     """
-    saved = load_study(folder)
+    is_published = not (folder / "claims.csv.gz").exists() and (folder / VERDICTS[1]).exists()
+    saved = _load_tables(folder) if is_published else load_study(folder)
     try:
-        return report(saved, folder, theme)
+        return _draw_published(saved, folder, theme) if is_published else report(saved, folder, theme)
     except (LookupError, ValueError) as error:  # each claim and figure looks up the rows that it compares
         raise ValueError(f"the tables in {folder} are not whole ({one_line(error)}); run the study again") from error
 
@@ -167,12 +175,26 @@ def report(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Pa
     settings = settings_table(tables["claims"])
     pooled, by_setting = judge_claims(settings, list(CLAIMS.values()))
     paths = [
-        write_table(pooled, folder / "claims_pooled.csv", about),
-        write_table(by_setting, folder / "claims_by_setting.csv.gz", about),
+        write_table(pooled, folder / VERDICTS[0], about),
+        write_table(by_setting, folder / VERDICTS[1], about),
     ]
-    content = json.dumps({"findings": findings(tables, settings, pooled), **about}, indent=1, allow_nan=False)
+    numbers = findings(tables, settings, pooled)
+    content = json.dumps({"findings": numbers, **about}, indent=1, allow_nan=False)
     paths.append(write_atomically(folder / "findings.json", f"{content}\n".encode()))
-    paths += draw_figures(tables, settings, pooled, folder, theme)
+    paths += draw_figures(tables, settings, (pooled, by_setting), saved_correlations(numbers), folder, theme)
+    return table_of_claims(pooled), paths
+
+
+def _draw_published(saved: SavedTables, folder: Path, theme: str) -> tuple[Table, list[Path]]:
+    """Draw the figures that published verdicts, findings and tables are enough for; return the verdicts, and the paths."""
+    pooled, by_setting = (load_table(folder / name)[0] for name in VERDICTS)
+    path = folder / "findings.json"
+    with naming(path, "findings of the study"):
+        numbers = read_as(
+            dict[str, Any], read_as(dict[str, Any], parse_json(read_text(path)), "it").get("findings"), "findings"
+        )
+    tables = {study: columns for study, (columns, _) in saved.items()}
+    paths = draw_figures(tables, None, (pooled, by_setting), saved_correlations(numbers), folder, theme)
     return table_of_claims(pooled), paths
 
 
