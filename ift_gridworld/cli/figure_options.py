@@ -76,9 +76,7 @@ def _updates(text: str | None) -> list[int] | None:
     return [int(word) for word in words]
 
 
-def draw_figure(
-    args: FigureArgs, comparison: Comparison, out: Path, name: str, theme: str, kind: str | None
-) -> Sequence[Path]:
+def draw_figure(args: FigureArgs, comparison: Comparison, out: Path, name: str, theme: str, kind: str | None) -> Sequence[Path]:
     """Draw the figure that the command line asks for; returns the files in the order in which they are written.
 
     Args:

@@ -22,8 +22,8 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
-from ift_gridworld.rendering.paper_layout import check_fits
 from ift_gridworld.rendering.formats import PictureOptions, poster_of
+from ift_gridworld.rendering.paper_layout import check_fits
 from ift_gridworld.rendering.views import VIEWS
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
@@ -224,6 +224,10 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
 
 def settings_of(args: LakeArgs) -> dict[str, Any]:
     """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
-    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given"} - set(PICTURE_OPTIONS)
+    own = (
+        {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})}
+        - {"given"}
+        - set(PICTURE_OPTIONS)
+    )
     settings = {name: value for name, value in asdict(args).items() if name in own}
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

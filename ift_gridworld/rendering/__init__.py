@@ -4,7 +4,7 @@
                 FailureFilm, PlaneFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
-    views       further views of runs, by name: the preference plane, every seed
+    views       further views of runs, by name: the preference plane, the flow of episodes, every seed
     page        runs as one HTML file to play with
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own

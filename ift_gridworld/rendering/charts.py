@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.theme import Theme
 
-__all__ = ["MetricLook", "look_of", "style_axes", "update_axis", "update_ticks"]
+__all__ = ["UPDATES", "MetricLook", "about_intervals", "label_updates", "look_of", "style_axes", "update_axis", "update_ticks"]
+
+UPDATES = "update (square-root scale)"
 
 
 @dataclass(frozen=True)
@@ -19,20 +21,18 @@ class MetricLook:
 
     Attributes:
         title: what stands above a chart.
-        colour: an attribute of `Theme`.
         limit: the largest value that the metric can take, if it has one.
     """
 
     title: str
-    colour: str = "success"
     limit: float | None = None
 
 
 _LOOKS = {
     "success": MetricLook("success", limit=1.0),
-    "distance": MetricLook("distance to optimal", "distance"),
-    "chosen_logp": MetricLook("log-likelihood, chosen", "shown"),
-    "rejected_logp": MetricLook("log-likelihood, rejected", "rejected"),
+    "distance": MetricLook("distance to optimal"),
+    "chosen_logp": MetricLook("log-likelihood, chosen"),
+    "rejected_logp": MetricLook("log-likelihood, rejected"),
 }
 
 
@@ -70,6 +70,30 @@ def update_axis(ax: Axes, last: int, apart: float = 0.12) -> None:
     ax.set_xlim(0, max(1, last))
     ax.set_xticks(update_ticks(last, apart))
     ax.minorticks_off()
+
+
+def label_updates(ax: Axes, theme: Theme, size: float = 9.0) -> None:
+    """Say below a chart that x is the update, on a square-root scale (`update_axis`).
+
+    Args:
+        ax: a chart.
+        theme: colours.
+        size: size of the type, in points.
+    """
+    ax.set_xlabel(UPDATES, size=size, color=theme.muted, labelpad=1)
+
+
+def about_intervals(seeds: int) -> str:
+    """Return what a line and the band around it are of.
+
+    Args:
+        seeds: number of seeds.
+
+    Example:
+        >>> about_intervals(8), about_intervals(1)
+        ('mean and 95 % interval of 8 seeds', 'one seed')
+    """
+    return f"mean and 95 % interval of {seeds} seeds" if seeds > 1 else "one seed"
 
 
 def update_ticks(last: int, apart: float = 0.12) -> list[int]:

@@ -1,46 +1,57 @@
 """The side-by-side film: several methods on one lake from one base, a column each, at the same update.
 
-Each column shows the policy and where it goes above, and what has changed since the base below. Charts tell how success, the
-distance to the optimal policy, and the likelihood of both answers of the preference pair develop.
+Above stands what happened, in a sentence that is computed. Each column shows the policy and where it goes, and what has changed
+since the base. Charts tell the same of all seeds: means and intervals.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from math import ceil
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
-from matplotlib.patches import Rectangle
-from matplotlib.ticker import MaxNLocator
+from matplotlib.colors import to_hex
+from matplotlib.patches import PathPatch, Rectangle
 
-from ift_gridworld.evaluation.metrics import metric_interval
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
-from ift_gridworld.rendering.charts import look_of, style_axes
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.evaluation.metrics import RANGES
+from ift_gridworld.rendering.arrange import BESIDE, GAP, MARGIN, Arrangement, arrange
+from ift_gridworld.rendering.arrows import PolicyArrows
+from ift_gridworld.rendering.change import CHANGE_UNIT, PolicyChange, draw_change_key, draw_change_sample
+from ift_gridworld.rendering.charts import about_intervals, look_of
+from ift_gridworld.rendering.dot_chart import CHART_ROW, DotChart, DotContent, DotValues
+from ift_gridworld.rendering.film import DPI, Film
+from ift_gridworld.rendering.legend import DrawSample, Legend, draw_arrow_sample
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.method_style import MethodStyle, styles_of_runs
+from ift_gridworld.rendering.numbers import percent, plain_number, power_of_ten, small_probability
+from ift_gridworld.rendering.outcomes import LIKELIHOODS, Outcomes
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
-from ift_gridworld.rendering.scale import is_fine, is_small
+from ift_gridworld.rendering.scale import SMALL_TILE, is_fine_tile
+from ift_gridworld.rendering.shapes import closed_path, empty_path, rectangle
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
-from ift_gridworld.rendering.text import short_title, shorten, text_width
+from ift_gridworld.rendering.text import NumberSheet, short_title, shorten, text_width, wrap_text
+from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
+from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
 from ift_gridworld.training.run import Run, check_one_environment, shared_custom_metrics
-from ift_gridworld.training.together import about_seeds, drawn_together, seed_of, shared_headline
+from ift_gridworld.training.together import drawn_together, shared_headline
 
 __all__ = ["ComparisonFilm"]
 
-MAX_COLUMNS = 5  # methods in a row, if they do not all fit into one
 MAX_FRAMES = 72
-# Inches: between columns, at the edges, above; above each method; between its two maps; below all; below charts.
-GAP, MARGIN, HEAD = 0.22, 0.3, 0.95
-TITLE, BETWEEN, LEGEND, BELOW = 0.5, 0.3, 0.42, 0.25
-CHART_ROW = 0.215  # inches: of a method in a chart
-COLUMNS_WIDTH = 10.0  # inches: all columns together where one row is enough; the picture is then no taller than wide
-LIKELIHOODS = ("chosen_logp", "rejected_logp")
+TITLE_SIZE, TITLE_LINE, LINE = 14.5, 0.27, 0.2  # points and inches: of the sentence above all, and of lines of smaller type
+NAME, BAR, CAPTION, CHART_EXTRA, FOOT, BETWEEN = 0.34, 0.19, 0.22, 0.62, 0.3, 0.1  # inches
+# Width of a picture and the most height that it may have, in inches, by the size that is asked for and whether methods are
+# many.
+MANY = 6
+BOXES = {
+    (None, False): (9.6, 9.9), (None, True): (12.4, 12.6),
+    ("slide", False): (12.8, 7.2), ("slide", True): (16.0, 9.0),
+    ("square", False): (9.6, 9.6), ("square", True): (12.0, 12.0),
+    ("column", False): (4.8, 15.0), ("column", True): (5.4, 18.0),
+}  # fmt: skip
 
 
 class ComparisonFilm(Film):
@@ -49,6 +60,7 @@ class ComparisonFilm(Film):
     Args:
         runs: the runs to compare, on one lake with a map.
         theme: a name in THEMES.
+        size: the shape to lay it out for, a name in `formats.PICTURE_SIZES`; None for one that fits the number of runs.
 
     Raises:
         ValueError: if the runs are not of one lake, it has no map, or for an unknown theme.
@@ -58,45 +70,50 @@ class ComparisonFilm(Film):
         ComparisonFilm([Run.load("sft.json"), Run.load("ift.json")]).save("sft-ift.gif")
     """
 
-    def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
+    def __init__(self, runs: Sequence[Run], theme: str = "light", size: str | None = None) -> None:
         check_one_environment(runs, drawn=True)
-        self.runs, self.mdp, self.headline = drawn_together(runs), runs[0].mdp, shared_headline(runs)
-        self.grid, self.walkable = grid_of(self.mdp), walkable(self.mdp)
+        self.runs, self.mdp = drawn_together(runs), runs[0].mdp
+        self.grid, self.walkable, self.theme = grid_of(self.mdp), walkable(self.mdp), find_theme(theme)
         self.custom = shared_custom_metrics(self.runs)[:1]  # there is room for one chart more
+        self.outcomes, self.headline = Outcomes(self.runs), shared_headline(runs)
+        self.styles = styles_of_runs([run.method for run in self.runs])
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
+        self.visits = VisitScale.of([run.visits[:, self.walkable] for run in self.runs])
         self._change = change_between(self.runs, self.snapshots)
-        super().__init__(theme, self._arrange())
+        self.places = self._arrange(size)
+        self.is_fine = is_fine_tile(self.places.map_width / self.grid.width, DPI)
+        super().__init__(theme, (self.places.width, self.places.height))
         self._compose()
 
-    def _arrange(self) -> tuple[float, float]:
-        """Choose the sizes of maps and columns; returns width and height of the picture, in inches.
+    def reshaped(self, size: str) -> ComparisonFilm:
+        return ComparisonFilm(self.runs, self.theme_name, size)
 
-        Maps are as wide as the columns allow, but no taller than leaves the picture in a screen's shape.
-        """
-        count = len(self.runs)
-        self.per_row = count if count <= MAX_COLUMNS + 1 else ceil(count / ceil(count / MAX_COLUMNS))
-        self.rows = ceil(count / self.per_row)
-        height, width = self.grid.height, self.grid.width
-        number = 3 + bool(self.custom)
-        charts = number * (CHART_ROW * count + 0.62)
-        self.beside = height > 2 * width  # a tall lake's two maps stand beside each other
-        widest, tallest = 1.6, 2.56 if self.beside else 1.6
-        if self.rows == 1:
-            widest = (COLUMNS_WIDTH + GAP) / self.per_row - GAP
-            around = HEAD + TITLE + BETWEEN + LEGEND + charts / number + BELOW
-            tallest = 4.0 if self.beside else (COLUMNS_WIDTH + 2 * MARGIN - around) / 2
-        self.map_width = min(widest, tallest * width / height)
-        self.map_height = self.map_width * height / width
-        self.column_height = TITLE + (1 if self.beside else 2) * self.map_height + BETWEEN
-        self.column_width = max(2 * self.map_width + GAP, 2.0) if self.beside else max(self.map_width, 1.35)
-        columns = self.per_row * (self.column_width + GAP) - GAP
-        if self.rows == 1:  # charts side by side below
-            size = (max(columns, COLUMNS_WIDTH) + 2 * MARGIN, HEAD + self.column_height + LEGEND + charts / number + BELOW)
-        else:  # one over the other at the right
-            maps = self.rows * (self.column_height + 0.2)
-            size = (columns + 4.05 + 2 * MARGIN, HEAD + max(maps + LEGEND, charts) + 0.1)
-        return round(size[0], 1), round(size[1], 1)
+    def _arrange(self, size: str | None) -> Arrangement:
+        box = BOXES[size, len(self.runs) > MANY]
+        if self.grid.headings and size is None:  # several maps in one need more room
+            box = (max(box[0], 11.0), 13.0)
+        self.title = _lines(self.outcomes.sentences, box[0] - 2 * MARGIN)
+        about = " · ".join([self.runs[0].about, *self.outcomes.lengths, *self._seeds])
+        update = text_width(f"update {self.steps[-1]}", 13, bold=True) + 0.3
+        self.about = wrap_text(about, box[0] - 2 * MARGIN - update, 10).split("\n")
+        self.note = wrap_text(self._note, box[0] - 2 * MARGIN, 9).split("\n")
+        self.head = 0.22 + TITLE_LINE * len(self.title) + 0.3 + LINE * len(self.about)
+        self.number_of_charts = len(self._chart_contents())
+        self.legend = self._legend(box[0] - 2 * MARGIN, "probability of a move")  # the longest of `arrows_in_words`
+        self.title_height = NAME + BAR * (2 if self.outcomes.tells_paths else 1) + 0.06
+        return arrange(
+            len(self.runs),
+            (self.grid.width, self.grid.height),
+            box,
+            head=self.head,
+            title=self.title_height + BETWEEN,
+            caption=CAPTION,
+            keys=self.legend.height + 0.22 + FOOT + LINE * (len(self.note) - 1),
+            charts=self.number_of_charts,
+            chart_height=CHART_ROW * len(self.runs) + CHART_EXTRA,
+            fixed=size in ("slide", "square"),
+        )
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -108,196 +125,275 @@ class ComparisonFilm(Film):
     @property
     def alt(self) -> str:
         first, names = self.runs[0], ", ".join(run.method for run in self.runs)
-        which = about_seeds(self.runs)
         courses = " ".join(f"{run.method}: {run.course}" for run in self.runs)
-        small = self.columns[0].gains is not None
-        arrows = "an arrow for the likeliest move" if small else "arrows for the policy"
-        change = "the best moves, blue where they are likelier" if small else "every move, blue for likelier ones"
-        charts = ", distance to the optimal policy and the likelihood of both answers" if self.likelihoods else (
-            " and distance to the optimal policy"
-        )  # fmt: skip
+        arrows = "an arrow for the likeliest move" if self.columns[0].arrows.small else "arrows for the policy"
+        charts = ", ".join(content.title for content in self._chart_contents())
+        seeds = self._seeds[0].capitalize() if self._seeds else "One seed"
         return (
-            f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. For "
-            f"each a map with {arrows}, blue where it goes, and a map of what changed since the base: {change}, orange for "
-            f"less likely; charts of {self.headline}{charts} ({which}). "
-            f"{courses}"
+            f"{len(self.runs)} methods side by side on {first.place} ({first.about.replace(' · ', ', ')}): {names}. "
+            f"{self.outcomes.sentences} {seeds}. For each a map with {arrows}, blue where it goes ({VISITS_UNIT}), and a map "
+            f"of what changed since the base: the darker a tile, the larger the {CHANGE_UNIT}, and an arrow from the moves "
+            f"that lost it to those that won it; charts of {charts}. {courses}"
         )
 
     @property
-    def likelihoods(self) -> bool:
-        """Whether all runs know how likely both answers are; a language model's film of one lake does not."""
-        return all(name in run.metrics for run in self.runs for name in LIKELIHOODS)
+    def arrows_in_words(self) -> str:
+        """What the arrows of the policy are of."""
+        tile = self.places.map_width / self.grid.width
+        if self.is_fine:
+            return "mean move of a block"
+        return "likeliest move" if tile < SMALL_TILE else "probability of a move"
+
+    @property
+    def _seeds(self) -> list[str]:
+        """Which seed maps and title are of, where there are several."""
+        if max(run.seeds for run in self.runs) == 1:
+            return []
+        if len({run.drawn_seed for run in self.runs}) == 1:
+            return [f"maps and title: seed {self.runs[0].drawn_seed}"]
+        names = zip(self.outcomes.names, self.runs, strict=True)
+        return [f"maps and title: seed {', '.join(f'{run.drawn_seed} of {name}' for name, run in names)}"]
 
     # ---- composition ----
 
     def _compose(self) -> None:
-        theme, first = self.theme, self.runs[0]
-        width, _ = self.figure.get_size_inches()
-        self.add_text(MARGIN, 0.34, "Side by side", size=19, weight="bold", color=theme.ink)
-        about = shorten(f"{first.about} · {about_seeds(self.runs)}", width - 2 * MARGIN, 9.5)
-        self.add_text(MARGIN, 0.68, about, size=9.5, color=theme.muted)
-        self.step_text = self.add_number(width - MARGIN, 0.34, size=15, colour=theme.ink, align="right")
-        pitch = self.column_width + GAP
-        if self.rows == 1:
-            pitch = max(pitch, (width - 2 * MARGIN + GAP) / self.per_row)
+        theme, places = self.theme, self.places
+        for i, line in enumerate(self.title):
+            top = 0.3 + TITLE_LINE * i
+            self.add_text(MARGIN, top, line, size=TITLE_SIZE, weight="bold", color=theme.ink)
+        middle = self.head - 0.08 - LINE * len(self.about)
+        self.sheet, self.bars = NumberSheet(self.figure, theme.ink), _Bars(self)
+        self.step_text = self.sheet.place(places.width - MARGIN, places.height - middle, size=13, align="right")
+        for i, line in enumerate(self.about):
+            self.add_text(MARGIN, middle + LINE * i, line, size=10, color=theme.muted)
+        inner = places.width - 2 * MARGIN - (4.05 if places.charts_right else 0.0)
+        pitch = (inner + GAP) / places.per_row
         self.columns = [
             _MethodColumn(
                 self,
-                run,
-                MARGIN + pitch * (i % self.per_row),
-                HEAD + (self.column_height + 0.2) * (i // self.per_row),
+                i,
+                MARGIN + pitch * (i % places.per_row),
+                self.head + places.row_height * (i // places.per_row),
             )
-            for i, run in enumerate(self.runs)
+            for i in range(len(self.runs))
         ]
-        self._draw_legend(MARGIN, HEAD + self.rows * (self.column_height + 0.2) + 0.02)
-        self._compose_charts(width, self.figure.get_size_inches()[1])
+        below = self.head + places.rows * places.row_height + 0.12
+        self._legend(places.width - 2 * MARGIN, self.arrows_in_words).draw(self, MARGIN, below)
+        self._compose_charts(below + self.legend.height + 0.1)
+        self.animate(*self.bars.artists, self.sheet.artist)
 
-    def _compose_charts(self, width: float, height: float) -> None:
-        """Charts in a row below, or one over the other at the right, in a picture of that size."""
-        headline, chart_height = self.headline, CHART_ROW * len(self.runs)
-        charts: list[tuple[Sequence[str], str]] = [((headline,), headline), (("distance",), look_of("distance").title)]
-        if self.likelihoods:
-            charts.append((LIKELIHOODS, "log-likelihood: ● preferred ○ rejected"))
-        charts += [((name,), shorten(look_of(name).title, 1.9, 9.5)) for name in self.custom]
-        self.charts = []
-        for i, (metrics, title) in enumerate(charts):
-            if self.rows == 1:
-                chart_width = (width - 2 * MARGIN - 0.75 - (len(charts) - 1) * 0.35) / len(charts)
-                left = MARGIN + 0.75 + i * (chart_width + 0.35)
-                ax = self.add_axes(left, height - 0.42 - chart_height, chart_width, chart_height)
+    def _chart_contents(self) -> list[DotContent]:
+        runs, drawn = self.runs, [run.drawn for run in self.runs]
+
+        def values(name: str) -> DotValues:
+            return DotValues([run.metrics[name] for run in runs], drawn, RANGES.get(name, (-np.inf, np.inf)))
+
+        def logs(name: str) -> DotValues:
+            return DotValues([run.metrics[name] / np.log(10) for run in runs], drawn, (-np.inf, 0.0))
+
+        charts = []
+        if self.outcomes.tells_paths:
+            chosen = DotValues([np.exp(run.metrics[LIKELIHOODS[0]]) for run in runs], drawn, (0.0, 1.0))
+            charts.append(DotContent("P(demonstrated path)", (chosen,), percent, 1.0))
+            charts.append(DotContent("P(rejected path), log scale", (logs(LIKELIHOODS[1]),), _from_log, is_log=True))
+        limit = look_of(self.headline).limit
+        write = plain_number if limit is None else percent
+        charts.append(DotContent(self.headline, (values(self.headline),), write, limit))
+        charts.append(DotContent(look_of("distance").title, (values("distance"),), "{:.3f}".format))
+        if not self.outcomes.tells_paths and all(name in run.metrics for run in runs for name in LIKELIHOODS):
+            both = tuple(logs(name) for name in LIKELIHOODS)
+            charts.append(DotContent("likelihood, ● chosen ○ rejected", both, is_log=True))
+        return charts + [DotContent(look_of(name).title, (values(name),), plain_number) for name in self.custom]
+
+    def _compose_charts(self, top: float) -> None:
+        """Charts in rows below, or one over the other at the right."""
+        places, count = self.places, len(self.runs)
+        high, names, self.charts = CHART_ROW * count, 0.8, []
+        for i, content in enumerate(self._chart_contents()):
+            row, column = divmod(i, places.charts_per_row)
+            labels = self.outcomes.names if places.charts_right or column == 0 else []
+            if places.charts_right:
+                box = (places.width - MARGIN - 2.95, self.head + 0.26 + i * (high + CHART_EXTRA), 2.95, high)
             else:
-                ax = self.add_axes(width - MARGIN - 2.95, HEAD + 0.2 + i * (chart_height + 0.62), 2.95, chart_height)
-            self.charts.append(_DotChart(self, ax, metrics, title, labels=i == 0 or self.rows > 1))
+                width = (places.width - 2 * MARGIN - names + 0.3) / places.charts_per_row - 0.3
+                left = MARGIN + names + column * (width + 0.3)
+                box = (left, top + 0.26 + row * (high + CHART_EXTRA), width, high)
+            self.charts.append(DotChart(self, self.sheet, box, content, self.styles, labels))
+        for i, line in enumerate(reversed(self.note)):
+            self.add_text(MARGIN, places.height - 0.16 - LINE * i, line, size=9, color=self.theme.muted)
 
-    def _draw_legend(self, left: float, top: float) -> None:
+    @property
+    def _note(self) -> str:
+        """What the charts are of."""
+        seeds = self.runs[0].seeds
+        return f"charts: {about_intervals(seeds)}" + (", upright line: the seed that is drawn" if seeds > 1 else "")
+
+    def _legend(self, width: float, arrows: str) -> Legend:
         theme = self.theme
-        ax = self.add_axes(left, top, 9.0, 0.2)
-        ax.set(xlim=(0, 45), ylim=(1, 0), aspect="equal", anchor="W")
-        ax.axis("off")
-        x = 0.0
-        has_rejected = any(len(run.rejected) for run in self.runs)
-        for colour, dashed, words in (
-            (theme.visited, None, "visits: none to once an episode"),
-            (theme.shown, False, "the human's path"),
-            *(((theme.rejected, True, "rejected path"),) if has_rejected else ()),
-            (theme.more, None, "likelier than in the base"),
-            (theme.less, None, "less likely"),
-        ):
-            if dashed is None:
-                ax.add_patch(Rectangle((x + 0.1, 0.15), 0.75, 0.7, fc=colour, lw=0))
-            else:
-                draw_path_sample(ax, x + 0.1, 0.15, 0.75, colour, dashed=dashed, beads=self.columns[0].beads, width=1.6)
-            ax.text(x + 1.2, 0.5, words, size=9, color=theme.ink, va="center")
-            x += 2.6 + text_width(words, 9) / 0.2
+
+        def path(colour: str, dashed: bool) -> DrawSample:
+            return lambda ax: draw_path_sample(ax, 0.35, 0.05, 0.9, colour, dashed=dashed, beads=self.is_fine, width=1.8)
+
+        bar = ", its probability" if self.outcomes.tells_paths else ""
+        samples: list[tuple[DrawSample, str]] = [(path(theme.shown, False), f"demonstrated path{bar}")]
+        if self.outcomes.tells_paths or any(len(run.rejected) for run in self.runs):
+            samples.append((path(theme.rejected, True), f"rejected path{bar}"))
+        samples.append((lambda ax: draw_arrow_sample(ax, theme, -0.1, 0.5, 2.8), arrows))
+        samples.append((lambda ax: draw_change_sample(ax, theme), "where probability went"))
+        return Legend([(self.visits.draw_key, VISITS_UNIT), (draw_change_key, CHANGE_UNIT)], samples, width)
 
     # ---- frames ----
 
     def update(self, index: int) -> None:
-        self.step_text.update(f"update {self.steps[index]}")
+        self.sheet.write(self.step_text, f"update {self.steps[index]}")
         for column, snapshot in zip(self.columns, self.snapshots[index], strict=True):
             column.update(int(snapshot))
         for chart in self.charts:
             chart.update(self.snapshots[index])
+        self.bars.refresh()
+        self.sheet.refresh()
 
 
 class _MethodColumn:
-    """A method's column: name, headline, policy and visits, and what changed since the base."""
+    """A method's column: name and numbers, policy and visits, and what changed since the base."""
 
-    def __init__(self, film: ComparisonFilm, run: Run, left: float, top: float) -> None:
-        theme = film.theme
-        self.run = run
-        reached, seed = run.of_drawn(film.headline), seed_of(run)
-        self.notes = [f"{film.headline} {x:.3f}" for x in reached]
-        named = [f"{note} · {seed}" for note in self.notes]
-        # In a narrow column the seed is left to the head of the picture, unless each run draws its own.
-        own = len({other.drawn_seed for other in film.runs}) > 1
-        if seed and (own or max(text_width(note, 9.5, bold=True) for note in named) < film.column_width):
-            self.notes = named
-        title = shorten(short_title(run.title), film.column_width, 12.5, bold=True)
-        film.add_text(left + 0.03, top + 0.12, title, size=12.5, weight="bold", color=theme.ink)
-        self.number = film.add_number(left + 0.03, top + 0.34, size=9.5, colour=theme.success)
-        self._compose_policy(film, film.add_axes(left, top + TITLE, film.map_width, film.map_height))
-        top += TITLE
-        change_left = left + film.map_width + GAP if film.beside else left
-        change_top = top + (0.0 if film.beside else film.map_height + BETWEEN)
-        ax = film.add_axes(change_left, change_top, film.map_width, film.map_height)
-        self._compose_change(film, ax, left + 0.03, top + film.map_height + 0.5 * BETWEEN)
+    def __init__(self, film: ComparisonFilm, index: int, left: float, top: float) -> None:
+        self.film, self.run, self.shown = film, film.runs[index], -1
+        self._compose_head(left, top, film.styles[index])
+        places, below = film.places, top + film.title_height + CAPTION
+        self._compose_policy(film.add_axes(left, below, places.map_width, places.map_height))
+        self._add_caption(left, below, "policy and visits", "policy")
+        right, down = (places.map_width + BESIDE, 0.0) if places.beside else (0.0, places.map_height + CAPTION)
+        self._compose_change(film.add_axes(left + right, below + down, places.map_width, places.map_height))
+        self._add_caption(left + right, below + down, "change since the base", "change")
 
-    def _compose_policy(self, film: ComparisonFilm, ax: Axes) -> None:
-        theme, grid, run = film.theme, film.grid, self.run
+    def _add_caption(self, left: float, bottom: float, words: str, short: str) -> None:
+        """Add the line above a map, in fewer words where the map is narrow."""
+        fits = text_width(words, 9) < self.film.places.map_width
+        self.film.add_text(left + 0.02, bottom - 0.1, words if fits else short, size=9, color=self.film.theme.muted)
+
+    def _compose_head(self, left: float, top: float, style: MethodStyle) -> None:
+        """The method's name beside its mark, and below the probability of either path, or success."""
+        film, run, theme = self.film, self.run, self.film.theme
+        width = film.places.column
+        film.overlay.plot([left + 0.1], [top + 0.14], style.marker, ms=8, color=style.colour(theme), mew=0)
+        title = shorten(short_title(run.title), width - 0.24, 13, bold=True)
+        film.add_text(left + 0.24, top + 0.14, title, size=13, weight="bold", color=theme.ink)
+        # What is written, and where: numbers of the two paths beside their bars, or the headline.
+        self.notes: list[tuple[int, list[str]]] = []
+        self.lengths: list[tuple[int, Float[np.ndarray, " M"]]] = []
+        upwards = film.places.height - top - NAME
+        if film.outcomes.tells_paths:
+            for i, (name, colour) in enumerate(zip(LIKELIHOODS, (theme.shown, theme.rejected), strict=True)):
+                probability, write = np.exp(run.of_drawn(name)), small_probability if i else percent
+                self.lengths.append((film.bars.place(left, top + NAME + BAR * i, width, colour, dashed=i > 0), probability))
+                place = film.sheet.place(left + width, upwards - BAR * i - 0.095, size=9.5, align="right")
+                self.notes.append((place, [write(float(p)) for p in probability]))
+            return
+        write_end: Callable[[float], str] = plain_number if look_of(film.headline).limit is None else percent
+        place = film.sheet.place(left + 0.02, upwards - 0.08, size=10.5)
+        self.notes.append((place, [f"{film.headline} {write_end(value)}" for value in run.of_drawn(film.headline)]))
+
+    def _compose_policy(self, ax: Axes) -> None:
+        film, theme, grid = self.film, self.film.theme, self.film.grid
         draw_lake(ax, grid, theme)
-        self.tiles = TileColours(ax, grid, film.walkable, theme.visits, Normalize(0, 1, clip=True))
+        self.tiles = TileColours(ax, grid, film.walkable, theme.visits, film.visits.norm)
         film.animate(self.tiles.artist)
-        film.animate(*draw_answers(ax, grid, theme, run.demonstration[:, 0], run.rejected[:, 0], width=1.2))
-        self.beads = is_fine(ax, grid)
-        film.animate(*draw_landmarks(ax, grid, theme), *draw_starts(ax, grid, theme))
+        rejected = film.outcomes.rejected if film.outcomes.tells_paths else self.run.rejected
+        film.animate(*draw_answers(ax, grid, theme, self.run.demonstration[:, 0], rejected[:, 0], width=1.4))
+        halo = to_hex(theme.visits(film.visits.norm(1.0)))
+        film.animate(*draw_landmarks(ax, grid, theme), *draw_starts(ax, grid, theme, halo=halo))
         self.arrows = PolicyArrows(ax, grid, film.mdp.moves, film.walkable, theme)
         film.animate(self.arrows.artist)
 
-    def _compose_change(self, film: ComparisonFilm, ax: Axes, left: float, top: float) -> None:
-        """The map of changes; its title stands at that place."""
-        theme, grid = film.theme, film.grid
-        side = "right: " if film.beside else ""
+    def _compose_change(self, ax: Axes) -> None:
+        film, theme, grid = self.film, self.film.theme, self.film.grid
         draw_lake(ax, grid, theme)
-        self.changes = self.gains = None
-        if is_small(ax, grid):  # too small for arrows: shades of what the best moves gained
-            film.add_text(left, top, f"{side}change of the best moves", size=8.5, color=theme.muted)
-            self.best = optimal_policy(film.mdp) > 0
-            self.gains = TileColours(ax, grid, film.walkable, theme.changes, Normalize(-1, 1))
-            film.animate(self.gains.artist, *draw_landmarks(ax, grid, theme))
-        else:
-            film.add_text(left, top, f"{side}change since the base", size=8.5, color=theme.muted)
-            self.changes = ChangeArrows(ax, grid, film.mdp.moves, film.walkable, theme)
-            film.animate(*self.changes.artists)
+        self.changes = PolicyChange(ax, grid, film.mdp.moves, film.walkable, theme)
+        film.animate(self.changes.artists[0])
+        film.animate(*draw_landmarks(ax, grid, theme), *draw_starts(ax, grid, theme, halo=theme.ice))
+        film.animate(self.changes.artists[1])
 
     def update(self, index: int) -> None:
-        policy = self.run.snapshots[index]
-        self.number.update(self.notes[index])
+        if index == self.shown:  # of methods that are trained for fewer updates, or in larger steps
+            return
+        self.shown, policy = index, self.run.snapshots[index]
+        for bar, lengths in self.lengths:
+            self.film.bars.lengths[bar] = lengths[index]
+        for place, words in self.notes:
+            self.film.sheet.write(place, words[index])
         self.tiles.update(self.run.visits[index])
         self.arrows.update(policy)
-        change = policy - self.run.snapshots[0]
-        if self.changes is not None:
-            self.changes.update(change)
-        if self.gains is not None:
-            self.gains.update((change * self.best).sum(-1))
+        self.changes.update(policy - self.run.snapshots[0])
 
 
-class _DotChart:
-    """A row a method: a dot at its mean, a line over the 95 % interval of its seeds. A second metric's dot is hollow."""
+class _Bars:
+    """Probabilities of paths as bars, each between the mark that its path has on the map and its number; a path a colour.
 
-    def __init__(self, film: ComparisonFilm, ax: Axes, metrics: Sequence[str], title: str, *, labels: bool) -> None:
-        theme, runs = film.theme, film.runs
-        self.rows = np.arange(len(runs))
-        style_axes(ax, theme)
-        ax.set_title(title, size=9.5, color=theme.ink, loc="left", pad=4)
-        ax.set_ylim(len(runs) - 0.5, -0.5)
-        ax.set_yticks(self.rows, [shorten(run.method, 0.9, 9) for run in runs] if labels else [])
-        ax.tick_params(axis="y", length=0, labelsize=9, labelcolor=theme.ink)
-        ax.grid(axis="y", color=theme.faint, lw=0.8)
-        ax.set_axisbelow(True)
-        self.bands = [[np.stack(metric_interval(name, run.metrics[name])) for run in runs] for name in metrics]
-        values = np.concatenate([band.ravel() for bands in self.bands for band in bands])
-        if metrics == LIKELIHOODS:
-            ax.set_xscale("symlog", linthresh=1.0)
-            low = float(values.min())
-            ax.set_xlim(1.3 * low, 0.15)
-            ticks = [t for t in (-100, -30, -10, -3, -1, 0) if t >= 1.3 * low]
-            ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
-            ax.minorticks_off()
+    Args:
+        film: what they are part of.
+
+    Attributes:
+        lengths: of each bar, from 0 to 1; `refresh` shows them.
+    """
+
+    NUMBER, MARK, HIGH = 0.58, 0.24, 0.1  # inches
+
+    def __init__(self, film: ComparisonFilm) -> None:
+        self.film, self.lengths = film, list[float]()
+        self.places: list[tuple[float, float, float, str]] = []  # left, bottom, width, colour
+        transform = film.figure.dpi_scale_trans
+        self.patches = {
+            colour: PathPatch(empty_path(), fc=colour, lw=0, transform=transform)
+            for colour in (film.theme.shown, film.theme.rejected)
+        }
+        for patch in self.patches.values():
+            film.figure.add_artist(patch)
+
+    @property
+    def artists(self) -> tuple[PathPatch, ...]:
+        return tuple(self.patches.values())
+
+    def place(self, left: float, top: float, width: float, colour: str, *, dashed: bool) -> int:
+        """Add a bar with its mark and its ground; returns its number."""
+        film = self.film
+        ax, length = film.overlay, width - self.MARK - self.NUMBER
+        draw_path_sample(ax, left + 0.03, top + 0.03, 0.13, colour, dashed=dashed, beads=film.is_fine, width=1.4)
+        ax.add_patch(Rectangle((left + self.MARK, top + 0.045), length, self.HIGH, fc=film.theme.faint, lw=0))
+        self.places.append((left + self.MARK, film.places.height - top - 0.045 - self.HIGH, length, colour))
+        self.lengths.append(0.0)
+        return len(self.lengths) - 1
+
+    def refresh(self) -> None:
+        """Show the bars at their lengths."""
+        for colour, patch in self.patches.items():
+            bars = [
+                rectangle(left, bottom, width * length, self.HIGH)
+                for (left, bottom, width, own), length in zip(self.places, self.lengths, strict=True)
+                if own == colour
+            ]
+            patch.set_path(closed_path(np.array(bars).reshape(-1, 4, 2)))
+
+
+def _lines(sentences: str, width: float) -> list[str]:
+    """Break the title into lines of about one length, no percent sign apart from its number."""
+    words = re.split(r" (?!%)", sentences)
+    count = len(_filled(words, width))
+    narrowest = next(share for share in np.linspace(0.5, 1, 26) if len(_filled(words, share * width)) <= count)
+    return [shorten(line, width, TITLE_SIZE, bold=True) for line in _filled(words, narrowest * width)]
+
+
+def _filled(words: Sequence[str], width: float) -> list[str]:
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, TITLE_SIZE, bold=True) > width:
+            lines.append(word)
         else:
-            ax.set_xlim(-0.02 * values.max(), 1.04 * (look_of(metrics[0]).limit or values.max()))
-            ax.xaxis.set_major_locator(MaxNLocator(5))
-        self.marks = []
-        for i, name in enumerate(metrics):
-            colour = getattr(theme, look_of(name).colour)
-            interval = LineCollection([], colors=colour, lw=2.2, alpha=0.45)
-            ax.add_collection(interval)
-            dots = ax.plot([], [], "o", ms=5.5, mfc=theme.background if i else colour, mec=colour, mew=1.6)[0]
-            film.animate(interval, dots)
-            self.marks.append((interval, dots))
+            lines[-1] = longer
+    return lines
 
-    def update(self, snapshots: Int[np.ndarray, " M"]) -> None:
-        for (interval, dots), bands in zip(self.marks, self.bands, strict=True):
-            mean, low, high = np.stack([band[:, i] for band, i in zip(bands, snapshots, strict=True)], 1)
-            interval.set_segments([[(a, y), (b, y)] for a, b, y in zip(low, high, self.rows, strict=True)])
-            dots.set_data(mean, self.rows)
+
+def _from_log(exponent: float) -> str:
+    """Return how the probability 10 ** exponent is written."""
+    return small_probability(10.0**exponent) if exponent > -2 else power_of_ten(exponent)

@@ -131,6 +131,7 @@ CODECS = {
     "mp4": "-vcodec libx264 -pix_fmt yuv420p -crf 25 -vf scale=ceil(iw/2)*2:ceil(ih/2)*2",
     "webp": "-vcodec libwebp_anim -pix_fmt yuv420p -loop 0 -quality 80",
 }
+RAW = {"RGB": "rgb24", "RGBA": "rgba"}  # names of ffmpeg's for what frames are made of
 
 
 def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iterable[float], *, rate: int = 25) -> Path:
@@ -138,7 +139,7 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
 
     Args:
         path: where to write.
-        frames: RGB images of one size.
+        frames: RGB images of one size, or for WebP RGBA.
         durations: seconds for each, at most a day, for which it is repeated.
         rate: frames a second.
 
@@ -152,18 +153,19 @@ def write_video(path: str | Path, frames: Iterable[Image.Image], durations: Iter
     with replaced(path) as temporary:
         repeated = (frame for frame, n in _hundredths(frames, durations) for _ in range(max(1, round(n * rate / 100))))
         first = next(repeated)
-        _run_ffmpeg(kind, temporary, first.size, rate, chain([first], repeated))
+        _run_ffmpeg(kind, temporary, first, rate, chain([first], repeated))
         if not _is_complete(temporary.read_bytes()):
             raise OSError(errno.EIO, "ffmpeg left an incomplete film")
     return path
 
 
-def _run_ffmpeg(kind: str, path: Path, size: tuple[int, int], rate: int, frames: Iterable[Image.Image]) -> None:
+def _run_ffmpeg(kind: str, path: Path, first: Image.Image, rate: int, frames: Iterable[Image.Image]) -> None:
     """Have ffmpeg encode frames; raise an OSError with its last words if it fails."""
     import imageio_ffmpeg
 
-    raw = f"-f rawvideo -pix_fmt rgb24 -s {size[0]}x{size[1]} -r {rate} -i -"
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), *f"-y -v error -xerror {raw} -an {CODECS[kind]}".split(), os.path.abspath(path)]
+    raw = f"-f rawvideo -pix_fmt {RAW[first.mode]} -s {first.width}x{first.height} -r {rate} -i -"
+    codec = CODECS[kind].replace("yuv420p", "yuva420p") if first.mode == "RGBA" else CODECS[kind]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), *f"-y -v error -xerror {raw} -an {codec}".split(), os.path.abspath(path)]
     with TemporaryFile() as stderr, Popen(command, stdin=PIPE, stdout=DEVNULL, stderr=stderr) as process:
         assert process.stdin is not None
         try:

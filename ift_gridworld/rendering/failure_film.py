@@ -20,9 +20,10 @@ from matplotlib.ticker import MaxNLocator
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.charts import style_axes, update_axis
 from ift_gridworld.rendering.failure import Failure, Panel
-from ift_gridworld.rendering.film import Box, Film, reading_seconds
+from ift_gridworld.rendering.film import Box, Film
 from ift_gridworld.rendering.maps import draw_lake, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import style_of
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.paths import draw_answers
 from ift_gridworld.rendering.plane import Plane
 from ift_gridworld.rendering.shapes import line_style

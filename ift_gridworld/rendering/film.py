@@ -7,9 +7,9 @@ that a film redrawn from its file is the film drawn after training.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
-from math import ceil
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
@@ -18,92 +18,28 @@ from jaxtyping import Float
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette, write_gif, write_video
 from ift_gridworld.rendering.fonts import use_fonts
-from ift_gridworld.rendering.formats import STILLS, VIDEO, check_format, check_speed
+from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format, poster_of
 from ift_gridworld.rendering.isolation import isolated
+from ift_gridworld.rendering.pace import at_speed, readable
 from ift_gridworld.rendering.text import Number, NumberPatch, TextStyle
-from ift_gridworld.rendering.theme import Theme, find_theme
+from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Box", "Film", "at_speed", "file_metadata", "reading_seconds", "write_words"]
+__all__ = ["DPI", "Box", "Film", "file_metadata", "write_words"]
 
 DPI = 100
 Box = tuple[float, float, float, float]  # left, bottom, width, height of a part of a picture, in figure fractions
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
 MEAN_SECONDS, LEAST_SECONDS = 0.085, 0.04  # that the others stand
-WORDS_A_SECOND, LOOK_SECONDS = 3.0, 1.5  # that a reader takes in, and takes to look at the picture before
-LEAST_FRAME = 0.02  # seconds; a frame of a GIF that stands for less than two hundredths is shown for ten
-READ_FIRST = 0.6  # share of the time to read a caption that is spent on its first frame, before anything moves
-
-
-def reading_seconds(words: str) -> float:
-    """Return how long words have to stand: three a second, and 1.5 s to look at the picture.
-
-    Args:
-        words: with blanks between.
-
-    Example:
-        >>> reading_seconds("both answers become less likely")
-        3.17
-    """
-    return ceil(100 * LOOK_SECONDS + 100 * len(words.split()) / WORDS_A_SECOND) / 100  # in hundredths, as GIF counts
-
-
-def at_speed(durations: Sequence[float], speed: float) -> list[tuple[int, float]]:
-    """Return the frames of a film at another speed, and how long each stands.
-
-    Frames that would stand for less than a viewer shows are left out, and the one before them stands for their time, so that
-    the film is as long as asked for.
-
-    Args:
-        durations: seconds that each frame stands at speed 1.
-        speed: a factor, 0.1 to 10; 2 shows the film in half of the time.
-
-    Raises:
-        ValueError: for another speed.
-
-    Example:
-        >>> at_speed([1.0, 0.04, 0.04, 0.04, 2.0], 4)
-        [(0, 0.25), (1, 0.03), (4, 0.5)]
-    """
-    check_speed(speed)
-    frames: list[tuple[int, float]] = []
-    for index, seconds in enumerate(durations):
-        if frames and frames[-1][1] < LEAST_FRAME:
-            if index < len(durations) - 1 or len(frames) == 1:
-                frames[-1] = (frames[-1][0], frames[-1][1] + seconds / speed)
-                continue
-            frames[-2:] = [(frames[-2][0], frames[-2][1] + frames[-1][1])]  # the last frame is always shown
-        frames.append((index, seconds / speed))
-    ends = np.cumsum([0.0, *(seconds for _, seconds in frames)]).round(2)  # in hundredths, as GIF counts
-    return [(index, round(float(rounded), 2)) for (index, _), rounded in zip(frames, np.diff(ends), strict=True)]
-
-
-def _readable(durations: Sequence[float], captions: Sequence[str]) -> list[float]:
-    """Let words stand until they can be read: what is missing is added where they appear, and a part where they go.
-
-    Args:
-        durations: seconds that each frame would stand by itself.
-        captions: words in each frame, one text a line; lines that stood in the frame before are read already.
-    """
-    readable = list(durations)
-    starts = [i for i in range(len(captions)) if i == 0 or captions[i] != captions[i - 1]]
-    before: set[str] = set()
-    for start, end in zip(starts, [*starts[1:], len(captions)], strict=True):
-        new = [line for line in captions[start].splitlines() if line not in before]
-        missing = reading_seconds(" ".join(new)) - sum(readable[start:end]) if new else 0.0
-        if missing > 0:
-            share = 1.0 if end - start == 1 else READ_FIRST
-            readable[start] = round(readable[start] + share * missing, 2)
-            readable[end - 1] = round(readable[end - 1] + (1 - share) * missing + 0.005, 2)
-        before = set(captions[start].splitlines())
-    return readable
 
 
 class Film:
@@ -124,7 +60,7 @@ class Film:
     """
 
     def __init__(self, theme: str, size: tuple[float, float]) -> None:
-        self.theme: Theme = find_theme(theme)
+        self.theme_name, self.theme = theme, find_theme(theme)
         self.figure = Figure(figsize=size, dpi=DPI, facecolor=self.theme.background)
         self.canvas = FigureCanvasAgg(self.figure)
         self.animated: list[Artist] = []
@@ -148,6 +84,10 @@ class Film:
     def alt(self) -> str:
         """What the picture shows, in words, for those who cannot see it."""
         raise NotImplementedError
+
+    def reshaped(self, size: str) -> Film:
+        """Return the film as it is laid out for a size, a name in `formats.PICTURE_SIZES`: itself, if it has one layout."""
+        return self
 
     def update(self, index: int) -> None:
         """Move everything to frame `index`."""
@@ -173,8 +113,8 @@ class Film:
 
     @property
     def durations(self) -> list[float]:
-        """Seconds that each frame stands: as `pace` says, and long enough for its captions (`reading_seconds`)."""
-        return _readable(self.pace, self.captions)
+        """Seconds that each frame stands: as `pace` says, and long enough for its captions (`pace.reading_seconds`)."""
+        return readable(self.pace, self.captions)
 
     def _numbers(self, index: int) -> str:
         """Words and numbers of a frame that change from frame to frame (`text.Number`)."""
@@ -187,6 +127,15 @@ class Film:
         """Add Axes at a place."""
         w, h = self.figure.get_size_inches()
         return self.figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
+
+    @cached_property
+    def overlay(self) -> Axes:
+        """Axes over the whole picture, in inches, y downwards, for what would need many small ones."""
+        width, height = self.figure.get_size_inches()
+        ax = self.add_axes(0, 0, width, height)
+        ax.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
+        ax.axis("off")
+        return ax
 
     def add_text(self, left: float, top: float, text: str, **style: Unpack[TextStyle]) -> None:
         """Add text that does not change; `top` is its middle unless `va` says otherwise."""
@@ -219,9 +168,13 @@ class Film:
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
 
-    @isolated
     def frame(self, index: int) -> Image.Image:
         """Draw one frame, RGB."""
+        return self._drawn(index).convert("RGB")
+
+    @isolated
+    def _drawn(self, index: int) -> Image.Image:
+        """Draw one frame, RGBA."""
         self.canvas.restore_region(self._background)
         self.update(index)
         renderer = self.canvas.get_renderer()
@@ -229,58 +182,145 @@ class Film:
             use_fonts(artist)
             artist.draw(renderer)
         size = self.canvas.get_width_height()
-        return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1).convert("RGB")
+        return Image.frombuffer("RGBA", size, self.canvas.buffer_rgba(), "raw", "RGBA", 0, 1)
 
     def frames(self) -> Iterator[Image.Image]:
         """Draw every frame, one at a time."""
         return map(self.frame, range(len(self)))
 
     @isolated
-    def save(self, path: str | Path, *, speed: float = 1.0) -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        size: str | None = None,
+        transparent: bool = False,
+        poster: bool = False,
+        speed: float = 1.0,
+    ) -> Path:
         """Write the film (gif, mp4, webp), or its last frame as a still (png, pdf, svg), as the path's suffix says.
 
         What the picture shows is written beside it in words, as NAME.txt. Files are complete or not there at all.
 
         Args:
             path: where to write.
+            size: a name in `formats.PICTURE_SIZES`, for which the picture is laid out anew where that helps, drawn as large as
+                fits, and put on a page of that size; None for its own size.
+            transparent: whether to leave the background out (png, svg, webp).
+            poster: whether to write the last frame, too, beside a film NAME.gif as NAME.poster.png.
             speed: a factor of how fast the film runs, 0.1 to 10; captions can be read at 1.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: for an unknown suffix or speed, or a video where the extra [video] is not installed.
+            ValueError: for an unknown suffix, size or speed, a video where the extra [video] is not installed, or what such a
+                file cannot have.
             OSError: if the file cannot be written.
         """
         path = Path(path)
         kind = path.suffix.lstrip(".")
         check_format(kind)
-        check_speed(speed)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
-        if kind in STILLS:
-            self._save_still(path, kind)
-        else:
-            indices, durations = zip(*at_speed(self.durations, speed), strict=True)
-            frames = map(self.frame, indices)
-            if kind in VIDEO:
-                write_video(path, frames, durations)
+        PictureOptions(size=size, transparent=transparent, poster=poster, speed=speed).check(kind)
+        film = self if size is None else self.reshaped(size)
+        with film._as_printed(size, transparent) as page:
+            if kind in STILLS:
+                film._save_still(path, kind, page)
             else:
-                samples = [self.frame(i) for i in sorted({0, len(self) // 3, len(self) - 1})]
-                write_gif(path, frames, durations, shared_palette(samples))
-        write_words(path, self.alt)
+                indices, durations = zip(*at_speed(film.durations, speed), strict=True)
+                frames = map(page.sheet, indices)
+                if kind in VIDEO:
+                    write_video(path, frames, durations)
+                else:
+                    samples = [page.sheet(i) for i in sorted({0, len(film) // 3, len(film) - 1})]
+                    write_gif(path, frames, durations, shared_palette(samples))
+            if poster:
+                write_atomically(poster_of(path), png_bytes(page.sheet(len(film) - 1)))
+        write_words(path, film.alt)
         return path
 
-    def _save_still(self, path: Path, kind: str) -> Path:
+    @contextmanager
+    def _as_printed(self, size: str | None, transparent: bool) -> Iterator[_Page]:
+        """Draw at the resolution of a page, on no background if so asked, until the block ends."""
+        page = _Page(self, size, transparent)
+        before = self.figure.get_dpi(), self.figure.get_facecolor()
+        self.figure.set_dpi(page.dpi)
+        if transparent:
+            self.figure.set_facecolor("none")
+        vars(self).pop("_background", None)
+        try:
+            yield page
+        finally:
+            self.figure.set_dpi(before[0])
+            self.figure.set_facecolor(before[1])
+            vars(self).pop("_background", None)
+
+    def _save_still(self, path: Path, kind: str, page: _Page) -> Path:
+        if page.size is not None and kind == "png":
+            return write_atomically(path, png_bytes(page.sheet(len(self) - 1)))
         self.update(len(self) - 1)
         for artist in self.animated:
             artist.set_animated(False)
         use_fonts(self.figure)
         out = io.BytesIO()
-        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=self.theme.background, metadata=file_metadata(kind))
+        ground = "none" if page.transparent else self.theme.background
+        metadata, box = file_metadata(kind), page.inches
+        self.figure.savefig(out, format=kind, dpi=2 * DPI, facecolor=ground, metadata=metadata, bbox_inches=box)
         for artist in self.animated:
             artist.set_animated(True)
         return write_atomically(path, out.getvalue())
+
+
+class _Page:
+    """What a film's frames are printed on.
+
+    Args:
+        film: to be printed.
+        size: a name in `formats.PICTURE_SIZES`; None for the film's own size.
+        transparent: whether it has no background.
+
+    Attributes:
+        dpi: at which the film fills the page one way.
+        size: of the page in pixels; None for the film's own.
+    """
+
+    def __init__(self, film: Film, size: str | None, transparent: bool) -> None:
+        self.film, self.transparent = film, transparent
+        self.dpi, self.size = float(DPI), None
+        if size is not None:
+            width, height = film.figure.get_size_inches()
+            across, down = PICTURE_SIZES[size]
+            self.dpi = across / width if down is None else min(across / width, down / height)
+            self.size = (across, round(self.dpi * height) if down is None else down)
+
+    @property
+    def inches(self) -> Bbox | None:
+        """The page around the figure, in the figure's inches; None where it is the figure."""
+        if self.size is None:
+            return None
+        width, height = self.film.figure.get_size_inches()
+        spare = np.array(self.size) / self.dpi - [width, height]
+        return Bbox([-spare / 2, np.array([width, height]) + spare / 2])
+
+    def sheet(self, index: int) -> Image.Image:
+        """Draw a frame in the middle of the page."""
+        frame = self.film._drawn(index)
+        mode = "RGBA" if self.transparent else "RGB"
+        if self.size is None:
+            return frame.convert(mode)
+        red, green, blue, _ = (round(255 * part) for part in to_rgba(self.film.theme.background))
+        sheet = Image.new(mode, self.size, (red, green, blue, 0)[: len(mode)])
+        sheet.paste(frame.convert(mode), ((self.size[0] - frame.width) // 2, (self.size[1] - frame.height) // 2))
+        return sheet
+
+
+def png_bytes(picture: Image.Image) -> bytes:
+    """Return a picture as the bytes of a PNG file."""
+    out = io.BytesIO()
+    picture.save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def write_words(picture: Path, words: str) -> None:

@@ -12,11 +12,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
-from matplotlib.colors import to_rgba
+from matplotlib.colors import to_rgb, to_rgba
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path
 from matplotlib.patheffects import withStroke
@@ -24,7 +24,9 @@ from matplotlib.textpath import TextPath
 
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.rendering.fonts import font_for
 from ift_gridworld.rendering.scale import (
+    BADGE_SIDE,
     LETTER_TILE,
     TINY_TILE,
     has_signs,
@@ -168,10 +170,27 @@ def draw_landmarks(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
             edge: dict[str, Any] = {"ec": theme.ink, "lw": 0.4} if kind else {}
             for shape in shapes:
                 drawn += _add_polygons(ax, tiles[:, None, ::-1] + shape, getattr(theme, colour), **edge)
+        drawn += _draw_badges(ax, grid, places, letter.upper(), getattr(theme, colour), theme)
     if len(grid.walls):
         width = 13 * tile_inches(ax, grid)
         walls = LineCollection(list(grid.walls[..., ::-1].astype(float)), colors=theme.ink, lw=width, capstyle="butt")
         drawn.append(ax.add_collection(walls))
+    return drawn
+
+
+def _draw_badges(
+    ax: Axes, grid: GridLayout, tiles: Int[np.ndarray, "n 2"], letter: str, colour: str, theme: Theme
+) -> list[Artist]:
+    """The letter of a coloured place, in a corner of its tiles: not every eye tells the colours apart."""
+    side = min(0.5, max(0.34, BADGE_SIDE / tile_inches(ax, grid)))
+    drawn = _add_polygons(ax, tiles[:, None, ::-1] + side * rectangle(0, 0, 1, 1), colour)
+    ground = sum(share * part for share, part in zip((0.2126, 0.7152, 0.0722), to_rgb(colour), strict=True))
+    ink = "#ffffff" if ground < 0.4 else "#000000"
+    outline = _centred_letter(letter, 0.92 * side)
+    if drawn:
+        vertices = np.asarray(outline.vertices) + 0.5 * side
+        path = Path(np.concatenate(vertices + tiles[:, None, ::-1]), np.tile(np.asarray(outline.codes), len(tiles)))
+        drawn.append(ax.add_patch(PathPatch(path, fc=ink, lw=0)))
     return drawn
 
 
@@ -181,17 +200,30 @@ def _draw_signs(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
     drawn: list[Artist] = []
     for letter in "SG":
         corners = squares_around(grid, np.argwhere(grid.tiles == letter), side)[:, None]
-        drawn += _add_polygons(ax, corners + side * rectangle(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8)
+        # The frame of a sign at the edge of the map lies half outside of it.
+        drawn += _add_polygons(ax, corners + side * rectangle(0, 0, 1, 1), theme.ice, ec=theme.ink, lw=0.8, clip_on=False)
         if letter == "G":
             for part, colour in GOAL_GLYPH:
                 drawn += _add_polygons(ax, corners + side * part, getattr(theme, colour))
         elif len(corners):
-            sign = TextPath((0, 0), "S", size=side)
-            vertices = np.asarray(sign.vertices)
-            outline = (vertices - (vertices.min(0) + vertices.max(0)) / 2) * [1, -1] + side / 2
-            path = Path(np.concatenate(outline + corners), np.tile(sign.codes, len(corners)))
+            sign = _centred_letter("S", side)
+            path = Path(
+                np.concatenate(np.asarray(sign.vertices) + side / 2 + corners), np.tile(np.asarray(sign.codes), len(corners))
+            )
             drawn.append(ax.add_patch(PathPatch(path, fc=theme.ink, lw=0)))
     return drawn
+
+
+def _centred_letter(letter: str, size: float) -> Path:
+    """Return a bold letter's outline around the origin, rows downwards.
+
+    Args:
+        letter: one sign.
+        size: of the type, in tiles.
+    """
+    glyph = TextPath((0, 0), letter, size=size, prop=font_for(letter, bold=True))
+    vertices = np.asarray(glyph.vertices)
+    return Path((vertices - (vertices.min(0) + vertices.max(0)) / 2) * [1, -1], glyph.codes)
 
 
 def _add_polygons(ax: Axes, polygons: Float[np.ndarray, "n k 2"], colour: str, **edge: Any) -> list[Artist]:
@@ -200,7 +232,7 @@ def _add_polygons(ax: Axes, polygons: Float[np.ndarray, "n k 2"], colour: str, *
     return [ax.add_patch(PathPatch(closed_path(polygons), fc=colour, **{"lw": 0, **edge}))]
 
 
-def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
+def draw_starts(ax: Axes, grid: GridLayout, theme: Theme, halo: str | None = None) -> list[Artist]:
     """Mark each start tile, before its arrows are drawn: an S in a corner or, on a small tile, a ring around its arrow.
 
     Tiles that are too small for a ring have their sign from `draw_landmarks`.
@@ -209,6 +241,7 @@ def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
         ax: where to draw.
         grid: the layout of the tiles.
         theme: colours.
+        halo: colour around a letter (default: that of a visited tile, where a dashed outline may pass below it).
 
     Returns:
         What was added to the Axes, from below.
@@ -227,6 +260,6 @@ def draw_starts(ax: Axes, grid: GridLayout, theme: Theme) -> list[Artist]:
         ring = PathPatch(closed_path(tiles[:, None, ::-1] + disc(0.5, 0.5, 0.44)), fc="none", ec=theme.ink, lw=7 * inches)
         return [ax.add_patch(ring)] if len(tiles) else []
     drawn: list[Artist] = [Letter(ax, x, y, "S", theme.ink, min(0.26, max(0.2, 0.1 / inches))).artist for y, x in tiles]
-    for letter in drawn:  # a dashed outline may pass below it, on a tile that is visited in every episode
-        letter.set_path_effects([withStroke(linewidth=3, foreground=theme.visited)])
+    for letter in drawn:
+        letter.set_path_effects([withStroke(linewidth=3, foreground=halo or theme.visited)])
     return drawn

@@ -49,7 +49,7 @@ class PolicyMatrix:
         self.image = ax.imshow(np.zeros((rows, columns)), extent=(0, columns, rows, 0), **style)
         ax.imshow(self._columns(optimal), extent=(0, columns, below + rows, below), **style)
         ax.set(xlim=(0, columns), ylim=(below + rows, 0), xticks=[], yticks=[rows / 2, below + rows / 2])
-        ax.set_yticklabels([r"$T_\theta$", "$T^*$"], size=size, color=theme.ink)
+        ax.set_yticklabels([r"$T_\theta$", "$T$*"], size=size, color=theme.ink)
         ax.tick_params(length=0, pad=3)
         ax.patch.set_visible(False)
         self.artists: tuple[Artist, ...] = (self.image,)

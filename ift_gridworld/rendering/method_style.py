@@ -7,13 +7,13 @@ too. The marks of paths on a map (`Theme.shown`, `Theme.rejected`) have other co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 from ift_gridworld.rendering.theme import Theme
 
-__all__ = ["HUES", "MethodStyle", "style_of", "styles_of"]
+__all__ = ["HUES", "MethodStyle", "style_of", "styles_of", "styles_of_runs"]
 
 HUES = ("imitation", "ift", "dpo", "pairs", "on-policy")  # in the order of `Theme.methods`
 Dash = tuple[float, tuple[float, ...]] | str
@@ -114,6 +114,21 @@ def styles_of(methods: Iterable[str]) -> dict[str, MethodStyle]:
             style = free[(free.index(style) + 1) % len(free)] if style in free else free[0]
         styles[method] = style
     return styles
+
+
+def styles_of_runs(methods: Sequence[str]) -> list[MethodStyle]:
+    """Return the style of each run that is drawn, no two alike, also where a method comes twice.
+
+    Args:
+        methods: of the runs, in their order.
+
+    Example:
+        >>> styles = styles_of_runs(["ift", "ift"])
+        >>> styles[0] == style_of("ift"), styles[1] == styles[0]
+        (True, False)
+    """
+    names = [name if methods.index(name) == i else f"{name} {i}" for i, name in enumerate(methods)]
+    return list(styles_of(names).values())
 
 
 @cache

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.colors import Normalize
+from matplotlib.colors import to_hex
 
 from ift_gridworld.escape import printable
 from ift_gridworld.evaluation.headline import headline_metric
@@ -20,15 +21,20 @@ from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
+from ift_gridworld.rendering.visit_scale import VisitScale
 
 __all__ = ["OptimalPolicyStill"]
 
 WIDTH, TALLEST = 3.6, 2.7  # inches: of a map, at most
-GAP, MARGIN, HEAD, FOOT = 0.25, 0.12, 0.52, 0.36  # inches
+MANY_WIDTH, MANY_TALLEST = 5.2, 4.4  # the same of a layout of several maps, whose tiles would be too small for their marks
+GAP, MARGIN, HEAD = 0.25, 0.12, 0.52  # inches
+KEY_WIDTH, KEY_HEIGHT, KEY_FOOT, WORDS_FOOT = 1.5, 0.1, 0.56, 0.24  # inches: the strip of visits, and all that is below a map
 
 
 class OptimalPolicyStill(Film):
     """Arrows for the policy that is optimal for each MDP's discount, and blue for how often an episode visits a tile.
+
+    All maps share one scale of visits, whose key stands below.
 
     Args:
         title: what is shown, for those who cannot see it.
@@ -46,28 +52,35 @@ class OptimalPolicyStill(Film):
     def __init__(self, title: str, environments: Mapping[str, TabularMDP], theme: str = "light") -> None:
         self.title = title
         grid = grid_of(next(iter(environments.values())))
-        width = min(WIDTH, TALLEST * grid.width / grid.height)
+        widest, tallest = (MANY_WIDTH, MANY_TALLEST) if grid.headings else (WIDTH, TALLEST)
+        width = min(widest, tallest * grid.width / grid.height)
         height = width * grid.height / grid.width
-        foot = FOOT if grid.headings else MARGIN
-        super().__init__(theme, (len(environments) * (width + GAP) - GAP + 2 * MARGIN, height + HEAD + foot))
+        column_width = max(width, KEY_WIDTH)  # of a narrow map, the words above are wider
+        size = (len(environments) * (column_width + GAP) - GAP + 2 * MARGIN, HEAD + height + KEY_FOOT)
+        super().__init__(theme, (size[0], size[1] + WORDS_FOOT * bool(grid.headings)))
+        best_policies = {name: optimal_policy(mdp) for name, mdp in environments.items()}
+        all_visits = {name: expected_visits(mdp, best_policies[name]) for name, mdp in environments.items()}
+        scale = VisitScale.of(all_visits.values())
+        scale.draw_key(self.add_axes(MARGIN + 0.17, HEAD + height + 0.24, KEY_WIDTH, KEY_HEIGHT), self.theme, 8)
         if grid.headings:
             key = "G → R: from G to R · disc: pick up · square: drop off · flag: where to · heavy line: wall"
-            self.add_text(MARGIN, HEAD + height + 0.24, key, size=9, color=self.theme.muted)
+            self.add_text(MARGIN, size[1] + 0.06, key, size=9, color=self.theme.muted)
         self.results: list[str] = []
         for column, (name, mdp) in enumerate(environments.items()):
-            left, best = MARGIN + column * (width + GAP), optimal_policy(mdp)
+            left, best = MARGIN + column * (column_width + GAP), best_policies[name]
             result = f"return {evaluate_policy(mdp, best) @ mdp.start:.3f}"
             if headline_metric(mdp) == "success":
                 result += f" · success {success_probability(mdp, best, mdp.horizon):.3f}"
             self.results.append(f"{printable(name.capitalize())}: {result}.")
-            self.add_text(left, 0.17, shorten(name, width + GAP, 11, bold=True), size=11, weight="bold", color=self.theme.ink)
+            self.add_text(left, 0.17, shorten(name, column_width, 11, bold=True), size=11, weight="bold", color=self.theme.ink)
             self.add_text(left, 0.37, result, size=9, color=self.theme.muted)
             ax, states = self.add_axes(left, HEAD, width, height), walkable(mdp)
             draw_lake(ax, grid, self.theme)
-            visits = TileColours(ax, grid, states, self.theme.visits, Normalize(0, 1, clip=True))
-            visits.update(expected_visits(mdp, best))
+            visits = TileColours(ax, grid, states, self.theme.visits, scale.norm)
+            visits.update(all_visits[name])
             draw_landmarks(ax, grid, self.theme)
-            draw_starts(ax, grid, self.theme)
+            start = self.theme.visits(scale.norm(all_visits[name] @ mdp.start))
+            draw_starts(ax, grid, self.theme, halo=to_hex(start))
             PolicyArrows(ax, grid, mdp.moves, states, self.theme).update(best)
 
     def __len__(self) -> int:
@@ -84,9 +97,9 @@ class OptimalPolicyStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path, *, speed: float = 1.0) -> Path:
-        """Write as `Film.save` does; a PNG in few colours, which takes a third of the bytes."""
-        path = super().save(path, speed=speed)
-        if path.suffix == ".png":
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write as `Film.save` does; a PNG with a background in few colours, which takes a third of the bytes."""
+        path = super().save(path, **options)
+        if path.suffix == ".png" and not options.get("transparent"):
             reduce_colours(path)
         return path

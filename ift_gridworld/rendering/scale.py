@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from ift_gridworld.envs.grid import GridLayout
 
 __all__ = [
+    "BADGE_SIDE",
     "BEAD_SIDE",
     "BLOCK_SIDE",
     "DIAMOND_RADIUS",
@@ -20,6 +21,7 @@ __all__ = [
     "block_side",
     "has_signs",
     "is_fine",
+    "is_fine_tile",
     "is_small",
     "rim_width",
     "sign_side",
@@ -35,8 +37,8 @@ SIGN_TILE = 0.12  # on a smaller tile start and goal would be lost, so they beco
 FINE_TILE, FINE_TILE_DOTS = 0.045, 6.2  # smaller tiles (in inches or in dots) are drawn as an image, and arrows for blocks
 
 # Least sizes, in inches, of what is drawn on fine tiles: a block's pixel, a bead of a path, a block with one arrow, the signs
-# of start and goal. The diamond of a prediction is measured from its middle to a corner.
-PIXEL_SIDE, BEAD_SIDE, BLOCK_SIDE, SIGN_SIDE, DIAMOND_RADIUS = 0.02, 0.028, 0.2, 0.17, 0.03
+# of start and goal. The diamond of a prediction is measured from its middle to a corner. A badge holds a place's letter.
+PIXEL_SIDE, BEAD_SIDE, BLOCK_SIDE, SIGN_SIDE, DIAMOND_RADIUS, BADGE_SIDE = 0.02, 0.028, 0.2, 0.17, 0.03, 0.055
 
 SIGN_TILES = 2.4  # side, in tiles, that a sign may have where each tile has an arrow of its own, which the sign hides
 
@@ -54,8 +56,17 @@ def is_small(ax: Axes, grid: GridLayout) -> bool:
 
 def is_fine(ax: Axes, grid: GridLayout) -> bool:
     """Whether tiles are too small to be told apart."""
-    inches = tile_inches(ax, grid)
-    return inches < FINE_TILE or inches * float(ax.figure.dpi) < FINE_TILE_DOTS
+    return is_fine_tile(tile_inches(ax, grid), float(ax.figure.dpi))
+
+
+def is_fine_tile(inches: float, dpi: float) -> bool:
+    """Whether tiles of that side are too small to be told apart.
+
+    Args:
+        inches: side of a tile.
+        dpi: dots to an inch.
+    """
+    return inches < FINE_TILE or inches * dpi < FINE_TILE_DOTS
 
 
 def rim_width(ax: Axes, grid: GridLayout) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -100,9 +101,9 @@ class OptimalRouteStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path, *, speed: float = 1.0) -> Path:
-        """Write as `Film.save` does; a PNG in few colours."""
-        path = super().save(path, speed=speed)
-        if path.suffix == ".png":
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write as `Film.save` does; a PNG with a background in few colours."""
+        path = super().save(path, **options)
+        if path.suffix == ".png" and not options.get("transparent"):
             reduce_colours(path)
         return path

@@ -20,8 +20,9 @@ from PIL import Image
 
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette
-from ift_gridworld.rendering.film import Box, reading_seconds
+from ift_gridworld.rendering.film import Box
 from ift_gridworld.rendering.mathml import mathml
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 

@@ -18,7 +18,10 @@ from ift_gridworld.escape import printable
 from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
-__all__ = ["Letter", "Number", "NumberPatch", "TextStyle", "plain_text", "short_title", "shorten", "text_width", "wrap_text"]
+__all__ = [
+    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "plain_text", "short_title", "shorten", "text_width",
+    "wrap_text",
+]  # fmt: skip
 
 
 class TextStyle(TypedDict, total=False):
@@ -61,7 +64,7 @@ class Letter:
 
 
 class NumberPatch(PathPatch):
-    """The outline of a `Number`; its label is what it says."""
+    """The outline of one or more texts; its label is what they say."""
 
 
 class Number:
@@ -85,23 +88,27 @@ class Number:
         self, figure: Figure, x: float, y: float, *, size: float, colour: str, align: Literal["left", "right"] = "left"
     ) -> None:
         width, height = figure.get_size_inches()
-        scale = size / self.UNIT / 72
-        placement = Affine2D().translate(0, -0.364 * self.UNIT).scale(scale).translate(x * width, y * height)
-        self.align = align
-        self.artist = NumberPatch(empty_path(), fc=colour, lw=0, transform=placement + figure.dpi_scale_trans)
-        figure.add_artist(self.artist)
+        self.sheet = NumberSheet(figure, colour)
+        self.index = self.sheet.place(x * width, y * height, size=size, align=align)
+        self.artist = self.sheet.artist
 
     def update(self, text: str) -> None:
         """Show another text, in one line."""
-        self.artist.set_label(text)
+        self.sheet.write(self.index, text)
+        self.sheet.refresh()
+
+    @classmethod
+    def outline(cls, text: str) -> tuple[np.ndarray, np.ndarray, float]:
+        """Return outline, codes and width of a text in one line, at a size of `UNIT` points."""
         codes, pen, outlines = [], 0.0, []
         for letter in drawable(printable(text), bold=True):
-            outline, letter_codes, advance = self._glyph(letter)
+            outline, letter_codes, advance = cls._glyph(letter)
             codes.append(letter_codes)
             outlines.append(outline + np.array([pen, 0.0]))
             pen += advance
-        vertices = np.concatenate(outlines) - [pen if self.align == "right" else 0.0, 0.0]
-        self.artist.set_path(Path(vertices, np.concatenate(codes)))
+        if not outlines:
+            return np.zeros((0, 2)), np.zeros(0, Path.code_type), 0.0
+        return np.concatenate(outlines), np.concatenate(codes), pen
 
     @classmethod
     def _glyph(cls, letter: str) -> tuple[np.ndarray, np.ndarray, float]:
@@ -117,6 +124,53 @@ class Number:
             return np.zeros((0, 2)), np.zeros(0, Path.code_type)
         path = _outline(text, cls.UNIT, bold=True)
         return np.asarray(path.vertices), np.asarray(path.codes)
+
+
+class NumberSheet:
+    """Many texts as `Number`, of one colour and in one path: each artist of its own would cost a call to the renderer.
+
+    Args:
+        figure: where to draw.
+        colour: any colour of matplotlib's.
+
+    Attributes:
+        artist: what was added to the figure.
+    """
+
+    def __init__(self, figure: Figure, colour: str) -> None:
+        self.places: list[tuple[float, float, float, str]] = []  # x, y, scale, align
+        self.texts: list[str] = []
+        self.parts: list[tuple[np.ndarray, np.ndarray]] = []
+        self.artist = NumberPatch(empty_path(), fc=colour, lw=0, transform=figure.dpi_scale_trans)
+        figure.add_artist(self.artist)
+
+    def place(self, x: float, y: float, *, size: float, align: str = "left") -> int:
+        """Add a text that is empty as yet; returns its number.
+
+        Args:
+            x, y: its end and the middle of its digits, in inches from the lower left corner.
+            size: size of the type, in points.
+            align: which end of the text stands at `x`, left or right.
+        """
+        self.places.append((x, y, size / Number.UNIT / 72, align))
+        self.texts.append("")
+        self.parts.append((np.zeros((0, 2)), np.zeros(0, Path.code_type)))
+        return len(self.texts) - 1
+
+    def write(self, index: int, text: str) -> None:
+        """Change a text, which `refresh` shows."""
+        if text == self.texts[index]:
+            return
+        x, y, scale, align = self.places[index]
+        outline, codes, width = Number.outline(text)
+        origin = np.array([x - (width * scale if align == "right" else 0.0), y - 0.364 * Number.UNIT * scale])
+        self.texts[index], self.parts[index] = text, (outline * scale + origin, codes)
+
+    def refresh(self) -> None:
+        """Show the texts as they were written."""
+        self.artist.set_label(" ".join(self.texts))
+        vertices, codes = (np.concatenate(parts) for parts in zip(*self.parts, strict=True))
+        self.artist.set_path(Path(vertices, codes) if len(vertices) else empty_path())
 
 
 def text_width(text: str, size: float, *, bold: bool = False) -> float:

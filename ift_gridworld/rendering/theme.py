@@ -25,7 +25,8 @@ class Theme:
         goal, ribbon: the goal, a wrapped box.
         success, distance: curves.
         methods: the hues of methods, in the order that `method_style.HUES` names.
-        more, less: what became likelier, and less likely.
+        more, less: what became likelier, and less likely; more than a policy that it is compared with, and less.
+        moved: a tile on which all probability has gone to other moves.
         red, green, yellow, blue: the places of a taxi, which have no other names.
     """
 
@@ -50,6 +51,7 @@ class Theme:
     methods: tuple[str, ...]
     more: str
     less: str
+    moved: str
     red: str
     green: str
     yellow: str
@@ -69,6 +71,11 @@ class Theme:
     def changes(self) -> Colormap:
         """Colours from less likely by 1, over unchanged, to likelier by 1."""
         return LinearSegmentedColormap.from_list("changes", [self.less, self.ice, self.more])
+
+    @property
+    def movements(self) -> Colormap:
+        """Colours from a tile whose moves are as likely as before to one on which all probability has gone elsewhere."""
+        return LinearSegmentedColormap.from_list("movements", [self.ice, self.moved])
 
     @property
     def values(self) -> str:
@@ -99,6 +106,7 @@ THEMES: dict[str, Theme] = {
         methods=("#0072b2", "#d81b60", "#1d2731", "#7a2fe0", "#a07400"),
         more="#0a64a4",
         less="#b35a00",
+        moved="#a35fdc",
         red="#8c1d40",
         green="#4dc48f",
         yellow="#ffe14d",
@@ -126,6 +134,7 @@ THEMES: dict[str, Theme] = {
         methods=("#3d9be0", "#ff8fb8", "#f2f5f8", "#9a5cff", "#e3b505"),
         more="#62bdf2",
         less="#ffb45e",
+        moved="#8f4ff0",
         red="#c2334f",
         green="#63d6a1",
         yellow="#ffe97a",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import ceil
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -118,7 +119,8 @@ class TileColours:
     """
 
     def __init__(self, ax: Axes, grid: GridLayout, coloured: Bool[np.ndarray, " S"], cmap: Colormap, norm: Normalize) -> None:
-        self.states, self.cmap, self.norm = np.flatnonzero(coloured), cmap, norm
+        self.states, self.norm = np.flatnonzero(coloured), norm
+        self.colours = cmap(np.arange(cmap.N))  # calling a colour map takes longer than looking a colour up
         self.artist: PolyCollection | AxesImage
         if is_fine(ax, grid):
             self.blocks = BlockImage(ax, grid)
@@ -132,6 +134,11 @@ class TileColours:
     def update(self, values: Float[np.ndarray, " S"]) -> None:
         """Colour the tiles by these numbers."""
         if isinstance(self.artist, AxesImage):
-            self.blocks.update(self.cmap(self.norm(self.blocks.extremes(values[self.states]))))
+            self.blocks.update(self._looked_up(self.blocks.extremes(values[self.states])))
         else:
-            self.artist.set_facecolor(self.cmap(self.norm(values[self.states])))
+            self.artist.set_facecolor(self._looked_up(values[self.states]))
+
+    def _looked_up(self, values: Float[np.ndarray, "*n"]) -> Any:
+        """Colours, RGBA; matplotlib's types know no arrays."""
+        count = len(self.colours)
+        return self.colours[np.clip(np.asarray(self.norm(values)) * count, 0, count - 1).astype(int)]

@@ -39,6 +39,12 @@ VIEWS = {
         "plane:PlaneFilm",
         needs_pairs=True,
     ),
+    "flow": View(
+        "arrows as wide as steps are often taken, and visits less those of the optimal policy", "flow:FlowFilm", needs_map=True
+    ),
+    "walks": View(
+        "the same with sampled episodes, on the same random numbers for all methods", "flow:WalksFilm", needs_map=True
+    ),
     "seeds": View("every seed as a dot: success or regret, distance, log-probability of both answers", "seeds_view:SeedsFilm"),
 }
 

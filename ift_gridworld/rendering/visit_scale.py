@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
-from ift_gridworld.rendering.text import plain_text
+from ift_gridworld.rendering.text import plain_text, text_width
 from ift_gridworld.rendering.theme import Theme
 
 __all__ = ["LEAST_VISITS", "VISITS_UNIT", "VisitScale"]
@@ -81,9 +81,23 @@ class VisitScale:
         labels = [f"{tick:g}" for tick in self.ticks]
         if self.is_log:
             labels[0] = f"≤{labels[0]}"
-        ax.set_xticks([float(self.norm(tick)) for tick in self.ticks], labels)
+        places = [float(self.norm(tick)) for tick in self.ticks]
+        room = float(ax.get_window_extent().width) / float(ax.figure.dpi)  # inches
+        shown = _apart(places, [text_width(label, size) / room for label in labels])
+        ax.set_xticks([places[i] for i in shown], [labels[i] for i in shown])
         ax.tick_params(length=2, pad=1.5, labelsize=size, labelcolor=theme.ink, color=theme.muted)
         for spine in ax.spines.values():
             spine.set(color=theme.muted, lw=0.5)
         if title:
             ax.set_title(plain_text(VISITS_UNIT), size=size, color=theme.ink, loc="left", pad=2)
+
+
+def _apart(places: list[float], widths: list[float]) -> list[int]:
+    """Return which labels can stand side by side: the first, the last, and of the others those that leave a gap."""
+    last = len(places) - 1
+    shown = [0]
+    for i in range(1, last):
+        left, right = (0.6 * (widths[i] + widths[j]) for j in (shown[-1], last))
+        if places[i] - places[shown[-1]] > left and places[last] - places[i] > right:
+            shown.append(i)
+    return [*shown, last]

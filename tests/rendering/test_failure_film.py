@@ -13,8 +13,9 @@ from ift_gridworld.mdp import Origin
 from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.rendering.failure_page import save_failure_page
-from ift_gridworld.rendering.film import LAST_SECONDS, reading_seconds
+from ift_gridworld.rendering.film import LAST_SECONDS
 from ift_gridworld.rendering.method_style import style_of
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.plane import Track
 from ift_gridworld.rendering.steps import MAX_BYTES
 from ift_gridworld.rendering.theme import THEMES

@@ -21,10 +21,11 @@ from ift_gridworld.rendering.answer_film import AnswerFilm
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.failure_film import FailureFilm
-from ift_gridworld.rendering.film import Film, at_speed, reading_seconds
+from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.large_film import LargeLakeFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
+from ift_gridworld.rendering.pace import at_speed, reading_seconds
 from ift_gridworld.rendering.plane import PlaneFilm
 from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
 from ift_gridworld.rendering.small_maps_still import OptimalRouteStill

@@ -17,8 +17,7 @@ from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.mdp import Origin, TabularMDP
-from ift_gridworld.planning import optimal_policy
-from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, comparison, maps, scale
+from ift_gridworld.rendering import STILLS, THEME_NAMES, VIDEO, maps, scale
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.encode import COLOURS, encode_gif, shared_palette
@@ -69,23 +68,6 @@ def test_small_tiles_get_one_arrow_through_their_middle_and_no_gaps():
         assert np.ptp(paths[0][:, 0]) > np.ptp(paths[0][:, 1]) and np.ptp(paths[2][:, 0]) < np.ptp(paths[2][:, 1])
         shade = TileColours(ax, grid, where, LIGHT.visits, Normalize(0, 1))
         np.testing.assert_allclose(shade.artist.get_paths()[0].vertices[:4], [(0, 0), (1, 0), (1, 1), (0, 1)])
-
-
-def test_side_by_side_on_small_tiles_shades_what_the_best_moves_gained():
-    records, few = (
-        [lake_record(rows, method=name) for name in ("sft", "dpo")] for rows in (random_map((20, 20), seed=1), LAKES["4x4"])
-    )
-    for made in (*records, *few):
-        made.metrics.update({name: np.full((5, 2), -3.0) for name in ("chosen_logp", "rejected_logp")})
-    film = ComparisonFilm(records)
-    column, record = film.columns[1], records[1]
-    assert column.changes is None
-    film.update(len(film) - 1)
-    best = optimal_policy(film.mdp) > 0
-    gained = np.where(best, record.snapshots[-1] - record.snapshots[0], 0).sum(-1)[film.walkable]
-    expected = film.theme.changes((gained + 1) / 2)
-    np.testing.assert_allclose(column.gains.artist.get_facecolor(), expected, atol=0.01)
-    assert ComparisonFilm(few).columns[0].gains is None
 
 
 def fine(rows, draw, theme=LIGHT, inches=3.0):
@@ -208,16 +190,6 @@ def test_diamonds_of_predictions_can_be_seen_and_stay_in_their_tile(side):
     box = drawn.marks.get_path().get_extents()
     assert box.width * 3.6 / side >= 2 * scale.DIAMOND_RADIUS - 1e-9
     assert box.x0 >= 1 and box.x1 <= 2 and box.y0 >= 0 and box.y1 <= 1
-
-
-def test_maps_of_few_methods_fill_their_columns_or_a_square_picture():
-    films = [
-        ComparisonFilm([lake_record(random_map((60, 60), seed=1), method=name) for name in names])
-        for names in (("sft", "ift"), ("sft", "ift", "grpo"))
-    ]
-    (square, wide), (width, height) = films, films[0].figure.get_size_inches()
-    assert height == pytest.approx(width, abs=0.1) and square.map_width > wide.map_width
-    assert 3 * wide.map_width + 2 * comparison.GAP == pytest.approx(comparison.COLUMNS_WIDTH)
 
 
 def test_an_arrow_of_a_block_is_the_mean_of_its_moves():

@@ -12,7 +12,7 @@ from test_explain_film import made
 from ift_gridworld.explain import EXPLAINED
 from ift_gridworld.rendering import steps as steps_module
 from ift_gridworld.rendering.explain_page import save_explanation
-from ift_gridworld.rendering.film import reading_seconds
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.steps import EQUATION_SECONDS, MAX_BYTES, PageStep, StepPicture, save_steps
 
 METHODS = [m if m in ("ift", "dpo") else pytest.param(m, marks=pytest.mark.slow) for m in EXPLAINED]

@@ -31,6 +31,8 @@ NEIGHBOURS = [
     ("rejected", "visited"),
     ("more", "ice"),
     ("less", "ice"),
+    ("moved", "ice"),
+    ("moved", "hole"),
 ]
 
 
@@ -68,6 +70,8 @@ GROUNDS = {
     "background": ("rim", "ink", "muted", "success", "distance", "more", "less", "shown", "rejected"),
     "predicted": ("predicted_edge",),
     "goal": ("ribbon",),
+    "moved": ("arrow", "ink"),
+    "faint": ("shown", "rejected"),
 }
 
 
