@@ -42,8 +42,8 @@ FACES = ("", ".envs", ".planning", ".losses", ".policies", ".data", ".methods", 
 FACES += (".rendering", ".language", ".vector")
 # What writes files or needs a trained model shows how it is called in a block that is not run.
 SHOWN = {
-    "align", "draw_files", "film_of", "latex_table", "load_model", "measure", "save_figure", "save_film", "save_page",
-    "still_of",
+    "align", "draw_files", "draw_plane", "film_of", "latex_table", "load_model", "measure", "save_figure", "save_film",
+    "save_page", "still_of",
 }  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def explain_update(args: PolicyArgs, method: str, kind: str, speed: float | None
         kind: of picture: a film, its last frame, or "html", a page to step through.
         speed: a factor of how fast the film runs; None for 1.
     """
-    PictureOptions(speed=speed or 1.0).check(kind)
+    PictureOptions(speed=1.0 if speed is None else speed).check(kind)
     check_seed(args.seed)
     overrides = method_overrides(args, [method])[method]
     mdp = mdp_of(args)

@@ -72,7 +72,9 @@ def main(args: Args) -> int:
 def check(args: Args, failures: list[str]) -> list[str]:
     """Return the failures asked for; raise a ValueError for values that make no sense."""
     check_choice("--format", args.format, FORMATS)
-    PictureOptions(speed=args.speed or 1.0).check(args.format)  # whether the extra that some need is there
+    PictureOptions(speed=1.0 if args.speed is None else args.speed).check(
+        args.format
+    )  # whether the extra that some need is there
     for name, value, allowed in (("only", args.only, (*failures, "all")), ("theme", args.theme, THEME_NAMES)):
         check_choice(f"--{name}", value, allowed)
     if args.seeds < 1:

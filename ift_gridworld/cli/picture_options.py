@@ -46,7 +46,9 @@ def picture_options(args: PictureArgs, kind: str | None) -> PictureOptions:
     """
     if args.view is not None:
         check_choice("view", args.view, VIEWS)
-    options = PictureOptions(args.view, args.picture_size, args.transparent, args.poster, args.speed or 1.0)
+    options = PictureOptions(
+        args.view, args.picture_size, args.transparent, args.poster, 1.0 if args.speed is None else args.speed
+    )
     options.check(kind or "gif")
     return options
 

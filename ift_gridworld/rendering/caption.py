@@ -20,6 +20,7 @@ from ift_gridworld.rendering.paper_words import (
     seeds_of_maps,
     with_interval,
 )
+from ift_gridworld.rendering.tables import result_metrics
 from ift_gridworld.training.run import Run, shared_custom_metrics
 
 __all__ = ["FigureContent", "caption_of", "latex_table"]
@@ -172,9 +173,10 @@ def latex_table(runs: Sequence[Run]) -> str:
     first = runs[0]
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
     custom = shared_custom_metrics(runs)
-    names = ["success", "regret", "distance", *custom]
+    names = [*result_metrics(runs), *custom]
     lengths = len(same_for_all(runs, lambda run: int(run.steps[-1]))) > 1
-    headings = ["method", f"success{horizon}", "regret", "distance to optimal", *map(_named, custom), *["updates"] * lengths]
+    called = {"success": f"success{horizon}", "distance": "distance to optimal"}
+    headings = ["method", *(called.get(name) or _named(name) for name in names), *["updates"] * lengths]
     over = f"mean over {seed_counts(runs)} and {INTERVAL}" if max(run.seeds for run in runs) > 1 else seed_counts(runs)
     rows = [("base", first, 0), *((title, run, -1) for title, run in zip(run_titles(runs), runs, strict=True))]
     lines = [

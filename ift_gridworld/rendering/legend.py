@@ -13,7 +13,7 @@ from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.text import plain_text, text_width
 from ift_gridworld.rendering.theme import Theme
 
-__all__ = ["SAMPLE", "Legend", "draw_arrow_sample"]
+__all__ = ["SAMPLE", "DrawKey", "DrawSample", "Legend", "draw_arrow_sample"]
 
 DrawKey = Callable[[Axes, Theme, float], None]  # a strip that fills an Axes; the last is the size of its type
 DrawSample = Callable[[Axes], None]  # in a box from (0, 0) to (1.6, 1), y downwards

@@ -262,6 +262,10 @@ def draw_plane(ax: Axes, runs: Sequence[Run], theme: Theme, *, update: int | Non
 
     Raises:
         ValueError: for a run without a preference pair, or runs on several environments.
+
+    Example::
+
+        draw_plane(plt.figure().add_subplot(), [Run.load("sft.json"), Run.load("dpo.json")], THEMES["light"])
     """
     check_one_environment(runs)
     updates = shared_updates(runs)

@@ -22,11 +22,13 @@ from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.flow import FlowFilm, WalksFilm
 from ift_gridworld.rendering.large_film import LargeLakeFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 from ift_gridworld.rendering.pace import at_speed, reading_seconds
 from ift_gridworld.rendering.plane import PlaneFilm
+from ift_gridworld.rendering.seeds_view import SeedsFilm
 from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
 from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
 
@@ -38,6 +40,9 @@ FILMS = {
     "large": lambda: LargeLakeFilm([large_record()]),
     "small maps": lambda: SmallMapsFilm([taxi_record()]),
     "route": lambda: OptimalRouteStill("a taxi", {"dry": TAXI.mdp}),
+    "flow": lambda: FlowFilm([lake_record()]),
+    "walks": lambda: WalksFilm([lake_record()]),
+    "seeds": lambda: SeedsFilm([lake_record()]),
     "plane": lambda: PlaneFilm([pair_run("sft"), pair_run("dpo")]),
     "failure": lambda: FailureFilm(failure()),
     **{f"explain {method}": lambda method=method: explained(method) for method in EXPLAINED},

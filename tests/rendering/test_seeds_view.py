@@ -97,17 +97,17 @@ def test_words_tell_where_the_seeds_end():
 def test_the_film_needs_no_map(tmp_path):
     run = record(Origin(MAPLESS, None, MAPLESS, False, None, 0.99, 10), snapshots=np.full((3, 3, 2), 0.5),
                  base=np.full((2, 3, 2), 0.5), final=np.full((2, 3, 2), 0.5))  # fmt: skip
-    assert save_film([run], tmp_path / "seeds.png", "light", "seeds").stat().st_size > 5000
+    assert save_film([run], tmp_path / "seeds.png", "light", view="seeds").stat().st_size > 5000
 
 
 def test_a_view_is_found_by_its_name(tmp_path):
     assert isinstance(film_of([lake_record()], "dark", "seeds"), SeedsFilm)
-    for name in VIEWS:
-        assert len(film_of([lake_record()], "light", name)) == 5
+    for name, view in VIEWS.items():
+        assert view.needs_pairs or len(film_of([lake_record()], "light", name)) == 5
     with pytest.raises(ValueError, match="^view is 'seds'; did you mean seeds"):
         film_of([lake_record()], "light", "seds")
-    with pytest.raises(ValueError, match="^format is 'html', a page, which has no view 'seeds'"):
-        save_film([lake_record()], tmp_path / "x.html", "light", "seeds")
+    with pytest.raises(ValueError, match="^view seeds is given with format html; allowed with: gif"):
+        save_film([lake_record()], tmp_path / "x.html", view="seeds")
 
 
 def test_the_film_is_the_same_under_any_settings():

@@ -104,11 +104,11 @@ def words_of(figure):
 def test_a_film_of_a_cliff_tells_of_falls_and_of_regret(cliff):
     film = MethodFilm(cliff[0])
     assert "cliff: back to the start, reward −100" in words_of(film.figure) and "hole" not in words_of(film.figure)
-    assert [curve.name for curve in film.curves] == ["regret", "distance"]
+    assert [curve.ax.get_title(loc="left").split(" (")[0] for curve in film.curves] == ["regret", "distance to optimal"]
     assert "on CliffWalking (" in film.alt and "Regret goes from" in film.alt and "lake" not in film.alt.lower()
     lake = TabularMDP.make("4x4")
     other = MethodFilm(train("sft", lake, make_base("uniform", lake, policy="tabular"), steps=2))
-    assert "hole: ends the episode" in words_of(other.figure) and other.curves[0].name == "success"
+    assert "hole: ends the episode" in words_of(other.figure) and other.curves[0].ax.get_title(loc="left").startswith("success")
 
 
 def test_tables_of_a_cliff_have_its_return(cliff, tmp_path):
@@ -137,9 +137,9 @@ def test_an_environment_of_ones_own_is_named_as_itself():
 def test_a_page_of_a_cliff_tells_of_falls_and_of_regret(cliff, visit):
     page, run = visit(cliff[:1]), cliff[0]
     page.locator('[data-tile="40"]').hover()
-    assert "cliff: back to the start, reward −100." in page.locator("#tile").inner_text()
+    assert "Cliff: back to the start, reward −100." in page.locator("#tile").inner_text()
     page.locator('[data-tile="47"]').hover()
-    assert "goal: ends the episode, reward −1." in page.locator("#tile").inner_text()
+    assert "Goal: ends the episode, reward −1." in page.locator("#tile").inner_text()
     assert page.locator(".score").inner_text().startswith(f"seed {run.drawn_seed}: regret {run.of_drawn('regret')[0]:.3f}")
     assert page.locator("#measure").inner_text() == "regret"
     page.evaluate("drop(36)")
