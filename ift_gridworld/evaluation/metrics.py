@@ -29,7 +29,7 @@ from ift_gridworld.planning import (
 )
 
 __all__ = [
-    "MEASURES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
+    "MEASURES", "RANGES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
     "metric_descriptions", "metric_interval", "reference_points", "register_metric", "tiles_of", "unregister_metric",
 ]  # fmt: skip
 
