@@ -109,10 +109,12 @@ def explain(
         raise ValueError(f"method is {method!r}; allowed: {', '.join(EXPLAINED)}")
     if policy.population != 1:
         raise ValueError(f"the policy has a population of {policy.population}; allowed: 1")
-    if mdp.grid is None:  # what happened is told by where it happened
+    if mdp.grid is None:  # an update is explained by where it happened
         raise ValueError("this environment has no map to draw; allowed: FrozenLake, CliffWalking, Taxi")
     if mdp.num_states > MOST_STATES:
-        raise ValueError(f"the lake has {mdp.num_states} tiles; one update is told tile by tile, on at most {MOST_STATES}")
+        raise ValueError(
+            f"the environment has {mdp.num_states} states; an update is explained state by state, on at most {MOST_STATES}"
+        )
     _, kind, options, training = options_for(method, policy, options, training, overrides)
     chosen, rejected = (side[None] for side in preferences)
     source = LakeSource(mdp, demonstrations[None], chosen, rejected, generators(seed, 1))
@@ -131,15 +133,12 @@ def explain(
     after = policy.probabilities()[0]
     change = after - before
     state, action = np.unravel_index(np.abs(change).argmax(), change.shape)
-    cell = mdp.grid.name(int(state))
     steps.append(
         Step(
             "step",
             "The policy moves",
-            f"{'One update' if updates == 1 else f'{updates} updates'} of {type(optimiser).__name__}. "
-            f"The largest change is {change[state, action]:+.3f}, at {cell}, {mdp.actions[action]}. Blue is likelier now, "
-            "orange less likely, "
-            "to the scale of the largest.",
+            f"{'One update' if updates == 1 else f'{updates} updates'} of {type(optimiser).__name__}. Largest change: "
+            f"{change[state, action]:+.3f} for {mdp.actions[action]} at {mdp.grid.name(int(state))}.",
             data={"before": before.tolist(), "after": after.tolist()},
         )
     )
@@ -164,34 +163,48 @@ def _sft(learner: Method[Any], batch: Any) -> list[Step]:
     logp = learner.policy.log_probs(batch.states, batch.actions)
     nats = _row(-logp, batch)
     return [
-        _human_walks(batch),
+        _human_walks(learner, batch),
         Step(
             "bars",
-            "The cost of each move",
-            f"From each of the human's tiles the model gives the human's move some probability; its negative logarithm is the "
-            f"loss of the step. Their mean is {np.mean(nats):.3f} nats. Where the model would stand by itself is not asked.",
-            r"$L = -\frac{1}{N}\sum_t \log \pi(a^*_t\,|\,s^*_t)$",
-            {"series": [{"name": "loss of each step, nats", "values": nats}]},
+            "What each move costs",
+            f"The less likely the human's move, the more it costs: {np.mean(nats):.3f} nats on average.",
+            r"$L = -\dfrac{1}{N}\sum_t \log \pi(a^*_t\,|\,s^*_t)$",
+            {"series": [{"name": "minus log-probability of a move, nats", "values": nats}]},
         ),
         Step(
             "weights",
             "Every step weighs the same",
-            f"Each of the {len(nats)} steps pulls its own tile's arrows towards the human's move, the harder the less likely "
-            "the move was. No step knows of the others.",
-            r"$\partial L/\partial \Theta[s] = \frac{1}{N}(\pi(\cdot|s) - \mathrm{shown})$",
-            {"series": [{"name": "weight of each step", "values": [1.0] * len(nats)}]},
+            f"Each of the {len(nats)} steps pulls at its own state alone, towards the human's move.",
+            r"$\dfrac{\partial L}{\partial \Theta[s]} = \dfrac{1}{N}(\pi(\cdot|s) - \mathrm{shown})$",
+            {"series": [{"name": "weight of a step", "values": [1.0] * len(nats)}]},
         ),
     ]
 
 
-def _human_walks(batch: Any) -> Step:
-    path = _path(batch)
+def _human_walks(learner: Method[Any], batch: Any) -> Step:
+    path, mdp = _path(batch), _mdp(learner)
+    last = mdp.success[path["states"][-1], path["actions"][-1]]
+    ends = ""
+    if last.any():  # which an environment without a goal tile may also have
+        assert mdp.grid is not None
+        ends = " from the start to the goal" if mdp.grid.letters[path["end"]] == "G" else ", the last of which succeeds"
     return Step(
         "walk",
-        "The human shows a way",
-        f"{len(path['states'])} moves from the start: the states and moves that the method learns from.",
+        "The human shows a path",
+        f"One demonstration: {_count(path, mdp)}{ends}.",
         data={"paths": [{**path, "role": "shown"}]},
     )
+
+
+def _mdp(learner: Method[Any]) -> TabularMDP:
+    assert isinstance(learner.source, LakeSource)
+    return learner.source.mdp
+
+
+def _count(path: dict[str, Any], mdp: TabularMDP) -> str:
+    """The length of a path in words: moves, or actions where some are no moves."""
+    number, is_move = len(path["actions"]), mdp.moves[path["actions"]].any(1).all()
+    return f"{number} {'move' if is_move else 'action'}{'s' * (number != 1)}"
 
 
 @torch.no_grad()
@@ -211,45 +224,40 @@ def _ift(learner: Method[Any], batch: Any) -> list[Step]:
     path = _path(batch)
     predicted = arrives.argmax(-1).tolist()
     right = [p == t for p, t in zip(predicted, path["states"][1:], strict=True)]
-    wrong = sum(not r for r in right)
-    value = float(learner.loss(batch))
     return [
-        _human_walks(batch),
+        _human_walks(learner, batch),
         Step(
             "predict",
             "First pass: the model predicts",
-            f"From each of the human's tiles, where would the model's own best move lead? {len(right) - wrong} of {len(right)} "
-            "predictions meet the human's next tile. No gradient flows here.",
+            f"Where would its own best move lead? {sum(right)} of {len(right)} predictions meet the human's next state.",
             r"$s^\theta_i = \mathrm{argmax}\ \pi(\cdot\,|\,s^*_{i-1})$",
             {"true": path["states"][1:], "weights": arrives.tolist(), "right": right},
         ),
         Step(
             "mix",
-            "Predicted and true tile are mixed",
-            f"Each state becomes {1 - s.mixing:g} of the human's tile and {s.mixing:g} of the predicted one. The first tile "
-            "has no prediction and stays itself; where the prediction was right, nothing changes.",
+            "Prediction and truth are mixed",
+            f"Each state becomes {1 - s.mixing:g} the human's and {s.mixing:g} the predicted one. A right prediction changes "
+            "nothing.",
             r"$e_i = (1-\lambda)\,E(s^*_i) + \lambda\,E(s^\theta_i)$",
             {"true": path["states"][1:], "weights": arrives.tolist(), "right": right, "mixing": s.mixing},
         ),
         Step(
             "bars",
-            "Second pass: the cost of each move",
-            "The same policy, run on the mixed states. "
-            + (
-                f"After a wrong prediction the loss of a step changes (outlined: from the human's tile alone). "
-                f"Mean {np.mean(nats):.3f} nats, from the human's tiles {np.mean(alone):.3f}."
-                if wrong
-                else f"All predictions were right: the losses are SFT's, mean {np.mean(nats):.3f} nats."
+            "Second pass: cost of each move",
+            (
+                f"On mixed states a move costs {np.mean(nats):.3f} nats on average, on the human's own {np.mean(alone):.3f}."
+                if not all(right)
+                else f"Every prediction was right, so the losses are SFT's: {np.mean(nats):.3f} nats on average."
             ),
             r"$l_i = -\log \pi(a^*_i\,|\,e_i)$",
-            {"series": [{"name": "loss of each step, nats", "values": nats, "before": alone}]},
+            {"series": [{"name": "minus log-probability of a move, nats", "values": nats, "before": alone}]},
         ),
         Step(
             "flow",
             "The loss flows back along the path",
-            f"A step answers for what follows it: each later loss is added, faded by {s.decay:g} a step. The first step weighs "
-            f"{weights[0]:.2f}, the last {weights[-1]:.2f}. The loss of this update is {value:.3f}.",
-            r"$w_t \propto \sum_{i\geq t} \gamma^{\,i-t}\, l_i,\quad L = \frac{1}{N}\sum_t w_t\, l_t$",
+            f"Each step answers for what follows it, faded by {s.decay:g} a step: weights from {weights[0]:.2f} to "
+            f"{weights[-1]:.2f}.",
+            r"$w_t \propto \sum_{i\geq t} \gamma^{\,i-t}\, l_i,\quad L = \dfrac{1}{N}\sum_t w_t\, l_t$",
             {"losses": nats, "decay": s.decay, "weights": weights},
         ),
     ]
@@ -262,12 +270,12 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
         logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
         sides.append((masked_sum(logp, answers.batch.mask), masked_mean(logp, answers.batch.mask), answers.reference))
         paths.append({**_path(answers.batch), "role": role})
-    beta = learner.options.beta
+    beta, mdp = learner.options.beta, _mdp(learner)
     lengths = [len(path["states"]) for path in paths]
     walk = Step(
         "walk",
         "A pair of answers",
-        f"The human prefers the way of {lengths[0]} moves (green) to the one of {lengths[1]} (dashed). No more is said.",
+        f"The human chose the path of {_count(paths[0], mdp)} over the one of {lengths[1]}. Nothing more is known.",
         data={"paths": paths},
     )
     (c, c_mean, c_ref), (r, r_mean, r_ref) = ([float(x[0, 0]) for x in side] for side in sides)
@@ -278,19 +286,18 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
             walk,
             Step(
                 "pair",
-                "How likely is each, and was?",
-                f"Summed log-probabilities: {c:.2f} and {r:.2f} nats; the frozen base gives {c_ref:.2f} and {r_ref:.2f}. The "
-                f"margin is {d:.2f}, the loss {np.logaddexp(0, -beta * d):.3f}"
+                "How likely is each answer?",
+                f"The margin over the base is {d:.2f} nats, the loss {np.logaddexp(0, -beta * d):.3f}"
                 + (": log 2, as it must be before the first update." if abs(d) < 1e-6 else "."),
-                r"$L = -\log\sigma(\beta d),\quad d = (c - c_{ref}) - (r - r_{ref})$",
-                {"names": ["preferred", "rejected"], "values": [c, r], "reference": [c_ref, r_ref]},
+                r"$L = -\log\sigma(\beta d),\quad d = (c - c_{\mathrm{ref}}) - (r - r_{\mathrm{ref}})$",
+                {"names": ["chosen", "rejected"], "values": [c, r], "reference": [c_ref, r_ref], "of": "an answer"},
             ),
             Step(
                 "pushes",
-                "Two pushes of one size",
-                f"Every move of the preferred answer is pushed up with {pull:.3f}, every move of the rejected one down with "
-                "the same. Nothing says where the probability that is taken away should go.",
-                r"$\partial L/\partial c = -\beta\,\sigma(-\beta d) = -\,\partial L/\partial r$",
+                "Two pushes of the same size",
+                f"Chosen moves are pushed up by {pull:.3f}, rejected ones down by as much. Nothing says where probability "
+                "goes.",
+                r"$\dfrac{\partial L}{\partial c} = -\beta\,\sigma(-\beta d) = -\dfrac{\partial L}{\partial r}$",
                 {"paths": paths, "push": [pull, -pull]},
             ),
         ]
@@ -302,17 +309,16 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
         Step(
             "pair",
             "How likely is a move of each?",
-            f"Mean log-probabilities: {c_mean:.3f} and {r_mean:.3f} nats a move, so odds of {p / (1 - p):.2f} and "
-            f"{q / (1 - q):.2f} to one. No reference is needed. The loss is {-c_mean + beta * np.log1p(1 / ratio):.3f}.",
+            f"A move of the chosen answer has odds of {p / (1 - p):.2f} to one, of the rejected one {q / (1 - q):.2f}. Loss: "
+            f"{-c_mean + beta * np.log1p(1 / ratio):.3f}.",
             r"$L = -\bar c - \beta\log\sigma(\log\mathrm{odds}\ \bar c - \log\mathrm{odds}\ \bar r)$",
-            {"names": ["preferred", "rejected"], "values": [c_mean, r_mean], "reference": None},
+            {"names": ["chosen", "rejected"], "values": [c_mean, r_mean], "reference": None, "of": "a move, mean"},
         ),
         Step(
             "pushes",
             "A strong push and a weak one",
-            f"Each move of the preferred answer is pushed up with {up:.3f}, mostly plain imitation; each move of the rejected "
-            f"one down with {down:.3f}.",
-            r"$\partial L/\partial \bar c = -1 - \frac{\beta}{(1+\mathrm{ratio})(1-p)}$",
+            f"Chosen moves are pushed up by {up:.3f}, mostly imitation; rejected ones down by {down:.3f}.",
+            r"$\dfrac{\partial L}{\partial \bar c} = -1 - \dfrac{\beta}{(1+\mathrm{ratio})(1-p)}$",
             {"paths": paths, "push": [up, -down]},
         ),
     ]
@@ -320,8 +326,7 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
 
 @torch.no_grad()
 def _ppo(learner: Method[Any], batch: Rollouts) -> list[Step]:
-    assert isinstance(learner.source, LakeSource)
-    mdp, steps = learner.source.mdp, batch.steps
+    mdp, steps = _mdp(learner), batch.steps
     states, actions, ends = (x[0].numpy() for x in (steps.states, steps.actions, steps.terminated | steps.truncated))
     walks = []
     for b in range(min(WALKS, len(states))):
@@ -346,15 +351,14 @@ def _ppo(learner: Method[Any], batch: Rollouts) -> list[Step]:
         Step(
             "walk",
             "The model walks by itself",
-            f"{len(states)} agents take {states.shape[1]} steps each. {total} episodes end in that time, {reached} of them "
-            "at the goal. No human is asked; the reward says how it went.",
+            f"{len(states)} walkers take {states.shape[1]} steps each: {total} episodes end, {reached} of them "
+            f"{'at the goal' if (mdp.grid is not None and (mdp.grid.tiles == 'G').any()) else 'with success'}.",
             data={"paths": walks},
         ),
         Step(
             "advantage",
             "Was a move better than usual?",
-            "A critic guesses what each tile is worth (at first: nothing). What a move led to, less that guess, is its "
-            "advantage, scaled to a spread of one. Blue moves did better than the average, orange ones worse.",
+            "The advantage of a move: what it led to, minus the critic's guess, scaled to a spread of one.",
             r"$A_t = \delta_t + \gamma\lambda A_{t+1},\quad \delta_t = r_t + \gamma V(s_{t+1}) - V(s_t)$",
             {"advantage": mean.tolist(), "counts": counts.tolist()},
         ),
@@ -370,8 +374,8 @@ def _clip(learner: Method[Any], batch: Rollouts) -> Step:
     return Step(
         "clip",
         "Not too far at once",
-        f"{learner.options.epochs} updates on the same walks. How much likelier did each move become? A move that has gone "
-        f"beyond {1 - clip:g} to {1 + clip:g} in its own favour is pushed no further: {stopped.mean():.1%} of all.",
+        f"{learner.options.epochs} updates on the same walks. {stopped.mean():.1%} of the moves have gone beyond "
+        f"{1 - clip:g} to {1 + clip:g}, and are pushed no further.",
         r"$L = -\min(\rho_t A_t,\ \mathrm{clip}(\rho_t, 1-\epsilon, 1+\epsilon) A_t)$",
         {
             "ratio": np.histogram(ratio.clip(0.6, 1.4), bins=np.linspace(0.6, 1.4, 33))[0].tolist(),

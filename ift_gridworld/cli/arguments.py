@@ -83,7 +83,8 @@ class LakeArgs(FigureArgs, PolicyArgs):
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None
-    """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step."""
+    """A slow film of one update of sft, ift, dpo, orpo or ppo, with an explanation of each step; with --format html its stages
+    as a page to step through."""
     redraw: tuple[Path, ...] = field(default=())
     """Draw these saved runs again instead of training: one by itself, several side by side."""
 

@@ -2,6 +2,7 @@
 
     ift-gridworld explain --method ift
     ift-gridworld explain --method dpo --map 4x4 --policy tabular
+    ift-gridworld explain --method ift --format html    # a page to step through, with the equations
 
 Writes explain_METHOD.gif (or as --format says), its words beside it, and explain_METHOD.json under --out.
 """
@@ -25,7 +26,9 @@ class ExplainArgs(PolicyArgs):
     method: Literal["sft", "ift", "dpo", "orpo", "ppo"] = "ift"
     """The method whose first update is explained."""
     format: str = "gif"
-    """gif, mp4, webp (films); png, pdf, svg (the last frame)."""
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (the stages as a page to step through)."""
+    speed: float | None = None
+    """How fast the film runs, 0.1 to 10 (1: every caption can be read)."""
 
 
 def main(args: ExplainArgs) -> int:
@@ -37,7 +40,7 @@ def main(args: ExplainArgs) -> int:
         with loading():
             from ift_gridworld.cli import explain_run
 
-        return explain_run.explain_update(args, args.method, args.format)
+        return explain_run.explain_update(args, args.method, args.format, args.speed)
     except ValueError as error:
         fail(as_flags(args, str(error)))
     except (MemoryError, RuntimeError) as error:

@@ -16,7 +16,8 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.escape import printable
-from ift_gridworld.rendering import PICTURES, THEME_NAMES, check_format
+from ift_gridworld.rendering import FORMATS, THEME_NAMES
+from ift_gridworld.rendering.formats import PictureOptions
 from ift_gridworld.runtime import loading, progress
 from ift_gridworld.storage import make_folder
 
@@ -34,7 +35,9 @@ class Args:
     seed: int = 0
     """The first of them. Which one is drawn, the picture says."""
     format: str = "gif"
-    """gif, mp4, webp; png, pdf, svg (the last frame)."""
+    """gif, mp4, webp; png, pdf, svg (the last frame); html (a page to step through)."""
+    speed: float | None = None
+    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
     theme: str = "light"
     """light or dark."""
     out: Path | None = None
@@ -56,8 +59,10 @@ def main(args: Args) -> int:
             for done, name in enumerate(names):
                 report(done, len(names))
                 failure = catalogue.FAILURES[name](args.seeds, args.seed)
-                paths = catalogue.save_failure(failure, settings, folder / f"{name}.{args.format}", args.theme)
-                print("\n".join([failure.title, *(f"  {heading}: {text}" for heading, text in failure.cause)]))
+                picture = folder / f"{name}.{args.format}"
+                paths = catalogue.save_failure(failure, settings, picture, args.theme, args.speed or 1.0)
+                lines = [failure.title, f"  {failure.why}", f"  {failure.often}"]
+                print("\n".join([*lines, *(f"  {heading}: {text}" for heading, text in failure.cause)]))
                 print(f"wrote {', '.join(map(printable, paths))}\n")
     except ValueError as error:
         fail(error)
@@ -66,8 +71,8 @@ def main(args: Args) -> int:
 
 def check(args: Args, failures: list[str]) -> list[str]:
     """Return the failures asked for; raise a ValueError for values that make no sense."""
-    check_choice("--format", args.format, PICTURES)
-    check_format(args.format)  # whether the extra that some need is there
+    check_choice("--format", args.format, FORMATS)
+    PictureOptions(speed=args.speed or 1.0).check(args.format)  # whether the extra that some need is there
     for name, value, allowed in (("only", args.only, (*failures, "all")), ("theme", args.theme, THEME_NAMES)):
         check_choice(f"--{name}", value, allowed)
     if args.seeds < 1:

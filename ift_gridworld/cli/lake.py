@@ -10,8 +10,9 @@ Trains every seed in one run, writes METHOD.json (settings, versions, every metr
 from __future__ import annotations
 
 from ift_gridworld.cli.arguments import LakeArgs, as_flags, is_random, less_memory, unused
-from ift_gridworld.cli.figure_options import FIGURE_OPTIONS, FILM_OPTIONS, figure_options, film_options
+from ift_gridworld.cli.figure_options import FIGURE_OPTIONS, figure_options
 from ift_gridworld.cli.parser import fail, notes_of
+from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options
 from ift_gridworld.runtime import is_out_of_memory, loading
 
 __all__ = ["LakeArgs", "main"]
@@ -32,8 +33,8 @@ def main(args: LakeArgs) -> int:
             with loading():
                 from ift_gridworld.cli import explain_run
 
-            return explain_run.explain_update(args, args.explain, args.format or "gif")
-        if args.render:
+            return explain_run.explain_update(args, args.explain, args.format or "gif", args.speed)
+        if args.render or args.view:
             with RenderWorker() as worker:
                 with loading():
                     from ift_gridworld.cli import lake_run
@@ -56,17 +57,15 @@ def main(args: LakeArgs) -> int:
 
 
 # What each mode uses; where a mode is chosen, an option that is given and not used is an error.
-REDRAW_USES = {"redraw", "format", "figure", *FIGURE_OPTIONS, *FILM_OPTIONS, "view", "drawn_seed", "theme", "out", "plugin"}
+REDRAW_USES = {"redraw", "format", "figure", *FIGURE_OPTIONS, *PICTURE_OPTIONS, "drawn_seed", "theme", "out", "plugin"}
 EXPLAIN_USES = {
     "explain", "map", "size", "map_seed", "slippery", "success_rate", "discount", "policy", "hidden", "base", "seed",
-    "learning_rate", "optimiser", "format", "theme", "out", "plugin",
+    "learning_rate", "optimiser", "format", "speed", "theme", "out", "plugin",
 }  # fmt: skip
 
 
 def check(args: LakeArgs) -> None:
     """Raise a ValueError for an option that what is asked for does not use, or a value that no picture has."""
-    from ift_gridworld.rendering import check_format
-
     draws = bool(args.render or args.figure or args.view or args.explain or args.redraw)
     if "redraw" in args.given and not args.redraw:
         raise ValueError("--redraw names no file; allowed: one saved run or more")
@@ -86,7 +85,12 @@ def check(args: LakeArgs) -> None:
     args.require("hidden", args.policy == "mlp", "--policy mlp")
     args.require("success_rate", args.slippery, "--slippery")
     args.require("map_seed", is_random(args.map), "a random map")
+    films = "films: --render, --view or --redraw"
+    is_film = bool(args.render or args.view or args.redraw) and args.figure is None
+    for option in ("view", "picture_size", "poster"):
+        args.require(option, is_film, films)
+    args.require("transparent", is_film or args.figure is not None, f"--figure, or {films}")
+    args.require("speed", is_film or args.explain is not None, "films: --render, --view, --explain or --redraw")
     figure_options(args, args.theme, args.format)
-    film_options(args, bool(args.render or args.redraw or args.view), args.format)
-    if args.format is not None and args.figure is None:
-        check_format(args.format)
+    if args.figure is None and args.explain is None and draws:
+        picture_options(args, args.format)

@@ -10,10 +10,11 @@ from typing import Any
 
 from ift_gridworld.checks import check_memory, check_whole, memory_size
 from ift_gridworld.cli.arguments import LakeArgs
-from ift_gridworld.cli.figure_options import FILM_OPTIONS, draw_together, figure_options, film_options
+from ift_gridworld.cli.figure_options import draw_figure, figure_options
 from ift_gridworld.cli.lake_report import report
 from ift_gridworld.cli.method_options import chosen_methods, method_overrides
 from ift_gridworld.cli.parser import check_seed
+from ift_gridworld.cli.picture_options import PICTURE_OPTIONS, picture_options, view_stem
 from ift_gridworld.cli.setup import base_of, check_outcome, data_of, mdp_of, training_of
 from ift_gridworld.data import Trajectories
 from ift_gridworld.envs.maps import parse_size
@@ -21,7 +22,9 @@ from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import TrainingOptions
 from ift_gridworld.methods.registry import find_method
+from ift_gridworld.rendering.formats import PictureOptions, poster_of
 from ift_gridworld.rendering.paper_layout import check_fits
+from ift_gridworld.rendering.views import VIEWS
 from ift_gridworld.rendering.worker import RenderWorker
 from ift_gridworld.runtime import pick_device, progress
 from ift_gridworld.storage import check_folder, file_stem, make_folder
@@ -56,9 +59,9 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     plan, paths = plan_of(args), list[Path]()
     try:
         runs = align(args, plan, worker, paths)
-        if args.figure is not None or args.view is not None:
+        if args.figure is not None:
             name = together(args.method, [one.method for one in runs])
-            paths.extend(draw_together(args, compare(runs), args.out, name, args.theme, args.format))
+            paths.extend(draw_figure(args, compare(runs), args.out, name, args.theme, args.format))
     except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
         if paths:
             error.add_note(f"written before that: {', '.join(map(str, paths))}")
@@ -95,7 +98,7 @@ def plan_of(args: LakeArgs) -> Plan:
     _check_stages(args, training, names)
     _check_memory(args, mdp.num_states, mdp.num_actions, names)
     count = default_count(mdp) if args.demonstrations is None else args.demonstrations
-    needed = any(find_method(name).needs == "pairs" for name in names)
+    needed = any(find_method(name).needs == "pairs" for name in names) or bool(args.view and VIEWS[args.view].needs_pairs)
     shown, pairs = data_of(mdp, count, args.seed, needed)
     check_folder(args.out)
     return Plan(mdp, overrides, training, shown, pairs)
@@ -115,7 +118,8 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
     figure = figure_options(args, args.theme, args.format)
     if figure is not None:
         figure.check_before_training(methods)
-    if not args.render and not (figure and figure.needs_map(methods)):
+    drawn = VIEWS[args.view].needs_map if args.view else args.render
+    if not drawn and not (figure and figure.needs_map(methods)):
         return
     if mdp.grid is None:
         option = "--render" if args.figure is None else "--figure"
@@ -169,7 +173,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         paths: each file is appended to it when it is complete.
     """
     names, runs = list(plan.overrides), list[Run]()
-    options = film_options(args, worker is not None or args.view is not None, args.format)
+    options = PictureOptions() if worker is None else picture_options(args, args.format)
     # First those that may find too few pairs to learn a reward from.
     learns_reward = any(overrides.get("reward") == "preference" for overrides in plan.overrides.values())
     order = sorted(names, key=lambda name: find_method(name).needs != "rollouts") if learns_reward else names
@@ -179,17 +183,18 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
         runs.append(one)
         stem = file_stem(method)
         paths.append(one.save(args.out / f"{stem}.json"))
-        if worker is not None:
-            picture = args.out / f"{stem}.{args.format or 'gif'}"
-            worker.draw(paths[-1:], picture, args.theme, options)
+        if worker is not None and args.view is None:  # another view compares: one picture of all runs
+            worker.draw(paths[-1:], args.out / f"{stem}.{args.format or 'gif'}", args.theme, **asdict(options))
     if worker is not None:
-        if len(names) > 1:  # a picture each, and one of all
-            picture = args.out / f"{together(args.method, names)}.{args.format or 'gif'}"
-            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, options)
+        is_together = len(names) > 1 or args.view is not None
+        if is_together:
+            picture = args.out / f"{view_stem(together(args.method, names), args.view)}.{args.format or 'gif'}"
+            worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, **asdict(options))
+        ordered = len(runs) * (args.view is None) + is_together
         with progress("drawing") as advance:
             for done, picture in enumerate(worker.pictures(), 1):
-                paths.append(picture)
-                advance(done, len(runs) + (len(names) > 1))
+                paths += [picture, *[poster_of(picture)] * options.poster]
+                advance(done, ordered)
     return runs
 
 
@@ -219,6 +224,10 @@ def _train(args: LakeArgs, plan: Plan, method: str) -> Run:
 
 def settings_of(args: LakeArgs) -> dict[str, Any]:
     """Return the command line's own settings as they are saved with a run: not the methods', which each run has resolved."""
-    own = {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})} - {"given", *FILM_OPTIONS}
+    own = (
+        {entry for kind in LakeArgs.__mro__ for entry in getattr(kind, "__annotations__", {})}
+        - {"given"}
+        - set(PICTURE_OPTIONS)
+    )
     settings = {name: value for name, value in asdict(args).items() if name in own}
     return {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}

@@ -3,7 +3,6 @@
     ift-gridworld redraw runs/lake/ift.json --format pdf
     ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --figure column
     ift-gridworld redraw runs/lake/sft.json runs/lake/ift.json --view seeds
-    ift-gridworld redraw runs/lake/sft.json runs/lake/dpo.json --view flow --picture-size slide
 
 Writes NAME.gif (or as --format says) and its words beside it under --out.
 """
@@ -46,6 +45,8 @@ def main(args: RedrawArgs) -> int:
     try:
         from ift_gridworld.cli import redraw_run
 
+        for option in ("view", "picture_size", "poster", "speed"):
+            args.require(option, args.figure is None, "films; --figure draws none")
         return redraw_run.draw_again(args.runs, args, args.out, args.theme, args.format, args.drawn_seed)
     except ValueError as error:
         fail(as_flags(args, str(error)))

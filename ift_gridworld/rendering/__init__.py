@@ -1,10 +1,10 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
     film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, SmallMapsFilm, ExplainFilm,
-                FailureFilm, OptimalPolicyStill, OptimalRouteStill
+                FailureFilm, PlaneFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
     paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
-    views       further views of runs by name: seeds
+    views       further views of runs, by name: the preference plane, the flow of episodes, every seed
     page        runs as one HTML file to play with
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.caption import latex_table
     from ift_gridworld.rendering.comparison import ComparisonFilm
     from ift_gridworld.rendering.explain_film import ExplainFilm
-    from ift_gridworld.rendering.failure_film import ChartLine, Failure, FailureFilm, Panel
+    from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
+    from ift_gridworld.rendering.failure_film import FailureFilm
     from ift_gridworld.rendering.film import Film
     from ift_gridworld.rendering.large_film import LargeLakeFilm
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.paper import save_figure
     from ift_gridworld.rendering.paths import PathOutline, Predictions, draw_answers
     from ift_gridworld.rendering.pictures import film_of, save_film, still_of
+    from ift_gridworld.rendering.plane import PlaneFilm, draw_plane
     from ift_gridworld.rendering.seeds_view import SeedsFilm
     from ift_gridworld.rendering.small_maps_film import SmallMapsFilm
     from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
     from ift_gridworld.rendering.theme import THEMES, Theme
     from ift_gridworld.rendering.tiles import TileColours
+    from ift_gridworld.rendering.views import VIEWS
     from ift_gridworld.rendering.worker import RenderWorker, draw_files
 
 __all__ = [
@@ -49,6 +52,7 @@ __all__ = [
     "THEMES",
     "THEME_NAMES",
     "VIDEO",
+    "VIEWS",
     "ChangeArrows",
     "ChartLine",
     "ComparisonFilm",
@@ -62,6 +66,7 @@ __all__ = [
     "OptimalRouteStill",
     "Panel",
     "PathOutline",
+    "PlaneFilm",
     "PolicyArrows",
     "PolicyMatrix",
     "Predictions",
@@ -76,6 +81,7 @@ __all__ = [
     "draw_files",
     "draw_lake",
     "draw_landmarks",
+    "draw_plane",
     "draw_starts",
     "film_of",
     "latex_table",
@@ -94,7 +100,8 @@ __getattr__, __dir__ = lazy_names(
         "arrows": ("ChangeArrows", "PolicyArrows"),
         "comparison": ("ComparisonFilm",),
         "explain_film": ("ExplainFilm",),
-        "failure_film": ("ChartLine", "Failure", "FailureFilm", "Panel"),
+        "failure": ("ChartLine", "Failure", "Panel"),
+        "failure_film": ("FailureFilm",),
         "film": ("Film",),
         "formats": ("FORMATS", "PICTURES", "STILLS", "THEME_NAMES", "VIDEO", "check_format", "check_theme"),
         "large_film": ("LargeLakeFilm",),
@@ -110,6 +117,8 @@ __getattr__, __dir__ = lazy_names(
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),
         "pictures": ("film_of", "save_film", "still_of"),
+        "plane": ("PlaneFilm", "draw_plane"),
+        "views": ("VIEWS",),
         "small_maps_film": ("SmallMapsFilm",),
         "small_maps_still": ("OptimalRouteStill",),
         "worker": ("RenderWorker", "draw_files"),

@@ -1,7 +1,6 @@
-"""The drawing process: reads orders and answers each in a line.
+"""The drawing process: reads orders, a JSON list [runs, picture, theme, options, folder, plugins] a line, and answers each.
 
-An order is a JSON list [runs, picture, theme, options, folder, plugins] in a line of its own; the answer is null, or what went
-wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
+The answer, a line, is null, or what went wrong. Paths are relative to the folder. `worker.RenderWorker` starts this process.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def serve(parent: int) -> None:
         try:
             os.chdir(folder)
             load_plugins(plugins)
-            draw_files([Path(run) for run in runs], Path(picture), theme, options)
+            draw_files([Path(run) for run in runs], Path(picture), theme, **options)
         except (ValueError, OSError) as cause:
             error = str(cause)
         print(json.dumps(error), file=answers, flush=True)

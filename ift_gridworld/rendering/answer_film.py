@@ -104,8 +104,8 @@ class AnswerFilm(Film):
         return np.ones(len(self) - 1)
 
     @property
-    def durations(self) -> list[float]:
-        """Seconds that each frame stands: long enough to read a token, and the whole at either end."""
+    def pace(self) -> list[float]:
+        """Seconds that each frame would stand by itself: long enough to read a token, and the whole at either end."""
         first, token, last = SECONDS
         return [first, *[token] * (len(self) - 2), last][: len(self)]
 

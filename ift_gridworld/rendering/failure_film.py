@@ -1,4 +1,4 @@
-"""A film of one way to fail: panels beside each other, a chart of what gives the failure away below each, its cause in words.
+"""A film of one way to fail: what fails, why and how often above, panels beside each other, a chart of what gives it away.
 
 It draws what it is given (`Failure`): policies, shades of tiles and curves that were computed before.
 """
@@ -10,117 +10,51 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from ift_gridworld.mdp import Origin
 from ift_gridworld.rendering.arrows import ChangeArrows, PolicyArrows
 from ift_gridworld.rendering.charts import style_axes, update_axis
-from ift_gridworld.rendering.film import Film
-from ift_gridworld.rendering.maps import draw_lake, grid_of, walkable
+from ift_gridworld.rendering.failure import Failure, Panel
+from ift_gridworld.rendering.film import Box, Film
+from ift_gridworld.rendering.maps import draw_lake, draw_starts, grid_of, walkable
+from ift_gridworld.rendering.method_style import style_of
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.paths import draw_answers
+from ift_gridworld.rendering.plane import Plane
 from ift_gridworld.rendering.shapes import line_style
-from ift_gridworld.rendering.text import text_width, wrap_text
+from ift_gridworld.rendering.text import shorten, text_width
+from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.rendering.tiles import TileColours
+from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
 
-__all__ = ["ChartLine", "Failure", "FailureFilm", "Panel"]
+__all__ = ["SHADES", "FailureFilm", "FailureKeyEntry"]
 
-WIDTH, MAX_MAP = 8.9, 2.75  # inches: of the picture; of a map
-MARGIN, RIGHT, HEAD, GAP = 0.6, 0.3, 0.95, 0.28  # inches: at the left, at the right, above; between panels
-TITLE, BETWEEN, CHART = 0.52, 0.42, 1.0  # inches: above each map, below it; a chart
-LEGEND, LEGEND_ROW, CAUSE = 0.46, 0.24, 1.9  # inches: from charts to legend; a row of it; the words below
-
-
-@dataclass(frozen=True, eq=False)
-class ChartLine:
-    """A curve of a panel's chart.
-
-    Attributes:
-        name: what the legend calls it.
-        values: one a frame; not drawn where it is NaN.
-        colour: an attribute of `Theme`.
-        dashed: whether the line is dashed.
-    """
-
-    name: str
-    values: Float[np.ndarray, " F"]
-    colour: str
-    dashed: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Panel:
-    """One column of the film: a run, or one view of it.
-
-    Attributes:
-        title: what is done here.
-        notes: its result, one a frame.
-        arrows: probabilities of actions; with `signed`, changes of them. Not drawn where they are NaN.
-        tiles: shades of the tiles, 0 to 1, or None.
-        lines: of the chart below; without any there is no chart.
-        signed: whether arrows are changes, drawn in two colours.
-    """
-
-    title: str
-    notes: Sequence[str]
-    arrows: Float[np.ndarray, "F S A"]
-    tiles: Float[np.ndarray, "F S"] | None = None
-    lines: tuple[ChartLine, ...] = ()
-    signed: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Failure:
-    """What the film shows.
-
-    Attributes:
-        name: of its files.
-        title: a few words.
-        about: lake, policy and base in a line.
-        cause: why it happens, with the numbers: paragraphs, each with a heading.
-        lake: where it happens.
-        shown, rejected: (state, action) steps of the human's path and of the rejected one (else empty).
-        steps: update of each frame.
-        cases: the panels, two to four.
-        shade: what the shades of the tiles mean.
-        measure: what the charts draw.
-        scale: of the charts.
-        limits: of the charts.
-        level: a value that the charts mark, and its name.
-        signs: what signed arrows of either colour mean.
-    """
-
-    name: str
-    title: str
-    about: str
-    cause: tuple[tuple[str, str], ...]
-    lake: Origin
-    shown: Int[np.ndarray, "T 2"]
-    rejected: Int[np.ndarray, "R 2"]
-    steps: Int[np.ndarray, " F"]
-    cases: tuple[Panel, ...]
-    shade: str
-    measure: str
-    scale: Literal["linear", "log", "symlog"] = "linear"
-    limits: tuple[float, float] = (0.0, 1.0)
-    level: tuple[float, str] | None = None
-    signs: tuple[str, str] = ("likelier than in the base", "less likely")
+WIDTH, HEIGHT = 9.6, 5.4  # inches
+MARGIN, RIGHT, GAP = 0.62, 0.25, 0.3  # inches: at the left, at the right; between panels
+PANELS, TITLE, MAX_MAP = 1.14, 0.48, 1.86  # inches: where panels begin, their titles, the height of a map
+CHART_TOP, CHART = 3.72, 0.82  # inches: from above; height
+KEY_TOP, KEY_ROW = 5.0, 0.2  # inches: from above; height of a row
+KEY_SIZE = 9.0  # points
+STRIP_WIDTH = 1.35  # inches, of the key of the tiles' shades
+SHADES = {"visits": VISITS_UNIT, "success": "success when dropped here", "": ""}
+FIRST_SHARE = 0.4  # of the time to read the words that the first frame stands
 
 
 @dataclass(frozen=True)
-class _LegendEntry:
-    """What the legend explains, and its place.
+class FailureKeyEntry:
+    """What the key explains, and its place.
 
     Attributes:
         kind: how its sample is drawn.
         colour: an attribute of `Theme`.
         words: beside it.
         dashed: whether the sample is.
-        left, row: inches from the left of the legend, and its row.
+        left, row: inches from the left of the key, and its row.
     """
 
     kind: Literal["line", "box", "fill"]
@@ -135,23 +69,24 @@ class FailureFilm(Film):
     """The film of a failure.
 
     Args:
-        failure: what to show, on a lake with a map.
+        failure: what to show, on an environment with a map.
         theme: a name in THEMES.
 
     Raises:
-        ValueError: if the lake has no map, or for an unknown theme.
+        ValueError: if there is no map, or for an unknown theme.
     """
 
     def __init__(self, failure: Failure, theme: str = "light") -> None:
         self.failure, self.mdp = failure, failure.lake.mdp
         self.grid = grid_of(self.mdp)
-        self.pitch = min((WIDTH - MARGIN - RIGHT + GAP) / len(failure.cases), MAX_MAP + GAP)
-        self.map_width = self.pitch - GAP
+        columns = len(failure.cases) + bool(failure.plane)
+        self.pitch = (WIDTH - MARGIN - RIGHT + GAP) / columns
+        self.column = self.pitch - GAP
+        self.map_width = min(self.column, MAX_MAP * self.grid.width / self.grid.height)
         self.map_height = self.map_width * self.grid.height / self.grid.width
-        self.legend = _arranged(_legend_entries(failure))
-        self.legend_rows = 1 + max(entry.row for entry in self.legend)
-        self.below = HEAD + TITLE + self.map_height + BETWEEN + CHART + LEGEND  # where the legend begins
-        super().__init__(theme, (WIDTH, round(self.below + LEGEND_ROW * self.legend_rows + CAUSE, 1)))
+        shades = [panel.tiles for panel in failure.cases if panel.tiles is not None]
+        self.scale = VisitScale.of(shades) if failure.shade == "visits" else VisitScale(1.0)
+        super().__init__(theme, (WIDTH, HEIGHT))
         self._compose()
 
     def __len__(self) -> int:
@@ -163,50 +98,95 @@ class FailureFilm(Film):
         return np.abs(np.diff(np.nan_to_num(arrows), axis=1)).mean((0, 2, 3))
 
     @property
+    def words(self) -> str:
+        """What fails, why, and how often: all that is to be read."""
+        return "\n".join((self.failure.title, self.failure.why, self.failure.often))
+
+    @property
+    def captions(self) -> list[str]:
+        numbers = self._numbers(len(self) - 1)
+        return [self.words] * (len(self) - 1) + [f"{self.words}\n{numbers}"]
+
+    @property
+    def pace(self) -> list[float]:
+        """Seconds of each frame: the words can be read while it runs, a part of them before it starts."""
+        usual = super().pace
+        if len(usual) < 3:
+            return usual
+        needed, moving = reading_seconds(self.words), np.array(usual[1:-1])
+        slower = max(1.0, (1 - FIRST_SHARE) * needed / moving.sum())
+        return [max(usual[0], round(FIRST_SHARE * needed, 2)), *(slower * moving).round(2).tolist(), usual[-1]]
+
+    @property
     def alt(self) -> str:
         failure = self.failure
         cases = " ".join(f"{panel.title}: {panel.notes[-1]}." for panel in failure.cases)
         cause = " ".join(f"{heading}: {text}" for heading, text in failure.cause)
-        return f"{failure.title}, on a frozen lake ({failure.about.replace(' · ', ', ')}). {cause} At the end: {cases}"
+        about = failure.about.replace(" · ", ", ")
+        return f"{failure.title} ({about}). {failure.why} {failure.often} {cause} At the end: {cases}"
+
+    @property
+    def panel_boxes(self) -> list[Box]:
+        """The part of the picture of each panel, and of the plane."""
+        columns = len(self.failure.cases) + bool(self.failure.plane)
+        bottom, height = 1 - (KEY_TOP - 0.12) / HEIGHT, (KEY_TOP - 0.12 - PANELS) / HEIGHT
+        boxes = []
+        for i in range(columns):
+            left = MARGIN + i * self.pitch - (0.5 if i == 0 else 0.12)
+            right = min(WIDTH, MARGIN + (i + 1) * self.pitch - 0.13)
+            boxes.append((left / WIDTH, bottom, (right - left) / WIDTH, height))
+        return boxes
+
+    @property
+    def key(self) -> list[FailureKeyEntry]:
+        """What the key explains, beside the shades of the tiles."""
+        return _key_entries(self.failure)
 
     # ---- composition ----
 
     def _compose(self) -> None:
         theme, failure = self.theme, self.failure
-        self.add_text(MARGIN, 0.34, failure.title, size=18, weight="bold", color=theme.ink)
-        self.add_text(MARGIN, 0.68, failure.about, size=9.5, color=theme.muted)
-        self.step_text = self.add_number(WIDTH - RIGHT, 0.34, size=14, colour=theme.ink, align="right")
+        self.add_text(0.3, 0.36, failure.title, size=17, weight="bold", color=theme.ink)
+        for top, words in ((0.68, failure.why), (0.91, failure.often)):
+            self.add_text(0.3, top, shorten(words, WIDTH - 0.45, 11), size=11, color=theme.ink)
+        self.step_text = self.add_number(WIDTH - RIGHT, 0.36, size=14, colour=theme.ink, align="right")
         self.panels = [_DrawnPanel(self, panel, MARGIN + i * self.pitch, first=i == 0) for i, panel in enumerate(failure.cases)]
-        chart_top = HEAD + TITLE + self.map_height + BETWEEN
-        self.add_text(MARGIN, chart_top - 0.13, f"{failure.measure} · by update", size=9.5, color=theme.ink)
-        self._draw_legend()
-        top = self.below + LEGEND_ROW * self.legend_rows + 0.24
-        width = (WIDTH - MARGIN - RIGHT + GAP) / len(failure.cause)
-        for i, (heading, text) in enumerate(failure.cause):
-            left, lines = MARGIN + i * width, wrap_text(text, width - GAP, 9.5)
-            self.add_text(left, top, heading, size=11, weight="bold", color=theme.ink)
-            self.add_text(left, top + 0.17, lines, size=9.5, color=theme.ink, linespacing=1.35, va="top")
+        self.add_text(MARGIN, CHART_TOP - 0.14, failure.measure, size=9.5, color=theme.ink)
+        self.plane: Plane | None = None
+        if failure.plane:
+            left = MARGIN + len(failure.cases) * self.pitch + 0.1
+            self.add_text(left - 0.2, PANELS + 0.12, "The preference plane", size=11, weight="bold", color=theme.ink)
+            words = "log-probabilities since the base, nats"
+            self.add_text(left - 0.2, PANELS + 0.35, words, size=9.5, color=theme.ink)
+            box = self.add_axes(left + 0.3, PANELS + TITLE + 0.02, self.column - 0.9, CHART_TOP + CHART - PANELS - TITLE - 0.02)
+            self.plane = Plane(box, failure.plane, theme, size=9.0, is_small=True)
+            self.animate(*self.plane.artists)
+        self._draw_key()
+        self.add_text(MARGIN, HEIGHT - 0.14, shorten(failure.about, WIDTH - 1, 9), size=9, color=theme.muted)
 
-    def _draw_legend(self) -> None:
-        rows, width = self.legend_rows, WIDTH - MARGIN - RIGHT
-        ax = self.add_axes(MARGIN, self.below, width, LEGEND_ROW * rows)
-        ax.set(xlim=(0, width / LEGEND_ROW), ylim=(rows, 0))
+    def _draw_key(self) -> None:
+        width = WIDTH - MARGIN - RIGHT
+        ax = self.add_axes(MARGIN, KEY_TOP - KEY_ROW / 2, width, KEY_ROW)
+        ax.set(xlim=(0, width), ylim=(KEY_ROW / 2, -KEY_ROW / 2))
         ax.axis("off")
-        for entry in self.legend:
-            x, row, colour, dashes = (
-                entry.left / LEGEND_ROW,
-                entry.row,
-                getattr(self.theme, entry.colour),
-                line_style(entry.dashed),
-            )
+        shade = SHADES[self.failure.shade]
+        strip = STRIP_WIDTH + text_width(shade, KEY_SIZE) + 0.35 if shade else 0.0
+        for entry in _arranged(_key_entries(self.failure), width - strip):
+            colour, dashes = getattr(self.theme, entry.colour), line_style(entry.dashed)
+            x, y = entry.left, entry.row * KEY_ROW
             if entry.kind == "line":
-                ax.plot([x, x + 1.1], [row + 0.5] * 2, color=colour, lw=2, ls=dashes)
+                ax.plot([x, x + 0.26], [y, y], color=colour, lw=2, ls=dashes, clip_on=False)
             else:
                 style: dict[str, Any] = {"fc": colour, "lw": 0}
                 if entry.kind == "box":
                     style = {"fc": "none", "ec": colour, "lw": 1.6, "ls": dashes}
-                ax.add_patch(Rectangle((x + 0.2, row + 0.17), 0.7, 0.66, **style))
-            ax.text(x + 1.4, row + 0.5, entry.words, size=9, color=self.theme.ink, va="center")
+                ax.add_patch(Rectangle((x + 0.05, y - 0.07), 0.16, 0.14, clip_on=False, **style))
+            ax.text(x + 0.33, y, entry.words, size=KEY_SIZE, color=self.theme.ink, va="center")
+        if shade:
+            left = WIDTH - RIGHT - STRIP_WIDTH - 0.1
+            ax.text(left - MARGIN - 0.1, 0, shade, size=KEY_SIZE, color=self.theme.ink, va="center", ha="right")
+            box = self.add_axes(left, KEY_TOP - 0.06, STRIP_WIDTH, 0.1)
+            self.scale.draw_key(box, self.theme, 8.0, title=False)
 
     # ---- frames ----
 
@@ -214,6 +194,8 @@ class FailureFilm(Film):
         self.step_text.update(f"update {self.failure.steps[index]}")
         for panel in self.panels:
             panel.update(index)
+        if self.plane is not None:
+            self.plane.update(index)
 
 
 class _DrawnPanel:
@@ -221,23 +203,33 @@ class _DrawnPanel:
 
     def __init__(self, film: FailureFilm, panel: Panel, left: float, *, first: bool) -> None:
         theme = film.theme
-        self.panel = panel
-        film.add_text(left + 0.03, HEAD + 0.12, panel.title, size=11, weight="bold", color=theme.ink)
-        self.note = film.add_number(left + 0.03, HEAD + 0.34, size=9.5, colour=theme.success)
-        self._compose_map(film, film.add_axes(left, HEAD + TITLE, film.map_width, film.map_height))
+        self.panel, beside = panel, 0.0
+        self.colour = style_of(panel.method).colour(theme) if panel.method else theme.ink
+        if panel.method:
+            beside = 0.2
+            mark = Line2D(
+                [left + 0.07], [HEIGHT - PANELS - 0.12], marker=style_of(panel.method).marker, ms=7, color=self.colour
+            )
+            mark.set_transform(film.figure.dpi_scale_trans)
+            film.figure.add_artist(mark)
+        title = shorten(panel.title, film.column - beside, 11, bold=True)
+        film.add_text(left + beside, PANELS + 0.12, title, size=11, weight="bold", color=theme.ink)
+        self.note = film.add_number(left, PANELS + 0.35, size=9.5, colour=theme.ink)
+        self._compose_map(film, film.add_axes(left, PANELS + TITLE, film.map_width, film.map_height))
         self.cursor: Line2D | None = None
         if panel.lines:
-            ax = film.add_axes(left, HEAD + TITLE + film.map_height + BETWEEN, film.map_width, CHART)
-            self._compose_chart(film, ax, labels=first)
+            self._compose_chart(film, film.add_axes(left, CHART_TOP, film.column, CHART), first=first)
 
     def _compose_map(self, film: FailureFilm, ax: Axes) -> None:
         theme, failure, grid, states = film.theme, film.failure, film.grid, walkable(film.mdp)
         draw_lake(ax, grid, theme)
         self.tiles = None
         if self.panel.tiles is not None:
-            self.tiles = TileColours(ax, grid, states, theme.visits, Normalize(0, 1, clip=True))
+            norm = film.scale.norm if failure.shade == "visits" else Normalize(0, 1)
+            self.tiles = TileColours(ax, grid, states, theme.visits, norm)
             film.animate(self.tiles.artist)
         film.animate(*draw_answers(ax, grid, theme, failure.shown[:, 0], failure.rejected[:, 0], width=1.4))
+        film.animate(*draw_starts(ax, grid, theme))
         self.arrows: ChangeArrows | PolicyArrows
         if self.panel.signed:
             self.arrows = ChangeArrows(ax, grid, film.mdp.moves, states, theme)
@@ -246,29 +238,34 @@ class _DrawnPanel:
             self.arrows = PolicyArrows(ax, grid, film.mdp.moves, states, theme)
             film.animate(self.arrows.artist)
 
-    def _compose_chart(self, film: FailureFilm, ax: Axes, *, labels: bool) -> None:
+    def _compose_chart(self, film: FailureFilm, ax: Axes, *, first: bool) -> None:
         theme, failure = film.theme, film.failure
         style_axes(ax, theme)
         update_axis(ax, int(failure.steps[-1]), apart=0.2)
         _value_axis(ax, failure)
-        if not labels:
+        if first:
+            ax.set_xlabel("update (square-root scale)", size=9, color=theme.muted, labelpad=1, loc="left")
+        else:
             ax.set_yticklabels([])
         if failure.level is not None:
             value, name = failure.level
             ax.axhline(value, color=theme.muted, lw=1, ls=(0, (4, 3)))
-            if labels:
-                ax.text(failure.steps[-1], value, name, size=8.5, color=theme.muted, ha="right", va="bottom")
+            if first:
+                ax.text(0.5, value, name, transform=ax.get_yaxis_transform(), size=8.5, color=theme.muted, va="bottom")
         self.cursor = ax.axvline(0, color=theme.muted, lw=1)
         film.animate(self.cursor)
         self.steps, self.dots = failure.steps, []
         for line in self.panel.lines:
-            colour = getattr(theme, line.colour)
+            colour = self._colour_of(line.colour, theme)
             ax.plot(self.steps, line.values, color=colour, lw=1.8, ls=line_style(line.dashed))
             if line.colour == "muted":  # a border, not something that moves
                 continue
             dot = ax.plot([], [], "o", ms=5.5, color=colour, mec=theme.background, mew=1, clip_on=False)[0]
             film.animate(dot)
             self.dots.append((line, dot))
+
+    def _colour_of(self, name: str, theme: Theme) -> str:
+        return self.colour if name == "method" else str(getattr(theme, name))
 
     def update(self, index: int) -> None:
         self.note.update(self.panel.notes[index])
@@ -295,28 +292,29 @@ def _value_axis(ax: Axes, failure: Failure) -> None:
     ax.minorticks_off()
 
 
-def _legend_entries(failure: Failure) -> list[_LegendEntry]:
-    """What the legend explains, not placed yet."""
+def _key_entries(failure: Failure) -> list[FailureKeyEntry]:
+    """What the key explains, not placed yet; lines in their method's colour are shown in ink, as there may be several."""
     lines = {line.name: line for panel in failure.cases for line in panel.lines}
-    entries = [_LegendEntry("line", line.colour, line.name, line.dashed) for line in lines.values()]
+    entries = []
+    for line in lines.values():
+        colour = "ink" if line.colour == "method" else line.colour
+        entries.append(FailureKeyEntry("line", colour, line.name, line.dashed))
     if len(failure.shown):
-        entries.append(_LegendEntry("box", "shown", "the human's path"))
+        entries.append(FailureKeyEntry("box", "shown", "the human's path" if not len(failure.rejected) else "chosen path"))
     if len(failure.rejected):
-        entries.append(_LegendEntry("box", "rejected", "the rejected path", dashed=True))
-    if any(panel.tiles is not None for panel in failure.cases):
-        entries.append(_LegendEntry("fill", "visited", failure.shade))
+        entries.append(FailureKeyEntry("box", "rejected", "rejected path", dashed=True))
     if any(panel.signed for panel in failure.cases):
-        entries += [_LegendEntry("fill", "more", failure.signs[0]), _LegendEntry("fill", "less", failure.signs[1])]
+        entries += [FailureKeyEntry("fill", "more", failure.signs[0]), FailureKeyEntry("fill", "less", failure.signs[1])]
     return entries
 
 
-def _arranged(entries: Sequence[_LegendEntry]) -> list[_LegendEntry]:
-    """The entries of the legend in rows, as wide as the picture."""
+def _arranged(entries: Sequence[FailureKeyEntry], room: float) -> list[FailureKeyEntry]:
+    """The entries of the key in rows of so many inches."""
     arranged, left, row = [], 0.0, 0
     for entry in entries:
-        width = 1.4 * LEGEND_ROW + text_width(entry.words, 9)
-        if left > 0 and left + width > WIDTH - MARGIN - RIGHT:
+        width = 0.33 + text_width(entry.words, KEY_SIZE)
+        if left > 0 and left + width > room:
             left, row = 0.0, row + 1
         arranged.append(replace(entry, left=left, row=row))
-        left += width + 0.3
+        left += width + 0.2
     return arranged

@@ -28,14 +28,16 @@ from ift_gridworld.rendering.encode import shared_palette, write_gif, write_vide
 from ift_gridworld.rendering.fonts import use_fonts
 from ift_gridworld.rendering.formats import PICTURE_SIZES, STILLS, VIDEO, PictureOptions, check_format, poster_of
 from ift_gridworld.rendering.isolation import isolated
-from ift_gridworld.rendering.text import Number, TextStyle
+from ift_gridworld.rendering.pace import at_speed, readable
+from ift_gridworld.rendering.text import Number, NumberPatch, TextStyle
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 
-__all__ = ["DPI", "Film", "file_metadata", "write_words"]
+__all__ = ["DPI", "Box", "Film", "file_metadata", "write_words"]
 
 DPI = 100
+Box = tuple[float, float, float, float]  # left, bottom, width, height of a part of a picture, in figure fractions
 FIRST_SECONDS, LAST_SECONDS = 1.2, 2.5  # that the first and the last frame stand
 MEAN_SECONDS, LEAST_SECONDS = 0.085, 0.04  # that the others stand
 
@@ -92,8 +94,14 @@ class Film:
         raise NotImplementedError
 
     @property
-    def durations(self) -> list[float]:
-        """Seconds that each frame stands.
+    def captions(self) -> list[str]:
+        """Words that have to be read while each frame stands, one text a line; by default the numbers at either end."""
+        ends = {i: self._numbers(i) for i in (0, len(self) - 1)}
+        return [ends.get(i, "") for i in range(len(self))]
+
+    @property
+    def pace(self) -> list[float]:
+        """Seconds that each frame would stand if there were nothing to read.
 
         Frames into which much changes stand longer, so that change flows evenly. The first and the last stand still for a
         while, so that the loop reads well.
@@ -102,6 +110,16 @@ class Film:
         relative = change / change.mean() if change.any() else np.ones_like(change)
         between = np.maximum(LEAST_SECONDS, MEAN_SECONDS * (0.4 + 0.6 * relative))
         return [FIRST_SECONDS, *between.round(2).tolist(), LAST_SECONDS][: len(self)]  # in hundredths, as GIF counts
+
+    @property
+    def durations(self) -> list[float]:
+        """Seconds that each frame stands: as `pace` says, and long enough for its captions (`pace.reading_seconds`)."""
+        return readable(self.pace, self.captions)
+
+    def _numbers(self, index: int) -> str:
+        """Words and numbers of a frame that change from frame to frame (`text.Number`)."""
+        self.update(index)
+        return " ".join(str(artist.get_label()) for artist in self.animated if isinstance(artist, NumberPatch))
 
     # ---- composition, in inches from the upper left corner ----
 
@@ -171,7 +189,15 @@ class Film:
         return map(self.frame, range(len(self)))
 
     @isolated
-    def save(self, path: str | Path, *, size: str | None = None, transparent: bool = False, poster: bool = False) -> Path:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        size: str | None = None,
+        transparent: bool = False,
+        poster: bool = False,
+        speed: float = 1.0,
+    ) -> Path:
         """Write the film (gif, mp4, webp), or its last frame as a still (png, pdf, svg), as the path's suffix says.
 
         What the picture shows is written beside it in words, as NAME.txt. Files are complete or not there at all.
@@ -182,13 +208,14 @@ class Film:
                 fits, and put on a page of that size; None for its own size.
             transparent: whether to leave the background out (png, svg, webp).
             poster: whether to write the last frame, too, beside a film NAME.gif as NAME.poster.png.
+            speed: a factor of how fast the film runs, 0.1 to 10; captions can be read at 1.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: for an unknown suffix or size, a video where the extra [video] is not installed, or what such a file
-                cannot have.
+            ValueError: for an unknown suffix, size or speed, a video where the extra [video] is not installed, or what such a
+                file cannot have.
             OSError: if the file cannot be written.
         """
         path = Path(path)
@@ -196,16 +223,19 @@ class Film:
         check_format(kind)
         if kind == "html":
             raise ValueError("a film cannot be written as html; rendering.page.save_page writes a page")
-        PictureOptions(size=size, transparent=transparent, poster=poster).check(kind)
+        PictureOptions(size=size, transparent=transparent, poster=poster, speed=speed).check(kind)
         film = self if size is None else self.reshaped(size)
         with film._as_printed(size, transparent) as page:
             if kind in STILLS:
                 film._save_still(path, kind, page)
-            elif kind in VIDEO:
-                write_video(path, map(page.sheet, range(len(film))), film.durations)
             else:
-                samples = [page.sheet(i) for i in sorted({0, len(film) // 3, len(film) - 1})]
-                write_gif(path, map(page.sheet, range(len(film))), film.durations, shared_palette(samples))
+                indices, durations = zip(*at_speed(film.durations, speed), strict=True)
+                frames = map(page.sheet, indices)
+                if kind in VIDEO:
+                    write_video(path, frames, durations)
+                else:
+                    samples = [page.sheet(i) for i in sorted({0, len(film) // 3, len(film) - 1})]
+                    write_gif(path, frames, durations, shared_palette(samples))
             if poster:
                 write_atomically(poster_of(path), png_bytes(page.sheet(len(film) - 1)))
         write_words(path, film.alt)

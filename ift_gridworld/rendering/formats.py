@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from ift_gridworld.checks import check_interval
+
 __all__ = [
     "FILMS",
     "FORMATS",
@@ -17,6 +19,7 @@ __all__ = [
     "VIDEO",
     "PictureOptions",
     "check_format",
+    "check_speed",
     "check_theme",
     "poster_of",
 ]
@@ -28,6 +31,7 @@ PICTURES = (*FILMS, *STILLS)  # what one film can be written as
 TRANSPARENT = ("png", "svg", "webp")  # what can have no background
 FORMATS = (*PICTURES, "html")
 THEME_NAMES = ("light", "dark")
+SLOWEST, FASTEST = 0.1, 10.0  # factors
 # Width and height of a picture in pixels: for a slide, for a square, and for a column of a paper, 3.5 inches at 300 dots an
 # inch, as high as it needs to be.
 PICTURE_SIZES: dict[str, tuple[int, int | None]] = {"slide": (1920, 1080), "square": (1080, 1080), "column": (1050, None)}
@@ -75,6 +79,25 @@ def check_theme(name: str) -> None:
         raise ValueError(f"theme is {name!r}; allowed: {', '.join(THEME_NAMES)}")
 
 
+def check_speed(speed: float) -> None:
+    """Check a factor of how fast a film runs.
+
+    Args:
+        speed: 1 is the speed at which every caption can be read.
+
+    Raises:
+        ValueError: for a factor below 0.1 or above 10.
+
+    Example:
+        >>> check_speed(0.5)
+        >>> check_speed(0)
+        Traceback (most recent call last):
+            ...
+        ValueError: speed is 0; allowed: a number in [0.1, 10]
+    """
+    check_interval("speed", speed, SLOWEST, FASTEST)
+
+
 def poster_of(film: Path) -> Path:
     """Return where the poster of a film lies: beside it, as NAME.poster.png."""
     return film.with_name(f"{film.stem}.poster.png")
@@ -82,20 +105,24 @@ def poster_of(film: Path) -> Path:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """How a film is saved, beside its theme.
+    """What a film of runs shows and how it is saved, beside its theme.
 
     Attributes:
+        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
         size: one of `PICTURE_SIZES`; None for the film's own.
         transparent: whether to leave the background out.
         poster: whether to write the last frame beside a film.
+        speed: a factor of how fast a film runs, 0.1 to 10; at 1 every caption can be read.
     """
 
+    view: str | None = None
     size: str | None = None
     transparent: bool = False
     poster: bool = False
+    speed: float = 1.0
 
     def check(self, kind: str) -> None:
-        """Check that a picture of this kind can have them.
+        """Check that a picture of this kind can have them; whether there is such a view, `views.film_of_view` checks.
 
         Args:
             kind: suffix of the file without its dot.
@@ -110,12 +137,16 @@ class PictureOptions:
                 ...
             ValueError: transparent is given with format gif; allowed with: png, svg, webp
         """
+        check_format(kind)
         if self.size is not None and self.size not in PICTURE_SIZES:
             raise ValueError(f"picture_size is {self.size!r}; allowed: {', '.join(PICTURE_SIZES)}")
+        check_speed(self.speed)
         for name, given, allowed in (
+            (f"view {self.view}", self.view is not None, PICTURES),
             (f"picture_size {self.size}", self.size is not None, PICTURES),
             ("transparent", self.transparent, TRANSPARENT),
             ("poster", self.poster, FILMS),
+            (f"speed {self.speed:g}", self.speed != 1, FILMS),
         ):
             if given and kind not in allowed:
                 raise ValueError(f"{name} is given with format {kind}; allowed with: {', '.join(allowed)}")

@@ -143,8 +143,8 @@ class LargeLakeFilm(Film):
         return change_between(self.runs, self.snapshots)
 
     @property
-    def durations(self) -> list[float]:
-        """Seconds that each frame stands."""
+    def pace(self) -> list[float]:
+        """Seconds that each frame would stand if there were nothing to read."""
         return [FIRST_SECONDS, *[BETWEEN_SECONDS] * (len(self) - 2), LAST_SECONDS][: len(self)]
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -96,9 +97,9 @@ class OptimalPolicyStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path, *, size: str | None = None, transparent: bool = False, poster: bool = False) -> Path:
+    def save(self, path: str | Path, **options: Any) -> Path:
         """Write as `Film.save` does; a PNG with a background in few colours, which takes a third of the bytes."""
-        path = super().save(path, size=size, transparent=transparent, poster=poster)
-        if path.suffix == ".png" and not transparent:
+        path = super().save(path, **options)
+        if path.suffix == ".png" and not options.get("transparent"):
             reduce_colours(path)
         return path

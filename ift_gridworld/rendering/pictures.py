@@ -18,7 +18,7 @@ from ift_gridworld.rendering.page import save_page
 from ift_gridworld.rendering.small_maps import small_maps
 from ift_gridworld.rendering.small_maps_film import SmallMapsFilm, has_small_maps
 from ift_gridworld.rendering.small_maps_still import OptimalRouteStill
-from ift_gridworld.rendering.views import find_view
+from ift_gridworld.rendering.views import film_of_view
 
 if TYPE_CHECKING:
     from ift_gridworld.training.run import Run
@@ -46,7 +46,7 @@ def film_of(runs: Sequence[Run], theme: str = "light", view: str | None = None) 
     """
     check_choice("theme", theme, THEME_NAMES)
     if view is not None:
-        return find_view(view)(runs, theme)
+        return film_of_view(view, runs, theme)
     if is_large(runs[0]):
         return LargeLakeFilm(runs, theme)
     if has_small_maps(runs[0]):
@@ -73,39 +73,29 @@ def still_of(title: str, environments: Mapping[str, TabularMDP], theme: str = "l
     return (OptimalRouteStill if of_small_maps else OptimalPolicyStill)(title, environments, theme)
 
 
-def save_film(
-    runs: Sequence[Run],
-    path: Path,
-    theme: str = "light",
-    view: str | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Path:
+def save_film(runs: Sequence[Run], path: Path, theme: str = "light", **options: Any) -> Path:
     """Draw runs into a file: a film, its last frame, or a page, by the suffix.
 
     Args:
-        runs: one is drawn by itself, several side by side.
+        runs: one is drawn by itself, several together.
         path: where to write; its suffix is one of `formats.FORMATS`.
         theme: a name in THEMES; a page has all of them.
-        view: a name in `views.VIEWS`; None for the usual film, of maps and charts.
-        options: size, transparent and poster, as for `Film.save`; None for the usual ones.
+        options: view, size, transparent, poster, speed, as `formats.PictureOptions` has them.
 
     Returns:
         The path of the picture.
 
     Raises:
-        ValueError: for a suffix, a theme, a view or an option that there is not, or an environment that has no map to draw.
+        ValueError: for a suffix, a theme or an option that there is not, or runs that cannot be drawn so.
 
     Example (writes two files)::
 
         save_film([Run.load("ift.json")], Path("ift.gif"))
     """
-    kind, options = path.suffix.removeprefix("."), options or {}
+    kind, chosen = path.suffix.removeprefix("."), PictureOptions(**options)
     check_format(kind)
-    PictureOptions(**options).check(kind)
+    chosen.check(kind)
     if kind == "html":
-        if view is not None:
-            raise ValueError(
-                f"format is 'html', a page, which has no view {view!r}; allowed: a film (gif, mp4, webp, png, pdf, svg)"
-            )
         return save_page(runs, path)
-    return film_of(runs, theme, view).save(path, **options)
+    film = film_of(runs, theme, chosen.view)
+    return film.save(path, size=chosen.size, transparent=chosen.transparent, poster=chosen.poster, speed=chosen.speed)

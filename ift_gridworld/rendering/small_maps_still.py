@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -100,9 +101,9 @@ class OptimalRouteStill(Film):
     def update(self, index: int) -> None:
         """Do nothing, because nothing moves."""
 
-    def save(self, path: str | Path, *, size: str | None = None, transparent: bool = False, poster: bool = False) -> Path:
+    def save(self, path: str | Path, **options: Any) -> Path:
         """Write as `Film.save` does; a PNG with a background in few colours."""
-        path = super().save(path, size=size, transparent=transparent, poster=poster)
-        if path.suffix == ".png" and not transparent:
+        path = super().save(path, **options)
+        if path.suffix == ".png" and not options.get("transparent"):
             reduce_colours(path)
         return path

@@ -20,17 +20,9 @@ from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
 __all__ = [
-    "Letter",
-    "Number",
-    "NumberSheet",
-    "TextStyle",
-    "fill_lines",
-    "plain_text",
-    "short_title",
-    "shorten",
-    "text_width",
-    "wrap_text",
-]
+    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "fill_lines", "plain_text", "short_title", "shorten",
+    "text_width", "wrap_text",
+]  # fmt: skip
 
 
 class TextStyle(TypedDict, total=False):
@@ -70,6 +62,10 @@ class Letter:
             placement.translate(column + 0.5, row + 0.5)
         self.artist = PathPatch(placement.transform_path(glyph), fc=colour, lw=0)
         ax.add_patch(self.artist)
+
+
+class NumberPatch(PathPatch):
+    """The outline of one or more texts; its label is what they say."""
 
 
 class Number:
@@ -146,7 +142,7 @@ class NumberSheet:
         self.places: list[tuple[float, float, float, str]] = []  # x, y, scale, align
         self.texts: list[str] = []
         self.parts: list[tuple[np.ndarray, np.ndarray]] = []
-        self.artist = PathPatch(empty_path(), fc=colour, lw=0, transform=figure.dpi_scale_trans)
+        self.artist = NumberPatch(empty_path(), fc=colour, lw=0, transform=figure.dpi_scale_trans)
         figure.add_artist(self.artist)
 
     def place(self, x: float, y: float, *, size: float, align: str = "left") -> int:
@@ -173,6 +169,7 @@ class NumberSheet:
 
     def refresh(self) -> None:
         """Show the texts as they were written."""
+        self.artist.set_label(" ".join(self.texts))
         vertices, codes = (np.concatenate(parts) for parts in zip(*self.parts, strict=True))
         self.artist.set_path(Path(vertices, codes) if len(vertices) else empty_path())
 

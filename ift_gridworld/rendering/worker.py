@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -70,7 +70,7 @@ class RenderWorker:
         )
         self._pending: deque[Path] = deque()
 
-    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light", options: Mapping[str, Any] | None = None) -> None:
+    def draw(self, runs: Sequence[Path], picture: Path, theme: str = "light", **options: Any) -> None:
         """Order a picture of saved runs; `pictures` tells when it is drawn.
 
         Args:
@@ -78,13 +78,13 @@ class RenderWorker:
             picture: where to write; its suffix says what kind of picture it is. Like the runs, a relative path starts at
                 the current folder of the caller.
             theme: a name in THEMES.
-            options: size, transparent and poster, as for `Film.save`; None for the usual ones.
+            options: further arguments of `pictures.save_film`.
 
         Raises:
             ValueError: if the process has ended, with its last words.
         """
         assert self._process.stdin is not None
-        order = [[str(run) for run in runs], str(picture), theme, dict(options or {}), os.getcwd(), loaded_plugins()]
+        order = [[str(run) for run in runs], str(picture), theme, options, os.getcwd(), loaded_plugins()]
         try:
             print(json.dumps(order), file=self._process.stdin, flush=True)
         except OSError:  # a broken pipe
@@ -153,14 +153,14 @@ def _load(run: Path, absolute: Path, written: int) -> Run:
     return Run.load(run)
 
 
-def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", options: Mapping[str, Any] | None = None) -> Path:
+def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", **options: Any) -> Path:
     """Draw saved runs in this process: one by itself, several side by side.
 
     Args:
         runs: files of saved runs.
         picture: where to write; its suffix says what kind of picture it is.
         theme: a name in THEMES; a page has all of them.
-        options: size, transparent and poster, as for `Film.save`; None for the usual ones.
+        options: further arguments of `pictures.save_film`.
 
     Returns:
         The path of the picture.
@@ -176,4 +176,4 @@ def draw_files(runs: Sequence[Path], picture: Path, theme: str = "light", option
     from ift_gridworld.rendering.pictures import save_film
 
     loaded = [_load(run, run.absolute(), run.stat().st_mtime_ns if run.exists() else 0) for run in runs]
-    return save_film(loaded, picture, theme, options=options)
+    return save_film(loaded, picture, theme, **options)

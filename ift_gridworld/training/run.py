@@ -283,22 +283,20 @@ class Run:
         """
         return cls(**files.load(path, cls))
 
-    def film(
-        self, path: str | Path, *, theme: str = "light", view: str | None = None, seed: int | None = None, **how: Any
-    ) -> Path:
+    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None, **options: Any) -> Path:
         """Draw it as a film (gif; mp4, webp with the extra [video]) or its last frame (png, pdf, svg), by the path's suffix.
 
         Args:
             path: where to write.
             theme: a name in `rendering.THEMES`.
-            view: a name in `rendering.views.VIEWS`, such as "seeds"; None for the map and what is known of the policy.
             seed: the seed to draw, as for `drawing` (default: the one that it draws).
-            how: size, transparent and poster, as for `rendering.Film.save`.
+            options: view, size, transparent, poster, speed, as `rendering.formats.PictureOptions` has them.
 
         Raises:
-            ValueError: for an unknown suffix, theme or view, no map to draw, or a seed that it cannot draw.
+            ValueError: for an unknown suffix, theme or view, an environment that has no map to draw, or a seed that it cannot
+                draw.
         """
-        return compare([self]).film(path, theme=theme, view=view, seed=seed, **how)
+        return compare([self]).film(path, theme=theme, seed=seed, **options)
 
     def figure(
         self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None, **choices: Any
@@ -360,14 +358,13 @@ class Comparison:
         """Return the comparison that draws another seed of each run (`Run.drawing`)."""
         return Comparison(tuple(run.drawing(seed) for run in self.runs))
 
-    def film(
-        self, path: str | Path, *, theme: str = "light", view: str | None = None, seed: int | None = None, **how: Any
-    ) -> Path:
+    def film(self, path: str | Path, *, theme: str = "light", seed: int | None = None, **options: Any) -> Path:
         """Draw them in one film, by the path's suffix, as `Run.film`.
 
-        Unless `seed` says otherwise, all draw one seed: theirs, if it is the same, else the typical one (`training.together`).
+        Unless `seed` says otherwise, all draw one seed: theirs, where they draw the same, else the one that is typical of them
+        together (`training.together`).
         """
-        return self._draw("pictures:save_film", Path(path), theme, view, how, seed=seed)
+        return self._draw("pictures:save_film", Path(path), theme, seed=seed, **options)
 
     def figure(
         self, path: str | Path, *, width: str = "column", theme: str = "light", seed: int | None = None, **choices: Any

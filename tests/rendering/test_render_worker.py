@@ -207,7 +207,7 @@ def test_what_the_process_prints_is_no_answer(tmp_path):
     program = worker_module._PROGRAM.replace(
         "serve(int(parent))",
         "import ift_gridworld.rendering.__main__ as m\nold = m.draw_files\n"
-        "m.draw_files = lambda *a: (print('hello'), old(*a))\nserve(int(parent))",
+        "m.draw_files = lambda *a, **k: (print('hello'), old(*a, **k))\nserve(int(parent))",
     )
     order = json.dumps([[str(saved)], str(tmp_path / "ift.png"), "light", {}, str(tmp_path), []])
     ended = subprocess.run(

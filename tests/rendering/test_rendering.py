@@ -434,7 +434,7 @@ def test_what_changes_much_stands_longer_and_the_ends_are_held():
         policies[index, :, 0], policies[index, :, 1] = 0.25 + moved * 0.25, 0.25 - moved * 0.25
     film = MethodFilm(lake_record(snapshots=5))
     object.__setattr__(film.run, "snapshots", policies)
-    first, *between, last = film.durations
+    first, *between, last = film.pace
     assert (first, last) == (FIRST_SECONDS, LAST_SECONDS)
     change = np.array([0.4, 0.2, 0.1])
     np.testing.assert_allclose(

@@ -65,9 +65,9 @@ def test_neighbouring_categories_stay_apart(theme, eye):
 
 # What a mark can lie on, and the marks.
 GROUNDS = {
-    "ice": ("arrow", "ink", "shown", "rejected", "goal", "more", "less", "rim"),
+    "ice": ("arrow", "ink", "muted", "shown", "rejected", "goal", "more", "less", "rim"),
     "visited": ("arrow", "ink", "shown", "rejected"),
-    "background": ("rim", "success", "distance", "more", "less", "shown", "rejected"),
+    "background": ("rim", "ink", "muted", "success", "distance", "more", "less", "shown", "rejected"),
     "predicted": ("predicted_edge",),
     "goal": ("ribbon",),
     "moved": ("arrow", "ink"),
@@ -83,7 +83,11 @@ def test_words_and_marks_stand_out(theme):
     for ground, marks in GROUNDS.items():
         for mark in marks:
             assert contrast(getattr(theme, mark), getattr(theme, ground)) >= 3, (mark, ground)
-    for ground in ("ice", "visited"):  # the diamond of a prediction has an edge where its fill alone would be lost
+    for ground in (
+        "ice",
+        "visited",
+        "background",
+    ):  # the diamond of a prediction has an edge where its fill alone would be lost
         marks = ("predicted", "predicted_edge")
         assert max(contrast(getattr(theme, mark), getattr(theme, ground)) for mark in marks) >= 3, ground
     for colour in theme.methods:

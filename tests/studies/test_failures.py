@@ -1,11 +1,14 @@
 """Each failure happens, and for the reason that its film gives: the numbers in the words are worked out here again."""
 
+import html
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from matplotlib.patches import PathPatch
 from test_paper import check
 
 from ift_gridworld.cli.failures import Args, main
@@ -18,6 +21,9 @@ from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
+from ift_gridworld.rendering.failure_page import save_failure_page
+from ift_gridworld.rendering.film import reading_seconds
+from ift_gridworld.rendering.steps import MAX_BYTES
 from ift_gridworld.studies.failures.catalogue import FAILURES
 from ift_gridworld.studies.failures.certainty import HalfPlainORPO, PlainORPO
 from ift_gridworld.studies.failures.displacement import first_order
@@ -46,12 +52,37 @@ def made():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAILURES)
 def test_words_of_a_failure_are_readable(made, name):
-    film = FailureFilm(made(name))
+    """No words over others, all within the picture; what fails and why in ten seconds, and all of it while the film runs."""
+    failure = made(name)
+    film = FailureFilm(failure)
+    assert reading_seconds(f"{failure.title} {failure.why}") <= 10
+    assert sum(film.durations[:-1]) >= reading_seconds(film.words) - 1e-6
+    film.frame(len(film) - 1)
     for artist in film.animated:
         artist.set_animated(False)
-    film.update(len(film) - 1)
     check(film.figure, least=8.0)
-    assert made(name).title in film.alt and all(text in film.alt for _, text in made(name).cause)
+    said = [text.get_text() for text in film.figure.texts]
+    assert {failure.title, failure.why, failure.often} <= set(said)  # none of them shortened
+    assert failure.title in film.alt and all(text in film.alt for _, text in failure.cause)
+    assert "seed" in failure.about and failure.about in said
+    width, height = film.figure.get_size_inches()
+    assert width * 9 == pytest.approx(height * 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_map_has_its_start_and_every_line_its_key(made, name):
+    failure = made(name)
+    film = FailureFilm(failure)
+    starts = len(failure.cases) * (film.grid.letters == "S").sum()
+    letters = [artist for artist in film.animated if isinstance(artist, PathPatch) and artist.get_path_effects()]
+    assert len(letters) >= starts
+    for line in (line for panel in failure.cases for line in panel.lines):
+        assert line.name in [entry.words for entry in film.key]
+    for panel in failure.cases:
+        assert not panel.lines or panel.method  # whose colour the lines take
+    shades = [panel.tiles.max() for panel in failure.cases if panel.tiles is not None]
+    assert not shades or film.scale.end >= max(shades) - 1e-9  # none saturates
 
 
 @pytest.mark.slow
@@ -61,6 +92,17 @@ def test_a_failures_title_ends_left_of_the_update(made, name):
     film.frame(len(film) - 1)
     title = next(t for t in film.figure.texts if t.get_text() == made(name).title).get_window_extent()
     assert title.x1 < film.step_text.artist.get_window_extent().x0
+
+
+@pytest.mark.slow
+def test_a_failure_is_a_page_to_step_through(made, tmp_path):
+    page = save_failure_page(made("displacement"), tmp_path / "displacement.html").read_text(encoding="utf-8")
+    assert len(page.encode()) <= MAX_BYTES
+    for words in (made("displacement").title, made("displacement").why, *(text for _, text in made("displacement").cause)):
+        assert html.escape(words) in page
+    assert page.count("<section") == 5 and "http" not in page
+    for words in ("chosen answer", "rejected answer", "visits an episode"):
+        assert words in page
 
 
 def test_the_first_order_change_is_what_a_small_step_does():
@@ -85,7 +127,7 @@ def test_the_first_order_change_is_what_a_small_step_does():
 
 def test_displacement(made):
     failure = made("displacement")
-    table, network, changed = failure.cases
+    table, network = failure.cases
     c, r = network.lines
     assert c.values[-1] < c.values[0] - 5 and table.lines[0].values[-1] > table.lines[0].values[0]
     assert (c.values[-1] - r.values[-1]) > (c.values[0] - r.values[0])  # what DPO asks for, it gets
@@ -98,8 +140,15 @@ def test_displacement(made):
     # What neither answer does on the human's tiles.
     shown, rejected = ({tuple(step) for step in steps.tolist()} for steps in (failure.shown, failure.rejected))
     free = [sum(network.arrows[-1][s][a] for a in range(4) if (s, a) not in shown | rejected) for s, _ in shown]
-    assert changed.notes[-1] == f"unseen moves {np.mean(free):.0%}" and f"to {np.mean(free):.0%}" in failure.cause[2][1]
-    np.testing.assert_allclose(changed.arrows[-1], network.arrows[-1] - network.arrows[0], atol=1e-12)
+    assert f"to {np.mean(free):.0%}" in failure.cause[2][1]
+    # The plane draws what the charts draw, less the base; the network's curve bends back to the left, the table's does not.
+    seed = int(re.search(r"drawn: seed (\d+)", failure.about)[1])
+    for track, panel in zip(failure.plane, (table, network), strict=True):
+        drawn = np.stack([line.values - line.values[0] for line in panel.lines], -1)
+        np.testing.assert_allclose(track.moves[:, seed], drawn, atol=1e-12)
+    assert failure.plane[1].mean[-1, 0] < 0 < failure.plane[1].mean[:, 0].max() and failure.plane[0].mean[-1, 0] > 0
+    fell = [(track.moves[-1, :, 0] < 0).sum() for track in failure.plane]
+    assert failure.often == f"It ends less likely than in the base in {fell[1]} of 2 seeds; in a table in {fell[0]}."
 
 
 def test_a_reference_that_follows_holds_the_loss_at_log_2_and_pushes_for_ever(made):
@@ -224,7 +273,7 @@ def test_an_exploited_reward(made):
     )
     walkable = ~setup.mdp.terminal
     np.testing.assert_allclose(model.arrows[-1][walkable], seen["reward"][walkable].clip(-1, 1))
-    # Where it ends: one move for ever, worth its reward over 1 - discount, and more than the way to the gift.
+    # Where it ends: one move for ever, worth its reward over 1 - discount, and more than the way to the goal.
     loop = final_loop(setup.mdp, cheap.arrows[-1])
     assert len(loop) == 1
     ((tile, action),) = loop
@@ -277,7 +326,8 @@ def test_files(tmp_path, capsys):
     [
         ({"only": "luck"}, "displacement, log2, certainty, off_path, exploited, all"),
         ({"theme": "pink"}, "light, dark"),
-        ({"format": "html"}, "gif, mp4, webp, png, pdf, svg"),
+        ({"speed": 0.0}, "[0.1, 10]"),
+        ({"speed": 2.0, "format": "png"}, "gif, mp4, webp"),
         ({"format": "bmp"}, "gif"),
         ({"seeds": 0}, "at least 1"),
         ({"seed": -1}, "0"),

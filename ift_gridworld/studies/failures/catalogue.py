@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ift_gridworld.rendering.failure_film import Failure, FailureFilm
+from ift_gridworld.rendering.failure import Failure
+from ift_gridworld.rendering.failure_film import FailureFilm
+from ift_gridworld.rendering.failure_page import save_failure_page
 from ift_gridworld.storage import versions, write_atomically
 from ift_gridworld.studies.failures.certainty import certainty
 from ift_gridworld.studies.failures.displacement import displacement
@@ -29,11 +31,22 @@ FAILURES: dict[str, Callable[[int, int], Failure]] = {  # from the number of see
 }
 
 
-def save_failure(failure: Failure, settings: Mapping[str, Any], path: Path, theme: str) -> list[Path]:
-    """Write the picture to a path, and settings, versions and every number drawn to a JSON file beside it."""
+def save_failure(failure: Failure, settings: Mapping[str, Any], path: Path, theme: str, speed: float = 1.0) -> list[Path]:
+    """Write the picture to a path, and settings, versions and every number drawn to a JSON file beside it.
+
+    Args:
+        failure: what to show.
+        settings: of the command line.
+        path: of the picture: a film, a still, or NAME.html, a page to step through.
+        theme: a name in THEMES; a page has all of them.
+        speed: a factor of how fast a film runs.
+    """
     entries = {"settings": dict(settings), "versions": versions(), **asdict(failure)}
     content = f"{json.dumps(entries, default=_plain, allow_nan=False)}\n".encode()
-    return [write_atomically(path.with_suffix(".json"), content), FailureFilm(failure, theme).save(path)]
+    saved = write_atomically(path.with_suffix(".json"), content)
+    if path.suffix == ".html":
+        return [saved, save_failure_page(failure, path)]
+    return [saved, FailureFilm(failure, theme).save(path, speed=speed)]
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from torch.nn.functional import logsigmoid
 from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.methods.preferences import ORPO, Scored
-from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
+from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames
 
 __all__ = ["HalfPlainORPO", "HalfStableORPO", "PlainORPO", "certainty"]
@@ -74,10 +74,10 @@ def certainty(seeds: int, seed: int) -> Failure:
     cases = []
     for (title, _, smallest), policies, gap in zip(forms, drawn, gaps, strict=True):
         notes = ["no number is left" if np.isnan(g) else f"p = 1 − {g:.0e}" for g in gap[frames]]
-        lines: tuple[ChartLine, ...] = (ChartLine("1 − p", gap[frames], "distance"),)
+        lines: tuple[ChartLine, ...] = (ChartLine("1 − p", gap[frames]),)
         if smallest is not None:
             lines += (ChartLine("below this, p is rounded to 1", np.full(len(frames), smallest), "muted", dashed=True),)
-        cases.append(Panel(title, notes, policies[frames], None, lines))
+        cases.append(Panel(title, notes, policies[frames], "orpo", None, lines))
     stop = int(np.isnan(gaps[0]).argmax()) if np.isnan(gaps[0]).any() else len(gaps[0])
     cause = (
         (
@@ -103,8 +103,11 @@ def certainty(seeds: int, seed: int) -> Failure:
         ),
     )
     return Failure(
-        "certainty", "ORPO near certainty", setup.about("network", seed), cause, setup.lake, path_of(chosen),
-        path_of(rejected), np.array(frames), tuple(cases), "", "1 − p of the preferred answer", "log", (1e-8, 1.0),
+        "certainty", "ORPO breaks down near certainty",
+        f"bfloat16 rounds p to 1 where 1 − p < {2.0**-9:.3f}: log 0, whose gradient is not a number.",
+        f"In {len(ended[0])} of {seeds} seeds; written as log(−expm1(c)), in {len(ended[2])}.",
+        setup.about("network", seed), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames), tuple(cases), "",
+        "1 − p; p: geometric mean of the probabilities of the chosen moves", "log", (1e-8, 1.0),
     )  # fmt: skip
 
 

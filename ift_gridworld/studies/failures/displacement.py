@@ -1,6 +1,8 @@
-"""Likelihood displacement: offline DPO makes the preferred answer less likely, too, where answers share weights."""
+"""Likelihood displacement: offline DPO makes the chosen answer less likely, too, where answers share weights."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -10,7 +12,9 @@ from torch import Tensor
 from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.policies.lake import LakePolicy
-from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
+from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
+from ift_gridworld.rendering.method_style import style_of
+from ift_gridworld.rendering.plane import Track
 from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
 from ift_gridworld.training.drawn_seed import typical_seed
 from ift_gridworld.training.run import Run
@@ -19,7 +23,7 @@ __all__ = ["displacement", "first_order"]
 
 
 def displacement(seeds: int, seed: int) -> Failure:
-    """Train a table and a network by offline DPO, and draw how the network's preferred answer becomes less likely."""
+    """Train a table and a network by offline DPO, and draw how the network's chosen answer becomes less likely."""
     setup = Setup("4x4", seeds, seed)
     chosen, rejected = setup.preferences
     runs, pulls = {}, {}
@@ -40,8 +44,8 @@ def displacement(seeds: int, seed: int) -> Failure:
     cause = (
         (
             "What DPO asks",
-            "That the gap between two answers grows, not that the preferred one becomes likelier. To first order, a step "
-            "along its gradient changes the log-likelihood c in proportion to ∇c·(∇c − ∇r).",
+            "The gap between two answers grows; nothing asks the chosen one to become likelier. To first order, a step "
+            "along its gradient changes the log-probability c in proportion to ∇c·(∇c − ∇r).",
         ),
         (
             "Why c falls",
@@ -51,26 +55,31 @@ def displacement(seeds: int, seed: int) -> Failure:
         ),
         (
             "Where it goes",
-            f"Nobody says where. On the human’s tiles, moves that neither answer takes grow from {unseen[0]:.0%} to "
-            f"{unseen[-1]:.0%}. c ends lower than it began in {fell} of {seeds} seeds, in a table in {table_fell}.",
+            f"In the states of the chosen answer, moves that neither answer takes grow from {unseen[0]:.0%} to "
+            f"{unseen[-1]:.0%}.",
         ),
     )
 
     def case(title: str, run: Run) -> Panel:
         policies = run.policies[frames, drawn]
-        answers = (("preferred, c", "chosen_logp", "shown", False), ("rejected, r", "rejected_logp", "rejected", True))
+        answers = (("chosen answer", "chosen_logp", "shown", False), ("rejected answer", "rejected_logp", "rejected", True))
         lines = tuple(ChartLine(name, run.metrics[m][frames, drawn], colour, dashed) for name, m, colour, dashed in answers)
-        notes = [f"success {x:.3f}" for x in run.metrics["success"][frames, drawn]]
-        return Panel(title, notes, policies, expected_visits(setup.mdp, policies), lines)
+        notes = [f"success {x:.2f}" for x in run.metrics["success"][frames, drawn]]
+        return Panel(title, notes, policies, "dpo", expected_visits(setup.mdp, policies), lines)
 
-    moved = network.policies[frames, drawn] - network.policies[0, drawn]
-    lost = [f"unseen moves {x:.0%}" for x in unseen[frames]]
+    def track(name: str, run: Run, *, dashed: bool) -> Track:
+        logp = np.stack([run.metrics[name] for name in ("chosen_logp", "rejected_logp")], -1)
+        return Track(name, replace(style_of("dpo"), dash=(0, (3, 1.2)) if dashed else "-"), logp[frames] - logp[0])
+
     return Failure(
-        "displacement", "Likelihood displacement under DPO", setup.about("table and network", seed + drawn), cause,
-        setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
-        (case("DPO, a table", table), case("DPO, a network", network), Panel("What changed in it", lost, moved, signed=True)),
-        "visits: none to once an episode", "log-likelihood of an answer, nats", "symlog",
+        "displacement", "DPO makes the chosen answer less likely",
+        "In a network both answers share weights: pushing the rejected one down drags the chosen one along.",
+        f"It ends less likely than in the base in {fell} of {seeds} seeds; in a table in {table_fell}.",
+        setup.about("table and network", seed + drawn), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
+        (case("DPO, a table", table), case("DPO, a network", network)), "visits",
+        "log-probability of an answer, nats", "symlog",
         (1.5 * float(min(r.metrics["rejected_logp"][:, drawn].min() for r in runs.values())), 0.2),
+        plane=(track("table", table, dashed=True), track("network", network, dashed=False)),
     )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -13,7 +14,7 @@ from ift_gridworld.data import Trajectories, path_of
 from ift_gridworld.evaluation.metrics import expected_visits, log_likelihood
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.preferences import DPO, PairSide
-from ift_gridworld.rendering.failure_film import ChartLine, Failure, Panel
+from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
 
 __all__ = ["LiveReference", "concatenate_trajectories", "log2"]
@@ -33,9 +34,9 @@ def log2(seeds: int, seed: int) -> Failure:
     both = concatenate_trajectories(*setup.preferences), concatenate_trajectories(*reversed(setup.preferences))
     cases: tuple[tuple[str, str | type[Method[Any]], dict[str, Any]], ...] = (
         ("As it should be", "dpo", {}),
-        ("The reference follows", LiveReference, {}),
+        ("Reference follows", LiveReference, {}),
         ("Pairs in both orders", "dpo", {"preferences": both}),
-        ("A rate of 1e-6", "dpo", {"learning_rate": 1e-6}),
+        ("Rate of 1e-6", "dpo", {"learning_rate": 1e-6}),
     )
     runs = [setup.train(method, setup.base("mlp"), **options) for _, method, options in cases]
     # Draw the first seed that the live reference drives away from the goal; if there is none, the first.
@@ -55,13 +56,28 @@ def log2(seeds: int, seed: int) -> Failure:
                 title,
                 [notes[i] for i in frames],
                 policies[frames],
+                "dpo",
                 expected_visits(setup.mdp, policies[frames]),
-                (ChartLine("loss", loss[frames], "distance"),),
+                (ChartLine("DPO's loss", loss[frames]),),
             )
         )
     at_log2 = [int((np.abs(run.loss[-1] - np.log(2)) < 0.01).sum()) for run in runs]
+    last = len(runs[0].loss)
     success = [run.metrics["success"][-1].mean() for run in runs]
-    cause = (
+    cause = _cause(last, at_log2, seeds, success, runs[0].metrics["success"][0].mean())
+    return Failure(
+        "log2", "DPO's loss stands at log 2, for three reasons",
+        "Margin 0 is log 2, whether the policy runs away, pairs cancel, or nothing moves.",
+        f"After {last} updates {', '.join(map(str, at_log2[1:-1]))} and {at_log2[-1]} of {seeds} seeds are at log 2; "
+        f"as it should be, {at_log2[0]}.",
+        setup.about("network", seed + drawn), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames),
+        tuple(columns), "visits", "DPO's loss, nats", "linear", (0.0, 0.95), (float(np.log(2)), "log 2"),
+    )  # fmt: skip
+
+
+def _cause(last: int, at_log2: Sequence[int], seeds: int, success: Sequence[float], base: float) -> tuple[tuple[str, str], ...]:
+    """Return the cause in full; `success` is the mean of each case at the end, `base` that of the base."""
+    return (
         (
             "What log 2 says",
             "L = −log σ(β·margin) is log 2 = 0.693 where the margin, the gap between the answers’ log-likelihoods less that of "
@@ -75,16 +91,11 @@ def log2(seeds: int, seed: int) -> Failure:
         ),
         (
             "How often",
-            f"After {len(runs[0].loss)} updates {', '.join(map(str, at_log2[:-1]))} and {at_log2[-1]} of {seeds} seeds are "
+            f"After {last} updates {', '.join(map(str, at_log2[:-1]))} and {at_log2[-1]} of {seeds} seeds are "
             f"within 0.01 of log 2. Mean success: {', '.join(f'{x:.2f}' for x in success[:-1])} and {success[-1]:.2f}; the "
-            f"base’s is {runs[0].metrics['success'][0].mean():.2f}.",
+            f"base’s is {base:.2f}.",
         ),
     )
-    return Failure(
-        "log2", "DPO’s loss stands at log 2, for three reasons", setup.about("network", seed + drawn), cause, setup.lake,
-        path_of(chosen), path_of(rejected), np.array(frames), tuple(columns), "visits: none to once an episode",
-        "DPO’s loss, nats", "linear", (0.0, 0.85), (float(np.log(2)), "log 2"),
-    )  # fmt: skip
 
 
 def concatenate_trajectories(one: Trajectories, other: Trajectories) -> Trajectories:
