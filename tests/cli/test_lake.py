@@ -194,7 +194,7 @@ BAD = [
     (("--figure", "page", "--panels", "maps,sucess"), "--panels is 'sucess'; did you mean success?"),
     (("--stages", "0,20"), "--stages is '0,20', which only works with --figure"),
     (("--transparent",), "--transparent, which only works with films: --render, --view or --redraw"),
-    (("--view", "dots"), "--view is 'dots'; allowed: flow, walks, seeds"),
+    (("--view", "dots"), "--view is 'dots'; allowed: seeds"),
     (("--view", "seeds", "--format", "html"), "--format is 'html'; allowed: gif"),
     (("--view", "seeds", "--figure", "page"), "--view is 'seeds', which only works with films"),
     (("--map", "open", "--size", "90x112", "--render", "--format", "html"), "'html'"),
