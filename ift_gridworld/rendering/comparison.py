@@ -22,7 +22,7 @@ from ift_gridworld.rendering.change import CHANGE_UNIT, PolicyChange, draw_chang
 from ift_gridworld.rendering.charts import about_intervals, look_of
 from ift_gridworld.rendering.dot_chart import CHART_ROW, DotChart, DotContent, DotValues
 from ift_gridworld.rendering.film import DPI, Film
-from ift_gridworld.rendering.legend import DrawSample, Legend, draw_arrow_sample
+from ift_gridworld.rendering.legend import Legend, draw_arrow_sample
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of_runs
 from ift_gridworld.rendering.numbers import percent, plain_number, power_of_ten, small_probability
@@ -31,7 +31,7 @@ from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import SMALL_TILE, is_fine_tile
 from ift_gridworld.rendering.shapes import closed_path, empty_path, rectangle
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
-from ift_gridworld.rendering.text import NumberSheet, short_title, shorten, text_width, wrap_text
+from ift_gridworld.rendering.text import NumberSheet, fill_lines, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VISITS_UNIT, VisitScale
@@ -96,8 +96,9 @@ class ComparisonFilm(Film):
         self.title = _lines(self.outcomes.sentences, box[0] - 2 * MARGIN)
         about = " · ".join([self.runs[0].about, *self.outcomes.lengths, *self._seeds])
         update = text_width(f"update {self.steps[-1]}", 13, bold=True) + 0.3
-        self.about = wrap_text(about, box[0] - 2 * MARGIN - update, 10).split("\n")
-        self.note = wrap_text(self._note, box[0] - 2 * MARGIN, 9).split("\n")
+        room = box[0] - 2 * MARGIN - update
+        self.about = fill_lines(about.split(), room, 10)
+        self.note = fill_lines(self._note.split(), box[0] - 2 * MARGIN, 9)
         self.head = 0.22 + TITLE_LINE * len(self.title) + 0.3 + LINE * len(self.about)
         self.number_of_charts = len(self._chart_contents())
         self.legend = self._legend(box[0] - 2 * MARGIN, "probability of a move")  # the longest of `arrows_in_words`
@@ -231,11 +232,11 @@ class ComparisonFilm(Film):
     def _legend(self, width: float, arrows: str) -> Legend:
         theme = self.theme
 
-        def path(colour: str, dashed: bool) -> DrawSample:
+        def path(colour: str, dashed: bool) -> Callable[[Axes], None]:
             return lambda ax: draw_path_sample(ax, 0.35, 0.05, 0.9, colour, dashed=dashed, beads=self.is_fine, width=1.8)
 
         bar = ", its probability" if self.outcomes.tells_paths else ""
-        samples: list[tuple[DrawSample, str]] = [(path(theme.shown, False), f"demonstrated path{bar}")]
+        samples: list[tuple[Callable[[Axes], None], str]] = [(path(theme.shown, False), f"demonstrated path{bar}")]
         if self.outcomes.tells_paths or any(len(run.rejected) for run in self.runs):
             samples.append((path(theme.rejected, True), f"rejected path{bar}"))
         samples.append((lambda ax: draw_arrow_sample(ax, theme, -0.1, 0.5, 2.8), arrows))
@@ -378,20 +379,9 @@ class _Bars:
 def _lines(sentences: str, width: float) -> list[str]:
     """Break the title into lines of about one length, no percent sign apart from its number."""
     words = re.split(r" (?!%)", sentences)
-    count = len(_filled(words, width))
-    narrowest = next(share for share in np.linspace(0.5, 1, 26) if len(_filled(words, share * width)) <= count)
-    return [shorten(line, width, TITLE_SIZE, bold=True) for line in _filled(words, narrowest * width)]
-
-
-def _filled(words: Sequence[str], width: float) -> list[str]:
-    lines = [""]
-    for word in words:
-        longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and text_width(longer, TITLE_SIZE, bold=True) > width:
-            lines.append(word)
-        else:
-            lines[-1] = longer
-    return lines
+    count = len(fill_lines(words, width, TITLE_SIZE, bold=True))
+    tries = (fill_lines(words, share * width, TITLE_SIZE, bold=True) for share in np.linspace(0.5, 1, 26))
+    return next(lines for lines in tries if len(lines) <= count)
 
 
 def _from_log(exponent: float) -> str:

@@ -6,7 +6,7 @@ the expected number of steps taken from s. It is computed from the MDP, not samp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -21,14 +21,14 @@ from ift_gridworld.planning import episodes_within, occupancy, optimal_policy
 from ift_gridworld.rendering.arrange import BESIDE, GAP, MARGIN, arrange
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.keys import draw_strip
-from ift_gridworld.rendering.legend import SAMPLE, DrawSample, Legend
+from ift_gridworld.rendering.legend import SAMPLE, Legend
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import styles_of_runs
 from ift_gridworld.rendering.numbers import plain_number
 from ift_gridworld.rendering.outcomes import Outcomes
 from ift_gridworld.rendering.shapes import closed_path, empty_path
 from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
-from ift_gridworld.rendering.text import NumberSheet, shorten, wrap_text
+from ift_gridworld.rendering.text import NumberSheet, fill_lines, shorten
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.training.run import Run, check_one_environment
@@ -206,10 +206,10 @@ class FlowFilm(Film):
     def _compose(self, theme_name: str, size: str | None) -> None:
         box = BOXES[size]
         inner = box[0] - 2 * MARGIN
-        title = wrap_text(self.sentence, inner / 1.13, 14.5).split("\n")
+        title = fill_lines(self.sentence.split(), inner, 14.5, bold=True)
         seeds = f"seed {self.runs[0].drawn_seed}" if self.runs[0].seeds > 1 else "one seed"
         about = " · ".join([self.runs[0].about, *self.outcomes.lengths, seeds])
-        lines = wrap_text(about, inner - 1.6, 10).split("\n")
+        lines = fill_lines(about.split(), inner - 1.6, 10)
         head = 0.22 + TITLE * len(title) + 0.3 + LINE * len(lines)
         super().__init__(theme_name, box)
         legend = self._legend(inner)
@@ -241,9 +241,9 @@ class FlowFilm(Film):
         self.animate(self.sheet.artist)
 
     def _legend(self, width: float) -> Legend:
-        theme, samples = self.theme, list[tuple[DrawSample, str]]()
+        theme, samples = self.theme, list[tuple[Callable[[Axes], None], str]]()
 
-        def arrow(flow: float) -> DrawSample:
+        def arrow(flow: float) -> Callable[[Axes], None]:
             def draw(ax: Axes) -> None:
                 tile = self.places.map_width / self.grid.width  # the sample is as wide as the arrow on the map
                 _draw_sample(ax, theme, float(_width(flow, self.end)) * tile / SAMPLE)

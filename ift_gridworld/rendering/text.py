@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from functools import cache
 from typing import ClassVar, Literal, TypedDict
 
@@ -19,8 +20,8 @@ from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
 __all__ = [
-    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "plain_text", "short_title", "shorten", "text_width",
-    "wrap_text",
+    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "fill_lines", "plain_text", "short_title", "shorten",
+    "text_width", "wrap_text",
 ]  # fmt: skip
 
 
@@ -230,6 +231,29 @@ def wrap_text(text: str, width: float, size: float) -> str:
         to the goal
     """
     return _wrap_text(text, width, size, usual_family())
+
+
+def fill_lines(words: Sequence[str], width: float, size: float, *, bold: bool = False) -> list[str]:
+    """Put words into lines of at most `width` inches, ready to be drawn; a longer word is shortened.
+
+    Args:
+        words: in their order.
+        width: in inches.
+        size: size of the type, in points.
+        bold: whether the type is bold.
+
+    Example:
+        >>> fill_lines(["the policy", "walks to", "the goal"], 0.8, 9.0)
+        ['the policy', 'walks to', 'the goal']
+    """
+    lines = [""]
+    for word in words:
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_width(longer, size, bold=bold) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return [shorten(line, width, size, bold=bold) for line in lines]
 
 
 @cache
