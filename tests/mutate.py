@@ -56,8 +56,8 @@ IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "l
 CHECKS, RESIDUAL = "losses._checks", "policies.residual"
 MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
 # Small modules of what selects and concludes: mutated likewise, without a table of what there is to mutate in each function.
-STATISTICS, VERDICTS, GRIDS = "evaluation.statistics", "studies.verdicts", "studies.grids"
-CONCLUDING = (STATISTICS, VERDICTS, GRIDS)
+STATISTICS, VERDICTS, SELECTION = "evaluation.statistics", "studies.verdicts", "evaluation.selection"
+CONCLUDING = (STATISTICS, VERDICTS, SELECTION)
 CLASSES = ("Windows", "Effect", "Verdict")  # whose methods are mutated
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
@@ -72,7 +72,7 @@ TESTS = {
     RESIDUAL: ("test_residual",),
     STATISTICS: ("test_statistics",),
     VERDICTS: ("test_claims", "test_findings"),
-    GRIDS: ("test_grids",),
+    SELECTION: ("test_selection",),
 }
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 JOBS, SECONDS = 2, 60
@@ -196,9 +196,17 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     (VERDICTS, "Verdict.word", "self.effect.value * self.sign > 0 → self.effect.value * self.sign >= 0"): (
         "what is not larger than rounding is unclear before"
     ),
-    (GRIDS, "best_checkpoint", "distance[1:].mean(-1) → distance[1:].sum(-1)"): "all checkpoints have the same number of seeds",
+    (
+        SELECTION,
+        "best_checkpoint",
+        "distance[1:].mean(-1) → distance[1:].sum(-1)",
+    ): "all checkpoints have the same number of seeds",
     **{
-        (GRIDS, "next_value", f"{before.format(9)} → {before.format(digits)}"): "removes rounding of the last digits as well"
+        (
+            SELECTION,
+            "next_value",
+            f"{before.format(9)} → {before.format(digits)}",
+        ): "removes rounding of the last digits as well"
         for digits in (8, 10)
         for before in ("round(math.log10(value), {})", "round(value / 10 ** math.floor(round(math.log10(value), 9)), {})")
     },
