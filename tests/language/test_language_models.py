@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import build_model, load_model
@@ -19,11 +20,7 @@ from ift_gridworld.policies.residual import mix, residual_embeddings
 
 @pytest.fixture(scope="module")
 def policy():
-    """Untrained, with output weights so large that its predictions differ from one place to the next."""
-    model = build_model("tiny", seed=1).double()
-    with torch.no_grad():
-        model.lm_head.weight *= 20
-    return LanguagePolicy(model)
+    return LanguagePolicy(sharp_model().double())
 
 
 def answers(*, shared=True, rows=5, seed=0):
