@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from unicodedata import category
 
-__all__ = ["latex_text", "one_line", "printable"]
+__all__ = ["LONGEST", "latex_text", "one_line", "printable"]
 
 LONGEST = 240  # characters of a message that another library or a file brings
 
