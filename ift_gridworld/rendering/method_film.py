@@ -271,7 +271,7 @@ class MethodFilm(Film):
         for i, (curve, score) in enumerate(zip(self.curves, self.scores, strict=True)):
             curve.update(index)
             seed = f"{seed_of(run)}: " if run.seeds > 1 and i == 0 else ""
-            score.update(f"{seed}{curve.name} {curve.drawn[index]:.3f}")
+            score.update(f"{seed}{curve.name} {curve.drawn[index]:z.3f}")
 
     def predicted(self, policy: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "n S"]:
         """Return, for each step i >= 1 of the demonstration, the weight of each state that IFT mixes in beside the human's.
