@@ -30,9 +30,9 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "best_key(dict(enumerate(distance.mean(-1))))",
         ),
         ("the best checkpoint is the one before it", "return 1 + best_key(", "return best_key("),
-        ("the best is the worst", "sign = -1 if higher_is_better else 1", "sign = 1 if higher_is_better else -1"),
+        ("the best is the worst", "-score if higher_is_better else score", "score if higher_is_better else -score"),
         ("of equals the last is the best", "return min(scores, key", "return min(reversed(scores), key"),
-        ("what diverged is the best", "is_sound(score) else math.inf", "is_sound(score) else -math.inf"),
+        ("what diverged is the best", "return math.inf", "return -math.inf"),
         ("an infinite score is sound", "math.isfinite(score)", "not math.isnan(score)"),
         ("the common rate is the nearest in difference", "abs(math.log(rates[i] / common))", "abs(rates[i] - common)"),
         (

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from typing import TypeGuard, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -36,7 +36,7 @@ Point = tuple[float, ...]
 Key = TypeVar("Key")
 
 
-def is_sound(score: float | None) -> bool:
+def is_sound(score: float | None) -> TypeGuard[float]:
     """Return whether a score is a finite number; a run that diverged has none.
 
     Example:
@@ -57,11 +57,12 @@ def best_key(scores: Mapping[Key, float | None], *, higher_is_better: bool = Fal
         scores: score of each key, in the order of trying; None, NaN or infinite for a run that diverged.
         higher_is_better: direction of the scores.
     """
-    sign = -1 if higher_is_better else 1
 
     def rank(key: Key) -> float:
         score = scores[key]
-        return sign * score if score is not None and is_sound(score) else math.inf
+        if not is_sound(score):
+            return math.inf
+        return -score if higher_is_better else score
 
     return min(scores, key=rank)
 

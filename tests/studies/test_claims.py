@@ -1,6 +1,7 @@
 """Claims about saved tables: held to tables that are made by hand."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.special import stdtrit
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.evaluation.statistics import Effect, paired_effect
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
-from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_exploratory, is_tested
+from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, ORDER, VIEWS, Claim, View, is_exploratory, is_tested
 from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.results import SettingResults
 from ift_gridworld.studies.settings import Setting
@@ -60,6 +61,21 @@ def test_every_measure_that_a_claim_names_is_measured():
     assert list(CLAIMS) == [claim.name for claim in CLAIMS.values()]
     assert CLAIMS["ift<sft:distance"] == Claim("ift", "sft", "distance", -1)
     assert CLAIMS["dpo>ift:tiles"].sign == 1 and CLAIMS["ift>sft:success"].sign == 1 and "ift<sft:regret" in CLAIMS
+
+
+def test_the_claims_are_the_papers_order_of_each_measure():
+    """DPO < IFT < ORPO < SFT in distance and regret, and IFT < SFT, skipping one; the reverse of success; DPO explores most
+    tiles, then IFT, ORPO, SFT; IFT's estimation is less biased than SFT's, of the base and of the trained policy."""
+    order = ["dpo", "ift", "orpo", "sft"]
+    neighbours = {*pairwise(order)}
+    nearer = {(*pair, name, -1) for pair in neighbours | {("ift", "sft")} for name in (*DISTANCES, "regret")}
+    better = {(*pair, "success", 1) for pair in neighbours | {("ift", "sft")}}
+    tiles = {(*pair, "tiles", 1) for pair in neighbours}
+    estimation = {("ift", "sft", name, -1) for name in ("bias", "gap", "base_bias", "base_gap")}
+    found = [(claim.first, claim.second, claim.measure, claim.sign) for claim in CLAIMS.values()]
+    assert set(found) == nearer | better | tiles | estimation and len(found) == len(set(found))
+    assert set(ORDER) == {("dpo", "ift"), ("ift", "orpo"), ("ift", "sft")}, "DPO < IFT < ORPO, SFT"
+    assert (LAST, View("common", "best"), BEST_RATE, BEST) == VIEWS
 
 
 def test_a_difference_is_paired_by_lake_and_seed():
