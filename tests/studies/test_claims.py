@@ -317,6 +317,46 @@ def test_tables_of_verdicts_say_what_is_corrected_exploratory_and_on_an_edge():
     assert page.getvalue().count("(not clear)│") == 12 and "ift orpo│" in page.getvalue()
 
 
+def cells(table):
+    """A table's title, and the cells of each column by its heading."""
+    return table.title, {column.header: list(column.cells) for column in table.columns}
+
+
+def test_tables_of_verdicts_hold_each_number_below_its_heading():
+    labels = {
+        "claim": ["ift<sft:distance_shown", "dpo>ift:tiles"], "measure": ["distance_shown", "tiles"],
+        "rate": ["common", "best"], "checkpoint": ["last", "best"],
+        "effect": [-0.25, 1.5], "low": [-0.5, -1.0], "high": [-0.1234567, 4.0],
+    }  # fmt: skip
+    pooled = {"holds": [0.9, 0.4], "clearly": [0.7, 0.1], "reversed": [0.02, 0.3], "on_edge": [0.0, 0.55]}
+    pooled |= {"settings": [7, 12], "exploratory": ["yes", "no"]}
+    title, found = cells(table_of_claims({name: np.array(each) for name, each in (labels | pooled).items()}))
+    assert title.startswith("Claims over 12 settings")
+    named = {name: labels[name] for name in ("measure", "rate", "checkpoint")}
+    assert found == {
+        "claim": ["ift<sft*", "dpo>ift"],
+        **named,
+        "effect [95 % interval]": ["-0.2500 [-0.5000, -0.1235]", "+1.5000 [-1.0000, +4.0000] (not clear)"],
+        "holds": ["90%", "40%"],
+        "clearly": ["70%", "10%"],
+        "reversed": ["2%", "30%"],
+        "†": ["0%", "55%"],
+    }
+    one = {"setting": ["4x4, firm", "another"], "verdict": ["holds", "unclear"], "on_edge": ["", "dpo"]}
+    title, found = cells(table_of_setting({name: np.array(each) for name, each in (labels | one).items()}))
+    assert title == "4x4, firm"
+    assert found == {
+        "claim": ["ift<sft", "dpo>ift"],
+        **named,
+        "effect [95 % interval]": [
+            "-0.250000 [-0.500000, -0.123457]",
+            "+1.500000 [-1.000000, +4.000000] (not clear)",
+        ],
+        "verdict": ["holds", "unclear"],
+        "†": ["", "dpo"],
+    }
+
+
 @pytest.mark.parametrize(
     ("claim", "view", "exploratory"),
     [

@@ -321,6 +321,7 @@ def test_concatenated_tables_keep_what_each_has():
     assert np.array_equal(both["distance"], [1, np.nan], equal_nan=True) and np.array_equal(
         both["tiles"], [np.nan, 2], equal_nan=True
     )
+    assert list(both) == ["lake", "distance", "tiles"], "and no measure that no table has"
     assert list(concatenate_tables([one, two], only=["tiles"])) == ["lake", "tiles"]
 
 
