@@ -27,6 +27,7 @@ import importlib
 import importlib.abc
 import importlib.util
 import os
+import resource
 import select
 import signal
 import sys
@@ -91,7 +92,7 @@ TESTS |= CONCLUDING
 AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
 LAYOUT = ("draw_pictures", "draw_films", "_table")  # functions of these modules that compute nothing
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
-SECONDS = 120  # that the tests may take against one mutant
+SECONDS, PATIENCE = 60, 20  # of computing that the tests may take against one mutant, and how many times that of waiting
 STILLBORN, TIMEOUT = "stillborn", "timeout"  # instead of the name of a test
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
@@ -590,18 +591,19 @@ def outcomes(
                 nothing = os.open(os.devnull, os.O_RDWR)
                 for stream in (0, 1, 2):
                     os.dup2(nothing, stream)
+                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
                 try:
                     os.write(writer, f"{run_tests(mutant, tests)[:200]}\n".encode())
                 finally:
                     os._exit(0)
             os.close(writer)
-            running[reader] = mutant, child, time.monotonic() + seconds
+            running[reader] = mutant, child, time.monotonic() + PATIENCE * seconds
         for reader in select.select(list(running), [], [], 1.0)[0]:
             mutant, child, _ = running.pop(reader)
             answer = os.read(reader, 1024).decode()
             os.close(reader)
-            os.waitpid(child, 0)
-            yield mutant, answer.strip() if answer else STILLBORN
+            killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            yield mutant, answer.strip() if answer else TIMEOUT if killed else STILLBORN
         for reader, (mutant, child, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 del running[reader]
