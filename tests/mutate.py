@@ -81,7 +81,7 @@ CONCLUDING = {
     "studies.claims": ("test_claims", "test_study"),
     "studies.claim_tables": ("test_claims", "test_study"),
     "studies.tables": ("test_study", "test_damaged_studies"),
-    "studies.results": ("test_claims", "test_study"),
+    "studies.results": ("test_claims", "test_findings", "test_study"),
     "studies.verdicts": ("test_claims", "test_findings"),
     "studies.measures": ("test_running", "test_study"),
     "studies.running": ("test_running", "test_study"),

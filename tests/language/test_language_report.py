@@ -176,6 +176,16 @@ def test_saved_runs_are_read_in_order(tmp_path):
         load_runs(tmp_path / "nowhere")
 
 
+def test_methods_of_the_users_own_are_read_by_name_last(tmp_path, monkeypatch):
+    """Whatever the order in which the file system tells its files."""
+    for name in ("own_a", "own_b", "sft"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"method": name, "settings": {}, "runs": [run_of(name, 0)]}))
+    glob = Path.glob
+    for reverse in (False, True):
+        monkeypatch.setattr(Path, "glob", lambda *args, reverse=reverse: sorted(glob(*args), reverse=reverse))
+        assert [run["method"] for run in load_runs(tmp_path)] == ["sft", "own_a", "own_b"]
+
+
 def test_files_are_compared_in_what_their_methods_share(tmp_path):
     """A run of DPO names no mixing; two that do have to name the same."""
     for name, options in (("sft", {}), ("ift", {"mixing": 0.5}), ("dpo", {"beta": None})):

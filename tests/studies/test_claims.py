@@ -152,6 +152,22 @@ def test_beta_is_chosen_with_the_rate_and_its_default_is_the_common_one():
     assert made.is_on_edge("dpo", BEST_RATE) and not made.is_on_edge("dpo", LAST) and not made.is_on_edge("sft", BEST_RATE)
 
 
+def test_a_point_is_on_an_edge_if_any_of_its_rows_says_so():
+    """And a table that was written before edges were marked has none."""
+    columns = table({("ift", 0.01, "last"): [[0.1, 0.1]], ("ift", 0.1, "last"): [[0.9, 0.9]]})
+    columns["on_edge"] = ((columns["rate"] == 0.01) & (columns["seed"] == 5)).astype(int)
+    assert SettingResults(columns, np.arange(4), 0.01).is_on_edge("ift", BEST_RATE)
+    del columns["on_edge"]
+    assert not SettingResults(columns, np.arange(4), 0.01).is_on_edge("ift", BEST_RATE)
+
+
+def test_seeds_and_lakes_are_in_their_order():
+    columns = table({("ift", 0.01, "last"): [[0.1, 0.2, 0.3]]})
+    columns["seed"] = np.array([{5: 16, 6: 8, 7: 1}[seed] for seed in columns["seed"]])  # a set has another order
+    made = SettingResults(columns, np.arange(3), 0.01)
+    assert made.seeds == [1, 8, 16] and made.at("distance", "ift", "0.01", "last").tolist() == [[0.3, 0.2, 0.1]]
+
+
 def test_the_base_has_rows_of_its_own():
     made = results({("base", "", "base"): [[0.25, 0.5]], ("sft", 0.01, "last"): [[0.1, 0.2]]})
     assert made.base("distance").tolist() == [[0.25, 0.5]] and set(made.methods) == {"base", "sft"}
