@@ -88,6 +88,10 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "all checkpoints have the same number of seeds": ("evaluation.selection.best_checkpoint reduction 1",),
     "a fixed time of another second: the same table is still the same bytes": ("studies.tables.write_table constant 1",),
     "what a method was run with, it was on the same lakes and seeds": ("studies.results.SettingResults.chosen reduction 1",),
+    "a step that counts follows one that does": (
+        "studies.measures.mixing_effects mask 1",
+        "studies.measures.mixing_effects shift 2",
+    ),
     "removes rounding of the last digits as well": (
         "evaluation.selection.next_value constant 4",
         "evaluation.selection.next_value constant 6",

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data import Trajectories
+from ift_gridworld.data import Trajectories, demonstrations
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.studies import running
-from ift_gridworld.studies.data import SeedData, draw_data
+from ift_gridworld.studies import measures, running
+from ift_gridworld.studies.data import SeedData, draw_data, trim
 from ift_gridworld.studies.measures import estimation_errors, measure_policies, mixing_effects
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
@@ -272,6 +272,60 @@ def test_a_diverged_model_has_no_estimation_errors():
         next(policy.parameters())[1] = torch.nan
     found = estimation_errors(running.find_method("sft"), mdp, policy, draw_data(mdp, 1, 2, 0), {})
     assert all(np.isfinite(values).tolist() == [True, False] for values in found.values())
+
+
+def test_one_number_that_is_none_is_enough_to_have_diverged():
+    """In one layer, on a tile that no answer visits."""
+    mdp = TabularMDP.from_map(("SFF", "HFF", "FFG"))
+    policy = replace(FIRM, base="random", policy="mlp-8").make_base([mdp], 2, 0)
+    with torch.no_grad():
+        policy.w1[1, 3, 0] = torch.nan
+    found = estimation_errors(running.find_method("sft"), mdp, policy, draw_data(mdp, 1, 2, 0), {})
+    assert all(np.isfinite(values).tolist() == [True, False] for values in found.values())
+
+
+@pytest.mark.parametrize(("method", "of"), [("sft", "demonstrations"), ("ift", "demonstrations"), ("dpo", "chosen")])
+def test_estimation_is_of_the_answers_that_the_method_learns_from(method, of, monkeypatch):
+    """The first four of six, where it slips: pairs are then other episodes than the demonstrations."""
+    data, asked = draw_data(SLIPPERY, 6, 2, seed=5), []
+
+    def estimate(prior, mdp, policy, answers, *, stale, **options):
+        asked.append((answers.states.tolist(), stale.states.tolist(), options))
+        return SimpleNamespace(
+            bias=np.array([[[-0.5, 0.25, 9.0]]]), gap=np.array([[[0.1, 0.3, 9.0]]]), mask=np.array([[True, True, False]])
+        )
+
+    monkeypatch.setattr(measures, "estimate", estimate)
+    policy = replace(FIRM, base="random").make_base([SLIPPERY], 2, 0)
+    found = estimation_errors(running.find_method(method), SLIPPERY, policy, data, {"mixing": 0.3, "decay": 0.9})
+    assert asked == [
+        (trim(getattr(seed, of)[:4]).states.tolist(), trim(seed.rejected[:4]).states.tolist(), {"mixing": 0.3}) for seed in data
+    ]
+    assert found["bias"].tolist() == [0.375] * 2 and found["gap"] == pytest.approx([0.2] * 2)
+
+
+def test_an_answer_of_one_step_predicts_nothing():
+    """For each of three points, whatever the number of checkpoints."""
+    mdp = TabularMDP.from_map(("SG",))
+    found = mixing_effects(mdp, np.full((2, 3, 1, 2, 4), 0.25), [demonstrations(mdp, 1)])
+    assert {name: values.tolist() for name, values in found.items() if name != "right"} == dict.fromkeys(
+        ("missed", "push"), [[0.0]] * 3
+    )
+    assert np.isnan(found["right"]).all() and found["right"].shape == (3, 1)
+
+
+def test_padding_teaches_nothing():
+    """Two answers, one shorter: its padding is as if it were not there."""
+    mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
+    policy = np.random.default_rng(0).dirichlet(np.ones(4), (2, 1, 1, 9))
+    shown = demonstrations(mdp, 4)
+    cut = replace(shown, mask=shown.mask & (torch.arange(4) < torch.tensor([[4], [3], [2], [4]])))
+    found = mixing_effects(mdp, policy, [cut])
+    alone = [mixing_effects(mdp, policy, [trim(cut[i : i + 1])]) for i in range(4)]
+    steps = np.array([3, 2, 1, 3])  # that follow another
+    for name in ("missed", "push"):
+        each = np.array([one[name].item() for one in alone])
+        assert found[name].item() == pytest.approx((each * steps).sum() / steps.sum())
 
 
 def test_a_mixed_in_tile_is_taught_the_action_of_the_tile_that_it_stands_in_for():
