@@ -92,6 +92,11 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "studies.measures.mixing_effects mask 1",
         "studies.measures.mixing_effects shift 2",
     ),
+    "what a diverged policy is replaced by is NaN in the end": (
+        "studies.measures.mixing_effects reduction 5",
+        "studies.measures.mixing_effects constant 5",
+        "studies.measures.mixing_effects constant 6",
+    ),
     "removes rounding of the last digits as well": (
         "evaluation.selection.next_value constant 4",
         "evaluation.selection.next_value constant 6",

@@ -314,6 +314,14 @@ def test_an_answer_of_one_step_predicts_nothing():
     assert np.isnan(found["right"]).all() and found["right"].shape == (3, 1)
 
 
+def test_a_policy_may_be_certain():
+    """A probability of 0 has no logarithm, and is no reason to warn or stop."""
+    mdp = TabularMDP.from_map(("SFG",))
+    with np.errstate(all="raise"):
+        found = mixing_effects(mdp, np.eye(4)[[2, 2, 2]][None, None, None], [demonstrations(mdp, 1)])
+    assert found["missed"].item() == 0
+
+
 def test_padding_teaches_nothing():
     """Two answers, one shorter: its padding is as if it were not there."""
     mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
