@@ -87,7 +87,12 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "what is not larger than rounding is unclear before": ("studies.verdicts.Verdict.word constant 2",),
     "all checkpoints have the same number of seeds": ("evaluation.selection.best_checkpoint reduction 1",),
     "a fixed time of another second: the same table is still the same bytes": ("studies.tables.write_table constant 1",),
-    "what a method was run with, it was on the same lakes and seeds": ("studies.results.SettingResults.chosen reduction 1",),
+    "what a method was run with, it was on the same lakes and seeds": (
+        "studies.results.SettingResults.chosen reduction 1",
+        "studies.running._beyond reduction 1",
+    ),
+    "without runs no point waits": ("studies.running._search reduction 1",),
+    "what waits after the last round is not read": ("studies.running._search shift 7",),
     "a step that counts follows one that does": (
         "studies.measures.mixing_effects mask 1",
         "studies.measures.mixing_effects shift 2",

@@ -240,6 +240,41 @@ def test_estimation_after_training_is_measured_at_the_common_rate():
     assert not np.allclose(alone["bias"], alone["base_bias"], rtol=0.01)
 
 
+# ---- what is run by default, and on request ----
+
+
+def test_the_papers_methods_are_run_with_two_seeds_by_default():
+    """From the base at update 0. Without extensions beta is on no grid, and so on no edge."""
+    table = run_setting(FIRM, keep=(0, 1), rates=(0.01, 0.03, 0.1), only=["distance"])
+    assert set(table["method"]) == {"base", "sft", "ift", "dpo", "orpo"} and set(table["seed"]) == {0, 1}
+    assert set(rows_of(table, method="base")["update"]) == {0}
+    for method in ("sft", "dpo"):
+        rows = rows_of(table, method=method)
+        assert set(zip(rows["rate"], rows["on_edge"], strict=True)) == {(0.01, 1), (0.03, 0), (0.1, 1)}
+
+
+def test_what_mixing_teaches_is_measured_on_request_alone(monkeypatch):
+    wanted = run_setting(FIRM, methods=["ift"], rates=(0.03,), keep=(0, 1), only=["missed"])
+    assert np.isfinite(rows_of(wanted, method="ift", checkpoint="last")["missed"]).all() and "push" not in wanted
+    monkeypatch.setattr(running, "mixing_effects", lambda *arguments: pytest.fail("nobody asked for it"))
+    assert "missed" not in run_setting(FIRM, methods=["ift"], rates=(0.03,), keep=(0, 1), only=["distance"])
+
+
+def test_bases_of_lakes_of_another_size_have_other_seeds(monkeypatch):
+    """Two small lakes of three seeds, 5 to 10; then a large one, 11 to 13."""
+    small, large = TabularMDP.from_map(LAKES["4x4"]), TabularMDP.from_map(LAKES["8x8"])
+    monkeypatch.setattr(Setting, "lakes", [("a", small), ("b", large), ("c", small)])
+    make_base, made = Setting.make_base, []
+
+    def recorded(setting, lakes, seeds, seed):
+        made.append((len(lakes), seeds, seed))
+        return make_base(setting, lakes, seeds, seed)
+
+    monkeypatch.setattr(Setting, "make_base", recorded)
+    run_setting(replace(BLOCK), methods=["sft"], rates=(0.03,), seeds=3, seed=5, keep=(0, 1), only=["distance"])
+    assert made == [(2, 3, 5), (1, 3, 11)]
+
+
 # ---- data and measures ----
 
 
@@ -349,3 +384,11 @@ def test_a_mixed_in_tile_is_taught_the_action_of_the_tile_that_it_stands_in_for(
         policy[tile, action] = 0.85
     found = {name: value.item() for name, value in mixing_effects(mdp, policy[None, None, None], [shown]).items()}
     assert found["missed"] == pytest.approx(1 / 3) and found["right"] == 1 and found["push"] < 0
+    once = [found["missed"], found["right"], found["push"]]
+    twice = mixing_effects(mdp, np.stack([policy, policy])[:, None, None], [shown])
+    assert [twice[name].item() for name in ("missed", "right", "push")] == pytest.approx(once)
+    right = policy.copy()
+    right[0] = policy[0, [0, 2, 1, 3]]  # to the right on 0, as the human: nothing is missed
+    mean = mixing_effects(mdp, np.stack([policy, right])[:, None, None], [shown])
+    expected = [once[0] / 2, once[1], once[2] / 2]
+    assert [mean[name].item() for name in ("missed", "right", "push")] == pytest.approx(expected)
