@@ -91,6 +91,9 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "studies.results.SettingResults.chosen reduction 1",
         "studies.running._beyond reduction 1",
     ),
+    "what mixes in a tile does so with a probability far above rounding, or with none": (
+        "studies.measures.mixing_effects constant 14",
+    ),
     "without runs no point waits": ("studies.running._search reduction 1",),
     "what waits after the last round is not read": ("studies.running._search shift 7",),
     "a step that counts follows one that does": (

@@ -339,6 +339,18 @@ def test_estimation_is_of_the_answers_that_the_method_learns_from(method, of, mo
     assert found["bias"].tolist() == [0.375] * 2 and found["gap"] == pytest.approx([0.2] * 2)
 
 
+def test_points_and_seeds_are_measured_by_themselves():
+    """Three points of two seeds, each with a policy and answers of its own, at two checkpoints."""
+    policies = np.random.default_rng(1).dirichlet(np.ones(4), (2, 3, 2, 16))
+    shown = [seed.demonstrations for seed in draw_data(SLIPPERY, 2, 2, seed=0)]
+    found = mixing_effects(SLIPPERY, policies, shown)
+    for p, n in np.ndindex(3, 2):
+        alone = mixing_effects(SLIPPERY, policies[:, [p]][:, :, [n]], [shown[n]])
+        assert {name: values[p, n] for name, values in found.items()} == pytest.approx(
+            {name: values.item() for name, values in alone.items()}, nan_ok=True
+        )
+
+
 def test_an_answer_of_one_step_predicts_nothing():
     """For each of three points, whatever the number of checkpoints."""
     mdp = TabularMDP.from_map(("SG",))
