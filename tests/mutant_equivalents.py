@@ -94,6 +94,12 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "what mixes in a tile does so with a probability far above rounding, or with none": (
         "studies.measures.mixing_effects constant 14",
     ),
+    "ranks do not depend on a common factor": (
+        "studies.reproduction.findings.rank_correlations reduction 1",
+        "studies.reproduction.findings.rank_correlations reduction 3",
+    ),
+    "a difference is taken whatever the sign of its claim": ("studies.reproduction.findings.rank_correlations reduction 4",),
+    "an array of nothing": ("studies.reproduction.findings._mixing_findings constant 1",),
     "without runs no point waits": ("studies.running._search reduction 1",),
     "what waits after the last round is not read": ("studies.running._search shift 7",),
     "a step that counts follows one that does": (
