@@ -100,6 +100,7 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a difference is taken whatever the sign of its claim": ("studies.reproduction.findings.rank_correlations reduction 4",),
     "an array of nothing": ("studies.reproduction.findings._mixing_findings constant 1",),
+    "only the sign is looked at": ("studies.reproduction.findings._drain_findings reduction 1",),
     "without runs no point waits": ("studies.running._search reduction 1",),
     "what waits after the last round is not read": ("studies.running._search shift 7",),
     "a step that counts follows one that does": (

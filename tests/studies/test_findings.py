@@ -58,6 +58,20 @@ def test_a_rank_correlation_has_the_sign_of_ift_less_sft_within_each_setting():
     assert found["all"].share == 0.5 and found["firm, network"].share == 1
 
 
+def test_what_mixing_teaches_is_told_to_four_digits_of_ift_alone():
+    """In one of three settings IFT ends nearer the more is taught rightly."""
+    rows = []
+    for base, sign in (("random", -1), ("uniform", 1), ("good-0.5", 1)):
+        rows += lakes_of({"base": base, "ice": "slippery"}, lambda i: i / 100, lambda i, sign=sign: sign * i / 100)
+    rows = [row | {"missed": {"ift": 0.123456, "sft": 0.9}[row["method"]], "push": row["right"]} for row in rows]
+    found = findings._mixing_findings(settings_table(table(rows)))
+    assert found["missed, mean over lakes and seeds, slippery"] == 0.1235
+    assert found["missed, mean over lakes and seeds, firm"] is None
+    for predictor in ("right", "push"):
+        pooled = found[f"rank correlation of {predictor} with IFT - SFT within a setting, all"]
+        assert (pooled["settings"], pooled["negative"]) == (3, 0.3333) and pooled["low"] < pooled["value"] < pooled["high"]
+
+
 def test_too_few_lakes_have_no_rank_correlation():
     settings = settings_table(table([r for r in lakes_of({}, float, float) if int(r["lake"][-1]) < findings.FEWEST_LAKES - 1]))
     assert findings.rank_correlations(settings, "right") == []
