@@ -738,9 +738,12 @@ def main() -> int:
             console.print(f"without any change the tests fail ({failed}); mutants say nothing then")
             return 2
         todo = [(mutant, tests_of(mutant)) for mutant in chosen]
-        for mutant, caught in track(outcomes(todo, arguments.processes), "mutants", len(chosen), console=Console(stderr=True)):
+        ends = track(outcomes(todo, arguments.processes), "mutants", len(chosen), console=Console(stderr=True))
+        for number, (mutant, caught) in enumerate(ends, 1):
             assert mutant is not None
             results[mutant] = caught
+            if number % 50 == 0 and not sys.stdout.isatty():
+                print(f"{number} of {len(chosen)} mutants, {time.monotonic() - start:.0f} s", flush=True)
             if end_of(mutant, caught) == "survived":  # at once: all may take an hour
                 console.print("survived: {}, line {}: {}".format(*row_of(mutant)), style="bold red", markup=False)
 
