@@ -1,4 +1,4 @@
-"""Names of the user's as text: what a terminal, a LaTeX file or a picture would take for a command is escaped.
+"""Names and messages from outside as text: what a terminal, a LaTeX file or a picture would take for a command is escaped.
 
 HTML has `html.escape`, a terminal's markup `rich.text.Text`, and a picture `rendering.text.shorten`.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from unicodedata import category
 
-__all__ = ["latex_text", "printable"]
+__all__ = ["LONGEST", "latex_text", "one_line", "printable"]
+
+LONGEST = 240  # characters of a message that another library or a file brings
 
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}  # control and format characters, halves of surrogate pairs, line breaks
 JOINERS = "\u200c\u200d"  # format characters that Persian and emoji are written with
@@ -33,6 +35,21 @@ def printable(text: object) -> str:
         sign.encode("unicode_escape").decode("ascii") if category(sign) in HIDDEN and sign not in JOINERS else sign
         for sign in str(text)
     )
+
+
+def one_line(text: object, longest: int = LONGEST) -> str:
+    r"""Return text from outside as a message quotes it: printable, white space folded, and cut off where it is too long.
+
+    Args:
+        text: anything that `str` takes.
+        longest: largest number of characters.
+
+    Example:
+        >>> print(one_line("a\x1b[31m\nb"))
+        a\x1b[31m b
+    """
+    line = printable(" ".join(str(text)[: 4 * longest].split()))
+    return line if len(line) <= longest else f"{line[:longest]}…"
 
 
 def latex_text(text: object) -> str:

@@ -76,7 +76,7 @@ class Explanation:
     steps: list[Step]
 
     def __repr__(self) -> str:
-        lines = [f"Explanation of one update of {self.method}: loss {self.loss:.4f}, {len(self.steps)} steps"]
+        lines = [f"Explanation of one update of {self.method}: loss {self.loss:z.4f}, {len(self.steps)} steps"]
         return "\n".join([*lines, *(f"  {number}. {step.title}" for number, step in enumerate(self.steps, 1))])
 
     def _repr_html_(self) -> str:
@@ -267,9 +267,10 @@ def _ift(learner: Method[Any], batch: Any) -> list[Step]:
 def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
     sides, paths = [], []
     for role, answers in zip(("shown", "rejected"), batch, strict=True):
-        logp = learner.policy.log_probs(answers.batch.states, answers.batch.actions)
-        sides.append((masked_sum(logp, answers.batch.mask), masked_mean(logp, answers.batch.mask), answers.reference))
+        logp, mask = learner.policy.log_probs(answers.batch.states, answers.batch.actions), answers.batch.mask
+        sides.append([float(reduce(logp, mask)[0, 0]) for reduce in (masked_sum, masked_mean)])
         paths.append({**_path(answers.batch), "role": role})
+    (c, c_mean), (r, r_mean) = sides
     beta, mdp = learner.options.beta, _mdp(learner)
     lengths = [len(path["states"]) for path in paths]
     walk = Step(
@@ -278,8 +279,8 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
         f"The human chose the path of {_count(paths[0], mdp)} over the one of {lengths[1]}. Nothing more is known.",
         data={"paths": paths},
     )
-    (c, c_mean, c_ref), (r, r_mean, r_ref) = ([float(x[0, 0]) for x in side] for side in sides)
     if learner.assumed_prior == "dpo" and type(learner).__name__ == "DPO":
+        c_ref, r_ref = (float(answers.reference[0, 0]) for answers in batch)
         d = (c - c_ref) - (r - r_ref)
         pull = beta / (1 + np.exp(beta * d))
         return [
@@ -287,7 +288,7 @@ def _pair(learner: Method[Any], batch: tuple[PairSide, PairSide]) -> list[Step]:
             Step(
                 "pair",
                 "How likely is each answer?",
-                f"The margin over the base is {d:.2f} nats, the loss {np.logaddexp(0, -beta * d):.3f}"
+                f"The margin over the base is {d:z.2f} nats, the loss {np.logaddexp(0, -beta * d):.3f}"
                 + (": log 2, as it must be before the first update." if abs(d) < 1e-6 else "."),
                 r"$L = -\log\sigma(\beta d),\quad d = (c - c_{\mathrm{ref}}) - (r - r_{\mathrm{ref}})$",
                 {"names": ["chosen", "rejected"], "values": [c, r], "reference": [c_ref, r_ref], "of": "an answer"},

@@ -24,6 +24,8 @@ from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 import numpy as np
 from jaxtyping import AbstractArray, Int
 
+from ift_gridworld.escape import LONGEST, one_line
+
 __all__ = [
     "LARGE",
     "SMALL",
@@ -33,7 +35,6 @@ __all__ = [
     "as_text",
     "inflate",
     "naming",
-    "one_line",
     "parse_json",
     "read_arrays",
     "read_as",
@@ -46,7 +47,6 @@ __all__ = [
 SMALL = 2**26  # bytes of a file that holds settings and results
 LARGE = 2**32  # bytes of a file, or of what it unpacks to, that holds the tables of millions of states, or a data set
 DEEPEST = 16  # levels of values that no field declares, such as settings
-LONGEST = 240  # characters of a library's own words about a file
 PIECE = 2**20  # bytes that are read at a time: a pipe does not say how many there are
 # Bytes that a packed byte may unpack to, beyond those that any file may: a study's text unpacks to twelve times its size, the
 # arrays of a lake to thirty times theirs, and zeros to a thousand times.
@@ -59,17 +59,6 @@ Sizes = dict[str, int]
 
 
 # ---- what is wrong with a file ----
-
-
-def one_line(text: object, longest: int = LONGEST) -> str:
-    """Return text that a file or a library brings as a message may quote it: one line, no control characters, not long.
-
-    >>> one_line("a\\x1b[31m\\nb")
-    'a\\\\x1b[31m b'
-    """
-    words = " ".join(str(text)[: 4 * longest].split())
-    line = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in words)
-    return line if len(line) <= longest else f"{line[:longest]}…"
 
 
 def shown(value: object) -> str:

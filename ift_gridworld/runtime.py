@@ -12,7 +12,7 @@ from multiprocessing import parent_process
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from ift_gridworld._stop import at_once
-from ift_gridworld.reading import one_line
+from ift_gridworld.escape import one_line
 
 if TYPE_CHECKING:
     import torch

@@ -1,20 +1,21 @@
 """Are the tests of losses and studies strong? Break the code in every small way, and rules by hand, and see who notices.
 
-    python tests/mutate.py [--only NAME] [--list]
+    python tests/mutate.py [--only NAME ...] [--processes N] [--list]
 
 A test that passes says little until it is known to fail where it should. This script changes `log_probs.py`, the modules of
 `losses/` and `policies/residual.py` one expression at a time (a sign, a reduction, a mask, a detach, a shift by one step, a
-constant, a branch, a guard, a safe form), runs the tests of the loss core against each mutant, and lists how many of them
-caught it. A survivor is a gap in the tests, or makes no difference that mathematics could see; then it stands in EQUIVALENT
-with the reason, is run all the same, and it is a mistake if a test catches it. The exit status is 1 if a mutant survived, or a
-table below is wrong.
+constant, a branch, a guard, a safe form), runs the tests of the loss core against each mutant, and names the first test that
+caught it. A survivor is a gap in the tests, or makes no difference that mathematics could see; then it stands in
+`mutant_equivalents.py` with the reason, is run all the same, and it is a mistake if a test catches it. The exit status is 1 if
+a mutant survived, or a table below is wrong.
 
-What selects and concludes goes wrong by whole rules. Those are written by hand (`rule_mutants.py`) and run in the same way;
-`--only rules` runs them alone.
+The modules that select, measure and conclude (`CONCLUDING`) are changed likewise. They go wrong by whole rules, too. Those are
+written by hand (`rule_mutants.py`) and run in the same way; `--only rules` runs them alone.
 
 How: torch and pytest are imported once. Each mutant is a fork in which an import hook executes the changed syntax tree in the
-module's place, before any test is imported; the number of failed tests comes back through a pipe. Mutants that hang are killed
-and count as caught; mutants that cannot be imported are "stillborn" and do not.
+module's place, before any test is imported; the name of the first test that fails comes back through a pipe. As many run side
+by side as there are cores (`--processes`). Mutants that hang are killed and count as caught; mutants that cannot be imported
+are "stillborn" and do not.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ import importlib
 import importlib.abc
 import importlib.util
 import os
+import resource
 import select
 import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +43,7 @@ os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # plugins that happen to be 
 
 import pytest
 import torch
+from mutant_equivalents import EQUIVALENT
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
@@ -49,16 +52,15 @@ from rule_mutants import RuleMutant
 from rule_mutants_lakes import MUTANTS as OF_LAKES
 from rule_mutants_language import MUTANTS as OF_LANGUAGE
 
+from ift_gridworld.runtime import cores
+
 RULES = (*OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
 CHECKS, RESIDUAL = "losses._checks", "policies.residual"
 MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
-# Small modules of what selects and concludes: mutated likewise, without a table of what there is to mutate in each function.
-STATISTICS, VERDICTS, GRIDS = "evaluation.statistics", "studies.verdicts", "studies.grids"
-CONCLUDING = (STATISTICS, VERDICTS, GRIDS)
-CLASSES = ("Windows", "Effect", "Verdict")  # whose methods are mutated
+CLASSES = ("Windows",)  # whose methods are mutated
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
     IMITATION: "test_losses_imitation",
@@ -70,139 +72,28 @@ TESTS = {
     **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
     RESIDUAL: ("test_residual",),
-    STATISTICS: ("test_statistics",),
-    VERDICTS: ("test_claims", "test_findings"),
-    GRIDS: ("test_grids",),
 }
+# Modules of what selects, measures and concludes, and their tests: mutated likewise, the methods of all classes too, without a
+# table of what there is to mutate in each function.
+CONCLUDING = {
+    "evaluation.statistics": ("test_statistics",),
+    "evaluation.selection": ("test_selection",),
+    "studies.claims": ("test_claims", "test_study"),
+    "studies.claim_tables": ("test_claims", "test_study"),
+    "studies.tables": ("test_study", "test_damaged_studies"),
+    "studies.results": ("test_claims", "test_findings", "test_study"),
+    "studies.verdicts": ("test_claims", "test_findings"),
+    "studies.measures": ("test_running", "test_study"),
+    "studies.running": ("test_running", "test_study"),
+    "studies.reproduction.findings": ("test_findings", "test_claims"),
+    "studies.language_report": ("test_language_report", "test_damaged_studies"),
+}
+TESTS |= CONCLUDING
+AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
+LAYOUT = ("draw_pictures", "draw_films", "_table")  # functions of these modules that compute nothing
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
-JOBS, SECONDS = 2, 60
-STILLBORN, TIMEOUT = -1, -2
-
-# Why no test can tell a mutant from the original: (module, function, change).
-NOT_TAKEN = "a constant where torch.where takes the other branch; its value and its slope go nowhere"
-SAME_SHAPE = "only the shape is looked at, and both slices have the same"
-ONLY_TYPE = "only the type is looked at, and it is the same without gradient"
-UNUSED_SLOTS = "slots that no lake uses weigh nothing, wherever and however many they are"
-FIRST = "nothing arrives at the first step, whose entry torch.where never takes"
-RAISED = "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly"
-SCORE = "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient"
-FACTOR = "a common factor of a row cancels in the scaling, and so does its gradient"
-CONSTANT = "the matrix is a constant and carries no gradient"
-MASKED_LOSS = "l is 0 off the mask and its gradient stops there, whatever its weight"
-_WEIGHTS = "masked_fill_zero(_matmul(loss, _decay_matrix(loss, decay).T), mask)"
-_SAME = "(same * weight[..., None, :])"
-EQUIVALENT: dict[tuple[str, str, str], str] = {
-    ("log_probs", "log1mexp", "x > -math.log(2.0) → x >= -math.log(2.0)"): "at -log 2 both forms are right to rounding",
-    (
-        "log_probs",
-        "log1mexp",
-        "math.log(2.0) → math.log(3.0)",
-    ): "down to -log 3 both forms are right to rounding (condition < 3)",
-    ("log_probs", "log1mexp", "torch.where(near, x, -1.0) → torch.where(torch.ones_like(near), x, -1.0)"): (
-        "below -log 2, log(-expm1(x)) and its slope are finite too, so that the outer torch.where drops them unharmed"
-    ),
-    ("log_probs", "log1mexp", "torch.where(near, x, -1.0) → torch.where(near, x, 1.0)"): NOT_TAKEN,
-    ("log_probs", "log1mexp", "torch.where(near, x, -1.0) → torch.where(near, x, -2.0)"): NOT_TAKEN,
-    ("log_probs", "log1mexp", "torch.where(near, -1.0, x) → torch.where(near, 1.0, x)"): NOT_TAKEN,
-    ("log_probs", "log1mexp", "torch.where(near, -1.0, x) → torch.where(near, -2.0, x)"): NOT_TAKEN,
-    ("log_probs", "entropy", "_weighted(logp, logp) → _weighted(logp, logp.detach())"): SCORE,
-    ("log_probs", "kl_divergence", "_weighted(p, p - q) → _weighted(p, p.detach() - q)"): SCORE,
-    ("log_probs", "_weighted", "torch.where(logp > -torch.inf, x, 0.0) → torch.where(logp > -torch.inf, x, 1.0)"): (
-        "what is taken there is multiplied by a probability of 0"
-    ),
-    (IMITATION, "ift_loss", f"{_WEIGHTS} → at_least_float32(_matmul(loss, _decay_matrix(loss, decay).T))"): MASKED_LOSS,
-    (IMITATION, "ift_loss", f"{_WEIGHTS} → {_WEIGHTS.replace('mask)', 'torch.ones_like(mask))')}"): MASKED_LOSS,
-    (IMITATION, "_matmul", "x @ matrix → x @ matrix.detach()"): CONSTANT,
-    (IMITATION, "_matmul", "x @ matrix → x @ matrix.detach() (no. 2)"): CONSTANT,
-    (IMITATION, "relation_weights", "steps.clamp(min=1) → steps.clamp(min=0)"): (
-        "concerns rows that count nothing: all of their 0/0 stands off the mask and is filled with zero"
-    ),
-    (IMITATION, "relation_weights", "steps.clamp(min=1) → steps.clamp(min=2)"): (
-        "concerns rows that count one step, whose weight is scaled to 1 whatever it was"
-    ),
-    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True)"): FACTOR,
-    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True) → weights.detach().amax(-1, keepdim=True) (no. 2)"): FACTOR,
-    (IMITATION, "relation_weights", "weights.amax(-1, keepdim=True).detach() → weights.amax(-1, keepdim=True)"): FACTOR,
-    (
-        IMITATION,
-        "relation_weights",
-        "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest.detach(), 1.0)",
-    ): ("it is detached already"),
-    (IMITATION, "relation_weights", "torch.where(largest > 0, largest, 1.0) → torch.where(largest > 0, largest, 2.0)"): (
-        "where the largest weight is 0 all are"
-    ),
-    (IMITATION, "relation_weights", "torch.where(is_zero, 1.0, total) → torch.where(is_zero, 2.0, total)"): NOT_TAKEN,
-    (PREFERENCES, "tdpo_loss", "at_least_float32(chosen_kl) → at_least_float32(chosen_kl.detach()) (no. 2)"): (
-        "version 2 detaches it right after"
-    ),
-    (ON_POLICY, "generalized_advantage_estimate", "value[..., :-1] → value[..., 1:]"): SAME_SHAPE,
-    (ON_POLICY, "generalized_advantage_estimate", "delta.new_zeros → delta.detach().new_zeros"): "zeros have no gradient",
-    (
-        ON_POLICY,
-        "group_relative_advantage",
-        "reward[..., :1] → reward[..., -1:]",
-    ): "the mean takes out whichever was subtracted",
-    (ON_POLICY, "group_relative_advantage", "reward[..., :1] → reward.detach()[..., :1]"): "and so does its gradient",
-    (
-        ON_POLICY,
-        "group_relative_advantage",
-        "torch.where(agrees, 1.0, variance) → torch.where(agrees, 0.0, variance)",
-    ): NOT_TAKEN,
-    (
-        ON_POLICY,
-        "group_relative_advantage",
-        "torch.where(agrees, 1.0, variance) → torch.where(agrees, 2.0, variance)",
-    ): NOT_TAKEN,
-    (ON_POLICY, "ppo_clip_loss", "math.log1p(clip) → math.log(1 + clip)"): "both have the exponential 1 + ε, to rounding",
-    (ON_POLICY, "ppo_clip_loss", "at_least_float32(logp) → logp"): RAISED,
-    (ON_POLICY, "ppo_clip_loss", "at_least_float32(old_logp) → old_logp"): RAISED,
-    (RESIDUAL, "_mix_where", "isinstance(true, SparseStates) → isinstance(true.detach(), SparseStates)"): ONLY_TYPE,
-    (
-        RESIDUAL,
-        "_mix_where",
-        "has_prediction[..., None].to(true.weight) → has_prediction[..., None].to(true.detach().weight)",
-    ): ONLY_TYPE,
-    (RESIDUAL, "_follows_counted", "mask[..., :1] → mask[..., -1:]"): SAME_SHAPE,
-    (RESIDUAL, "residual_embeddings", "policy.logits(true) → policy.logits(true.detach())"): "no gradient is recorded there",
-    (RESIDUAL, "Windows.of", "states[..., :1] → states[..., -1:]"): FIRST,
-    (RESIDUAL, "Windows.of", "torch.where(follows, before, -1) → torch.where(follows, before, -2)"): (
-        "any negative number marks a step that nothing arrives at"
-    ),
-    (
-        RESIDUAL,
-        "Windows.of",
-        "int(states.max()) + 1 → int(states.max()) + 2",
-    ): "any base above all states tells windows apart",
-    (RESIDUAL, "_distinct", "u[:1].expand(most - len(u)) → u[-1:].expand(most - len(u))"): (
-        "places beyond a member's own numbers are filled with any of them: none is looked up"
-    ),
-    (
-        RESIDUAL,
-        "_sparse_outcomes",
-        f"{_SAME}.sum(-1) → {_SAME}.sum(-1) / {_SAME}.shape[-1]",
-    ): "the largest is asked for, and a common factor does not change which it is",
-    (RESIDUAL, "_sparse_outcomes", "weight.to(like) → weight.to(like.detach())"): ONLY_TYPE,
-    (RESIDUAL, "_sparse_outcomes", "index.shape[-1] → index.shape[0]"): UNUSED_SLOTS,
-    (
-        RESIDUAL,
-        "_sparse_outcomes",
-        "torch.nn.functional.pad(x, (0, most - x.shape[-1])) → torch.nn.functional.pad(x, (1, most - x.shape[-1]))",
-    ): UNUSED_SLOTS,
-    (
-        STATISTICS,
-        "pooled_effect",
-        "random.integers(0, RESAMPLES, drawn.shape) → random.integers(1, RESAMPLES, drawn.shape)",
-    ): "one of a thousand draws, all alike, is left out",
-    (VERDICTS, "Verdict.word", "self.effect.value * self.sign > 0 → self.effect.value * self.sign >= 0"): (
-        "what is not larger than rounding is unclear before"
-    ),
-    (GRIDS, "best_checkpoint", "distance[1:].mean(-1) → distance[1:].sum(-1)"): "all checkpoints have the same number of seeds",
-    **{
-        (GRIDS, "next_value", f"{before.format(9)} → {before.format(digits)}"): "removes rounding of the last digits as well"
-        for digits in (8, 10)
-        for before in ("round(math.log10(value), {})", "round(value / 10 ** math.floor(round(math.log10(value), 9)), {})")
-    },
-}
+SECONDS, PATIENCE = 60, 20  # of computing that the tests may take against one mutant, and how many times that of waiting
+STILLBORN, TIMEOUT = "stillborn", "timeout"  # instead of the name of a test
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
 MEANINGLESS: dict[str, dict[str, str]] = {
@@ -273,6 +164,11 @@ CALLED = {  # called name: kind and what the call becomes; f is what is called, 
     "softmax": [("sign", "{f}(-{a}, {b})")],
     "log_softmax": [("sign", "{f}(-{a}, {b})"), ("precision", "{m}.softmax({a}, {b}).log()")],
 }
+# The same where something is concluded: names called, words, and arguments that are switched on or off.
+CONCLUDED = {"min": "max", "max": "min", "any": "all", "all": "any", "sorted": "list", "sum": "max", "median": "mean"}
+WORDS = {"last": "best", "best": "last", "common": "best", "sft": "ift", "ift": "sft", "base": "sft"}
+WORDS |= {"distance": "regret", "holds": "reversed", "chosen": "rejected", "firm": "slippery", "value": "low", "high": "low"}
+SWITCHES = {"higher_is_better", "signed"}
 DEFAULTS = {"released": "algorithm1", "L1": "L2", "k3": "k2", "greedy": "expected", "expected": "likeliest"}
 NOT_VALUES = {"shape", "dtype", "ndim", "device"}  # of a tensor
 # Calls through which neither a value nor a gradient passes, or no gradient.
@@ -287,16 +183,18 @@ class Scope:
     masks: set[str]
     carrying: set[str]  # tensors that carry gradient
     counters: set[str]  # of a for loop
+    concluding: bool = False  # whether the function is one of `CONCLUDING`
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """`replacement` is to take the place of `parent.field` or `parent.field[index]`."""
+    """`replacement` is to take the place of `parent.field` or `parent.field[index]`; `number` counts those of a kind."""
 
     module: str
     function: str
     line: int
     kind: str
+    number: int
     change: str
     tree: ast.Module
     parent: ast.AST
@@ -305,8 +203,12 @@ class Mutant:
     replacement: ast.AST
 
     @property
+    def name(self) -> str:
+        return f"{self.module}.{self.function} {self.kind} {self.number}"
+
+    @property
     def equivalent(self) -> str | None:
-        return EQUIVALENT.get((self.module, self.function, self.change))
+        return EQUIVALENT.get(self.name)
 
 
 AnyMutant = Mutant | RuleMutant
@@ -384,8 +286,14 @@ def changes(node: ast.AST, ancestors: Ancestors, scope: Scope) -> Iterator[tuple
             if not (isinstance(ancestors[-1], ast.UnaryOp) or called(ancestors[-1]) == "flatten"):
                 kind = "shift" if any(isinstance(a, ast.Subscript) for a in ancestors) else "constant"
                 yield from ((kind, repr(type(value)(x))) for x in NUMBERS.get(value, (value + 1, value - 1)))
+        case ast.Constant(str() as word) if scope.concluding and word in WORDS:
+            yield "word", repr(WORDS[word])
+        case ast.Constant(bool() as value) if scope.concluding and getattr(ancestors[-1], "arg", None) in SWITCHES:
+            yield "branch", repr(not value)
         case ast.Call():
             yield from _changes_of_call(node)
+            if scope.concluding and called(node) in CONCLUDED:
+                yield "reduction", text(_renamed(node, CONCLUDED[called(node)]))
         case ast.Name(name, ast.Load()):
             if name in scope.masks and not _hidden(node, ancestors, WITHOUT_VALUE):
                 yield "mask", f"torch.ones_like({name})"
@@ -431,12 +339,17 @@ def _changes_of_call(node: ast.Call) -> Iterator[tuple[str, str]]:
             yield "sign", f"(-{receiver}).exp()"
     if name in RENAMED:
         kind, other = RENAMED[name]
-        function = ast.Attribute(node.func.value, other) if isinstance(node.func, ast.Attribute) else ast.Name(other)
-        yield kind, text(ast.Call(function, node.args, node.keywords))
+        yield kind, text(_renamed(node, other))
     for kind, template in CALLED.get(name, []):
         if len(arguments) >= ("{b}" in template) + ("{c}" in template) + 1:
             names = {"f": text(node.func), "m": text(node.func).rpartition(".")[0]}
             yield kind, template.format(**names, **dict(zip("abc", arguments, strict=False)))
+
+
+def _renamed(node: ast.Call, name: str) -> ast.Call:
+    """The call of another function, of the same object or module."""
+    function = ast.Attribute(node.func.value, name) if isinstance(node.func, ast.Attribute) else ast.Name(name)
+    return ast.Call(function, node.args, node.keywords)
 
 
 def _hidden(node: ast.AST, ancestors: Ancestors, blind: set[str]) -> bool:
@@ -475,11 +388,12 @@ def _carries(node: ast.AST, carrying: set[str]) -> bool:
     return any(name in carrying and not _hidden(n, ancestors, WITHOUT_GRADIENT) for name, n, ancestors in names)
 
 
-def scope_of(function: ast.FunctionDef) -> Scope:
+def scope_of(function: ast.FunctionDef | ast.Module) -> Scope:
     """Arguments by their annotations; locals by what is assigned to them, until nothing changes."""
     masks, carrying, models = {"counted", "follows"}, set[str](), set[str]()
+    keywords = [each.args.kwarg for each in ast.walk(function) if isinstance(each, ast.FunctionDef)]
     for node in ast.walk(function):
-        if isinstance(node, ast.arg) and node.annotation is not None and node is not function.args.kwarg:
+        if isinstance(node, ast.arg) and node.annotation is not None and node not in keywords:
             declared = text(node.annotation)
             masks |= {node.arg} if "Bool[" in declared else set()
             carrying |= {node.arg} if "Float[" in declared or declared in ("Tensor", "Embedding") else set()
@@ -504,12 +418,16 @@ def scope_of(function: ast.FunctionDef) -> Scope:
 # ---- the mutants ----
 
 
-def functions(tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef]]:
+def functions(module: str, tree: ast.Module) -> Iterator[tuple[str, ast.FunctionDef | ast.Module]]:
+    """Each function that is mutated, and its name; last, where they are, the tables of a module."""
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef) and not (module in CONCLUDING and node.name in LAYOUT):
             yield node.name, node
-        elif isinstance(node, ast.ClassDef) and node.name in CLASSES:
+        elif isinstance(node, ast.ClassDef) and (node.name in CLASSES or module in CONCLUDING):
             yield from ((f"{node.name}.{x.name}", x) for x in node.body if isinstance(x, ast.FunctionDef))
+    if module in AS_A_WHOLE:
+        tables = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+        yield "tables", ast.Module([node for node in tables if "__all__" not in text(node)], [])
 
 
 def path_of(module: str) -> Path:
@@ -524,9 +442,10 @@ def mutants() -> list[Mutant]:
     found = []
     for module in (*MODULES, *CONCLUDING):
         tree = parsed(module)
-        for name, function in functions(tree):
+        for name, function in functions(module, tree):
             scope, seen = scope_of(function), {text(function)}  # changes that come to the same are one
-            repeated = Counter[str]()
+            scope = replace(scope, concluding=module in CONCLUDING)
+            repeated, numbers = Counter[str](), Counter[str]()
             for node, field, index, ancestors in walk(function):
                 for kind, source in _all_changes(node, field, ancestors, scope):
                     replacement = _parsed(node, source)
@@ -539,7 +458,8 @@ def mutants() -> list[Mutant]:
                         line, change = node.lineno, _shown(node, replacement, place, ancestors)  # type: ignore[attr-defined]
                         repeated[change] += 1
                         change += f" (no. {repeated[change]})" if repeated[change] > 1 else ""
-                        found.append(Mutant(module, name, line, kind, change, tree, *place, replacement))
+                        numbers[kind] += 1
+                        found.append(Mutant(module, name, line, kind, numbers[kind], change, tree, *place, replacement))
     return found
 
 
@@ -598,17 +518,19 @@ def _argument(arguments: ast.arguments, place: tuple[ast.AST, str, int | None]) 
 
 
 class Failures:
-    """A pytest plugin that counts the tests that failed."""
+    """A pytest plugin that keeps the name of the first test that failed."""
 
     def __init__(self) -> None:
-        self.count = 0
+        self.first = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         # A known bug that a mutant happens to hide (an unexpected pass) is no detection.
-        self.count += report.failed and not str(report.longrepr).startswith("[XPASS")
+        if report.failed and not str(report.longrepr).startswith("[XPASS"):
+            self.first = self.first or report.nodeid.rpartition("::")[2]
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        self.count += report.failed
+        if report.failed:
+            self.first = self.first or report.nodeid
 
 
 class MutantImporter(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -638,8 +560,8 @@ def tests_of(mutant: AnyMutant) -> tuple[str, ...]:
     return mutant.tests if isinstance(mutant, RuleMutant) else TESTS[mutant.module]
 
 
-def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> int:
-    """In a child: return how many tests fail where the mutant replaces its module."""
+def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> str:
+    """In a child: return the first test that fails where the mutant replaces its module; "" if none does."""
     if mutant is not None:
         try:
             sys.meta_path.insert(0, MutantImporter(mutant.module, tree_of(mutant)))
@@ -650,17 +572,18 @@ def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> int:
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     gc.disable()  # half a second of a life of two
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
-    status = pytest.main(["--tb=no", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
-    ran = status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
-    return plugin.count if plugin.count or ran else STILLBORN
+    status = pytest.main(["--tb=no", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
+    return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN)
 
 
-def outcomes(todo: Sequence[tuple[AnyMutant | None, Sequence[str]]]) -> Iterator[tuple[AnyMutant | None, int]]:
-    """(mutant, number of its tests that caught it) in the order in which they end, JOBS at a time."""
+def outcomes(
+    todo: Sequence[tuple[AnyMutant | None, Sequence[str]]], processes: int, seconds: float = SECONDS
+) -> Iterator[tuple[AnyMutant | None, str]]:
+    """(mutant, the first test that caught it) in the order in which they end, `processes` at a time."""
     waiting = list(reversed(todo))
     running: dict[int, tuple[AnyMutant | None, int, float]] = {}  # by the pipe's end: mutant, process, deadline
     while waiting or running:
-        while waiting and len(running) < JOBS:
+        while waiting and len(running) < processes:
             mutant, tests = waiting.pop()
             reader, writer = os.pipe()
             child = os.fork()
@@ -668,18 +591,19 @@ def outcomes(todo: Sequence[tuple[AnyMutant | None, Sequence[str]]]) -> Iterator
                 nothing = os.open(os.devnull, os.O_RDWR)
                 for stream in (0, 1, 2):
                     os.dup2(nothing, stream)
+                resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
                 try:
-                    os.write(writer, str(run_tests(mutant, tests)).encode())
+                    os.write(writer, f"{run_tests(mutant, tests)[:200]}\n".encode())
                 finally:
                     os._exit(0)
             os.close(writer)
-            running[reader] = mutant, child, time.monotonic() + SECONDS
+            running[reader] = mutant, child, time.monotonic() + PATIENCE * seconds
         for reader in select.select(list(running), [], [], 1.0)[0]:
             mutant, child, _ = running.pop(reader)
-            answer = os.read(reader, 32).decode()
+            answer = os.read(reader, 1024).decode()
             os.close(reader)
-            os.waitpid(child, 0)
-            yield mutant, int(answer or STILLBORN)
+            killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+            yield mutant, answer.strip() if answer else TIMEOUT if killed else STILLBORN
         for reader, (mutant, child, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 del running[reader]
@@ -711,7 +635,7 @@ def public_users() -> dict[str, set[str]]:
     calls: dict[str, set[str]] = {}
     private = set[str]()
     for module in MODULES:
-        for name, function in functions(parsed(module)):
+        for name, function in functions(module, parsed(module)):
             calls[name] = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
             if name.startswith("_") or module.rpartition(".")[2].startswith("_"):
                 private.add(name)
@@ -747,24 +671,52 @@ def rule_mistakes() -> list[str]:
     return [mistake for rule in RULES for mistake in rule.mistakes()]
 
 
-def choose(only: str | None, everything: list[Mutant]) -> list[AnyMutant]:
-    """Return the mutants of a function, a module or a part of its name; "rules" are those written by hand."""
-    rules = [r for r in RULES if only in (None, "rules", r.name, r.module, *r.module.split("."))]
-    return [*(m for m in everything if only in (None, m.function, m.module, *m.module.split("."))), *rules]
+def choose(only: Sequence[str], everything: list[Mutant]) -> list[AnyMutant]:
+    """Return the mutants of functions, modules or parts of their names; "rules" are those written by hand."""
+
+    def is_asked_for(*names: str) -> bool:
+        return not only or bool(set(only) & set(names))
+
+    rules = [r for r in RULES if is_asked_for("rules", r.name, r.module, *r.module.split("."))]
+    return [*(m for m in everything if is_asked_for(m.name, m.function, m.module, *m.module.split("."))), *rules]
 
 
-def row_of(mutant: AnyMutant) -> tuple[str, str, str, str, str]:
+def row_of(mutant: AnyMutant) -> tuple[str, str, str]:
+    """A mutant's name, line and change, as tables show them."""
     if isinstance(mutant, RuleMutant):
         line = path_of(mutant.module).read_text(encoding="utf-8").partition(mutant.before)[0].count("\n") + 1
-        return mutant.module, "", str(line), "rule", mutant.name
-    return mutant.module, mutant.function, str(mutant.line), mutant.kind, mutant.change
+        return f"{mutant.module} rule", str(line), mutant.name
+    return mutant.name, str(mutant.line), mutant.change
+
+
+def count_by_module(results: Mapping[AnyMutant, str]) -> Table:
+    """How the mutants of each module ended."""
+    table = Table("module", "mutants", "caught", "timeout", "stillborn", "equivalent", "survived", title="by module")
+    for module in sorted({m.module for m in results}):
+        for rules in (False, True):
+            ends = Counter(
+                end_of(m, how) for m, how in results.items() if (m.module, isinstance(m, RuleMutant)) == (module, rules)
+            )
+            if ends:
+                counts = (ends[end] for end in ("caught", TIMEOUT, STILLBORN, "equivalent", "survived"))
+                table.add_row(f"{module}{', rules' * rules}", str(ends.total()), *map(str, counts))
+    return table
+
+
+def end_of(mutant: AnyMutant, caught: str) -> str:
+    """How a mutant ended, in a word."""
+    if caught in (STILLBORN, TIMEOUT):
+        return caught
+    return "caught" if caught else "equivalent" if mutant.equivalent else "survived"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument(
-        "--only", metavar="NAME", help="a function, a module such as losses.on_policy, a part of its name, rules"
-    )
+        "--only", metavar="NAME", nargs="+", default=[],
+        help="functions, modules such as losses.on_policy, parts of their names, a mutant's whole name, rules",
+    )  # fmt: skip
+    parser.add_argument("--processes", type=int, metavar="N", default=cores(), help="mutants at a time (default: one a core)")
     parser.add_argument("--list", action="store_true", help="list the mutants and run nothing")
     arguments = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 200)
@@ -772,49 +724,55 @@ def main() -> int:
     everything = mutants()
     chosen = choose(arguments.only, everything)
     if not chosen:
-        parser.error(f"--only {arguments.only}: no mutant is in a module or function of that name")
+        parser.error(f"--only {' '.join(arguments.only)}: no mutant is in a module or function of that name")
+    if arguments.processes < 1:
+        parser.error(f"--processes is {arguments.processes}; allowed: 1 or more")
     if wrong := rule_mistakes():
         parser.error("; ".join(wrong))
-    results = dict.fromkeys(chosen, 0)
+    results = dict.fromkeys(chosen, "")
     start = time.monotonic()
     if not arguments.list:
         warm_up()
         tests = tuple(dict.fromkeys(test for mutant in chosen for test in tests_of(mutant)))
-        if failed := next(outcomes([(None, tests)]))[1]:
-            console.print(f"{failed} tests fail without any change (-1: none run, -2: too slow); mutants say nothing then")
+        if failed := next(outcomes([(None, tests)], 1, seconds=10 * SECONDS))[1]:
+            console.print(f"without any change the tests fail ({failed}); mutants say nothing then")
             return 2
         todo = [(mutant, tests_of(mutant)) for mutant in chosen]
-        for mutant, caught in track(outcomes(todo), "mutants", len(chosen), console=Console(stderr=True)):
+        ends = track(outcomes(todo, arguments.processes), "mutants", len(chosen), console=Console(stderr=True))
+        for number, (mutant, caught) in enumerate(ends, 1):
             assert mutant is not None
             results[mutant] = caught
+            if number % 50 == 0 and not sys.stdout.isatty():
+                print(f"{number} of {len(chosen)} mutants, {time.monotonic() - start:.0f} s", flush=True)
+            if end_of(mutant, caught) == "survived":  # at once: all may take an hour
+                console.print("survived: {}, line {}: {}".format(*row_of(mutant)), style="bold red", markup=False)
 
-    words = {STILLBORN: "stillborn", TIMEOUT: "timeout"}
-    table = Table("module", "function", "line", "kind", "change", "caught by", title="mutants")
+    table = Table("mutant", "line", "change", "caught by", title="mutants")
     for m, caught in results.items():
-        word = words.get(caught, str(caught) if caught else "equivalent" if m.equivalent else "SURVIVED")
-        style = "bold red" if word == "SURVIVED" and not arguments.list else None
-        table.add_row(*map(escape, row_of(m)), "" if arguments.list else word, style=style)
+        word = "" if arguments.list else caught or end_of(m, caught)
+        table.add_row(*map(escape, (*row_of(m), word)), style="bold red" if word == "survived" else None)
     console.print(table)
     counts, mistakes = count_table(everything)
     console.print(counts)
     for kind, reasons in MEANINGLESS.items():
         for why, names in reasons.items():
             console.print(f"no {kind}: {why}: {', '.join(names.split())}", markup=False)
-    for key, why in EQUIVALENT.items():
-        console.print(f"equivalent: {key[1]}: {key[2]}: {why}", markup=False)
-    declared = {(m.module, m.function, m.change) for m in everything}
-    mistakes += [f"EQUIVALENT has no such mutant: {key}" for key in EQUIVALENT if key not in declared]
-    mistakes += [f"declared equivalent, but caught by {n}: {row_of(m)[-1]}" for m, n in results.items() if m.equivalent and n]
+    changes_of = {m.name: m.change for m in everything}
+    for name, why in EQUIVALENT.items():
+        console.print(f"equivalent: {name}: {changes_of.get(name)}: {why}", markup=False)
+    mistakes += [f"mutant_equivalents.py names what is no mutant: {name}" for name in EQUIVALENT if name not in changes_of]
+    mistakes += [
+        f"declared equivalent, but caught by {how}: {row_of(m)[0]}" for m, how in results.items() if m.equivalent and how
+    ]
     for mistake in mistakes:
         console.print(mistake, style="bold red", markup=False)
     if arguments.list:
         return 0
-    survived = [m for m, caught in results.items() if caught == 0 and not m.equivalent]
+    survived = [m for m, caught in results.items() if end_of(m, caught) == "survived"]
     for m in survived:
-        console.print("survived: {}: {} {}: {}: {}".format(*row_of(m)), style="bold red", markup=False)
-    ends = Counter(words.get(n, "caught" if n else "equivalent" if m.equivalent else "survived") for m, n in results.items())
-    console.print(f"{', '.join(f'{n} {end}' for end, n in ends.items())}; {time.monotonic() - start:.0f} s")
-    console.print(f"{len(results)} mutants, {len(survived)} survived")
+        console.print("survived: {}, line {}: {}".format(*row_of(m)), style="bold red", markup=False)
+    console.print(count_by_module(results))
+    console.print(f"{len(results)} mutants, {len(survived)} survived; {time.monotonic() - start:.0f} s")
     return 1 if survived or mistakes else 0
 
 

@@ -6,7 +6,7 @@ from rule_mutants import RuleMutant
 
 __all__ = ["MUTANTS"]
 
-GRIDS, RUNNING, CLAIMS, FINDINGS = ("test_grids",), ("test_running",), ("test_claims",), ("test_findings",)
+SELECTION, RUNNING, CLAIMS, FINDINGS = ("test_selection",), ("test_running",), ("test_claims",), ("test_findings",)
 STATISTICS = ("test_statistics",)
 
 
@@ -18,8 +18,8 @@ def _of(module: str, tests: tuple[str, ...], *rules: tuple[str, str, str]) -> tu
 MUTANTS: tuple[RuleMutant, ...] = (
     # ---- what is chosen, by which numbers ----
     *_of(
-        "studies.grids",
-        GRIDS,
+        "evaluation.selection",
+        SELECTION,
         ("the best checkpoint is that of seed 0", "distance[1:].mean(-1)", "distance[1:, 0]"),
         ("the best checkpoint is that of the worst seed", "distance[1:].mean(-1)", "distance[1:].max(-1)"),
         ("the best checkpoint is that of the best seed", "distance[1:].mean(-1)", "distance[1:].min(-1)"),
@@ -30,9 +30,10 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "best_key(dict(enumerate(distance.mean(-1))))",
         ),
         ("the best checkpoint is the one before it", "return 1 + best_key(", "return best_key("),
-        ("the best is the furthest", "return min(scores, key", "return max(scores, key"),
-        ("of equals the last is the best", "return min(scores, key", "return min(reversed(list(scores)), key"),
-        ("what diverged is the best", "else np.inf)", "else -np.inf)"),
+        ("the best is the worst", "-score if higher_is_better else score", "score if higher_is_better else -score"),
+        ("of equals the last is the best", "return min(scores, key", "return min(reversed(scores), key"),
+        ("what diverged is the best", "return math.inf", "return -math.inf"),
+        ("an infinite score is sound", "math.isfinite(score)", "not math.isnan(score)"),
         ("the common rate is the nearest in difference", "abs(math.log(rates[i] / common))", "abs(rates[i] - common)"),
         (
             "the common rate is the first",
@@ -41,14 +42,18 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "a lower edge is not extended",
-            "for is_edge, up in ((value <= min(line), False), (value",
-            "for is_edge, up in ((False, False), (value",
+            "for up in (False, True) if",
+            "for up in (True,) if",
         ),
-        ("an upper edge is not extended", "(value >= max(line), True)", "(False, True)"),
-        ("a grid is extended inwards", "next_value(value, up=up)", "next_value(value, up=not up)"),
-        ("beta is not on the grid", "enumerate(best):", "enumerate(best[:1]):"),
-        ("an edge is one of all points, whatever their other value", "if (point[:axis], point[axis + 1 :]) == others]", "]"),
+        ("an upper edge is not extended", "for up in (False, True) if", "for up in (False,) if"),
+        ("a grid is extended inwards", "next_value(best[axis], up=up)", "next_value(best[axis], up=not up)"),
+        ("beta is not on the grid", "enumerate(point):", "enumerate(point[:1]):"),
+        ("an edge is one of all points, whatever their other value", "if (each[:axis], each[axis + 1 :]) == others]", "]"),
         ("a grid goes on with equal steps", 'return float(f"{value * factor:.6g}")', "return value + (0.1 if up else -0.001)"),
+        ("a single value is a grid", "while given > 1 and", "while"),
+        ("a search in which nothing is sound goes on", " if is_sound(scores[best]) else []", ""),
+        ("a search prefers low scores", "best = best_key(scores, higher_is_better=True)", "best = best_key(scores)"),
+        ("a search goes on once too often", "len(scores) < given + limit", "len(scores) <= given + limit"),
     ),
     *_of(
         "studies.running",
@@ -137,12 +142,12 @@ MUTANTS: tuple[RuleMutant, ...] = (
             'float(np.concatenate([t["distance"] for t in tables if t["checkpoint"][0] == checkpoint]).mean())',
             'float(np.nanmean(np.concatenate([t["distance"] for t in tables if t["checkpoint"][0] == checkpoint])))',
         ),
-        ("a grid of which nothing is sound is extended", "if np.isfinite(scores[best]):", "if True:"),
-        ("no point is marked as on an edge", "int(bool(beyond_edges(tried, point)))", "0"),
+        ("a grid of which nothing is sound is extended", "if is_sound(scores[best]):", "if True:"),
+        ("no point is marked as on an edge", "int(is_on_edge(point, tried))", "0"),
         (
             "edges are those of the grid that was asked for",
-            "int(bool(beyond_edges(tried, point)))",
-            "int(bool(beyond_edges(candidate.grid, point)) if point in candidate.grid else False)",
+            "int(is_on_edge(point, tried))",
+            "int(is_on_edge(point, candidate.grid) if point in candidate.grid else False)",
         ),
         ("beta is never tried", "has_beta = extensions > 0 and", "has_beta = False and"),
         ("another beta is run with the default", '({"beta": beta[0]} if beta else {})', "{}"),
@@ -499,7 +504,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "_last(others, chosen[kind], measure) - _last(others, chosen[against], measure)",
             "_last(others, chosen[against], measure) - _last(others, chosen[kind], measure)",
         ),
-        ("no variant is on an edge", "return bool(beyond_edges(points.values(), points[option]))", "return False"),
+        ("no variant is on an edge", "return is_on_edge(points[option], points.values())", "return False"),
         ("a tie holds", "sum(abs(one.effect.value) <= NEGLIGIBLE for", "sum(one.effect.value <= NEGLIGIBLE for"),
         ("what falls rises", 'r.base("chosen_logp")).mean()) < 0 for', 'r.base("chosen_logp")).mean()) > 0 for'),
         (

@@ -24,10 +24,18 @@ MUTANTS: tuple[RuleMutant, ...] = (
             'self.metrics(policy, "held_out")["sampled"] if',
         ),
         ("rates are chosen by greedy success", '"validation")["sampled"] if', '"validation")["greedy"] if'),
-        ("the first rate is always kept", "self._best is None or success > self._best[0]", "self._best is None"),
-        ("the last rate is always kept", "self._best is None or success > self._best[0]", "True"),
-        ("the worst rate is kept", "or success > self._best[0]", "or success < self._best[0]"),
-        ("of equally good rates the last is kept", "or success > self._best[0]", "or success >= self._best[0]"),
+        (
+            "the first rate is always kept",
+            "if best_key(self.scores, higher_is_better=True) == (rate, beta):",
+            "if self._best is None:",
+        ),
+        ("the last rate is always kept", "if best_key(self.scores, higher_is_better=True) == (rate, beta):", "if True:"),
+        ("the worst rate is kept", "if best_key(self.scores, higher_is_better=True)", "if best_key(self.scores)"),
+        (
+            "of equally good rates the last is kept",
+            "if best_key(self.scores, higher",
+            "if best_key(dict(reversed(self.scores.items())), higher",
+        ),
         (
             "a run that diverges ends the search",
             "            self._error = error\n            return None",
@@ -39,8 +47,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the grid is extended although it is not wanted", "EXTENSIONS if settings.extend else 0", "EXTENSIONS"),
         (
             "the scores of the first beta stand for the chosen one's",
-            'trials.scores[run.get("beta")]',
-            "next(iter(trials.scores.values()))",
+            'if beta == run.get("beta")})',
+            "if beta == next(iter(trials.scores))[1]})",
         ),
         ("beta is noted and not used", "method_settings(settings, name, rate, beta)", "method_settings(settings, name, rate)"),
         (
@@ -95,22 +103,6 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("lakes without a value count as 0", "float(x[x == x].mean())", "float(np.nan_to_num(x).mean())"),
     ),
     *_of(
-        "evaluation.selection",
-        ("test_selection",),
-        ("a value on the upper edge is inside", "best in (min(tried), max(tried))", "best == min(tried)"),
-        ("a value on the lower edge is inside", "best in (min(tried), max(tried))", "best == max(tried)"),
-        ("one value alone is on an edge", "len(tried) > 1 and best", "best"),
-        ("the worst value is the best", "(max if higher_is_better else min)", "(min if higher_is_better else max)"),
-        ("the grid goes on at the wrong end", "low = best == min(scores)", "low = best != min(scores)"),
-        ("a grid is extended once too often", "len(beyond) >= limit", "len(beyond) > limit"),
-        (
-            "extensions of one end count at the other",
-            "(value < min(rates) if low else value > max(rates))",
-            "value not in rates",
-        ),
-        ("a run that diverged is the best", "if score is not None and not math.isnan(score)", "if score is not None"),
-    ),
-    *_of(
         "studies.language_settings",
         CHOICE,
         (
@@ -118,6 +110,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             '("learning_rate", "validation"), ("beta"',
             '("beta", "validation_of_beta"), ("beta"',
         ),
+        ("one value alone is on an edge", "len(run[scores]) > 1 and is_on_edge", "is_on_edge"),
         ("an edge of the betas is not marked", '("beta", "validation_of_beta"))', '("learning_rate", "validation"))'),
         ("a rollout of on-policy methods has rows of its own", '"walkers": settings.batch}', '"walkers": 64}'),
     ),

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from ift_gridworld.escape import latex_text, printable
+from ift_gridworld.escape import LONGEST, latex_text, one_line, printable
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from ift_gridworld.escape import latex_text, printable
 def test_what_acts_on_a_terminal_is_shown_as_an_escape(text, shown):
     assert printable(text) == shown == printable(shown)
     shown.encode()
+
+
+def test_a_message_from_outside_is_one_printable_line_that_is_not_long():
+    assert one_line("a\n\tb\x07\u202e") == r"a b\x07\u202e"
+    assert one_line(f" {'x' * LONGEST}\n") == "x" * LONGEST and one_line("x" * 10**7) == f"{'x' * LONGEST}…"
+    assert one_line("\x07" * 9, longest=6) == r"\x07\x…", "what is escaped is counted as it is written"
 
 
 def test_latex_prints_every_sign_as_it_stands():

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, 
 
 from ift_gridworld._stop import Stopped, cleaning_up
 from ift_gridworld.checks import check_choice, suggestion
-from ift_gridworld.escape import printable
+from ift_gridworld.escape import one_line
 from ift_gridworld.runtime import safe_streams
 
 __all__ = ["Arguments", "check_seed", "fail", "flag", "launch", "notes_of", "parse", "shown"]
@@ -128,7 +128,7 @@ def fail(message: object, status: int = 2) -> NoReturn:
     if isinstance(message, OSError) and message.filename is not None and message.strerror:
         text = f"{message.filename}: {message.strerror}"
     text = "; ".join([text, *getattr(message, "__notes__", ())])
-    print(f"error: {printable(' '.join(text.split()))}", file=sys.stderr)
+    print(f"error: {one_line(text, 4096)}", file=sys.stderr)
     raise SystemExit(status)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from gymnasium.envs.toy_text.frozen_lake import MAPS
 
 from ift_gridworld.checks import check_memory, check_probability, check_whole
+from ift_gridworld.escape import one_line
 
 __all__ = [
     "FROZEN",
@@ -73,7 +74,7 @@ def read_map(path: str | Path) -> Rows:
         ...     read_map(file.name)
         ('SF', 'FG')
     """
-    from ift_gridworld.reading import LARGE, one_line, read_text  # loaded where it is needed
+    from ift_gridworld.reading import LARGE, read_text  # loaded where it is needed
 
     try:
         lines = read_text(path, LARGE).splitlines()

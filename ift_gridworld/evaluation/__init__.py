@@ -2,7 +2,7 @@
 
     metrics.py       exact measures of a policy on a lake; `MEASURES` names them
     estimation.py    what each method assumes about the model it trains, against the truth (Table 1); needs torch
-    selection.py     the best value of a setting, and values beyond a grid whose edge is best
+    selection.py     the best of several runs, and the values to try beyond a grid whose edge is best
     statistics.py    means, interquartile means and their intervals over lakes and seeds
 
 Names are loaded on first use, so that measuring does not load torch.

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ift_gridworld.escape import one_line
 from ift_gridworld.language.policy import LanguagePolicy
-from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_fields, shown
+from ift_gridworld.reading import naming, parse_json, read_as, read_fields, shown
 from ift_gridworld.runtime import optional
 from ift_gridworld.storage import write_atomically
 

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Bool, Int
 
 from ift_gridworld.data import Batch
+from ift_gridworld.escape import one_line
 from ift_gridworld.language.text import Text
-from ift_gridworld.reading import LARGE, one_line, parse_json, read_text
+from ift_gridworld.reading import LARGE, parse_json, read_text
 from ift_gridworld.storage import write_atomically
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 import torch
 
 from ift_gridworld.checks import check_whole
+from ift_gridworld.escape import one_line
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
-from ift_gridworld.reading import one_line
 from ift_gridworld.runtime import standard_settings
 
 if TYPE_CHECKING:

@@ -21,19 +21,21 @@ __all__ = ["DPO", "IPO", "ORPO", "TDPO", "OnlineDPO", "PairMethod", "PairSide", 
 
 @dataclass(frozen=True, eq=False)
 class PairSide:
-    """One side of the preference pairs, with what the frozen reference makes of it."""
+    """One side of the preference pairs, with what the frozen reference makes of it; no base where the method keeps none."""
 
     batch: Batch
-    base: Policy
+    base: Policy | None
 
     @cached_property
     def reference(self) -> Float[Tensor, "N B"]:
         """log pi_ref of each trajectory, summed over its steps."""
+        assert self.base is not None, "the method keeps no reference"
         with torch.no_grad():
             return masked_sum(self.base.log_probs(self.batch.states, self.batch.actions, self.batch.mask), self.batch.mask)
 
     @cached_property
     def reference_logits(self) -> Float[Tensor, "N B T A"]:
+        assert self.base is not None, "the method keeps no reference"
         with torch.no_grad():
             return self.base(self.batch.states)
 
@@ -83,7 +85,7 @@ class PairMethod(Method[tuple[PairSide, PairSide]]):
     def batch(self, step: int) -> tuple[PairSide, PairSide]:
         chosen, rejected = self.source.pair_batch(step)
         if self._sides is None or self._sides[0].batch is not chosen:  # else reuse the cached reference log-probabilities
-            self._sides = PairSide(chosen, self.reference), PairSide(rejected, self.reference)
+            self._sides = PairSide(chosen, self._reference), PairSide(rejected, self._reference)
         return self._sides
 
     _sides: tuple[PairSide, PairSide] | None = None
@@ -145,6 +147,7 @@ class ORPO(PairMethod):
 
     title = "ORPO · odds-ratio preference optimisation"
     options_type = ORPOOptions
+    keeps_reference = False
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.orpo_loss(chosen.mean, rejected.mean, beta=self.options.beta)
@@ -155,6 +158,7 @@ class SimPO(PairMethod):
 
     title = "SimPO · simple preference optimisation"
     options_type = SimPOOptions
+    keeps_reference = False
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.simpo_loss(chosen.mean, rejected.mean, beta=self.options.beta, gamma=self.options.gamma)

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from ift_gridworld.checks import check_mdp, check_whole
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.bellman import Solution, backup, check_tolerance, expected_next
-from ift_gridworld.planning.evaluation import goal_probability
-from ift_gridworld.planning.solvers import SOLVERS
+from ift_gridworld.planning.evaluation import evaluate_policy, goal_probability
+from ift_gridworld.planning.solvers import SOLVERS, best_actions
 from ift_gridworld.planning.sweeps import best_success, success_rate
 
 __all__ = [
@@ -31,6 +31,7 @@ SMALL, FACTORISED, FACTORISED_LAKE = 500, 5_000, 40_000
 NEAR_ONE = 0.999  # larger discounts make sweeps slow, and their values less exact than a factorisation's
 STEP_COUNTING_DISCOUNT = 0.999  # a discount at which a value tells how many steps away a goal is, up to 700,000
 TIE = 1e-9  # share of a value: action values that differ less are equal
+NEARLY = 0.9  # share of the largest loss: states that lose as much are those where losses begin
 
 
 def solve(mdp: TabularMDP, *, solver: str | None = None, tolerance: float | None = None) -> Solution:
@@ -133,7 +134,9 @@ def greedy(action_value: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "
 def optimal_policy(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
     """Return T*(a|s), the optimal state-action matrix for `mdp.discount`.
 
-    Ties are shared evenly; in terminal states, where no action matters, all are.
+    Ties are shared evenly; in terminal states, where no action matters, all are. With discount 1, where waiting is free, an
+    action that only waits may be worse by so little that it counts as tied, and still cost the goal if it is taken for ever.
+    Ties that cost more than nine digits of a value are broken. (In problems of more than 40,000 states that is not checked.)
 
     Raises:
         ValueError: as `solve`.
@@ -142,7 +145,31 @@ def optimal_policy(mdp: TabularMDP) -> Float[np.ndarray, "S A"]:
         >>> optimal_policy(TabularMDP.from_map(("SF", "FG")))[0]  # left, down, right, up
         array([0. , 0.5, 0.5, 0. ])
     """
-    return greedy(optimal_values(mdp)[1])
+    value, action_value = optimal_values(mdp)
+    policy = greedy(action_value)
+    if mdp.discount == 1 and mdp.num_states <= FACTORISED_LAKE and mdp.expected_reward.min() >= 0:
+        return _without_waiting(mdp, value, policy)
+    return policy
+
+
+def _without_waiting(
+    mdp: TabularMDP, value: Float[np.ndarray, " S"], policy: Float[np.ndarray, "S A"]
+) -> Float[np.ndarray, "S A"]:
+    """Break ties until the policy is worth the optimal value to nine digits in every state, and leave the others.
+
+    Where losses are largest they begin: an episode from elsewhere comes there with some probability only.
+    """
+    best: Float[np.ndarray, "S A"] | None = None
+    while True:
+        loss = value - evaluate_policy(mdp, policy)
+        relative = np.divide(loss, value, out=np.zeros_like(loss), where=value > 0)
+        if relative.max() <= TIE:
+            return policy
+        best = np.eye(mdp.num_actions)[best_actions(mdp)] if best is None else best
+        shared = (relative > TIE) & np.any(policy != best, -1)
+        if not shared.any():
+            return policy
+        policy = np.where((shared & (relative >= NEARLY * relative[shared].max()))[:, None], best, policy)
 
 
 def time_limited_values(mdp: TabularMDP, horizon: int) -> Float[np.ndarray, "{horizon}+1 S"]:

@@ -43,9 +43,12 @@ from ift_gridworld.planning.sweeps import neighbour_sweeps
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-__all__ = ["SOLVERS", "modified_policy_iteration", "policy_iteration", "value_iteration"]
+__all__ = ["SOLVERS", "best_actions", "modified_policy_iteration", "policy_iteration", "value_iteration"]
 
+MOST_POLICIES = 1_000
 LARGEST_TIE = 1e-6  # share of a value: where better actions are not known even so far, policy iteration gives up
+# Undiscounted, where a step is free and may be taken for ever, an action that is hardly better may be worth a lot.
+NEAREST_TIE = 1e-15
 NEAR_ONE = 0.999  # a discount whose optimal policy is nearly that of discount 1, and always finite
 
 
@@ -111,7 +114,7 @@ def _is_endless(mdp: TabularMDP, earlier: Float[np.ndarray, " S"], value: Float[
     return False
 
 
-def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_policies: int = 1_000) -> Solution:
+def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_policies: int = MOST_POLICIES) -> Solution:
     """Solve V = r_π + γ P_π V by factorising, take the greedy policy of V, and repeat until no action is better.
 
     With discount 1 it needs rewards >= 0: there a policy that no other improves on is optimal (Puterman 1994, 7.2), though it
@@ -135,6 +138,24 @@ def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_pol
     check_mdp(mdp)
     check_tolerance(tolerance)
     check_whole("max_policies", max_policies, at_least=1)
+    return _iterate(mdp, tolerance, max_policies)[1]
+
+
+def best_actions(mdp: TabularMDP) -> Int[np.ndarray, " S"]:
+    """Return one action for each state such that together they attain the optimal values, by `policy_iteration`.
+
+    Raises:
+        ValueError: as `policy_iteration`.
+
+    Example:
+        >>> best_actions(TabularMDP.from_map(("SFF", "HHG"), discount=1.0))[:3]  # right, right, down
+        array([2, 2, 1])
+    """
+    return _iterate(mdp, None, MOST_POLICIES)[0]
+
+
+def _iterate(mdp: TabularMDP, tolerance: float | None, max_policies: int) -> tuple[Int[np.ndarray, " S"], Solution]:
+    """Return the last policy of policy iteration, and V [S] and Q [S, A]."""
     if mdp.discount == 1 and mdp.expected_reward.min() < 0:
         raise ValueError(
             "solver 'policy_iteration' cannot take discount 1 with rewards below 0; allowed there: value_iteration"
@@ -144,14 +165,14 @@ def policy_iteration(mdp: TabularMDP, tolerance: float | None = None, *, max_pol
         policy = policy_iteration(replace(mdp, discount=NEAR_ONE))[1].argmax(-1)
     else:
         policy = backup(mdp, _initial_values(mdp, onward), onward).argmax(-1)
-    value, tie = _values_of(mdp, policy, onward), ROUNDING
+    value, tie = _values_of(mdp, policy, onward), ROUNDING if mdp.discount < 1 else NEAREST_TIE
     for _ in range(max_policies):
         action_value = backup(mdp, value, onward)
         best, top = action_value.argmax(-1), action_value.max(-1)
         gain, rounding = top - action_value[states, policy], tie * magnitude(mdp, top)
         better = gain > rounding
         if not better.any() or (tolerance is not None and gain.max() <= tolerance):
-            return top, action_value
+            return policy, (top, action_value)
         candidate = np.where(better, best, policy)
         new = _values_of(mdp, candidate, onward)
         # Actions that are better in truth lower no value. Where rounding decided, policies could alternate for ever.

@@ -49,6 +49,10 @@ class LakePolicy(nn.Module):
         self.num_states = check_whole("num_states", num_states, at_least=1)
         self.num_actions = check_whole("num_actions", num_actions, at_least=1)
 
+    def extra_repr(self) -> str:
+        """What `repr` shows between the brackets: num_states, num_actions and population."""
+        return f"num_states={self.num_states}, num_actions={self.num_actions}, population={self.population}"
+
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> LakePolicy:
         """Draw parameters, member i from generator i; if `uniform`, such that every action is equally likely everywhere."""
         raise NotImplementedError
@@ -213,6 +217,9 @@ class MLPPolicy(LakePolicy):
             self.b1.zero_()
             self.b2.zero_()
         return self
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, hidden={self.w1.shape[-1]}"
 
     def like(self, num_actions: int) -> MLPPolicy:
         return MLPPolicy(self.num_states, num_actions, self.population, hidden=self.w1.shape[-1])

@@ -24,6 +24,7 @@ from ift_gridworld.rendering.study_figures import (
     StudyFigure,
     method_mark,
 )
+from ift_gridworld.rendering.text import legend_label, plain_text
 
 __all__ = ["draw_differences", "draw_tokens", "title_of"]
 
@@ -118,7 +119,7 @@ def _draw_curves(figure: StudyFigure, runs: Mapping[str, Sequence[Mapping[str, A
             mean, low, high = np.array([student_interval(values) for values in table]).T
             ax.plot(
                 steps, mean, color=style.colour(figure.theme), lw=1.2, ls=style.dash, marker=style.marker, ms=2.6,
-                label=title_of(name, on_edge),
+                label=legend_label(plain_text(title_of(name, on_edge))),
             )  # fmt: skip
             if len(own) > 1:
                 ax.fill_between(steps, low, high, color=style.colour(figure.theme), alpha=0.13, lw=0)

@@ -31,7 +31,7 @@ from ift_gridworld.rendering.isolation import isolated
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.paths import PathOutline
-from ift_gridworld.rendering.text import TextStyle, plain_text, shorten, wrap_text
+from ift_gridworld.rendering.text import TextStyle, legend_label, plain_text, shorten, wrap_text
 from ift_gridworld.rendering.theme import Theme, find_theme
 from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VisitScale
@@ -330,7 +330,7 @@ class StudyFigure:
             shift = (k - (len(series) - 1) / 2) * min(0.2, 0.7 / len(series))
             own = marks[name] if marks is not None else [Mark(theme.ink)]
             if len(own) == 1:
-                ax.plot([], [], own[0].marker, label=name, **self._look(own[0], own[0].filled))
+                ax.plot([], [], own[0].marker, label=legend_label(plain_text(name)), **self._look(own[0], own[0].filled))
             for y, estimate in enumerate(estimates):
                 if estimate is None or not np.isfinite(estimate.value):
                     continue

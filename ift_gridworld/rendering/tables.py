@@ -85,7 +85,7 @@ def _interval(name: str, values: np.ndarray, gap: str, rare: bool) -> str:
 
 
 def _short(x: float, rare: bool = False) -> str:
-    return f"{x:.1e}" if rare and x else f"{x:.3f}"
+    return f"{x:.1e}" if rare and x else f"{x:z.3f}"
 
 
 def estimations(runs: Sequence[Run], width: int = 120) -> Table:
@@ -118,7 +118,7 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
         for when in ("base", "trained"):
             if when in run.estimation:
                 truth, assumed, gap = (_known_mean(run.estimation[when][name]) for name in ("truth", "estimate", "gap"))
-                numbers = (f"{truth:.3f}", f"{assumed:.3f}", f"{assumed - truth:+.3f}", f"{gap:.3f}")
+                numbers = (f"{truth:z.3f}", f"{assumed:z.3f}", f"{assumed - truth:+z.3f}", f"{gap:z.3f}")
                 cells += ["?" if "nan" in number else number for number in numbers]
             else:
                 cells += [""] * 4

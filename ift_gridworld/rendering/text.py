@@ -20,8 +20,8 @@ from ift_gridworld.rendering.fonts import drawable, font_for, usual_family
 from ift_gridworld.rendering.shapes import empty_path
 
 __all__ = [
-    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "fill_lines", "plain_text", "short_title", "shorten",
-    "text_width", "wrap_text",
+    "Letter", "Number", "NumberPatch", "NumberSheet", "TextStyle", "fill_lines", "legend_label", "plain_text", "short_title",
+    "shorten", "text_width", "wrap_text",
 ]  # fmt: skip
 
 
@@ -215,6 +215,19 @@ def plain_text(text: str, *, bold: bool = False) -> str:
     """
     lines = "\n".join(map(printable, text.split("\n")))
     return drawable(lines, bold=bold).replace("$", r"\$")
+
+
+def legend_label(name: str) -> str:
+    """Return a name as the label of an artist that a legend explains: matplotlib leaves out labels that begin with "_".
+
+    Args:
+        name: as it is to be drawn (`plain_text`).
+
+    Example:
+        >>> legend_label("mine"), legend_label("_mine")
+        ('mine', ' _mine')
+    """
+    return f" {name}" if name.startswith("_") else name
 
 
 def wrap_text(text: str, width: float, size: float) -> str:

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_paths
-from ift_gridworld.reading import LARGE, one_line, read_text
+from ift_gridworld.escape import one_line
+from ift_gridworld.reading import LARGE, read_text
 
 __all__ = ["BLOCK_SIZE", "RANDOM_SIDE", "lake_maps", "parse_number", "read_maps"]
 

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from ift_gridworld.escape import one_line
 from ift_gridworld.evaluation.statistics import is_clear, student_interval
 from ift_gridworld.language.answers import ANSWERS, SavedAnswers, load_answers, most_typical
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
-from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_text, shown
+from ift_gridworld.reading import naming, parse_json, read_as, read_text, shown
 from ift_gridworld.rendering.answer_film import Answer, AnswerFilm
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
 from ift_gridworld.rendering.method_names import in_order

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ift_gridworld.evaluation.selection import EXTENSIONS, best_rate, search_rates
+from ift_gridworld.evaluation.selection import EXTENSIONS, best_key, search_values
 from ift_gridworld.language.answers import Answers, SavedAnswers, answers_of
 from ift_gridworld.language.base_model import train_or_load_base
 from ift_gridworld.language.controls import find_method
@@ -124,7 +124,7 @@ class SeedStudy:
         limit = EXTENSIONS if settings.extend else 0
         trials = _Trials(self, name, several=len(settings.learning_rates) * max(1, len(betas)) > 1)
         if betas:
-            of_beta = search_rates(betas, lambda beta: trials.best_of(limit, beta), limit=limit)
+            of_beta = search_values(betas, lambda beta: trials.best_of(limit, beta), limit=limit)
         else:
             trials.best_of(limit)
         run, policy = trials.best()
@@ -135,7 +135,7 @@ class SeedStudy:
                 run["bfloat16_agreement"] = bfloat16_agreement(policy, self.held_out.demonstrations, self.group.device)
             if settings.film and self.seed == settings.task.seed:
                 run["answers"] = self._saved_answers(name, policy)
-        run["validation"] = _by_name(trials.scores[run.get("beta")])
+        run["validation"] = _by_name({rate: score for (rate, beta), score in trials.scores.items() if beta == run.get("beta")})
         if betas:
             run["validation_of_beta"] = _by_name(of_beta)
         return run | {"on_edge": has_edge(run)}
@@ -325,32 +325,32 @@ class _Trials:
         several: whether there is more than one setting; one alone is not measured on validation lakes.
 
     Attributes:
-        scores: by beta (None: the study's own) the score of each learning rate, None for a run that diverged.
+        scores: score of each learning rate and beta (None: the study's own) so far; None for a run that diverged.
     """
 
     def __init__(self, study: SeedStudy, name: str, *, several: bool) -> None:
         self.study, self.name, self.several = study, name, several
-        self.scores: dict[float | None, dict[float, float | None]] = {}
-        self._best: tuple[float, dict[str, Any], LanguagePolicy] | None = None
+        self.scores: dict[tuple[float, float | None], float | None] = {}
+        self._best: tuple[dict[str, Any], LanguagePolicy] | None = None
         self._error: Diverged | None = None
 
     def best_of(self, limit: int, beta: float | None = None) -> float | None:
         """Try every learning rate, and up to `limit` beyond either end, at one beta; return the best score."""
         rates = self.study.settings.learning_rates
-        scores = search_rates(rates, lambda rate: self._score(rate, beta), limit=limit)
-        self.scores[beta] = scores
-        best = best_rate(scores)
-        return None if best is None else scores[best]
+        scores = search_values(rates, lambda rate: self._score(rate, beta), limit=limit)
+        return scores[best_key(scores, higher_is_better=True)]
 
     def _score(self, rate: float, beta: float | None) -> float | None:
+        self.scores[rate, beta] = None
         try:
             run, policy = self.study.align_at(self.name, rate, beta)
         except Diverged as error:
             self._error = error
             return None
         success = self.study.validation_success(policy) if self.several else 0.0
-        if self._best is None or success > self._best[0]:
-            self._best = success, run, policy
+        self.scores[rate, beta] = success
+        if best_key(self.scores, higher_is_better=True) == (rate, beta):
+            self._best = run, policy
         return success
 
     def best(self) -> tuple[dict[str, Any], LanguagePolicy]:
@@ -362,7 +362,7 @@ class _Trials:
         if self._best is None:
             assert self._error is not None
             raise self._error
-        return self._best[1:]
+        return self._best
 
 
 def _by_name(scores: Mapping[float, float | None]) -> dict[str, float | None]:

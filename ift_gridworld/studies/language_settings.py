@@ -154,9 +154,9 @@ def betas_of(settings: StudySettings, name: str) -> tuple[float, ...]:
 
 
 def has_edge(run: LanguageRun) -> bool:
-    """Return whether the rate or the beta of a run is the first or the last of those tried on its validation lakes."""
-    return any(
-        is_on_edge(float(f"{run[setting]:g}"), [float(value) for value in run[scores]])  # scores are saved by written values
+    """Return whether the rate or the beta of a run is the first or the last of several tried on its validation lakes."""
+    return any(  # scores are saved by written values
+        len(run[scores]) > 1 and is_on_edge((float(f"{run[setting]:g}"),), [(float(value),) for value in run[scores]])
         for setting, scores in (("learning_rate", "validation"), ("beta", "validation_of_beta"))
         if scores in run
     )

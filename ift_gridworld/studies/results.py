@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from ift_gridworld.evaluation.selection import best_key, nearest_rate
 from ift_gridworld.studies.claims import Claim, View
-from ift_gridworld.studies.grids import best_key, nearest_rate
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns
 

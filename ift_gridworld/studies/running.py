@@ -10,12 +10,20 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from ift_gridworld.evaluation.selection import (
+    Point,
+    best_checkpoint,
+    best_key,
+    beyond_edges,
+    is_on_edge,
+    is_sound,
+    nearest_rate,
+)
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.studies.data import SeedData, draw_data
-from ift_gridworld.studies.grids import Point, best_checkpoint, best_key, beyond_edges, nearest_rate
 from ift_gridworld.studies.measures import estimation_errors, measure_policies, mixing_effects
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables
@@ -111,7 +119,7 @@ def _search(runs: Sequence[_GroupRun], candidate: _Candidate, extensions: int) -
         waiting = _beyond(tried) if left else []
     for point, tables in tried.items():
         for table in tables:
-            table["on_edge"] = np.full(len(table["method"]), int(bool(beyond_edges(tried, point))), object)
+            table["on_edge"] = np.full(len(table["method"]), int(is_on_edge(point, tried)), object)
     return [table for tables in tried.values() for table in tables]
 
 
@@ -124,7 +132,7 @@ def _beyond(tried: Mapping[Point, Sequence[Columns]]) -> list[Point]:
             for point, tables in tried.items()
         }
         best = best_key(scores)
-        if np.isfinite(scores[best]):
+        if is_sound(scores[best]):
             points += beyond_edges(tried, best)
     return list(dict.fromkeys(points))
 

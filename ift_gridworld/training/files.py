@@ -22,12 +22,12 @@ import numpy as np
 from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.envs.registry import REGISTERED
+from ift_gridworld.escape import one_line
 from ift_gridworld.mdp import Origin, TabularMDP
 from ift_gridworld.reading import (
     LARGE,
     Sizes,
     naming,
-    one_line,
     parse_json,
     read_arrays,
     read_as,

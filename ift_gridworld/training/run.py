@@ -232,12 +232,12 @@ class Run:
         name, parts = self.headline, list[str]()
         for title, metric in ((f"{name.capitalize()} goes", name), ("the distance to the optimal policy", "distance")):
             drawn = self.of_drawn(metric)
-            parts.append(f"{title} from {drawn[0]:.3f} to {drawn[-1]:.3f}")
+            parts.append(f"{title} from {drawn[0]:z.3f} to {drawn[-1]:z.3f}")
             if self.seeds > 1:
                 mean, low, high = (float(x) for x in metric_interval(metric, self.metrics[metric][-1]))
                 seeds = f"of {self.seeds} seeds at the end " if len(parts) == 1 else ""
                 of_drawn = f" in seed {self.drawn_seed}" if len(parts) == 1 else ""
-                parts[-1] += f"{of_drawn} (mean {seeds}{mean:.3f} [{low:.3f}, {high:.3f}])"
+                parts[-1] += f"{of_drawn} (mean {seeds}{mean:z.3f} [{low:z.3f}, {high:z.3f}])"
         return f"{', '.join(parts)}."
 
     @property
@@ -251,7 +251,7 @@ class Run:
         snapshots = f"{len(self.steps)} snapshot{'s' * (len(self.steps) > 1)}"
         shown = [name for name in (self.headline, "distance", *self.custom_metrics) if name in self.metrics]
         means = {printable(name): np.mean(self.metrics[name], -1) for name in shown}
-        numbers = ", ".join(f"{name} {mean[0]:.3f} -> {mean[-1]:.3f}" for name, mean in means.items())
+        numbers = ", ".join(f"{name} {mean[0]:z.3f} -> {mean[-1]:z.3f}" for name, mean in means.items())
         ended = f"\n  diverged: {self.diverged}" if self.diverged else ""
         averaged = f" (means of {self.seeds} seeds)" if self.seeds > 1 else ""
         return (

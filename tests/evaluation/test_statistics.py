@@ -131,6 +131,8 @@ def test_each_setting_counts_alike_whatever_its_size():
     assert pooled_effect(many).low != pooled_effect(many, seed=1).low
     mixed = pooled_effect([np.array([[np.nan, 1.0], [2.0, 4.0]]), np.full((2, 2), np.nan)])
     assert mixed.value == 3 and mixed.lakes == 1
+    two = pooled_effect([np.array([[np.nan, 1.0], [2.0, 4.0]]), np.array([[5.0, np.inf], [5.0, 5.0]])])
+    assert two.value == (3 + 5) / 2 and two.lakes == 2, "without the lakes on which one seed is no number"
     nothing = pooled_effect([np.full((2, 2), np.nan)])
     assert (nothing.lakes, nothing.seeds) == (0, 0) and np.isnan(nothing.value)
 

@@ -16,7 +16,6 @@ from ift_gridworld.language import base_model
 from ift_gridworld.language.base_model import train_or_load_base
 from ift_gridworld.language.checkpoints import Checkpoint
 from ift_gridworld.language.models import build_model, load_model
-from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.task import Task
 from ift_gridworld.language.text import COMPACT
@@ -115,11 +114,6 @@ def test_a_tensor_of_another_shape_is_refused_and_never_broadcast(name, tensor, 
 # ---- the cache of bases ----
 
 TASK = Task(base=20, maps=10, validation=5, held_out=5)
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
 
 
 def base_of(tokenizer, cache):

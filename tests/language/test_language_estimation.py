@@ -5,25 +5,18 @@ from collections import defaultdict
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 from test_language_metrics import DOWN, END, LEFT, RIGHT, UP, among, at_tiles, corridor, perfect, player
 
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.estimation import bias, estimate_answers
 from ift_gridworld.language.lakes import Lakes, draw_lakes, walk
-from ift_gridworld.language.models import build_model
-from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.task import encode_walks, rejected_walks
-from ift_gridworld.language.text import COMPACT
 from ift_gridworld.methods.imitation import IFT
 from ift_gridworld.methods.registry import METHODS
-
-
-@pytest.fixture(scope="module")
-def tokenizer():
-    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
 
 
 def asked(name, policy, tokenizer, lakes, rejected=None, **changes):
@@ -104,10 +97,7 @@ def test_who_plays_perfectly_is_known_for_it_where_there_is_one_way(tokenizer):
 
 def test_ift_supposes_what_its_second_pass_says(tokenizer):
     """A product of the probabilities from mixed states, exact without mixing; a mean over each lake's own steps."""
-    model = build_model("tiny", seed=2)
-    with torch.no_grad():
-        model.lm_head.weight *= 10
-    policy, lakes = LanguagePolicy(model), draw_lakes(70, seed=1)  # more than are read at a time
+    policy, lakes = LanguagePolicy(sharp_model(seed=2, factor=10)), draw_lakes(70, seed=1)  # more than are read at a time
     told = asked("ift", policy, tokenizer, lakes, mixing=0.3)
     estimate, truth, mask = estimate_answers(*told)
     data = told[1].demonstrations
@@ -128,10 +118,8 @@ def test_ift_supposes_what_its_second_pass_says(tokenizer):
 def test_what_is_drawn_to_ask_is_drawn_from_nobody(name, tokenizer):
     """Asked twice a control says the same, and the problem's own draws go on as if nobody had asked."""
     kind, changes = CONTROLS[name]
-    model = build_model("tiny", seed=2)
-    with torch.no_grad():
-        model.lm_head.weight *= 10
-    told = asked("ift", LanguagePolicy(model), tokenizer, draw_lakes(9, seed=1), mixing=0.5, **changes)
+    policy = LanguagePolicy(sharp_model(seed=2, factor=10))
+    told = asked("ift", policy, tokenizer, draw_lakes(9, seed=1), mixing=0.5, **changes)
     told = (kind, *told[1:])
     first = bias(*estimate_answers(*told))
     np.testing.assert_array_equal(first, bias(*estimate_answers(*told)))

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 from test_language_data import PIECES, TURNS, chat_tokenizer
 from torch import nn
 
 from ift_gridworld.envs.adapters import STEPS
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, draw_lakes, walk
 from ift_gridworld.language.metrics import METRICS, measure, optimal_mass
-from ift_gridworld.language.models import build_model
 from ift_gridworld.language.move_tokenizer import INVALID, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.probes import Probes, action_probabilities, mean_entropy, probe_probabilities
@@ -580,9 +580,7 @@ def test_each_probe_is_asked_where_it_stands(form, request):
 
 def test_probabilities_are_the_models_own():
     """However prefixes are grouped: of a real model, each is the softmax after its last token alone."""
-    policy = LanguagePolicy(build_model("tiny", seed=1))
-    with torch.no_grad():
-        policy.model.lm_head.weight *= 20
+    policy = LanguagePolicy(sharp_model())
     random = np.random.default_rng(0)
     prefixes = [random.integers(2, 12, length).tolist() for length in (3, 5, 3, 1, 5, 5, 3, 5, 5)]
     actions = random.integers(0, 12, (9, 4))

@@ -115,7 +115,10 @@ def test_findings_are_the_tables_numbers():
 
 
 def test_what_a_seed_has_not_measured_is_left_out():
-    """A metric that no lake of a seed has is missing, or NaN."""
+    """A metric that no lake of a seed has is missing, or NaN; one that is measured at the end alone has no change."""
+    late = run_of("sft", 0)
+    del late["measured"][0]["mass"]
+    assert findings([late])["sft: mass"]["value"] == 0.6 and "sft less base: mass" not in findings([late])
     runs = [run_of("sft", seed) for seed in range(4)]
     del runs[1]["measured"][-1]["end"]
     runs[2]["measured"][-1]["end"] = float("nan")
@@ -174,6 +177,23 @@ def test_saved_runs_are_read_in_order(tmp_path):
         load_runs(tmp_path)
     with pytest.raises(ValueError, match="where no run is saved"):
         load_runs(tmp_path / "nowhere")
+
+
+def test_a_pull_without_its_updates_is_refused(tmp_path):
+    run = run_of("sft", 0, pull=[[1.0, 1.0]])
+    (tmp_path / "sft.json").write_text(json.dumps({"method": "sft", "settings": {}, "runs": [run]}))
+    with pytest.raises(ValueError, match=r"runs\[0\] has one of pull and pull_at; allowed: both or none"):
+        load_runs(tmp_path)
+
+
+def test_methods_of_the_users_own_are_read_by_name_last(tmp_path, monkeypatch):
+    """Whatever the order in which the file system tells its files."""
+    for name in ("own_a", "own_b", "sft"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"method": name, "settings": {}, "runs": [run_of(name, 0)]}))
+    glob = Path.glob
+    for reverse in (False, True):
+        monkeypatch.setattr(Path, "glob", lambda *args, reverse=reverse: sorted(glob(*args), reverse=reverse))
+        assert [run["method"] for run in load_runs(tmp_path)] == ["sft", "own_a", "own_b"]
 
 
 def test_files_are_compared_in_what_their_methods_share(tmp_path):

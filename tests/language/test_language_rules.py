@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 from test_language_metrics import DOWN, END, LEFT, RIGHT, UP, among, at_tiles, corridor, player
 from torch import nn
 
@@ -18,7 +19,6 @@ from ift_gridworld.language.data import Completions
 from ift_gridworld.language.estimation import bias, estimate_answers
 from ift_gridworld.language.lakes import Lakes
 from ift_gridworld.language.metrics import measure
-from ift_gridworld.language.models import build_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.rewards import exact_reward
@@ -34,17 +34,8 @@ from ift_gridworld.policies.residual import residual_embeddings
 
 
 @pytest.fixture(scope="module")
-def tokenizer():
-    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
-
-
-@pytest.fixture(scope="module")
 def policy():
-    """Untrained, with output weights so large that its predictions differ from one place to the next."""
-    model = build_model("tiny", seed=1).double()
-    with torch.no_grad():
-        model.lm_head.weight *= 20
-    return LanguagePolicy(model)
+    return LanguagePolicy(sharp_model().double())
 
 
 # ---- controls: whose prediction is mixed in ----

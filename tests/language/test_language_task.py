@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 from test_language_data import chat_tokenizer
 
 from ift_gridworld.evaluation.metrics import measure
@@ -19,7 +20,7 @@ from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.probes import Probes
 from ift_gridworld.language.task import Task, encode_walks, rejected_walks
-from ift_gridworld.language.text import CHAT, COMPACT
+from ift_gridworld.language.text import CHAT
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.imitation import IFT, SFT
@@ -29,17 +30,9 @@ from ift_gridworld.methods.registry import METHODS
 SMALL = Task(base=40, maps=30, validation=10, held_out=12)
 
 
-@pytest.fixture(scope="module")
-def tokenizer():
-    return MoveTokenizer(COMPACT, COMPACT.tokenizer)
-
-
 @pytest.fixture
 def policy():
-    model = build_model("tiny", seed=2)
-    with torch.no_grad():
-        model.lm_head.weight *= 10
-    return LanguagePolicy(model)
+    return LanguagePolicy(sharp_model(seed=2, factor=10))
 
 
 def method(kind, policy, tokenizer, **changes):

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sharp_models import sharp_model
 from transformers import DataCollatorForSeq2Seq, GPT2Config, GPT2LMHeadModel, TrainingArguments
 
 from ift_gridworld.language import IFTTrainer
@@ -24,14 +25,7 @@ RATE = 0.1  # of plain gradient descent: one update moves a weight by so much ti
 
 @pytest.fixture(scope="module")
 def model():
-    return spread(build_model("tiny", seed=1).double())
-
-
-def spread(model):
-    """Output weights so large that an untrained model's predictions differ from one place to the next."""
-    with torch.no_grad():
-        model.lm_head.weight *= 20
-    return model
+    return sharp_model().double()
 
 
 def rows(count=8, seed=0, prompt=None):
@@ -228,7 +222,7 @@ def test_gradient_checkpointing_changes_nothing(model, tmp_path, reentrant):
 
 def in_one_of_two_processes(path):
     """What torchrun starts twice."""
-    model, data = spread(build_model("tiny", seed=1).double()), rows()
+    model, data = sharp_model().double(), rows()
     for options in ({}, {"gradient_checkpointing": True}):
         share = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 2}
         learner = trainer(model, path, data, ddp_backend="gloo", **share, **options)

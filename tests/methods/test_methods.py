@@ -116,13 +116,13 @@ def test_pair_methods_are_the_losses_of_their_pairs(name):
     """Sums for DPO, IPO and TDPO, means for ORPO and SimPO; the KL of TDPO is that of the reference to the policy."""
     knobs = {"beta": 0.3, "label_smoothing": 0.1, "gamma": 0.7, "alpha": 0.4, "version": 1}
     method = make(name, **knobs)
-    expected = []
+    expected, base = [], method.reference if method.keeps_reference else method.policy
     for n in range(SEEDS):
         sides = method.source.chosen, method.source.rejected
         sums, means = ([rows(log_probs(method.policy, n, side), side, mean) for side in sides] for mean in (False, True))
-        references = [rows(log_probs(method.reference, n, side), side) for side in sides]
-        margins = [ours - base for ours, base in zip(sums, references, strict=True)]
-        kls = [rows(kl_to_policy(method, n)[side.states[0]], side) for side in sides]
+        references = [rows(log_probs(base, n, side), side) for side in sides]
+        margins = [ours - theirs for ours, theirs in zip(sums, references, strict=True)]
+        kls = [rows(kl_of(base, method.policy, n)[side.states[0]], side) for side in sides]
         per_pair = {
             "dpo": losses.dpo_loss(*sums, *references, beta=0.3, label_smoothing=0.1),
             "ipo": losses.ipo_loss(*sums, *references, beta=0.3),
@@ -134,8 +134,8 @@ def test_pair_methods_are_the_losses_of_their_pairs(name):
     torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-11, atol=0)
 
 
-def kl_to_policy(method, seed):
-    reference, policy = (torch.as_tensor(p.probabilities()[seed]) for p in (method.reference, method.policy))
+def kl_of(reference, policy, seed):
+    reference, policy = (torch.as_tensor(p.probabilities()[seed]) for p in (reference, policy))
     return (reference * (reference / policy).log()).sum(-1)
 
 
@@ -175,10 +175,12 @@ def test_seeds_never_mix(name, kind):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_only_who_compares_with_the_base_keeps_a_copy_of_it(name):
-    """Imitation has nothing to compare with; the copy of the others is the policy as it was handed over."""
+    """Imitation, ORPO and SimPO have nothing to compare with; the copy of the others is the policy as it was handed over."""
     method = make(name, kind="tabular", walkers=4, segment=8)
-    assert method.keeps_reference == (METHODS[name].needs != "demonstrations")
+    assert method.keeps_reference == (name not in ("sft", "ift", "orpo", "simpo"))
     if not method.keeps_reference:
+        copies = [each for each in vars(method).values() if isinstance(each, TabularPolicy)]
+        assert copies == [method.policy]
         with pytest.raises(AssertionError, match="keeps no reference"):
             _ = method.reference
     else:

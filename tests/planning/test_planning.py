@@ -19,6 +19,7 @@ from ift_gridworld.planning import (
     optimal_policy,
     optimal_success,
     soft_value_iteration,
+    solve,
     state_matrix,
     success_probability,
     time_limited_values,
@@ -421,6 +422,31 @@ def test_what_is_no_policy_is_refused(function):
     for wrong in (2 * UNIFORM, UNIFORM + [0.5, -0.5, 0, 0]):
         with pytest.raises(ValueError, match="distributions"):
             function(SLIPPERY, wrong)
+
+
+@pytest.mark.parametrize(("size", "seed"), [(5, 0), (5, 44), (6, 34), (8, 11), (8, 29), (8, 49)])
+@pytest.mark.parametrize("success_rate", [0.9995, 0.999, 0.99])
+def test_no_tie_waits_for_ever(size, seed, success_rate):
+    """With discount 1, on lakes that hardly slip. Stepping against a wall until a slip leads past a hole loses the cube of the
+    probability of a slip, 1e-10, at every step, and takes its square, a million steps: shared evenly, some lost 0.5 % of all
+    episodes."""
+    lake = TabularMDP.from_map(random_map(size, seed=seed), is_slippery=True, success_rate=success_rate, discount=1.0)
+    best, policy = optimal_success(lake), optimal_policy(lake)
+    np.testing.assert_allclose(evaluate_policy(lake, policy), solve(lake)[0], rtol=2e-9)
+    assert success_probability(lake, policy) == pytest.approx(best, rel=2e-9)
+    for discount in (0.999, 0.999999):  # policies that do not wait
+        assert success_probability(lake, optimal_policy(replace(lake, discount=discount))) <= best * (1 + 1e-12)
+
+
+@pytest.mark.parametrize("rows", [random_map(8, seed=11), ("SFF", "FFF", "FFG")])
+@pytest.mark.parametrize("is_slippery", [False, True])
+def test_ties_that_cost_nothing_are_kept_with_discount_1(rows, is_slippery):
+    lake = TabularMDP.from_map(rows, is_slippery=is_slippery, discount=1.0)
+    np.testing.assert_array_equal(optimal_policy(lake), greedy(solve(lake)[1]))
+    if not is_slippery:  # every way that does not end in a hole is as good
+        into_holes = (lake.probability * lake.terminated * ~lake.success).sum(-1)[~lake.terminal] > 0
+        reachable = solve(lake)[0][~lake.terminal] > 0
+        np.testing.assert_array_equal((optimal_policy(lake)[~lake.terminal] > 0)[reachable], ~into_holes[reachable])
 
 
 def test_ties_are_told_apart_where_values_are_small():

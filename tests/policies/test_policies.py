@@ -197,3 +197,9 @@ def test_members_are_copies_in_the_order_asked_for(kind):
             parameter.mul_(torch.arange(3.0).reshape(-1, *[1] * (parameter.ndim - 1)))
     np.testing.assert_array_equal(policy.probabilities(), before)
     assert not np.allclose(chosen.probabilities()[0], chosen.probabilities()[2])
+
+
+def test_a_policy_says_how_large_it_is():
+    assert repr(TabularPolicy(6, 3, 2)) == "TabularPolicy(num_states=6, num_actions=3, population=2)"
+    assert repr(MLPPolicy(6, 3, hidden=8)) == "MLPPolicy(num_states=6, num_actions=3, population=1, hidden=8)"
+    assert "population=3" in repr(TabularPolicy(6, 3, 2).members([0, 1, 1]))

@@ -33,7 +33,7 @@ from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
 from ift_gridworld.rendering.paper import PaperFigure
-from ift_gridworld.rendering.study_figures import Heatmap, StudyFigure
+from ift_gridworld.rendering.study_figures import Estimate, Heatmap, StudyFigure
 from ift_gridworld.rendering.text import Number, shorten, text_width
 from ift_gridworld.runtime import console
 from ift_gridworld.training.run import Run
@@ -136,6 +136,17 @@ def test_figures_of_a_study_take_the_name(drawn, tmp_path):
     for ax in figure.figure.axes:
         assert as_seen(ax.get_yticklabels()[0]).startswith(fonts.drawable(drawn)[:5])
     assert (tmp_path / "figure.png.txt").read_text(encoding="utf-8") == f"{printable(drawn)}\n"
+
+
+def test_legends_name_what_begins_with_an_underscore():
+    """Which matplotlib leaves out: a method of the user's, say."""
+    study = StudyFigure(2.0, "light")
+    ax = study.draw_forest(["row"], {name: [Estimate(0.1, 0.0, 0.2)] for name in ("_mine", "sft")}, 2, 0.5, 1, 1, label="x")
+    study.add_legend(ax, 0.1, 1.8, 2)
+    (legend,) = study.figure.legends
+    assert [as_seen(text).strip() for text in legend.get_texts()] == ["_mine", "sft"]
+    paper = PaperFigure([lake_record(method="_mine"), lake_record(method="sft")], "column", "light").figure
+    assert any("_mine" in text.lower() for text in texts(paper))
 
 
 def test_tables_show_the_name_in_any_console(name, capsys):

@@ -67,7 +67,7 @@ def test_it_is_on_a_page(tmp_path):
 
 def test_it_is_in_figures_of_language(tmp_path):
     random = np.random.default_rng(0)
-    names = ("sft", "my_method")
+    names = ("sft", "my_method", "_mine")
     runs = {
         name: [
             {"measured": [{"step": s, "end": 0.5, "sampled": 0.4, "distance": 0.1} for s in (0, 10)]} for _ in range(2)
@@ -77,6 +77,8 @@ def test_it_is_in_figures_of_language(tmp_path):
     figure, words = draw_tokens(pulls, {name: [0, 10] for name in names}, runs, "light")
     figure.save(tmp_path / "tokens", words)
     assert "my_method 0.50" in words
+    (legend,) = figure.figure.legends
+    assert [text.get_text().strip() for text in legend.get_texts()] == ["SFT", "my_method", "_mine"]
     differences = {"my_method": {m: [0.1, 0.2, 0.12] for m in ("greedy", "sampled", "distance", "end")}}
     figure, words = draw_differences(differences, "dark")
     assert "greedy success clearly differs for my_method" in words

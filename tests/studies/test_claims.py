@@ -1,6 +1,7 @@
 """Claims about saved tables: held to tables that are made by hand."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.special import stdtrit
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.evaluation.statistics import Effect, paired_effect
 from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
-from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, VIEWS, Claim, View, is_exploratory, is_tested
+from ift_gridworld.studies.claims import CLAIMS, DISTANCES, NEGLIGIBLE, ORDER, VIEWS, Claim, View, is_exploratory, is_tested
 from ift_gridworld.studies.measures import OWN_MEASURES
 from ift_gridworld.studies.results import SettingResults
 from ift_gridworld.studies.settings import Setting
@@ -60,6 +61,21 @@ def test_every_measure_that_a_claim_names_is_measured():
     assert list(CLAIMS) == [claim.name for claim in CLAIMS.values()]
     assert CLAIMS["ift<sft:distance"] == Claim("ift", "sft", "distance", -1)
     assert CLAIMS["dpo>ift:tiles"].sign == 1 and CLAIMS["ift>sft:success"].sign == 1 and "ift<sft:regret" in CLAIMS
+
+
+def test_the_claims_are_the_papers_order_of_each_measure():
+    """DPO < IFT < ORPO < SFT in distance and regret, and IFT < SFT, skipping one; the reverse of success; DPO explores most
+    tiles, then IFT, ORPO, SFT; IFT's estimation is less biased than SFT's, of the base and of the trained policy."""
+    order = ["dpo", "ift", "orpo", "sft"]
+    neighbours = {*pairwise(order)}
+    nearer = {(*pair, name, -1) for pair in neighbours | {("ift", "sft")} for name in (*DISTANCES, "regret")}
+    better = {(*pair, "success", 1) for pair in neighbours | {("ift", "sft")}}
+    tiles = {(*pair, "tiles", 1) for pair in neighbours}
+    estimation = {("ift", "sft", name, -1) for name in ("bias", "gap", "base_bias", "base_gap")}
+    found = [(claim.first, claim.second, claim.measure, claim.sign) for claim in CLAIMS.values()]
+    assert set(found) == nearer | better | tiles | estimation and len(found) == len(set(found))
+    assert set(ORDER) == {("dpo", "ift"), ("ift", "orpo"), ("ift", "sft")}, "DPO < IFT < ORPO, SFT"
+    assert (LAST, View("common", "best"), BEST_RATE, BEST) == VIEWS
 
 
 def test_a_difference_is_paired_by_lake_and_seed():
@@ -134,6 +150,22 @@ def test_beta_is_chosen_with_the_rate_and_its_default_is_the_common_one():
     assert made.chosen("dpo", BEST_RATE) == ("0.03", "0.3") and made.chosen("dpo", LAST) == ("0.03", "")
     assert made.difference(Claim("dpo", "sft", "distance", -1), BEST_RATE) == pytest.approx(0.2 - 0.3)
     assert made.is_on_edge("dpo", BEST_RATE) and not made.is_on_edge("dpo", LAST) and not made.is_on_edge("sft", BEST_RATE)
+
+
+def test_a_point_is_on_an_edge_if_any_of_its_rows_says_so():
+    """And a table that was written before edges were marked has none."""
+    columns = table({("ift", 0.01, "last"): [[0.1, 0.1]], ("ift", 0.1, "last"): [[0.9, 0.9]]})
+    columns["on_edge"] = ((columns["rate"] == 0.01) & (columns["seed"] == 5)).astype(int)
+    assert SettingResults(columns, np.arange(4), 0.01).is_on_edge("ift", BEST_RATE)
+    del columns["on_edge"]
+    assert not SettingResults(columns, np.arange(4), 0.01).is_on_edge("ift", BEST_RATE)
+
+
+def test_seeds_and_lakes_are_in_their_order():
+    columns = table({("ift", 0.01, "last"): [[0.1, 0.2, 0.3]]})
+    columns["seed"] = np.array([{5: 16, 6: 8, 7: 1}[seed] for seed in columns["seed"]])  # a set has another order
+    made = SettingResults(columns, np.arange(3), 0.01)
+    assert made.seeds == [1, 8, 16] and made.at("distance", "ift", "0.01", "last").tolist() == [[0.3, 0.2, 0.1]]
 
 
 def test_the_base_has_rows_of_its_own():
@@ -299,6 +331,46 @@ def test_tables_of_verdicts_say_what_is_corrected_exploratory_and_on_an_edge():
     Console(width=120, file=page).print(table_of_claims(pooled), table_of_setting(by_setting))
     assert "ift<sft*" in page.getvalue() and page.getvalue().count("50%│") == 2 and "…" not in page.getvalue()
     assert page.getvalue().count("(not clear)│") == 12 and "ift orpo│" in page.getvalue()
+
+
+def cells(table):
+    """A table's title, and the cells of each column by its heading."""
+    return table.title, {column.header: list(column.cells) for column in table.columns}
+
+
+def test_tables_of_verdicts_hold_each_number_below_its_heading():
+    labels = {
+        "claim": ["ift<sft:distance_shown", "dpo>ift:tiles"], "measure": ["distance_shown", "tiles"],
+        "rate": ["common", "best"], "checkpoint": ["last", "best"],
+        "effect": [-0.25, 1.5], "low": [-0.5, -1.0], "high": [-0.1234567, 4.0],
+    }  # fmt: skip
+    pooled = {"holds": [0.9, 0.4], "clearly": [0.7, 0.1], "reversed": [0.02, 0.3], "on_edge": [0.0, 0.55]}
+    pooled |= {"settings": [7, 12], "exploratory": ["yes", "no"]}
+    title, found = cells(table_of_claims({name: np.array(each) for name, each in (labels | pooled).items()}))
+    assert title.startswith("Claims over 12 settings")
+    named = {name: labels[name] for name in ("measure", "rate", "checkpoint")}
+    assert found == {
+        "claim": ["ift<sft*", "dpo>ift"],
+        **named,
+        "effect [95 % interval]": ["-0.2500 [-0.5000, -0.1235]", "+1.5000 [-1.0000, +4.0000] (not clear)"],
+        "holds": ["90%", "40%"],
+        "clearly": ["70%", "10%"],
+        "reversed": ["2%", "30%"],
+        "†": ["0%", "55%"],
+    }
+    one = {"setting": ["4x4, firm", "another"], "verdict": ["holds", "unclear"], "on_edge": ["", "dpo"]}
+    title, found = cells(table_of_setting({name: np.array(each) for name, each in (labels | one).items()}))
+    assert title == "4x4, firm"
+    assert found == {
+        "claim": ["ift<sft", "dpo>ift"],
+        **named,
+        "effect [95 % interval]": [
+            "-0.250000 [-0.500000, -0.123457]",
+            "+1.500000 [-1.000000, +4.000000] (not clear)",
+        ],
+        "verdict": ["holds", "unclear"],
+        "†": ["", "dpo"],
+    }
 
 
 @pytest.mark.parametrize(

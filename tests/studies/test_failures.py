@@ -25,7 +25,7 @@ from ift_gridworld.rendering.failure_page import save_failure_page
 from ift_gridworld.rendering.film import reading_seconds
 from ift_gridworld.rendering.steps import MAX_BYTES
 from ift_gridworld.studies.failures.catalogue import FAILURES
-from ift_gridworld.studies.failures.certainty import HalfPlainORPO, PlainORPO
+from ift_gridworld.studies.failures.certainty import HalfPlainORPO, PlainORPO, span
 from ift_gridworld.studies.failures.displacement import first_order
 from ift_gridworld.studies.failures.exploited import comparisons, final_loop, rightly_ordered
 from ift_gridworld.studies.failures.log2 import LiveReference
@@ -202,6 +202,10 @@ def test_orpo_near_certainty(made):
     loss.sum().backward()
     Adam(policy.parameters(), 0.01).step()
     assert all(torch.isnan(parameter).any() for parameter in policy.parameters()) and np.isnan(policy.probabilities()).all()
+
+
+def test_updates_are_told_as_a_span_or_as_one_number():
+    assert (span([31, 26, 28]), span([26]), span([26, 26])) == ("26 to 31", "26", "26")
 
 
 def test_orpo_as_usually_written_is_ours_away_from_certainty():

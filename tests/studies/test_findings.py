@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ift_gridworld.studies.claims import LAST, VIEWS, Claim
+from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, VIEWS, Claim
 from ift_gridworld.studies.reproduction import findings
 from ift_gridworld.studies.reproduction.appendix_figures import differences_by_rate
 from ift_gridworld.studies.reproduction.findings import ablation_effects, correlations, held_out_effects
@@ -58,11 +58,36 @@ def test_a_rank_correlation_has_the_sign_of_ift_less_sft_within_each_setting():
     assert found["all"].share == 0.5 and found["firm, network"].share == 1
 
 
+def test_what_mixing_teaches_is_told_to_four_digits_of_ift_alone():
+    """In one of three settings IFT ends nearer the more is taught rightly."""
+    rows = []
+    for base, sign in (("random", -1), ("uniform", 1), ("good-0.5", 1)):
+        rows += lakes_of({"base": base, "ice": "slippery"}, lambda i: i / 100, lambda i, sign=sign: sign * i / 100)
+    rows = [row | {"missed": {"ift": 0.123456, "sft": 0.9}[row["method"]], "push": row["right"]} for row in rows]
+    found = findings._mixing_findings(settings_table(table(rows)))
+    assert found["missed, mean over lakes and seeds, slippery"] == 0.1235
+    assert found["missed, mean over lakes and seeds, firm"] is None
+    for predictor in ("right", "push"):
+        pooled = found[f"rank correlation of {predictor} with IFT - SFT within a setting, all"]
+        assert (pooled["settings"], pooled["negative"]) == (3, 0.3333) and pooled["low"] < pooled["value"] < pooled["high"]
+
+
 def test_too_few_lakes_have_no_rank_correlation():
     settings = settings_table(table([r for r in lakes_of({}, float, float) if int(r["lake"][-1]) < findings.FEWEST_LAKES - 1]))
     assert findings.rank_correlations(settings, "right") == []
     alike = [row | {"right": 0.5} for row in lakes_of({}, float, float)]  # nothing to rank by
     assert findings.rank_correlations(settings_table(table(alike)), "right") == []
+
+
+def test_lakes_without_a_number_are_left_out_and_eight_are_enough():
+    """Ten lakes, on one of which nothing predicts, and on another one IFT has diverged."""
+    rows = lakes_of({}, lambda i: i / 100, lambda i: -i / 100)
+    rows = [row | {"right": np.nan} if row["lake"] == "lake 3" else row for row in rows]
+    rows = [row | {"distance": np.nan} if (row["lake"], row["method"]) == ("lake 7", "ift") else row for row in rows]
+    ((_, rank),) = findings.rank_correlations(settings_table(table(rows)), "right")
+    assert rank == pytest.approx(-1)
+    alike = lakes_of({}, lambda i: i / 100, lambda i: 0.0)
+    assert findings.rank_correlations(settings_table(table(alike)), "right") == [], "no difference to rank"
 
 
 # ---- the ablation ----
@@ -213,3 +238,123 @@ def test_a_claim_that_compares_two_methods_takes_the_first_less_the_second():
     rows = [{"method": "ift", "distance": 0.1}, {"method": "sft", "distance": 0.4}]
     (_, results), *_ = settings_table(table(rows)).values()
     assert results.difference(Claim("ift", "sft", "distance", -1), LAST) == pytest.approx(-0.3)
+
+
+# ---- findings by name ----
+
+NUMBERS = {"effect": -0.25, "low": -0.5, "high": 0.1234567, "holds": 0.75, "clearly": 0.5, "reversed": 0.25, "on_edge": np.nan}
+POOLED = {"claim": ["ift<sft:distance"] * 2, "rate": ["common", "best"], "checkpoint": ["last", "best"]}
+POOLED = {name: np.array(x, object) for name, x in POOLED.items()}
+POOLED |= {name: np.array([value, -1.0]) for name, value in NUMBERS.items()}
+
+
+def test_a_pooled_claim_is_told_with_all_its_numbers():
+    """To six digits; what is no number is None. Without settings nothing else is known."""
+    found = findings.findings({}, {}, POOLED)
+    expected = NUMBERS | {"high": 0.123457, "on_edge": None, "clear": False}
+    assert found["ift<sft:distance, common rate, last checkpoint"] == expected
+    assert found["ift<sft:distance, best rate, best checkpoint"]["clear"] and found["settings"] == 0
+    assert all(found[f"whole published order, {view.name}"] is None for view in VIEWS)
+    assert found["missed, mean over lakes and seeds, firm"] is None
+    assert found["rank correlation of push with IFT - SFT within a setting, all"]["value"] is None
+    assert not any("change since the base" in name or "ppo" in name for name in found)
+
+
+def test_the_whole_order_is_counted_at_each_view():
+    """In two settings of three at the last checkpoint, in none at the best."""
+    rows = []
+    for base, ift in (("random", 0.2), ("uniform", 0.2), ("good-0.5", 0.9)):
+        for method, distance in (("dpo", 0.1), ("ift", ift), ("orpo", 0.3), ("sft", 0.4)):
+            rows.append({"base": base, "method": method, "distance": distance, "missed": 0.5, "right": 0.25})
+            rows.append(rows[-1] | {"checkpoint": "best", "distance": 0.5})
+    measures = {"push": 0.0, "chosen_logp": -1.0, "unseen": 0.1}
+    rows = [row | measures for row in rows]
+    rows += [
+        {"base": row["base"], "method": "base", "rate": "", "checkpoint": "base", "distance": 0.5, **measures}
+        for row in rows
+        if (row["method"], row.get("checkpoint")) == ("sft", None)
+    ]
+    found = findings.findings({}, settings_table(table(rows)), POOLED)
+    assert [found[f"whole published order, {view.name}"] for view in VIEWS] == [0.6667, 0.0, 0.6667, 0.0]
+    assert found["missed, mean over lakes and seeds, firm"] == 0.5 and found["right, mean over lakes and seeds, firm"] == 0.25
+    assert found["missed, mean over lakes and seeds, slippery"] is None and found["settings"] == 3
+    assert found["preferred answer less likely than in the base, sft"] == 0, "as likely"
+    game = findings.findings({"figure3": table(rows)}, {}, POOLED)
+    name = "paper's game, {}:distance, common rate, last checkpoint"
+    assert game[name.format("dpo<ift")] | {"clearly": 0} == {"settings": 3, "holds": 3, "ties": 0, "clearly": 0, "reversed": 0}
+    equal = game["paper's game, dpo<ift:distance, common rate, best checkpoint"]
+    assert equal == {"settings": 3, "holds": 0, "ties": 3, "clearly": 0, "reversed": 0}
+    assert game[name.format("ift<sft")]["holds"] == 2 and game[name.format("ift<orpo")]["holds"] == 2
+
+
+def test_two_paths_are_a_group_where_networks_learn_them():
+    """A difference of just what is negligible is a tie."""
+    rows = []
+    for place in ({"policy": "tabular"}, {"policy": "mlp-16", "ice": "slippery"}, {"policy": "mlp-64"}):
+        for method, distance in (("sft", 0.0), ("ift", NEGLIGIBLE)):
+            rows += [
+                {**place, "map": "two-paths-4", "method": method, "distance": distance, "rate": rate, "checkpoint": at}
+                for rate in (0.01, 0.03)
+                for at in ("last", "best")
+            ]
+    found = findings._group_findings(settings_table(table(rows)))
+    assert found[f"ift<sft:distance, {LAST.name}, firm, two paths, network"]["settings"] == 1
+    assert found[f"ift<sft:distance, {LAST.name}, all"]["ties"] == 3
+
+
+def test_rewards_are_told_of_the_base_and_at_the_last_checkpoint():
+    rows = [{"method": "base", "rate": "", "checkpoint": "base", "success": 0.1, "regret": 0.9, "distance": 0.5}]
+    rows += [rows[0] | {"seed": 1, "success": 0.3}]
+    for seed, success in ((0, 0.8), (1, 0.61234)):
+        for rate in (0.001, 0.03):
+            for at in ("last", "best"):
+                value = success if (rate, at) == (0.03, "last") else 0.0
+                rows.append({"method": "ppo", "seed": seed, "rate": rate, "checkpoint": at, "success": value})
+                rows[-1] |= {"regret": 1 - value, "distance": 0.25}
+    found = findings.findings({"rewards": table(rows)}, {}, POOLED)
+    (name,) = settings_table(table(rows))
+    assert found[f"{name} base: success"] == 0.2 and found[f"{name} base: regret"] == 0.9
+    assert found[f"{name} ppo: success"] == 0.7062 and found[f"{name} ppo: distance"] == 0.25
+
+
+def test_the_ablation_is_told_by_form():
+    rows = [
+        {
+            "method": "ift", "form": form, "prediction": "greedy", "embedding": embedding, "mixing": mixing,
+            "decay": 0.95 * mixing, "lake": lake, "distance": value, "success": -value,
+        }
+        for (form, embedding, mixing), value in {
+            ("sft", "live", 0): 0.5, ("sft", "frozen", 0): 0.7, ("released", "live", 1): 0.4
+        }.items()
+        for lake in ("a", "b")
+    ]  # fmt: skip
+    found = findings._ablation_findings(table(rows))
+    assert {name: each["value"] for name, each in found.items()} == pytest.approx(
+        {
+            "distance less SFT's, firm: released, greedy, live, mixing 1, decay 0.95": -0.1,
+            "distance less SFT's, firm: sft, greedy, frozen, mixing 0, decay 0": 0.2,
+            "success less SFT's, firm: released, greedy, live, mixing 1, decay 0.95": 0.1,
+            "success less SFT's, firm: sft, greedy, frozen, mixing 0, decay 0": -0.2,
+        }
+    )
+
+
+def test_a_variant_is_told_against_both_but_not_against_itself():
+    rows = [
+        {"map": block, "policy": "mlp-64", "lake": f"{block}/{i}", "method": method, "rate": 0.03}
+        | {"distance": value, "success": value, "regret": value}
+        for block in (findings.HELD_IN, "lakes-0.7-6")
+        for i in range(2)
+        for method, value in (("sft", 0.5), ("ift 0.5", 0.2), ("asking 0.2", 0.1))
+    ]
+    found = findings._variant_findings(table(rows))
+    told = {
+        f"held out, {measure} less {against}'s, firm, random: {method}": value
+        for measure in ("distance", "success", "regret")
+        for against, method, value in (
+            ("sft", "ift", -0.3), ("sft", "asking", -0.4), ("ift", "sft", 0.3), ("ift", "asking", -0.1)
+        )
+    }  # fmt: skip
+    assert {name: each["value"] for name, each in found.items()} == pytest.approx(told)
+    mine = found["held out, distance less sft's, firm, random: asking"]
+    assert (mine["mixing"], mine["rate"], mine["on_edge"]) == ("0.2", 0.03, True)

@@ -125,11 +125,11 @@ def test_rates_that_diverge_are_left_out_wherever_they_stand(monkeypatch):
 
 def test_every_process_chooses_by_the_first_ones_scores(monkeypatch):
     """Which alone measures: another keeps the same rate, and tries the same ones."""
-    study = Written(monkeypatch, {rate: scores(0.0) for rate in (1, 2, 4, 8)}, learning_rates=(1, 2, 4))
+    study = Written(monkeypatch, {rate: scores(0.0) for rate in (1, 3, 10, 30)}, learning_rates=(1, 3, 10))
     measured = iter((0.1, 0.2, 0.4, 0.3))
     study.group = SimpleNamespace(rank=1, of_first=lambda own: next(measured) + own)
     run = study.align("sft")
-    assert (run["learning_rate"], study.tried) == (4, [1, 2, 4, 8])
+    assert (run["learning_rate"], study.tried) == (10, [1, 3, 10, 30])
     told = []
     monkeypatch.setattr(distributed, "sum_over_processes", lambda x, processes: told.append((float(x), processes)) or x)
     assert [ProcessGroup(ALONE.device, rank, 2).of_first(0.7) for rank in (0, 1)] == [0.7, 0.0]
@@ -139,12 +139,12 @@ def test_every_process_chooses_by_the_first_ones_scores(monkeypatch):
 def test_beta_belongs_to_the_grid(monkeypatch):
     """Each beta is tried at every rate; the best of all is kept, with the scores at its beta; an edge extends either."""
     value = {(1, 0.4): 0.3, (2, 0.4): 0.4, (4, 0.4): 0.1, (1, 0.1): 0.2, (2, 0.1): 0.6, (4, 0.1): 0.5}
-    value |= {(1, 0.025): 0.1, (2, 0.025): 0.15, (4, 0.025): 0.05}
+    value |= {(1, 0.03): 0.1, (2, 0.03): 0.15, (4, 0.03): 0.05}
     study = Written(monkeypatch, {key: scores(x) for key, x in value.items()}, learning_rates=(1, 2, 4), betas=(0.4, 0.1))
     run = study.align("dpo")
     assert study.tried == list(value) and (run["learning_rate"], run["beta"]) == (2, 0.1) and not run["on_edge"]
     assert run["validation"] == {"1": 0.2, "2": 0.6, "4": 0.5}
-    assert run["validation_of_beta"] == {"0.025": 0.15, "0.1": 0.6, "0.4": 0.4}
+    assert run["validation_of_beta"] == {"0.03": 0.15, "0.1": 0.6, "0.4": 0.4}
     study.settings = replace(study.settings, extend=False)
     assert study.align("dpo")["on_edge"], "0.1 is the least of two"
     study.table = {rate: scores(rate % 4) for rate in (1, 2, 4)}

@@ -59,6 +59,12 @@ def test_it_prints_every_loss_with_its_map(capsys):
     assert "+500" in printed and "in units of 0.0001" in printed  # DPO: beta / 2
 
 
+def test_a_loss_of_nothing_has_no_sign(capsys):
+    """GRPO's at the reference is 0 to rounding, of either sign."""
+    assert run("--loss", "grpo") == 0
+    assert "L = 0.000000, by hand 0.000000" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

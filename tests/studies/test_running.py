@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from ift_gridworld.data import Trajectories
+from ift_gridworld.data import Trajectories, demonstrations
 from ift_gridworld.envs.maps import LAKES
+from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.studies import running
-from ift_gridworld.studies.data import SeedData, draw_data
+from ift_gridworld.studies import measures, running
+from ift_gridworld.studies.data import SeedData, draw_data, trim
 from ift_gridworld.studies.measures import estimation_errors, measure_policies, mixing_effects
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
@@ -239,6 +240,41 @@ def test_estimation_after_training_is_measured_at_the_common_rate():
     assert not np.allclose(alone["bias"], alone["base_bias"], rtol=0.01)
 
 
+# ---- what is run by default, and on request ----
+
+
+def test_the_papers_methods_are_run_with_two_seeds_by_default():
+    """From the base at update 0. Without extensions beta is on no grid, and so on no edge."""
+    table = run_setting(FIRM, keep=(0, 1), rates=(0.01, 0.03, 0.1), only=["distance"])
+    assert set(table["method"]) == {"base", "sft", "ift", "dpo", "orpo"} and set(table["seed"]) == {0, 1}
+    assert set(rows_of(table, method="base")["update"]) == {0}
+    for method in ("sft", "dpo"):
+        rows = rows_of(table, method=method)
+        assert set(zip(rows["rate"], rows["on_edge"], strict=True)) == {(0.01, 1), (0.03, 0), (0.1, 1)}
+
+
+def test_what_mixing_teaches_is_measured_on_request_alone(monkeypatch):
+    wanted = run_setting(FIRM, methods=["ift"], rates=(0.03,), keep=(0, 1), only=["missed"])
+    assert np.isfinite(rows_of(wanted, method="ift", checkpoint="last")["missed"]).all() and "push" not in wanted
+    monkeypatch.setattr(running, "mixing_effects", lambda *arguments: pytest.fail("nobody asked for it"))
+    assert "missed" not in run_setting(FIRM, methods=["ift"], rates=(0.03,), keep=(0, 1), only=["distance"])
+
+
+def test_bases_of_lakes_of_another_size_have_other_seeds(monkeypatch):
+    """Two small lakes of three seeds, 5 to 10; then a large one, 11 to 13."""
+    small, large = TabularMDP.from_map(LAKES["4x4"]), TabularMDP.from_map(LAKES["8x8"])
+    monkeypatch.setattr(Setting, "lakes", [("a", small), ("b", large), ("c", small)])
+    make_base, made = Setting.make_base, []
+
+    def recorded(setting, lakes, seeds, seed):
+        made.append((len(lakes), seeds, seed))
+        return make_base(setting, lakes, seeds, seed)
+
+    monkeypatch.setattr(Setting, "make_base", recorded)
+    run_setting(replace(BLOCK), methods=["sft"], rates=(0.03,), seeds=3, seed=5, keep=(0, 1), only=["distance"])
+    assert made == [(2, 3, 5), (1, 3, 11)]
+
+
 # ---- data and measures ----
 
 
@@ -257,6 +293,7 @@ def test_a_policy_that_has_diverged_has_no_measures():
     policies[1, 0, 1, 3] = np.nan
     for only in (None, ["success", "chosen_logp", "unseen"]):
         found = measure_policies(SLIPPERY, policies, policies[0, 0], data, only)
+        assert set(found) == ({"distance", *only} if only else {*found, *MEASURES, "unseen"})
         for name, values in found.items():
             assert np.isfinite(values[:, 0]).tolist() == [[True, True], [True, False]], name
     for name, values in mixing_effects(SLIPPERY, policies, [seed.demonstrations for seed in data]).items():
@@ -272,6 +309,80 @@ def test_a_diverged_model_has_no_estimation_errors():
     assert all(np.isfinite(values).tolist() == [True, False] for values in found.values())
 
 
+def test_one_number_that_is_none_is_enough_to_have_diverged():
+    """In one layer, on a tile that no answer visits."""
+    mdp = TabularMDP.from_map(("SFF", "HFF", "FFG"))
+    policy = replace(FIRM, base="random", policy="mlp-8").make_base([mdp], 2, 0)
+    with torch.no_grad():
+        policy.w1[1, 3, 0] = torch.nan
+    found = estimation_errors(running.find_method("sft"), mdp, policy, draw_data(mdp, 1, 2, 0), {})
+    assert all(np.isfinite(values).tolist() == [True, False] for values in found.values())
+
+
+@pytest.mark.parametrize(("method", "of"), [("sft", "demonstrations"), ("ift", "demonstrations"), ("dpo", "chosen")])
+def test_estimation_is_of_the_answers_that_the_method_learns_from(method, of, monkeypatch):
+    """The first four of six, where it slips: pairs are then other episodes than the demonstrations."""
+    data, asked = draw_data(SLIPPERY, 6, 2, seed=5), []
+
+    def estimate(prior, mdp, policy, answers, *, stale, **options):
+        asked.append((answers.states.tolist(), stale.states.tolist(), options))
+        return SimpleNamespace(
+            bias=np.array([[[-0.5, 0.25, 9.0]]]), gap=np.array([[[0.1, 0.3, 9.0]]]), mask=np.array([[True, True, False]])
+        )
+
+    monkeypatch.setattr(measures, "estimate", estimate)
+    policy = replace(FIRM, base="random").make_base([SLIPPERY], 2, 0)
+    found = estimation_errors(running.find_method(method), SLIPPERY, policy, data, {"mixing": 0.3, "decay": 0.9})
+    assert asked == [
+        (trim(getattr(seed, of)[:4]).states.tolist(), trim(seed.rejected[:4]).states.tolist(), {"mixing": 0.3}) for seed in data
+    ]
+    assert found["bias"].tolist() == [0.375] * 2 and found["gap"] == pytest.approx([0.2] * 2)
+
+
+def test_points_and_seeds_are_measured_by_themselves():
+    """Three points of two seeds, each with a policy and answers of its own, at two checkpoints."""
+    policies = np.random.default_rng(1).dirichlet(np.ones(4), (2, 3, 2, 16))
+    shown = [seed.demonstrations for seed in draw_data(SLIPPERY, 2, 2, seed=0)]
+    found = mixing_effects(SLIPPERY, policies, shown)
+    for p, n in np.ndindex(3, 2):
+        alone = mixing_effects(SLIPPERY, policies[:, [p]][:, :, [n]], [shown[n]])
+        assert {name: values[p, n] for name, values in found.items()} == pytest.approx(
+            {name: values.item() for name, values in alone.items()}, nan_ok=True
+        )
+
+
+def test_an_answer_of_one_step_predicts_nothing():
+    """For each of three points, whatever the number of checkpoints."""
+    mdp = TabularMDP.from_map(("SG",))
+    found = mixing_effects(mdp, np.full((2, 3, 1, 2, 4), 0.25), [demonstrations(mdp, 1)])
+    assert {name: values.tolist() for name, values in found.items() if name != "right"} == dict.fromkeys(
+        ("missed", "push"), [[0.0]] * 3
+    )
+    assert np.isnan(found["right"]).all() and found["right"].shape == (3, 1)
+
+
+def test_a_policy_may_be_certain():
+    """A probability of 0 has no logarithm, and is no reason to warn or stop."""
+    mdp = TabularMDP.from_map(("SFG",))
+    with np.errstate(all="raise"):
+        found = mixing_effects(mdp, np.eye(4)[[2, 2, 2]][None, None, None], [demonstrations(mdp, 1)])
+    assert found["missed"].item() == 0
+
+
+def test_padding_teaches_nothing():
+    """Two answers, one shorter: its padding is as if it were not there."""
+    mdp = TabularMDP.from_map(("SFF", "FFF", "FFG"))
+    policy = np.random.default_rng(0).dirichlet(np.ones(4), (2, 1, 1, 9))
+    shown = demonstrations(mdp, 4)
+    cut = replace(shown, mask=shown.mask & (torch.arange(4) < torch.tensor([[4], [3], [2], [4]])))
+    found = mixing_effects(mdp, policy, [cut])
+    alone = [mixing_effects(mdp, policy, [trim(cut[i : i + 1])]) for i in range(4)]
+    steps = np.array([3, 2, 1, 3])  # that follow another
+    for name in ("missed", "push"):
+        each = np.array([one[name].item() for one in alone])
+        assert found[name].item() == pytest.approx((each * steps).sum() / steps.sum())
+
+
 def test_a_mixed_in_tile_is_taught_the_action_of_the_tile_that_it_stands_in_for():
     """S F / F F / G F: the human goes right on 0, down on 1, left on 3, down on 2. The policy walks down on 0, to 2, which
     stands in for 1 and is taught its action, down: a best one on 2, as neither right, the action before it, nor left, the one
@@ -285,3 +396,11 @@ def test_a_mixed_in_tile_is_taught_the_action_of_the_tile_that_it_stands_in_for(
         policy[tile, action] = 0.85
     found = {name: value.item() for name, value in mixing_effects(mdp, policy[None, None, None], [shown]).items()}
     assert found["missed"] == pytest.approx(1 / 3) and found["right"] == 1 and found["push"] < 0
+    once = [found["missed"], found["right"], found["push"]]
+    twice = mixing_effects(mdp, np.stack([policy, policy])[:, None, None], [shown])
+    assert [twice[name].item() for name in ("missed", "right", "push")] == pytest.approx(once)
+    right = policy.copy()
+    right[0] = policy[0, [0, 2, 1, 3]]  # to the right on 0, as the human: nothing is missed
+    mean = mixing_effects(mdp, np.stack([policy, right])[:, None, None], [shown])
+    expected = [once[0] / 2, once[1], once[2] / 2]
+    assert [mean[name].item() for name in ("missed", "right", "push")] == pytest.approx(expected)

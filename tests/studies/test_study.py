@@ -313,7 +313,7 @@ def test_the_same_setting_is_the_same_table(tmp_path):
 
 def test_concatenated_tables_keep_what_each_has():
     one, two = (
-        {"lake": np.array(["a"], object), "distance": np.array([1.0])},
+        {"lake": np.array(["a"], object), "distance": np.array([1.0]), "bias": np.array([0.5])},
         {"lake": np.array(["b"], object), "tiles": np.array([2.0])},
     )
     both = concatenate_tables([one, two])
@@ -321,10 +321,14 @@ def test_concatenated_tables_keep_what_each_has():
     assert np.array_equal(both["distance"], [1, np.nan], equal_nan=True) and np.array_equal(
         both["tiles"], [np.nan, 2], equal_nan=True
     )
+    assert np.array_equal(both["bias"], [0.5, np.nan], equal_nan=True)
+    assert list(both) == ["lake", "distance", "tiles", "bias"], "and no measure that no table has"
     assert list(concatenate_tables([one, two], only=["tiles"])) == ["lake", "tiles"]
 
 
-@pytest.mark.parametrize("content", [b"", b"no header", b"# {}\n", b"# {}\na,b\n1\n", gzip.compress(b"# {}\na\n1\n", mtime=0)])
+@pytest.mark.parametrize(
+    "content", [b"", b"no header", b"# {}\n", b"# {}\na,b\n1\n", b"# {}\na,a\n1,2\n", gzip.compress(b"# {}\na\n1\n", mtime=0)]
+)
 def test_what_is_no_table_is_refused_in_one_line(tmp_path, content):
     path = tmp_path / "broken.csv"
     path.write_bytes(content)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -14,7 +16,7 @@ from ift_gridworld.methods.preferences import ORPO, Scored
 from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
 from ift_gridworld.studies.failures.setup import Setup, choose_frames
 
-__all__ = ["HalfPlainORPO", "HalfStableORPO", "PlainORPO", "certainty"]
+__all__ = ["HalfPlainORPO", "HalfStableORPO", "PlainORPO", "certainty", "span"]
 
 
 class PlainORPO(ORPO):
@@ -95,7 +97,7 @@ def certainty(seeds: int, seed: int) -> Failure:
         (
             "How often",
             f"In {len(ended[0])} of {seeds} seeds in bfloat16"
-            + (f", after {min(ended[0]) - 1} to {max(ended[0]) - 1} updates" if ended[0] else "")
+            + (f", after {span([update - 1 for update in ended[0]])} updates" if ended[0] else "")
             + f"; in {len(ended[2])} with log(−expm1(c)), accurate near c = 0, in the same precision; in {len(ended[1])} in "
             f"float32, whose border, {2.0**-25:.0e}, no seed has come to in {steps} updates."
             if not ended[1]
@@ -109,6 +111,17 @@ def certainty(seeds: int, seed: int) -> Failure:
         setup.about("network", seed), cause, setup.lake, path_of(chosen), path_of(rejected), np.array(frames), tuple(cases), "",
         "1 − p; p: geometric mean of the probabilities of the chosen moves", "log", (1e-8, 1.0),
     )  # fmt: skip
+
+
+def span(numbers: Sequence[int]) -> str:
+    """Return the least and the greatest of several numbers in words.
+
+    Example:
+        >>> span([31, 26, 28]), span([26, 26])
+        ('26 to 31', '26')
+    """
+    first, last = min(numbers), max(numbers)
+    return f"{first} to {last}" if first < last else f"{first}"
 
 
 def uncertainty(policies: Float[np.ndarray, "U S A"], answer: Trajectories, length: int) -> Float[np.ndarray, " U"]:

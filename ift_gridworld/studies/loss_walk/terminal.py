@@ -57,7 +57,7 @@ def print_loss(screen: Console, entry: LossEntry, example: Example) -> None:
     evaluation = evaluate(entry, example)
     words = Text.assemble(
         (entry.formula, "bold"),
-        f"\nL = {evaluation.value:.6f}, by hand {evaluation.closed_form:.6f}\n\n",
+        f"\nL = {evaluation.value:z.6f}, by hand {evaluation.closed_form:z.6f}\n\n",
         (entry.gradient, "bold"),
         f"\nby hand and by automatic differentiation it differs by at most {evaluation.difference:.0e}\n\n",
         (entry.remark, "italic"),

@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import spearmanr
 
+from ift_gridworld.evaluation.selection import best_key, is_on_edge
 from ift_gridworld.evaluation.statistics import Effect, is_clear, paired_effect, pooled_effect
 from ift_gridworld.studies.claims import LAST, NEGLIGIBLE, ORDER, VIEWS, Claim, View
-from ift_gridworld.studies.grids import best_key, beyond_edges
 from ift_gridworld.studies.reproduction.design import HELD_IN
 from ift_gridworld.studies.results import SettingResults, SettingsTable, settings_table
 from ift_gridworld.studies.settings import Setting
@@ -318,7 +318,7 @@ def _best_options(held_in: SettingResults) -> dict[str, tuple[str, str]]:
 def _is_on_edge(held_in: SettingResults, kind: str, option: tuple[str, str]) -> bool:
     """Return whether a variant's λ or rate lies on an edge of what was tried."""
     points = {each: tuple(float(x) for x in (each[0].partition(" ")[2], each[1]) if x) for each in _options(held_in)[kind]}
-    return bool(beyond_edges(points.values(), points[option]))
+    return is_on_edge(points[option], points.values())
 
 
 def _variant_findings(columns: Columns) -> dict[str, Any]:

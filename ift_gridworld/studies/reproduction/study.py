@@ -14,8 +14,9 @@ from rich.table import Table
 
 from ift_gridworld.checks import check_choice
 from ift_gridworld.children import processes
+from ift_gridworld.escape import one_line
 from ift_gridworld.evaluation.metrics import MEASURES
-from ift_gridworld.reading import naming, one_line, parse_json, read_as, read_text, shown
+from ift_gridworld.reading import naming, parse_json, read_as, read_text, shown
 from ift_gridworld.rendering.tables import written
 from ift_gridworld.runtime import console, progress
 from ift_gridworld.storage import versions, write_atomically

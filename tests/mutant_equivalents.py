@@ -1,0 +1,124 @@
+"""Mutants of `mutate.py` that no test can tell from the original, by the reason.
+
+A mutant's name says where it is and of what kind, "MODULE.FUNCTION KIND NUMBER", the number in the order of the source;
+`python tests/mutate.py --list` shows all names with what they change.
+"""
+
+from __future__ import annotations
+
+__all__ = ["EQUIVALENT"]
+
+NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
+    "at -log 2 both forms are right to rounding": ("log_probs.log1mexp constant 1",),
+    "down to -log 3 both forms are right to rounding (condition < 3)": ("log_probs.log1mexp constant 3",),
+    "below -log 2, log(-expm1(x)) and its slope are finite too, so that the outer torch.where drops them unharmed": (
+        "log_probs.log1mexp mask 3",
+    ),
+    "a constant where torch.where takes the other branch; its value and its slope go nowhere": (
+        "log_probs.log1mexp constant 4",
+        "log_probs.log1mexp constant 5",
+        "log_probs.log1mexp constant 6",
+        "log_probs.log1mexp constant 7",
+        "losses.imitation.relation_weights constant 17",
+        "losses.on_policy.group_relative_advantage constant 14",
+        "losses.on_policy.group_relative_advantage constant 15",
+    ),
+    "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient": (
+        "log_probs.entropy stop-gradient 3",
+        "log_probs.kl_divergence stop-gradient 5",
+    ),
+    "what is taken there is multiplied by a probability of 0": ("log_probs._weighted constant 4",),
+    "l is 0 off the mask and its gradient stops there, whatever its weight": (
+        "losses.imitation.ift_loss mask 5",
+        "losses.imitation.ift_loss mask 6",
+    ),
+    "the matrix is a constant and carries no gradient": (
+        "losses.imitation._matmul stop-gradient 2",
+        "losses.imitation._matmul stop-gradient 5",
+    ),
+    "concerns rows that count nothing: all of their 0/0 stands off the mask and is filled with zero": (
+        "losses.imitation.relation_weights constant 4",
+    ),
+    "concerns rows that count one step, whose weight is scaled to 1 whatever it was": (
+        "losses.imitation.relation_weights constant 5",
+    ),
+    "a common factor of a row cancels in the scaling, and so does its gradient": (
+        "losses.imitation.relation_weights stop-gradient 5",
+        "losses.imitation.relation_weights stop-gradient 9",
+        "losses.imitation.relation_weights stop-gradient 4",
+    ),
+    "it is detached already": ("losses.imitation.relation_weights stop-gradient 7",),
+    "where the largest weight is 0 all are": ("losses.imitation.relation_weights constant 9",),
+    "version 2 detaches it right after": ("losses.preferences.tdpo_loss stop-gradient 7",),
+    "only the shape is looked at, and both slices have the same": (
+        "losses.on_policy.generalized_advantage_estimate shift 1",
+        "policies.residual._follows_counted shift 1",
+    ),
+    "zeros have no gradient": ("losses.on_policy.generalized_advantage_estimate stop-gradient 9",),
+    "the mean takes out whichever was subtracted": ("losses.on_policy.group_relative_advantage shift 1",),
+    "the mean takes out whichever was subtracted, and so does its gradient": (
+        "losses.on_policy.group_relative_advantage stop-gradient 3",
+    ),
+    "both have the exponential 1 + ε, to rounding": ("losses.on_policy.ppo_clip_loss precision 3",),
+    "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly": (
+        "losses.on_policy.ppo_clip_loss precision 1",
+        "losses.on_policy.ppo_clip_loss precision 2",
+    ),
+    "only the type is looked at, and it is the same without gradient": (
+        "policies.residual._mix_where stop-gradient 1",
+        "policies.residual._mix_where stop-gradient 4",
+        "policies.residual._sparse_outcomes stop-gradient 1",
+    ),
+    "no gradient is recorded there": ("policies.residual.residual_embeddings stop-gradient 6",),
+    "nothing arrives at the first step, whose entry torch.where never takes": ("policies.residual.Windows.of shift 1",),
+    "any negative number marks a step that nothing arrives at": ("policies.residual.Windows.of constant 6",),
+    "any base above all states tells windows apart": ("policies.residual.Windows.of constant 2",),
+    "places beyond a member's own numbers are filled with any of them: none is looked up": (
+        "policies.residual._distinct shift 1",
+    ),
+    "the largest is asked for, and a common factor does not change which it is": (
+        "policies.residual._sparse_outcomes reduction 1",
+    ),
+    "slots that no lake uses weigh nothing, wherever and however many they are": (
+        "policies.residual._sparse_outcomes reduction 6",
+        "policies.residual._sparse_outcomes constant 4",
+    ),
+    "one of a thousand draws, all alike, is left out": ("evaluation.statistics.pooled_effect shift 3",),
+    "what is not larger than rounding is unclear before": ("studies.verdicts.Verdict.word constant 2",),
+    "all checkpoints have the same number of seeds": ("evaluation.selection.best_checkpoint reduction 1",),
+    "a fixed time of another second: the same table is still the same bytes": ("studies.tables.write_table constant 1",),
+    "what a method was run with, it was on the same lakes and seeds": (
+        "studies.results.SettingResults.chosen reduction 1",
+        "studies.running._beyond reduction 1",
+    ),
+    "what mixes in a tile does so with a probability far above rounding, or with none": (
+        "studies.measures.mixing_effects constant 14",
+    ),
+    "ranks do not depend on a common factor": (
+        "studies.reproduction.findings.rank_correlations reduction 1",
+        "studies.reproduction.findings.rank_correlations reduction 3",
+    ),
+    "a difference is taken whatever the sign of its claim": ("studies.reproduction.findings.rank_correlations reduction 4",),
+    "an array of nothing": ("studies.reproduction.findings._mixing_findings constant 1",),
+    "only the sign is looked at": ("studies.reproduction.findings._drain_findings reduction 1",),
+    "without runs no point waits": ("studies.running._search reduction 1",),
+    "what waits after the last round is not read": ("studies.running._search shift 7",),
+    "a step that counts follows one that does": (
+        "studies.measures.mixing_effects mask 1",
+        "studies.measures.mixing_effects shift 2",
+    ),
+    "what a diverged policy is replaced by is NaN in the end": (
+        "studies.measures.mixing_effects reduction 5",
+        "studies.measures.mixing_effects constant 5",
+        "studies.measures.mixing_effects constant 6",
+    ),
+    "removes rounding of the last digits as well": (
+        "evaluation.selection.next_value constant 4",
+        "evaluation.selection.next_value constant 6",
+        "evaluation.selection.next_value constant 3",
+        "evaluation.selection.next_value constant 5",
+    ),
+}
+
+EQUIVALENT = {name: reason for reason, names in NAMES_BY_REASON.items() for name in names}
+"""The reason of each, by its name."""
