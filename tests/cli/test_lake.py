@@ -538,7 +538,6 @@ def test_a_figure_for_a_paper_has_the_papers_width(tmp_path, kind, width, inches
         (("--figure", "poster"), ["--figure is 'poster'", "column, page"]),
         (("--figure", "page", "--format", "mp4"), ["--format is 'mp4'", "png, pdf, svg"]),
         (("--explain", "simpo"), ["--explain is 'simpo'", "sft, ift"]),
-        (("--explain", "ift", "--format", "html"), ["--format is 'html'"]),
         (("--method", "sft,sft"), ["'sft,sft'", "twice"]),
         (("--method", "sft,nothing"), ["'nothing'"]),
     ],
