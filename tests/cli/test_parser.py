@@ -113,6 +113,7 @@ def test_importing_the_package_loads_gymnasium_and_no_more():
         "ift_gridworld.envs",
         "ift_gridworld.envs.maps",
         "ift_gridworld.envs.lake_env",
+        "ift_gridworld.escape",
         "ift_gridworld.version",
     }
     assert {name.split(".")[0] for name in more} <= {"ift_gridworld", *sys.stdlib_module_names}
