@@ -44,32 +44,46 @@ ENTRIES = (
             (
                 "sft-ift-orpo-dpo-ppo.gif",
                 "side_by_side.gif",
-                "the methods of the paper's figure, and PPO, from one base: all learn to take the short way; DPO drains the "
-                "rejected one without end, and what it takes goes to moves that nobody showed",
+                "the methods of the paper's figure, and PPO, from one base at one update: how likely each makes the "
+                "demonstrated path and the rejected one, and where the probability went that moved since the base",
             ),
             (
                 "ift.gif",
                 "two_paths/ift.gif",
-                "the base predicts the wrong way at the start (dotted line); once the prediction is right, the mixed-in tile "
-                "is the true one and IFT does what SFT does",
+                "the diamonds are the tiles that the model itself predicts and that IFT mixes in; once a prediction is right, "
+                "the mixed-in tile is the true one and IFT does what SFT does",
             ),
             (
                 "sft.gif",
                 "two_paths/sft.gif",
                 "off the path the network drifts, and the distance to the optimal policy grows again",
             ),
-            ("dpo.gif", "two_paths/dpo.gif", "all of the rejected path turns away from the gift"),
-            ("orpo.gif", "two_paths/orpo.gif", "like SFT, with a milder push against the rejected path"),
+            ("dpo.gif", "two_paths/dpo.gif", "all of the rejected path turns away from the goal"),
             (
                 "ppo.gif",
                 "two_paths/ppo.gif",
-                "rewarded on its own walks it keeps the second way in order, too: the smallest distance of these five",
+                "rewarded on its own episodes it keeps the second path right, too: the smallest distance of these five",
             ),
         ),
     ),
     Entry(
         "--method all --render --format html",
-        (("all.html", "two_paths.html", "a page to play with: all ten methods, every stage, an agent to drop on the ice"),),
+        (("all.html", "two_paths.html", "a page to play with: all ten methods at one update, an agent to drop on the ice"),),
+    ),
+    Entry(
+        "--method sft,ift,dpo,orpo --map 4x4 --view plane",
+        (
+            (
+                "sft-ift-dpo-orpo_plane.gif",
+                "views/plane.gif",
+                "the preference plane: under DPO the trajectory bends back to the left, because the chosen answer becomes less "
+                "likely, too",
+            ),
+        ),
+    ),
+    Entry(
+        "--method sft,dpo,ppo --map 4x4 --view flow",
+        (("sft-dpo-ppo_flow.gif", "views/flow.gif", "where episodes go, and how that differs from the optimal policy's"),),
     ),
     *(
         Entry(f"--only {name}", ((f"{name}.gif", f"failures/{name}.gif", words),), "failures.py")
@@ -93,8 +107,8 @@ ENTRIES = (
             (
                 "sft-ift-dpo.gif",
                 "large_lake.gif",
-                "400 tiles: one arrow a tile, and shades of what the best moves gained; DPO turns nearly every tile "
-                "upwards, and the gift is reached no more",
+                "400 tiles: one arrow a tile, and how much of its probability moved; DPO turns nearly every tile upwards, and "
+                "the goal is not reached any more",
             ),
         ),
     ),
@@ -115,16 +129,16 @@ ENTRIES = (
             (
                 "ift.gif",
                 "slippery_8x8/ift.gif",
-                "on slippery ice a prediction is a spread of tiles: the diamonds are small where they are unlikely",
+                "where moves slip, a prediction is a spread of tiles: the diamonds are small where they are unlikely",
             ),
         ),
     ),
     Entry(
         "",
         (
-            ("README.md", "suite/README.md", "what each place of the suite is for, with the optimum of each"),
+            ("README.md", "suite/README.md", "what each environment of the suite is for, with the optimum of each"),
             *(
-                (f"{name}.png", f"suite/{name}.png", f"the optimal policy of {name}, on firm ice and where it slips")
+                (f"{name}.png", f"suite/{name}.png", f"the optimal policy of {name}, deterministic and slippery")
                 for name in ("two-paths", "4x4", "8x8", "20x20", "open", "bridge", "cliffwalking", "taxi")
             ),
         ),
