@@ -209,7 +209,7 @@ class _Lane:
         start = int(np.flatnonzero(grid.letters == "S")[0])
         human = _tiles(grid, start, film.human)
         PathOutline(ax, grid, human, film.theme.shown, inset=0.08, width=1.6)
-        draw_starts(ax, grid, film.theme)
+        draw_starts(ax, grid, film.theme, halo=film.theme.ice)
         draw_landmarks(ax, grid, film.theme)
         self.path = grid.place[_tiles(grid, start, _moves(self.answer.tokens))][:, ::-1] + 0.5
         (self.line,) = ax.plot([], [], color=self.colour, lw=2.2, solid_joinstyle="round", zorder=5)

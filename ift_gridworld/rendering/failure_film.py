@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import Normalize, to_hex
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -223,13 +223,14 @@ class _DrawnPanel:
     def _compose_map(self, film: FailureFilm, ax: Axes) -> None:
         theme, failure, grid, states = film.theme, film.failure, film.grid, walkable(film.mdp)
         draw_lake(ax, grid, theme)
-        self.tiles = None
+        self.tiles, halo = None, theme.ice
         if self.panel.tiles is not None:
             norm = film.scale.norm if failure.shade == "visits" else Normalize(0, 1)
             self.tiles = TileColours(ax, grid, states, theme.visits, norm)
             film.animate(self.tiles.artist)
+            halo = to_hex(theme.visits(norm(1.0)))  # episodes begin there
         film.animate(*draw_answers(ax, grid, theme, failure.shown[:, 0], failure.rejected[:, 0], width=1.4))
-        film.animate(*draw_starts(ax, grid, theme))
+        film.animate(*draw_starts(ax, grid, theme, halo=halo))
         self.arrows: ChangeArrows | PolicyArrows
         if self.panel.signed:
             self.arrows = ChangeArrows(ax, grid, film.mdp.moves, states, theme)
