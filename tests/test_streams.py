@@ -133,11 +133,11 @@ def test_every_command_prints_its_help_in_any_encoding(name, monkeypatch):
 def test_a_command_that_prints_as_it_goes_writes_all_its_files(tmp_path, monkeypatch):
     """As `failures | head -1`: the reader is gone after the first picture, the others are still drawn."""
 
-    def save(failure, settings, path, theme):
+    def save(failure, settings, path, theme, speed):
         path.write_bytes(b"")
         return [path]
 
-    drawn = SimpleNamespace(title="a title", cause=())
+    drawn = SimpleNamespace(title="a title", why="why", often="often", cause=())
     monkeypatch.setattr(catalogue, "FAILURES", dict.fromkeys(("first", "second"), lambda seeds, seed: drawn))
     monkeypatch.setattr(catalogue, "save_failure", save)
     monkeypatch.setattr(sys, "stdout", Failing(BROKEN, takes=1))

@@ -64,7 +64,7 @@ class BarChart:
         style_axes(ax, theme)
         ax.patch.set_visible(False)
         ax.yaxis.set_major_locator(MaxNLocator(3))
-        ax.tick_params(axis="x", length=0, labelsize=11.5, labelcolor=theme.ink, pad=4)
+        ax.tick_params(axis="x", length=0, labelsize=11.5, labelcolor=theme.ink, pad=7)
         ax.tick_params(axis="y", labelsize=LABEL_SIZE, labelcolor=theme.ink)
         for spine in ax.spines.values():
             spine.set_color(theme.muted)

@@ -286,7 +286,7 @@ class MethodFilm(Film):
         if self._staying:
             entries.append((self._draw_staying, ",\n".join(shorten(name, 1.6, 9) for name in self._staying)))
         if self.grid.marks:
-            entries.append((self._draw_marks, "who waits there,\nand where they go"))
+            entries.append((self._draw_marks, "passenger, destination"))
         for letter, words in tile_words(self.mdp).items():
             if letter in "HC":  # both are drawn dark
                 entries.append((self._draw_hole, wrap_text(f"{words.name}: {words.effect}", 1.65, 9)))

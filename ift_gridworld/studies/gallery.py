@@ -82,8 +82,8 @@ ENTRIES = (
         ),
     ),
     Entry(
-        "--method sft,dpo,ppo --map 4x4 --view flow",
-        (("sft-dpo-ppo_flow.gif", "views/flow.gif", "where episodes go, and how that differs from the optimal policy's"),),
+        "--method sft,dpo --map 4x4 --view flow",
+        (("sft-dpo_flow.gif", "views/flow.gif", "where episodes go, and how that differs from the optimal policy's"),),
     ),
     *(
         Entry(f"--only {name}", ((f"{name}.gif", f"failures/{name}.gif", words),), "failures.py")

@@ -22,7 +22,7 @@ from ift_gridworld.optimisation import Adam
 from ift_gridworld.planning import evaluate_policy
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.rendering.failure_page import save_failure_page
-from ift_gridworld.rendering.film import reading_seconds
+from ift_gridworld.rendering.pace import reading_seconds
 from ift_gridworld.rendering.steps import MAX_BYTES
 from ift_gridworld.studies.failures.catalogue import FAILURES
 from ift_gridworld.studies.failures.certainty import HalfPlainORPO, PlainORPO, span

@@ -9,6 +9,7 @@ import pytest
 from ift_gridworld import Run, TabularMDP, compare, train
 from ift_gridworld.rendering.comparison import ComparisonFilm
 from ift_gridworld.rendering.method_film import MethodFilm
+from ift_gridworld.rendering.numbers import percent
 from ift_gridworld.rendering.paper import PaperFigure
 from ift_gridworld.training import files, make_base
 from ift_gridworld.training.drawn_seed import ranks_by_median, typical_seed
@@ -141,7 +142,9 @@ def test_runs_that_share_no_seed_keep_their_own_and_name_it(runs):
     assert about_seeds([one, other]) == "drawn: seed 1 of sft, 4 of ift; charts: mean and 95 % interval of 5 seeds"
     film = ComparisonFilm([one, other])
     for column, run, seed in zip(film.columns, (one, other), (1, 4), strict=True):
-        assert column.notes == [f"success {x:.3f} · seed {seed}" for x in run.metrics["success"][:, seed]]
+        ((_, notes),) = column.notes
+        assert notes == [f"success {percent(x)}" for x in run.metrics["success"][:, seed]]
+    assert "maps and title: seed 1 of SFT, 4 of IFT" in " ".join(text.get_text() for text in film.figure.texts)
 
 
 def test_a_number_beside_a_map_is_of_that_map(runs):
@@ -149,9 +152,10 @@ def test_a_number_beside_a_map_is_of_that_map(runs):
     together = drawn_together(runs)
     film, seed = ComparisonFilm(runs), together[0].drawn
     for column, run in zip(film.columns, runs, strict=True):
-        assert column.notes == [f"success {x:.3f} · seed {seed}" for x in run.metrics["success"][:, seed]]
+        ((_, notes),) = column.notes
+        assert notes == [f"success {percent(x)}" for x in run.metrics["success"][:, seed]]
         np.testing.assert_array_equal(column.run.snapshots, run.drawing(seed).snapshots)
-    assert f"drawn: seed {seed}; charts" in film.alt and all(run.course in film.alt for run in together)
+    assert f"Maps and title: seed {seed}." in film.alt and all(run.course in film.alt for run in together)
     figure = PaperFigure(runs, "page", "light")
     shown = [text.get_text() for text in figure.figure.texts]
     for run in runs:
@@ -171,7 +175,7 @@ def test_a_picture_draws_the_seed_that_is_asked_for(runs, tmp_path):
         with pytest.raises(ValueError, match=r"^drawn_seed is 5; allowed: 0 to 4, the seeds of sft$"):
             draw(path, seed=5)
     compare(runs).film(film, seed=4)
-    assert "drawn: seed 4" in film.with_name("film.png.txt").read_text(encoding="utf-8")
+    assert "Maps and title: seed 4" in film.with_name("film.png.txt").read_text(encoding="utf-8")
 
 
 # ---- files ----
