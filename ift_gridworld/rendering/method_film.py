@@ -267,7 +267,7 @@ class MethodFilm(Film):
         entries = self._legend_entries()
         prepare_axes(ax, max(6, len(entries)), 6)
         for row, (draw_sample, words) in enumerate(entries):
-            y = row + 0.1
+            y = row + 0.04
             draw_sample(ax, y)
             ax.text(1.1, y + 0.4, words, size=9, color=self.theme.ink, va="center", linespacing=1.1)
 
