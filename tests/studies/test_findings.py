@@ -358,3 +358,20 @@ def test_a_variant_is_told_against_both_but_not_against_itself():
     assert {name: each["value"] for name, each in found.items()} == pytest.approx(told)
     mine = found["held out, distance less sft's, firm, random: asking"]
     assert (mine["mixing"], mine["rate"], mine["on_edge"]) == ("0.2", 0.03, True)
+
+
+def test_saved_correlations_are_those_of_two_settings_or_more():
+    """Value, interval, share below 0 and number of settings, each from its own entry; groups of one setting are left out."""
+
+    def key(predictor, group):
+        return f"rank correlation of {predictor} with IFT - SFT within a setting, {group}"
+
+    first, second, *_ = findings.GROUPS
+    number = {"value": 0.2, "low": -0.1, "high": 0.5, "negative": 0.25, "settings": 2}
+    numbers = {key("right", first): number, key("right", second): {**number, "settings": 1}}
+    numbers |= {key("push", second): {**number, "settings": 7}}
+    found = findings.saved_correlations(numbers)
+    assert {predictor: list(groups) for predictor, groups in found.items()} == {"right": [first], "push": [second]}
+    effect = found["right"][first]
+    assert (effect.value, effect.low, effect.high, effect.share) == (0.2, -0.1, 0.5, 0.25)
+    assert (effect.lakes, effect.seeds, found["push"][second].lakes) == (2, 1, 7)
