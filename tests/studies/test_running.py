@@ -352,13 +352,13 @@ def test_points_and_seeds_are_measured_by_themselves():
 
 
 def test_an_answer_of_one_step_predicts_nothing():
-    """For each of three points, whatever the number of checkpoints."""
+    """For each of three points and two seeds, whatever the number of checkpoints."""
     mdp = TabularMDP.from_map(("SG",))
-    found = mixing_effects(mdp, np.full((2, 3, 1, 2, 4), 0.25), [demonstrations(mdp, 1)])
+    found = mixing_effects(mdp, np.full((4, 3, 2, 2, 4), 0.25), [demonstrations(mdp, 1)] * 2)
     assert {name: values.tolist() for name, values in found.items() if name != "right"} == dict.fromkeys(
-        ("missed", "push"), [[0.0]] * 3
+        ("missed", "push"), [[0.0, 0.0]] * 3
     )
-    assert np.isnan(found["right"]).all() and found["right"].shape == (3, 1)
+    assert np.isnan(found["right"]).all() and found["right"].shape == (3, 2)
 
 
 def test_a_policy_may_be_certain():
