@@ -18,6 +18,7 @@ OWN_SETTINGS: dict[str, Any] = {
     "svg.fonttype": "path",
     "pdf.fonttype": 42,  # whole fonts, as publishers ask
 }
+_is_active = False  # whether matplotlib's settings are ours now; they are the whole process's, as this is
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
@@ -29,13 +30,21 @@ def own_settings(**more: Any) -> Iterator[None]:
     Args:
         more: further settings of matplotlib's, which win.
     """
-    with mpl.rc_context():
-        # As `rcdefaults` and `rc_context` do it themselves: validating 300 values in each frame would cost milliseconds.
-        settings, defaults = (cast(dict[str, Any], table) for table in (mpl.rcParams, mpl.rcParamsDefault))
-        kept = {key: value for key, value in dict.items(defaults) if key not in BACKEND}
-        dict.update(settings, {**kept, **OWN_SETTINGS})
-        mpl.rcParams.update(cast(Any, more))
+    global _is_active
+    if _is_active and not more:  # within another such block: settings are right already
         yield
+        return
+    outer, _is_active = _is_active, True
+    try:
+        with mpl.rc_context():
+            # As `rcdefaults` and `rc_context` do it themselves: validating 300 values in each frame would cost milliseconds.
+            settings, defaults = (cast(dict[str, Any], table) for table in (mpl.rcParams, mpl.rcParamsDefault))
+            kept = {key: value for key, value in dict.items(defaults) if key not in BACKEND}
+            dict.update(settings, {**kept, **OWN_SETTINGS})
+            mpl.rcParams.update(cast(Any, more))
+            yield
+    finally:
+        _is_active = outer
 
 
 def isolated(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:

@@ -74,3 +74,17 @@ def test_a_drawing_is_the_same_to_the_last_bit(hostile):
     with mpl.rc_context():
         mpl.rcdefaults()
         assert (draw() == one).all()
+
+
+def test_a_block_within_another_keeps_the_outer_ones_settings(hostile):
+    with own_settings(**{"font.size": 8.0}):
+        with own_settings():
+            assert mpl.rcParams["font.size"] == 8.0
+        with own_settings(**{"font.size": 9.0}):
+            assert mpl.rcParams["font.size"] == 9.0
+        assert mpl.rcParams["font.size"] == 8.0
+    assert mpl.rcParams["font.size"] == 31.0
+    with pytest.raises(ValueError, match="stop"), own_settings():
+        raise ValueError("stop")
+    with own_settings():  # as if nothing had happened
+        assert mpl.rcParams["font.size"] == 10.0
