@@ -11,7 +11,7 @@ import html
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Literal
@@ -23,7 +23,7 @@ from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Box
 from ift_gridworld.rendering.mathml import mathml
 from ift_gridworld.rendering.pace import reading_seconds
-from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.rendering.theme import style_sheet
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["MAX_BYTES", "SHARPNESS", "PageStep", "StepPicture", "cut_out", "save_steps"]
@@ -95,7 +95,7 @@ def save_steps(path: Path, heading: str, about: str, steps: Sequence[PageStep]) 
             "TITLE": html.escape(printable(heading)),
             "HEADING": html.escape(printable(heading)),
             "ABOUT": html.escape(printable(about)),
-            "COLOURS": _colours(),
+            "COLOURS": style_sheet(),
             "STEPS": "\n".join(_section(step, scale) for step in steps),
         }
         page = _fill(template, parts).encode()
@@ -109,19 +109,6 @@ def save_steps(path: Path, heading: str, about: str, steps: Sequence[PageStep]) 
 def _fill(template: str, parts: Mapping[str, str]) -> str:
     """Replace each /*NAME*/ in one pass, so that what is filled in is not looked at again."""
     return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], template)
-
-
-def _colours() -> str:
-    """Style sheets of the themes: light, dark where the reader's system is dark, and either by choice."""
-    light, dark = (
-        "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items() if isinstance(value, str))
-        for theme in ("light", "dark")
-    )
-    return (
-        f":root{{{light}color-scheme:light}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}color-scheme:dark}}}}\n"
-        f":root[data-theme=dark]{{{dark}color-scheme:dark}}"
-    )
 
 
 def _section(step: PageStep, scale: float) -> str:

@@ -34,7 +34,7 @@ def lab(chromium, tmp_path):
 
 
 def app(page, expression):
-    """A value of the running app, which the page does not name: it is found by making it anew on the page's own state."""
+    """Return the value of an expression of the running app, which the page keeps as `window.lab`."""
     return page.evaluate(f"() => {{ const app = window.lab; return {expression}; }}")
 
 
