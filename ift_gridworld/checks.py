@@ -11,7 +11,7 @@ from typing import Any
 
 __all__ = [
     "check_choice", "check_finite", "check_interval", "check_mdp", "check_memory", "check_positive", "check_probability",
-    "check_whole", "is_number", "memory_size", "read_variable", "suggestion", "unbox_fields", "unboxed",
+    "check_whole", "check_whole_numbers", "is_number", "memory_size", "read_variable", "suggestion", "unbox_fields", "unboxed",
 ]  # fmt: skip
 
 
@@ -50,6 +50,16 @@ def check_whole(name: str, value: Any, at_least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
         raise ValueError(f"{name} is {reprlib.repr(value)}; allowed: a whole number >= {at_least}")
     return value
+
+
+def check_whole_numbers(name: str, values: Any, at_least: int) -> tuple[int, ...]:
+    """Return the numbers, unboxed; raise a ValueError unless all are whole and that large."""
+    try:
+        if isinstance(values, str | bytes):
+            raise TypeError
+        return tuple(check_whole(name, value, at_least) for value in values)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} is {reprlib.repr(values)}; allowed: whole numbers >= {at_least}") from None
 
 
 def read_variable(name: str, default: int) -> int:

@@ -16,6 +16,7 @@ from ift_gridworld.checks import (
     check_interval,
     check_positive,
     check_whole,
+    check_whole_numbers,
     suggestion,
     unbox_fields,
     unboxed,
@@ -46,7 +47,7 @@ class TrainingOptions:
 
     def __post_init__(self) -> None:
         unbox_fields(self)
-        object.__setattr__(self, "keep", tuple(check_whole("keep", update, at_least=0) for update in self.keep))
+        object.__setattr__(self, "keep", check_whole_numbers("keep", self.keep, at_least=0))
         check_choice("optimiser", self.optimiser, ("adam", "rmsprop"))
         check_whole("snapshots", self.snapshots, at_least=2)
         if self.steps is not None:

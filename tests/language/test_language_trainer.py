@@ -1,6 +1,7 @@
 """transformers' Trainer with IFT's loss: the number our own loop gives, whatever the padding, the batches and the processes."""
 
 import copy
+import faulthandler
 import os
 import subprocess
 import sys
@@ -222,6 +223,7 @@ def test_gradient_checkpointing_changes_nothing(model, tmp_path, reentrant):
 
 def in_one_of_two_processes(path):
     """What torchrun starts twice."""
+    faulthandler.dump_traceback_later(300, exit=True)  # a process that waits for the other for good says where
     model, data = sharp_model().double(), rows()
     for options in ({}, {"gradient_checkpointing": True}):
         share = {"per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "per_device_eval_batch_size": 2}
@@ -232,15 +234,19 @@ def in_one_of_two_processes(path):
         close(torch.tensor(learner.evaluate()["eval_loss"]), ours(learner.model, data))
         learner.args.max_steps = 2
         learner.train()  # DDP complains in the second update of what it missed in the first
+    learner.accelerator.wait_for_everyone()  # a group that one process has left may stop the other for good
     learner.accelerator.end_training()  # threads of a group that still stands may abort the process at its end
 
 
 @pytest.mark.slow
 def test_however_many_processes_share_the_rows_the_update_is_the_same(tmp_path):
     """Two, each with two batches of two."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", __file__, str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert told.returncode == 0, told.stderr
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1", "--nproc-per-node=2", "--rdzv-backend=c10d"]
+    # The loopback interface: a machine's own name may not resolve, or only after minutes.
+    command += ["--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1", __file__, str(tmp_path)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    result = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    assert result.returncode == 0, result.stderr
 
 
 def test_training_lowers_the_loss(tmp_path):

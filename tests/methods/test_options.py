@@ -33,6 +33,7 @@ OUT_OF_RANGE = {  # of each option, wherever it occurs
     "learning_rate": (0, -1.0, NAN, INF, 1e30, "0.1", True),
     "optimiser": ("sgd", None),
     "snapshots": (1, 2.5, None),
+    "keep": ((-1,), (1.5,), ("10",), (True,), "10", 5, None),
     "mixing": PARTS,
     "decay": PARTS,
     "propagation": ("eq21", None),
