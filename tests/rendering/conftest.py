@@ -43,6 +43,7 @@ def visit(chromium, tmp_path):
 
     def opened(records, **options):
         page = chromium.new_page(**options)
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))

@@ -49,6 +49,7 @@ def visit(chromium):
 
     def opened(path, **options):
         page = chromium.new_page(**options)
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
