@@ -91,6 +91,9 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "studies.results.SettingResults.chosen reduction 1",
         "studies.running._beyond reduction 1",
     ),
+    "the array always holds all lakes and seeds of the setting, so that every sum is its mean times the same number": (
+        "studies.reproduction.findings._best_options reduction 1",
+    ),
     "what mixes in a tile does so with a probability far above rounding, or with none": (
         "studies.measures.mixing_effects constant 14",
     ),

@@ -227,7 +227,7 @@ def ablation_effects(columns: Columns, measure: str) -> dict[tuple[str, ...], Ef
     effects: dict[tuple[str, ...], Effect] = {}
     for key, each in values.items():
         reference = values[key[0], "sft", "greedy", "live", "0", "0"]
-        lakes, seeds = sorted({lake for lake, _ in reference}), sorted({seed for _, seed in reference})
+        lakes, seeds = dict.fromkeys(lake for lake, _ in reference), dict.fromkeys(seed for _, seed in reference)
         difference = np.array([[each[lake, seed] - reference[lake, seed] for seed in seeds] for lake in lakes])
         effects[key] = paired_effect(difference)
     return effects
