@@ -22,12 +22,12 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.planning import path_survival
 from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.corridor import corridor
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
 from ift_gridworld.rendering.scale import is_fine, tile_inches
 from ift_gridworld.rendering.shapes import closed_path, line_style, rectangle
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours
@@ -102,7 +102,7 @@ def _split(box: tuple[float, float, float, float], count: int, columns: int) -> 
     return [(left + (i % columns) * (wide + 0.2), top + (i // columns) * (tall + words), wide, tall) for i in range(count)]
 
 
-class LargeLakeFilm(Film):
+class LargeLakeFilm(RunsFilm):
     """The film of one run or several on one large lake.
 
     Args:
@@ -134,13 +134,6 @@ class LargeLakeFilm(Film):
         self.layout = _Layout.of(self.grid, len(self.runs))
         super().__init__(theme, self.layout.size)
         self._compose()
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return change_between(self.runs, self.snapshots)
 
     @property
     def pace(self) -> list[float]:

@@ -19,11 +19,11 @@ from ift_gridworld.evaluation.metrics import expected_visits, metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import success_from
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.method_style import styles_of
 from ift_gridworld.rendering.route_block import WORDS, RouteBlock, RouteScene, draw_key, fitting
 from ift_gridworld.rendering.small_maps import maps_on_path, mean_over_starts, small_maps, start_maps
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import Number, short_title, shorten, text_width
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.training.run import Run, check_one_environment
@@ -55,7 +55,7 @@ def visits_from(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], state:
     return expected_visits(replace(mdp, start=np.eye(mdp.num_states)[state], check=False), policy)
 
 
-class SmallMapsFilm(Film):
+class SmallMapsFilm(RunsFilm):
     """The film of one run or several on one grid of small maps.
 
     Args:
@@ -103,13 +103,6 @@ class SmallMapsFilm(Film):
         name = "demonstrated route"
         self.scene = RouteScene(mdp, route, rejected[:, 0], scale, name, measure, norm, digits)
         self.cells = [mean_over_starts(mdp, self.scene.starts, values) for values in self.values]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return change_between(self.runs, self.snapshots)
 
     @property
     def alt(self) -> str:
