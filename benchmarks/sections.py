@@ -40,7 +40,7 @@ def seeds(pairs: int) -> list[Callable[[], Comparison]]:
 
 
 def language(pairs: int) -> list[Callable[[], Comparison]]:
-    """What an update of a language model costs, each trainer in a process of its own, against another on the same rows."""
+    """Compare the cost of an update of a language model, each trainer in a process of its own, on the same rows."""
     script = EXPERIMENTS / "language_updates.py"
 
     def of(trainer: str, measure: str, *options: str) -> Callable[[], float]:

@@ -54,7 +54,7 @@ START_MEANING = "the probability of each of the S states to be the first, such a
 
 @dataclass(frozen=True)
 class Origin:
-    """How an MDP was made, enough to make it again.
+    """Record of how an MDP was made, enough to make it again.
 
     Attributes:
         name: for tables and pictures.
@@ -79,7 +79,7 @@ class Origin:
 
     @property
     def can_be_made(self) -> bool:
-        """Whether it says enough to make the MDP."""
+        """True if the record is enough to make the MDP."""
         return self.rows is not None or self.env is not None
 
     @property
@@ -218,12 +218,12 @@ class TabularMDP:
 
     @cached_property
     def is_deterministic(self) -> bool:
-        """Whether every action has one successor."""
+        """True if every action has one successor."""
         return self.probability.shape[-1] == 1
 
     @cached_property
     def is_path(self) -> bool:
-        """Whether a deterministic policy walks one path: no chance in the dynamics, and one start."""
+        """True if a deterministic policy walks one path: deterministic dynamics, and one start."""
         return self.is_deterministic and int(np.count_nonzero(self.start)) == 1
 
     @cached_property
@@ -268,7 +268,7 @@ class TabularMDP:
 
     @cached_property
     def grid(self) -> GridLayout | None:
-        """Where each state is drawn; None where nobody knows."""
+        """Place at which each state is drawn; None if unknown."""
         return self.custom_grid or (None if self.layout is None else GridLayout.of(self.layout))
 
     @classmethod
@@ -429,7 +429,7 @@ class TabularMDP:
 
     @property
     def where(self) -> Origin:
-        """Where it came from; for one that was made of arrays, what can be told of it without them."""
+        """Origin of the MDP; for one made of arrays, the part of its description that needs no arrays."""
         if self.origin is not None:
             return self.origin
         size = "" if self.layout is None else f" {len(self.layout)}x{len(self.layout[0])}"

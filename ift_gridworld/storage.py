@@ -40,7 +40,7 @@ DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 
 def versions(more: Sequence[str] = ()) -> dict[str, str]:
-    """Of python and of the packages that numbers depend on, and of those named, as installed."""
+    """Return the installed versions of Python, of the packages that numbers depend on, and of those named."""
     installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
         with suppress(PackageNotFoundError, OSError, KeyError):

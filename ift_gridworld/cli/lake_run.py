@@ -1,4 +1,4 @@
-"""What `lake` does: train every method asked for from one base on the same data, save, draw, print a table."""
+"""Implementation of `lake`: train every method asked for from one base on the same data, save, draw, print a table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = ["run"]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained, checked before anything is.
+    """A plan of training, checked before training starts.
 
     Attributes:
         mdp: where.

@@ -1,4 +1,4 @@
-"""What a transition table does not tell of an environment: its actions' names, where its states are drawn, its options' names.
+"""Facts about environments that a transition table lacks: names of actions and options, and where states are drawn.
 
 One `Adapter` a class of environments. `registry.register_environment` gives the same for an environment by name.
 """
@@ -28,7 +28,7 @@ STEPS = {  # (row, column) that an action of this name is meant to move by
 
 @dataclass(frozen=True)
 class Adapter:
-    """What is known of a class of environments beside its transition table.
+    """Facts about a class of environments that its transition table lacks.
 
     Attributes:
         actions: a name for each action, in the environment's order.

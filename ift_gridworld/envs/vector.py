@@ -102,7 +102,7 @@ class TabularVectorEnv(VectorEnv):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """What all is drawn from; may be set."""
+        """Generator of everything that is drawn; may be set."""
         return super().np_random
 
     @np_random.setter
@@ -112,7 +112,7 @@ class TabularVectorEnv(VectorEnv):
             self._draws.forget()
 
     def _tabulate(self) -> None:
-        """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
+        """Tabulate each outcome's row in the tables, its observation and its reward, by [state, slot, action] laid flat."""
         mdp, start = self.mdp, self._starts[0]
         outcomes = [mdp.next_state.astype(np.int64), mdp.reward, mdp.terminated]  # observations are of 64 bits
         equal = equal_slots(mdp.probability)
@@ -195,7 +195,7 @@ class TabularVectorEnv(VectorEnv):
         return seen, reward, ended, cut, {}
 
     def _outcome(self, actions: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
-        """Where in the tables stands what now happens to each."""
+        """Return the index in the tables of the outcome of each environment's action."""
         actions, count = np.asarray(actions), self.mdp.num_actions
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions are {actions.dtype} {actions.shape}; allowed: whole numbers ({self.num_envs},)")
@@ -237,7 +237,7 @@ class _EqualDraws:
         self._made, self._used = self._digits[:0, 0], 0
 
     def more(self, random: np.random.Generator) -> Int[np.ndarray, " count"]:
-        """So many more."""
+        """Return the next `count` draws."""
         if self._used + self._count > len(self._made):
             self._made, self._used = self._block(random), 0
         self._used += self._count

@@ -1,4 +1,4 @@
-"""Which metric sums up how policies do on an MDP: success, or regret where success says nothing."""
+"""The metric that sums up policies on an MDP: success, or regret where success says nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def headline_metric(mdp: TabularMDP, success: Sequence[float] = ()) -> str:
 
 
 def can_miss_goal(mdp: TabularMDP) -> bool:
-    """Whether an episode can be over without the goal: there is a time limit, or an end that is no success.
+    """Return whether an episode can end without the goal: there is a time limit, or a terminal state that is no success.
 
     Raises:
         ValueError: for what is not an MDP.

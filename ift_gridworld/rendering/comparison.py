@@ -132,7 +132,7 @@ class ComparisonFilm(RunsFilm):
 
     @property
     def arrows_in_words(self) -> str:
-        """What the arrows of the policy are of."""
+        """Words on what the arrows of the policy show."""
         tile = self.places.map_width / self.grid.width
         if self.is_fine:
             return "mean move of a block"
@@ -140,7 +140,7 @@ class ComparisonFilm(RunsFilm):
 
     @property
     def _seeds(self) -> list[str]:
-        """Which seed maps and title are of, where there are several."""
+        """Words that name the seed of maps and title, where there are several."""
         if max(run.seeds for run in self.runs) == 1:
             return []
         if len({run.drawn_seed for run in self.runs}) == 1:
@@ -218,7 +218,7 @@ class ComparisonFilm(RunsFilm):
 
     @property
     def _note(self) -> str:
-        """What the charts are of."""
+        """Words on what the charts show."""
         seeds = self.runs[0].seeds
         return f"charts: {about_intervals(seeds)}" + (", upright line: the seed that is drawn" if seeds > 1 else "")
 

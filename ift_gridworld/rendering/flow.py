@@ -183,7 +183,7 @@ class FlowFilm(RunsFilm):
 
     @property
     def sentence(self) -> str:
-        """How many steps an episode takes under each policy in the end, and under the optimal one."""
+        """A sentence on the number of steps of an episode under each final policy, and under the optimal one."""
         kind = "discounted steps" if self.mdp.horizon is None else "steps"
         listed = self.outcomes.listed([float(length[-1]) for length in self.lengths], lambda x: plain_number(x, 3))
         best = plain_number(self.best_length, 3)

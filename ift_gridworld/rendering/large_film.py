@@ -50,7 +50,7 @@ WINDOW_TILE = 0.195  # inches: about the side of a tile in a window
 
 
 def is_large(run: Run) -> bool:
-    """Whether a run is filmed by its demonstrated path: one map, too large for its tiles to be told apart."""
+    """Return whether a run is filmed along its demonstrated path: it has one map, too large for single tiles to be seen."""
     grid = run.mdp.grid
     return (
         run.mdp.layout is not None and grid is not None and max(grid.height, grid.width) > LARGE and len(run.demonstration) > 0
@@ -59,7 +59,7 @@ def is_large(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where everything stands, in inches from the upper left corner: (left, top, width, height) of each box."""
+    """Places of all parts, in inches from the upper left corner: (left, top, width, height) of each box."""
 
     size: tuple[float, float]
     map: tuple[float, float, float, float]
@@ -338,7 +338,7 @@ class LargeLakeFilm(RunsFilm):
         )
 
     def _changed_words(self, index: int) -> str:
-        """How many tiles of the path and beside it have changed."""
+        """Return words on the number of tiles of the path and beside it that have changed."""
         moved, open_tiles = self._moved(index) > CHANGED, ~self.mdp.terminal
         on_path = np.zeros(self.mdp.num_states, bool)
         on_path[self.path[:, 0]] = True

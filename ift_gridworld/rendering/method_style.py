@@ -23,7 +23,7 @@ MARKERS = ("o", "D", "s", "^", "v", "P", "X", "p", "h", "*")
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How charts draw a method.
+    """Style of a method in charts.
 
     Attributes:
         hue: index in `Theme.methods`.

@@ -1,4 +1,4 @@
-"""Where each seed ends, not only their mean: a dot a seed, a row a method; in a film over the updates and in a figure."""
+"""View of every seed, not only of their mean: a dot a seed, a row a method; in a film over the updates and in a figure."""
 
 from __future__ import annotations
 
@@ -273,7 +273,7 @@ class SeedsFilm(RunsFilm):
             self.add_text(self.MARGIN, self.foot + (index + 0.5) * self.LINE, note, size=self.TYPE, color=theme.muted)
 
     def _notes(self) -> str:
-        """What dots and lines are, and how long each method was trained, if not all alike."""
+        """Return words on what dots and lines are, and on how long each method was trained, if not all alike."""
         words = "A mark a method: one seed."
         if max(run.seeds for run in self.runs) > 1:
             drawn = f"Dot with a rim: {seeds_of_maps(self.runs)}, which maps draw."

@@ -39,7 +39,7 @@ NOTABLE = 0.005  # difference of two numbers of the index that counts
 
 
 def has_small_maps(run: Run) -> bool:
-    """Whether a run is filmed by its small maps: its demonstration leads through some, and episodes start on some."""
+    """Return whether a run is filmed by its small maps: its demonstration leads through some, and episodes start on some."""
     maps = small_maps(run.mdp.grid)
     return bool(maps and start_maps(run.mdp, maps) and maps_on_path(maps, run.demonstration[:, 0]))
 
@@ -188,7 +188,7 @@ class SmallMapsFilm(RunsFilm):
             self.blocks[i].update(run.snapshots[snapshot], self.visits[i][snapshot], cells, self._words(i, index))
 
     def _result(self, method: int, index: int) -> str:
-        """What episodes reach from the start of the route, and from all starts."""
+        """Return words on the value from the start of the route, and from all starts."""
         values = self.values[method][self.snapshots[index, method]]
         here, everywhere = values[self.scene.route[0]], values @ self.mdp.start
         digits = self.scene.digits + 1
@@ -197,7 +197,7 @@ class SmallMapsFilm(RunsFilm):
         return fitting(self.block_width, 9, f"{self.scene.measure}: {words}", words, short, bold=True)
 
     def _words(self, method: int, index: int) -> str:
-        """How many numbers of the index are above, and how many below those of the base."""
+        """Return words on how many numbers of the index are above, and how many below those of the base."""
         gain = self.cells[method][self.snapshots[index, method]] - self.cells[method][0]
         more, less = (gain > NOTABLE).sum(), (gain < -NOTABLE).sum()
         words = f"above the base: {more} of {len(gain)} · below: {less}"

@@ -60,7 +60,7 @@ CLAIMS: dict[str, Claim] = {
 
 @dataclass(frozen=True)
 class View:
-    """Which policies of a method are compared: at which rate (`common` or its own `best`), at which checkpoint."""
+    """Policies of a method that are compared: those at one rate (`common` or its own `best`) and checkpoint."""
 
     rate: str
     checkpoint: str

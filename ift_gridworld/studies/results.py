@@ -18,7 +18,7 @@ __all__ = ["Knobs", "SettingResults", "SettingsTable", "settings_table", "strata
 
 
 class Knobs(NamedTuple):
-    """What a method was run with, as text: learning rate, and beta (empty for the method's default, or none)."""
+    """Options that a method was run with, as text: learning rate, and beta (empty for the method's default, or none)."""
 
     rate: str
     beta: str

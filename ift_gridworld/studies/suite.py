@@ -127,7 +127,7 @@ ENVIRONMENTS = (
 
 @dataclass(frozen=True)
 class Optimum:
-    """What the optimal policy for a discount of 0.99 reaches.
+    """Performance of the optimal policy for a discount of 0.99.
 
     Attributes:
         value: its expected discounted return from the start.

@@ -101,7 +101,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """What a policy is trained on: where, on which data, and the seed of all that is drawn."""
+    """Training data of a policy: the MDP, demonstrations and pairs, and the seed of all that is drawn."""
 
     mdp: TabularMDP
     demonstrations: Trajectories

@@ -45,7 +45,7 @@ HELD_OUT = ("lakes-0.7-6", "lakes-0.9-6")  # lakes on which they are compared; n
 
 @dataclass(frozen=True)
 class StudyScope:
-    """How large a study is.
+    """Size of a study.
 
     Attributes:
         quick: whether it runs on fewer settings.
