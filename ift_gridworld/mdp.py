@@ -236,7 +236,7 @@ class TabularMDP:
     def success(self) -> Bool[np.ndarray, "S A K"]:
         """Outcomes that reach a goal: they terminate with the highest reward of any outcome outside terminal states.
 
-        It is the rewards that tell, not the map: where every end pays alike (a lake whose gift pays nothing, or whose holes
+        Rewards decide, not the map: where every end pays alike (a lake whose goal pays nothing, or whose holes
         pay as much), every end is a goal; where a step that goes on pays most, or all states are terminal, nothing is.
         """
         possible = (self.probability > 0) & ~self.terminal[:, None, None]
@@ -317,8 +317,8 @@ class TabularMDP:
             options = json.loads(json.dumps(options))  # as a file gives them back, rows of a map as a list
         except (TypeError, ValueError):
             return
-        ice = not self.is_deterministic
-        object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
+        slippery = not self.is_deterministic
+        object.__setattr__(self, "origin", Origin(name, None, env, slippery, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(
@@ -335,7 +335,7 @@ class TabularMDP:
         Args:
             rows: the map, of the letters S, F, H, G.
             is_slippery: whether a move may go to either side instead.
-            success_rate: probability of the intended move on slippery ice, in (0, 1].
+            success_rate: probability of the intended move on a slippery lake, in (0, 1].
             discount: gamma of the return.
             name: for tables and pictures (default: that of a map in `LAKES`, else its size).
 
@@ -418,10 +418,10 @@ class TabularMDP:
         return other
 
     def __repr__(self) -> str:
-        ice = "deterministic" if self.is_deterministic else "slippery" if self.layout is not None else "stochastic"
+        dynamics = "deterministic" if self.is_deterministic else "slippery" if self.layout is not None else "stochastic"
         limit = "no time limit" if self.horizon is None else f"time limit {self.horizon}"
         sizes = f"{self.num_states} states, {self.num_actions} actions"
-        return f"TabularMDP({self.where.name}: {sizes}, {ice}, discount {self.discount:g}, {limit})"
+        return f"TabularMDP({self.where.name}: {sizes}, {dynamics}, discount {self.discount:g}, {limit})"
 
     def _repr_png_(self) -> bytes | None:
         """The map with its optimal policy, in a notebook; None where there is no map."""

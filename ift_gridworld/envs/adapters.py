@@ -35,7 +35,7 @@ class Adapter:
         rows: gives the rows of the map of an unwrapped environment whose tiles are its states, else None.
         grid: gives where its states are drawn, if they are no tiles of one map, else None.
         option_names: its own names of `is_slippery` and `success_rate`, where they differ.
-        slips_by_default: whether it is slippery unless told otherwise.
+        slips_by_default: whether it is slippery by default.
     """
 
     actions: tuple[str, ...] = ()
@@ -67,10 +67,10 @@ def _cliff_rows(env: Any) -> Rows | None:
 
 
 def taxi_layout(env: Any) -> GridLayout:
-    """A small map for each place of the passenger (a column each, the last for riding) and each destination (a row each).
+    """Return a small map for each place of the passenger (columns, the last for riding) and each destination (rows).
 
     Where the passenger is at the destination the ride is over: of such a map only the tile where it ended is drawn, as the
-    gift, for no other state of it can occur.
+    goal, because no other state of it can occur.
 
     Args:
         env: Gymnasium's `TaxiEnv`, unwrapped, whose states are ((row * 5 + column) * 5 + passenger) * 4 + destination.

@@ -5,7 +5,7 @@ All that can follow an action is known, so that nothing has to be simulated. Wha
 - Between two episodes there is a state of its own, number S. With resets in the next step whatever is done there leads to a
   start; with resets in the same step it is a start. So a reset is a step like any other, and an episode is over where it led
   to S.
-- Chances that are multiples of 1/n (slippery ice: thirds) are n successors that are equally likely, and one draw picks among
+- Chances that are multiples of 1/n (slippery lakes: thirds) are n successors that are equally likely, and one draw picks among
   them. Other chances are compared with their running sums.
 - An environment is kept as the place of its state's entries in the tables, to which action and draw are added.
 """
@@ -176,7 +176,7 @@ class TabularVectorEnv(VectorEnv):
         seen, reward = self._seen.take(index, mode="clip"), self._reward.take(index, mode="clip")
         self._following.take(index, out=self._row, mode="clip")
         ended = self._row == self._between
-        # As with Gymnasium's own clock an episode may also be cut in the very step in which it ends.
+        # As with Gymnasium's own time limit an episode may also be cut in the very step in which it ends.
         cut = self._number == self.limit if self.limit else np.zeros(self.num_envs, bool)
         over = ended | cut
         if self._same_step:

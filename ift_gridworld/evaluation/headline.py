@@ -12,7 +12,7 @@ from ift_gridworld.planning import optimal_policy, success_probability
 
 __all__ = ["can_miss_goal", "headline_metric"]
 
-SAME = 0.01  # of the largest success: policies that differ by less are not told apart by it
+SAME = 0.01  # of the largest success: policies that differ by less count as equal
 
 
 def headline_metric(mdp: TabularMDP, success: Sequence[float] = ()) -> str:

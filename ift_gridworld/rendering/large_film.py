@@ -38,7 +38,7 @@ from ift_gridworld.training.together import drawn_together
 
 __all__ = ["LargeLakeFilm", "is_large"]
 
-LARGE = 58  # tiles along a side from which a tile is too small to be told apart in the films of one small map
+LARGE = 58  # tiles along a side from which a tile is too small to be seen in the films of one small map
 MAX_FRAMES = 24
 FIRST_SECONDS, BETWEEN_SECONDS, LAST_SECONDS = 1.6, 0.16, 3.2  # that frames stand: each is another place of the map
 CHANGED = 0.01  # total variation from the base above which a tile counts as changed

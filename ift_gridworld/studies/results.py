@@ -125,5 +125,5 @@ def settings_table(columns: Columns) -> SettingsTable:
 
 
 def strata(settings: SettingsTable) -> list[tuple[str, str]]:
-    """Return each setting's kind of lake and ice, within which settings are resampled."""
+    """Return each setting's kind of lake and dynamics, within which settings are resampled."""
     return [(setting.family, setting.ice) for setting, _ in settings.values()]

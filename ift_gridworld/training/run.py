@@ -204,10 +204,10 @@ class Run:
         """Environment, dynamics, policy and base in one line, as every picture says them."""
         place = self.environment
         rate = "" if place.success_rate is None else f", {place.success_rate:.2g} as intended"
-        ice = f"slippery{rate}" if place.is_slippery else "no slip"
+        dynamics = f"slippery{rate}" if place.is_slippery else "no slip"
         policy = POLICY_NAMES.get(str(self.settings.get("policy")), "policy")
         base = f" · base: {self.settings['base']}" if "base" in self.settings else ""
-        return printable(f"{place.name} · {ice} · {policy}{base}")
+        return printable(f"{place.name} · {dynamics} · {policy}{base}")
 
     @property
     def place(self) -> str:

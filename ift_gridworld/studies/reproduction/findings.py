@@ -217,7 +217,7 @@ def _reward_findings(columns: Columns) -> dict[str, Any]:
 
 
 def ablation_effects(columns: Columns, measure: str) -> dict[tuple[str, ...], Effect]:
-    """Return IFT less SFT, paired by lake and seed, for each (ice, form, prediction, embedding, mixing, decay)."""
+    """Return IFT less SFT, paired by lake and seed, for each (dynamics, form, prediction, embedding, mixing, decay)."""
     values: dict[tuple[str, ...], dict[tuple[str, float], float]] = {}
     rows = select(columns, (columns["checkpoint"] == "last") & (columns["method"] != "base"))
     names = ("ice", *ABLATION_KEYS, "lake", "seed", measure)
@@ -254,7 +254,7 @@ class HeldOutEffect:
     """A variant against SFT or IFT on held-out lakes.
 
     Attributes:
-        ice, base: of the settings.
+        ice, base: dynamics and base policies of the settings.
         method: the variant.
         mixing: the λ that was best on the held-in lakes, empty for SFT.
         rate: the learning rate that was best there.
