@@ -16,6 +16,7 @@ from ift_gridworld.studies.language_report import (
     findings,
     load_runs,
     paired_differences,
+    print_runs,
     print_tables,
 )
 from ift_gridworld.studies.quotes import quote_findings
@@ -56,6 +57,9 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     print_tables(RUNS)
     out = capsys.readouterr().out
     assert "mean of 3 seeds ± half its 95 % interval" in out and "(base)" in out
+    # seeds 0 to 2 begin at 0.2 + 0.01 seed, and SFT's end at 0.6 + 0.01 seed
+    base, sft = (next(line for line in out.splitlines() if line.startswith(f"│{name} ")) for name in ("(base)", "sft"))
+    assert base.count("0.210") == sft.count("0.610") == len(METRICS)
     # ift: -0.11 with a deviation of 0.01, t of 2 degrees of freedom 4.303: ± 0.025
     less = out[out.index("less SFT's") : out.index("costs")]
     assert less.count("-0.110") == less.count("±0.025") == len(METRICS) and "-0.110?" not in less
@@ -64,6 +68,14 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     row = next(line for line in costs.splitlines() if "│ift " in line)
     assert [word in row for word in ("0.001", "100", "5,000", "25 %", "1.00 GiB", "99.0 %")] == [True] * 6
     assert "sft_tempered" not in costs
+
+
+def test_a_study_ends_with_its_tables_and_the_paths_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "tokens.png").touch()
+    print_runs(RUNS, [tmp_path / "tokens.png"])
+    out = capsys.readouterr().out
+    assert "less SFT's" in out and f"wrote {tmp_path / 'tokens.png'}\n" in out
 
 
 TRIED = {"0.0003": 0.1, "0.001": 0.2, "0.003": 0.4}
@@ -140,6 +152,13 @@ def test_one_seed_has_no_interval(capsys):
     print_tables([run for run in RUNS if run["seed"] == 0])
     out = capsys.readouterr().out
     assert "±" not in out and "less SFT's" not in out and "interval" not in out
+
+
+def test_two_seeds_have_an_interval_and_differences(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    print_tables([run_of(method, seed) for method in ("sft", "ift") for seed in range(2)])
+    out = capsys.readouterr().out
+    assert "mean of 2 seeds ± half its 95 % interval" in out and "less SFT's" in out
 
 
 def test_rows_left_out_are_told_once(capsys):
