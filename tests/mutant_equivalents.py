@@ -94,6 +94,10 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "the array always holds all lakes and seeds of the setting, so that every sum is its mean times the same number": (
         "studies.reproduction.findings._best_options reduction 1",
     ),
+    "white space of a JSON file": (
+        "studies.language_report.draw_figures constant 1",
+        "studies.language_report.draw_figures constant 2",
+    ),
     "what mixes in a tile does so with a probability far above rounding, or with none": (
         "studies.measures.mixing_effects constant 14",
     ),
