@@ -169,6 +169,8 @@ def test_one_method_is_compared_with_none(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     print_tables([run_of("sft", seed) for seed in range(2)])
     assert "less SFT's" not in capsys.readouterr().out
+    print_tables([run_of("sft", seed, -0.605) for seed in range(2)])  # ends at -0.005 and 0.005: only differences get a ?
+    assert "?" not in capsys.readouterr().out
 
 
 def test_costs_are_of_all_seeds(capsys, monkeypatch):
