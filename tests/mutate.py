@@ -86,7 +86,7 @@ CONCLUDING = {
     "studies.measures": ("test_running", "test_study"),
     "studies.running": ("test_running", "test_study"),
     "studies.reproduction.findings": ("test_findings", "test_claims"),
-    "studies.language_report": ("test_language_report", "test_damaged_studies"),
+    "studies.language_report": ("test_language_report", "test_language_answers", "test_damaged_studies"),
 }
 TESTS |= CONCLUDING
 AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
