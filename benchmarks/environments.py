@@ -69,7 +69,7 @@ def stepping(pairs: int) -> list[Callable[[], Comparison]]:
 
 
 def building(pairs: int) -> list[Callable[[], Comparison]]:
-    """From the letters of a map to arrays. A process's first time takes us some three times as long, for memory is then new."""
+    """Compare making arrays from the letters of a map. Ours takes three times as long at first, in new memory."""
 
     def theirs(rows: tuple[str, ...]) -> None:
         table = FrozenLakeEnv(desc=list(rows), is_slippery=True).P

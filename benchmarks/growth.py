@@ -68,7 +68,7 @@ class Growth:
 
     @property
     def comparison(self) -> Comparison:
-        """Its slope as a row of the report, with nobody to compare it with."""
+        """The slope as a row of the report, without a peer."""
         note = f"{self.seconds[0]:.2g} s at {self.sizes[0]:,}, {self.seconds[-1]:.2g} s at {self.sizes[-1]:,}"
         return Comparison(f"{self.what}, by {self.along}", "", self.slope, None, None, "slope", note)
 

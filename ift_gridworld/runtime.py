@@ -233,7 +233,7 @@ def cores() -> int:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name, if it is there."""
+    """Return the device of that name, if it is there."""
     import torch
 
     try:

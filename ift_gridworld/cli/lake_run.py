@@ -134,7 +134,7 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
 
 
 def _states_of(args: LakeArgs) -> int | None:
-    """The number of states, if the command line gives the size of the lake; else only the environment tells it."""
+    """Return the number of states, if the command line gives the size of the lake; else only the environment has it."""
     size = args.size or (args.map if re.fullmatch(r"\d+x\d+", args.map) else None)
     if size is None:
         return None

@@ -21,7 +21,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def keep_at_hand(size: int) -> None:
-    """Have so many bytes kept when they are freed, 16 MiB at most. Large arrays would else come fresh from the system each
+    """Keep `size` bytes when they are freed, 16 MiB at most. Otherwise large arrays would come fresh from the system each
     time, at more than the cost of filling them; having seen a larger one freed, glibc's allocator keeps that much, and twice.
     """
     np.empty(min(size, 2**24), np.uint8)

@@ -138,7 +138,7 @@ class TabularVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Int[np.ndarray, " B"], dict[str, Any]]:
-        """All environments anew, or some of them.
+        """Reset all environments, or some of them.
 
         Args:
             seed: from which all environments draw from now on.

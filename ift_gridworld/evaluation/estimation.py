@@ -221,7 +221,7 @@ class _Walks:
         return Estimation(preference, self.own_preference, estimate, self.truth, self.mask, human, model)
 
     def human_prior(self) -> Float[np.ndarray, "N B T S"]:
-        """All weight on the human's states."""
+        """Return the prior with all weight on the human's states."""
         return np.broadcast_to(_one_hot(self.states, self.mdp.num_states), (*self.step.shape, self.mdp.num_states))
 
     def own_prior(self) -> Float[np.ndarray, "N B T S"]:

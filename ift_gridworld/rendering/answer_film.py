@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def title(self) -> str:
-        """Its name in the picture."""
+        """Name of the model in the picture."""
         return "base" if self.method == "base" else method_name(self.method)
 
     @property

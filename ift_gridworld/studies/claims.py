@@ -36,7 +36,7 @@ NEGLIGIBLE = 1e-6  # differences of distances, probabilities or tiles up to this
 
 @dataclass(frozen=True)
 class Claim:
-    """That `first` is below (sign -1) or above (sign 1) `second` in a measure."""
+    """Claim that `first` is below (sign -1) or above (sign 1) `second` in a measure."""
 
     first: str
     second: str

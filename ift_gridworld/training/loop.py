@@ -176,7 +176,7 @@ def _trained(
 
 
 def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:
-    """All that a run is determined by, beside the code."""
+    """Return all settings that determine a run, beside the code."""
     kind = next((name for name, policy_class in POLICIES.items() if type(policy) is policy_class), type(policy).__name__)
     return {
         "policy": kind,
