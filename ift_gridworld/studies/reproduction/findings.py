@@ -160,13 +160,17 @@ def _correlation_key(predictor: str, group: str) -> str:
 
 def saved_correlations(numbers: Mapping[str, Any]) -> dict[str, dict[str, Effect]]:
     """Return the rank correlations among findings, by predictor and group; without groups of fewer than two settings."""
+    saved = {
+        predictor: {group: numbers.get(_correlation_key(predictor, group)) for group in GROUPS}
+        for predictor in ("right", "push")
+    }
     return {
         predictor: {
-            group: Effect(found["value"], found["low"], found["high"], found["negative"], found["settings"], 1)
-            for group in GROUPS
-            if (found := numbers.get(_correlation_key(predictor, group), {})).get("settings", 0) > 1
+            group: Effect(each["value"], each["low"], each["high"], each["negative"], each["settings"], 1)
+            for group, each in groups.items()
+            if each and each["settings"] > 1
         }
-        for predictor in ("right", "push")
+        for predictor, groups in saved.items()
     }
 
 
