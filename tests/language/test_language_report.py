@@ -238,6 +238,11 @@ def test_figures_are_of_the_first_seed_and_of_paired_differences(drawn, tmp_path
     np.testing.assert_allclose(list(differences["ift"].values()), 0.1)
 
 
+def test_two_seeds_of_two_methods_have_differences(drawn, tmp_path):
+    runs = [run_of(name, seed) for name in ("sft", "dpo") for seed in range(2)]
+    assert [path.name for path in draw_figures(runs, tmp_path, "light")] == ["findings.json", "differences"]
+
+
 def test_no_figure_is_drawn_without_a_first_seeds_pull_and_two_seeds_of_sft(drawn, tmp_path):
     late = [run_of("ift", 0), run_of("ift", 1, pull=[[1, 1]], pull_at=[0])]
     alone = [run_of("sft", seed) for seed in range(2)]
