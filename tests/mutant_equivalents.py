@@ -32,6 +32,7 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "losses.imitation.ift_loss mask 5",
         "losses.imitation.ift_loss mask 6",
     ),
+    "a row of one block is the same whether it is cut or not": ("losses.imitation._decayed_sums constant 1",),
     "the matrix is a constant and carries no gradient": (
         "losses.imitation._matmul stop-gradient 2",
         "losses.imitation._matmul stop-gradient 5",
