@@ -29,7 +29,7 @@ from ift_gridworld.losses._checks import (
     check_not_negative,
     check_positive_and_finite,
 )
-from ift_gridworld.losses._log_ratios import log_ratio_difference, log_ratios
+from ift_gridworld.losses._log_ratios import log_ratios
 from ift_gridworld.losses.preferences import dpo_loss, ipo_loss
 
 __all__ = ["PREFERENCE_KINDS", "PreferenceKind", "preference_loss"]
@@ -88,9 +88,9 @@ def preference_loss(
         return dpo_loss(*four, beta=beta, label_smoothing=label_smoothing)
     if kind == "ipo":
         return ipo_loss(*four, beta=beta)
-    margin = beta * log_ratio_difference(*four)
-    x_chosen, x_rejected = (beta * log_ratio for log_ratio in log_ratios(*four))
-    return _KINDS[kind](_Pairs(x_chosen, x_rejected, margin, beta, label_smoothing, tau, weight))
+    ratios = log_ratios(*four)
+    x = beta * ratios.chosen, beta * ratios.rejected, beta * ratios.difference
+    return _KINDS[kind](_Pairs(*x, beta, label_smoothing, tau, weight))
 
 
 class _Pairs(NamedTuple):
