@@ -56,6 +56,14 @@ def test_every_number_of_the_original_implementations_is_a_case():
         assert all(case.gradients for case in cases) or name in ("gae", "ift")
 
 
+def test_every_number_of_trl_is_a_case():
+    """All but those of GRPO's family with a KL penalty, which is no part of the loss; value and gradient."""
+    cases = [case for name in LOSSES for case in testing.loss_cases(name) if case.title.startswith("TRL case ")]
+    penalised = [v for v in testing.trl_values() if v["loss"].startswith("group_") and v["args"]["beta"]]
+    assert len(penalised) == 8 and len(cases) == len(testing.trl_values()) - len(penalised)
+    assert len({case.title for case in cases}) == len(cases) and all(case.gradients for case in cases)
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "cases", "reasons"),
     [
@@ -154,6 +162,70 @@ def test_every_number_of_the_original_implementations_is_a_case():
             ),
             "groups that agree",
             "nan",
+        ),
+        # DFT's weight not held constant.
+        ("dft", lambda logp, mask: losses.sft_loss(logp.exp() * logp, mask), "prompt, gap and padding", "gradient of logp"),
+        # Robust DPO that is label smoothing.
+        (
+            "robust",
+            lambda *x, beta=0.1, label_smoothing=0.0: losses.dpo_loss(*x, beta=beta, label_smoothing=label_smoothing),
+            "label_smoothing 0.2",
+            "value is",
+        ),
+        # EXO's divergence the other way round, which is DPO with label smoothing.
+        (
+            "exo",
+            lambda *x, beta=0.1, label_smoothing=0.0: losses.dpo_loss(*x, beta=beta, label_smoothing=label_smoothing),
+            "the policy is the reference",
+            "value is",
+        ),
+        # DiscoPOP by its two factors: 0 times infinity.
+        (
+            "discopop",
+            lambda c, r, rc, rr, beta=0.1, tau=0.05: (
+                (m := beta * (c - r - rc + rr)) * 0
+                - torch.sigmoid(-m / tau) * F.logsigmoid(m)
+                + torch.sigmoid(m / tau) * torch.exp(-m)
+            ),
+            "log-probs of 0, -1e-9 and -1e4",
+            "nan",
+        ),
+        # chi-PO with the logarithm counted twice.
+        (
+            "chi_po",
+            lambda c, r, rc, rr, beta=0.1: -F.logsigmoid(beta * ((c - rc).exp() - (r - rr).exp() + 2 * (c - r - rc + rr))),
+            "random pairs",
+            "value is",
+        ),
+        # KTO's reference point without its clamp.
+        (
+            "kto",
+            lambda x, ref, good, kl, beta=0.1: torch.where(good, 1, -1) * -torch.sigmoid(beta * (x - ref - kl)) + good.double(),
+            "a negative reference point",
+            "value is",
+        ),
+        # A mixture of logits in place of one of probabilities.
+        (
+            "generalized_jsd",
+            lambda s, t, mask, beta=0.5: losses.generalized_jsd_loss(s, beta * t + (1 - beta) * s, mask, beta=beta),
+            "random logits (beta 0.5)",
+            "value is",
+        ),
+        # A mean over all steps of the batch where each answer's own is meant.
+        (
+            "group_policy",
+            lambda logp, old, advantage, mask, **options: losses.group_policy_loss(
+                logp, old, advantage, mask, **{**options, "average": "batch"}
+            ),
+            "average sequence",
+            "value is",
+        ),
+        # A baseline that contains the answer itself.
+        (
+            "leave_one_out",
+            lambda reward, group=None: losses.group_relative_advantage(reward, scale=False),
+            "random groups",
+            "value is",
         ),
         # k3 with the ratio upside down.
         ("kl", lambda logp, ref, kind="k3": losses.kl_estimate(ref, logp, kind), "random log-probs", "value is"),

@@ -276,8 +276,8 @@ def cpo_loss(
         >>> cpo_loss(torch.tensor([-3.0]), torch.tensor([-3.0]))  # equal likelihoods: log 2
         tensor([0.6931])
     """
-    zero = chosen.new_zeros(())
-    return dpo_loss(chosen, rejected, zero, zero, beta=beta, label_smoothing=label_smoothing, reference_free=True)
+    uniform = chosen.new_zeros(())
+    return dpo_loss(chosen, rejected, uniform, uniform, beta=beta, label_smoothing=label_smoothing)
 
 
 def orpo_loss(
