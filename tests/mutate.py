@@ -58,19 +58,27 @@ RULES = (*OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
-CHECKS, RESIDUAL = "losses._checks", "policies.residual"
-MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
-CLASSES = ("Windows",)  # whose methods are mutated
+BY_NAME, UNPAIRED, DISTILLATION = "losses.preference_kinds", "losses.unpaired", "losses.distillation"
+GROUP_POLICY = "losses.group_policy"
+CHECKS, LOG_RATIOS, RESIDUAL = "losses._checks", "losses._log_ratios", "policies.residual"
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
     IMITATION: "test_losses_imitation",
     PREFERENCES: "test_losses_preferences",
     ON_POLICY: "test_losses_on_policy",
+    BY_NAME: "test_losses_preference_kinds",
+    UNPAIRED: "test_losses_unpaired",
+    DISTILLATION: "test_losses_distillation",
+    GROUP_POLICY: "test_losses_group_policy",
 }
+MODULES = ("log_probs", *FAMILIES, CHECKS, LOG_RATIOS, RESIDUAL)
+CLASSES = ("Windows",)  # whose methods are mutated
+NUMBERS_OF = {IMITATION: "test_reference_values", PREFERENCES: "test_reference_values", ON_POLICY: "test_reference_values"}
 TESTS = {
     "log_probs": ("test_log_probs", "test_losses", *FAMILIES.values(), "test_residual", "test_reference_values"),
-    **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
+    **{module: ("test_losses", tests, NUMBERS_OF.get(module, "test_trl_values")) for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
+    LOG_RATIOS: ("test_losses", FAMILIES[PREFERENCES], FAMILIES[BY_NAME]),
     RESIDUAL: ("test_residual",),
 }
 # Modules of what selects, measures and concludes, and their tests: mutated likewise, the methods of all classes too, without a
