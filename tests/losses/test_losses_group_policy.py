@@ -152,7 +152,7 @@ def test_the_sequences_ratio_is_the_geometric_mean_and_clips_whole_answers():
     close(gradient(loss.sum(), logp)[0], [[-0.5, -0.5], [0, 0]])
 
 
-@pytest.mark.parametrize(("objective", "level"), product(OBJECTIVES, RATIO_LEVELS))
+@pytest.mark.parametrize(("objective", "level"), list(product(OBJECTIVES, RATIO_LEVELS)))
 def test_of_answers_of_equal_length_all_averages_agree_up_to_a_factor(objective, level):
     """Dr. GRPO's constant is then the length, DAPO's batch is every answer's own; a sum is 6 times a mean over 6 steps."""
     logp, old = rollouts()
@@ -218,7 +218,7 @@ def test_a_batch_that_counts_nothing_is_zero(average):
     assert not value.any() and not grad.any()
 
 
-@pytest.mark.parametrize(("objective", "level"), product(OBJECTIVES, RATIO_LEVELS))
+@pytest.mark.parametrize(("objective", "level"), list(product(OBJECTIVES, RATIO_LEVELS)))
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_ratios_that_no_format_holds(objective, level, dtype):
     """e^±10000 is finite wherever the clip, the bound or the gate ends it, with gradient 0; else (A < 0) PPO's is infinite."""
