@@ -76,9 +76,9 @@ CLASSES = ("Windows",)  # whose methods are mutated
 NUMBERS_OF = {IMITATION: "test_reference_values", PREFERENCES: "test_reference_values", ON_POLICY: "test_reference_values"}
 TESTS = {
     "log_probs": ("test_log_probs", "test_losses", *FAMILIES.values(), "test_residual", "test_reference_values"),
-    **{module: ("test_losses", tests, NUMBERS_OF.get(module, "test_trl_values")) for module, tests in FAMILIES.items()},
+    **{module: (tests, "test_losses", NUMBERS_OF.get(module, "test_trl_values")) for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
-    LOG_RATIOS: ("test_losses", FAMILIES[PREFERENCES], FAMILIES[BY_NAME]),
+    LOG_RATIOS: (FAMILIES[PREFERENCES], FAMILIES[BY_NAME], "test_losses"),
     RESIDUAL: ("test_residual",),
 }
 # Modules of what selects, measures and concludes, and their tests: mutated likewise, the methods of all classes too, without a
@@ -107,7 +107,7 @@ STILLBORN, TIMEOUT = "stillborn", "timeout"  # instead of the name of a test
 MEANINGLESS: dict[str, dict[str, str]] = {
     "reduction": {
         "one value for each that is given": "at_least_float32 log1mexp masked_fill_zero dpo_loss orpo_loss simpo_loss "
-        "tdpo_loss chi_po_loss cpo_loss kto_loss bradley_terry_loss ppo_clip_loss value_loss residual_embeddings",
+        "tdpo_loss cpo_loss kto_loss bradley_terry_loss ppo_clip_loss value_loss residual_embeddings",
     },
     "mask": {
         "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss chi_po_loss "
@@ -119,7 +119,8 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "shift": {
         "no step looks at another": "at_least_float32 log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean "
         "sft_loss dft_loss dpo_loss ipo_loss chi_po_loss cal_dpo_loss cpo_loss preference_loss kto_loss orpo_loss simpo_loss "
-        "tdpo_loss generalized_jsd_loss bradley_terry_loss ppo_clip_loss value_loss kl_estimate residual_embeddings predicted_distribution greedy_action",
+        "tdpo_loss generalized_jsd_loss bradley_terry_loss ppo_clip_loss value_loss kl_estimate residual_embeddings "
+        "predicted_distribution greedy_action",
     },
     "constant": {"there is none": "action_log_probs masked_sum bradley_terry_loss"},
     "branch": {

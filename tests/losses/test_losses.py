@@ -293,7 +293,10 @@ GROUP_DEFAULTS = {"clip": (0.2, 0.2), "objective": "clip", "level": "token", "av
         (lambda *x, **k: kto_loss(*x, torch.tensor([True, False, True]), x[1], **k), 2, KTO_DEFAULTS),
         (lambda *x, **k: generalized_jsd_loss(*(y[None] for y in x), COUNTED[0, :1], **k), 2, {"beta": 0.5}),
         (
-            lambda *x, **k: group_policy_loss(x[0][None], x[1][None] - 0.4, TWO[:1].double() + 1, COUNTED[:1], **k),
+            # Ratios above and below, one row gaining by either.
+            lambda x, old, **k: group_policy_loss(
+                torch.stack([x, x - 3]), torch.stack([old - 1, old]), torch.tensor([1.0, -1.0]).double(), COUNTED, **k
+            ),
             2,
             GROUP_DEFAULTS,
         ),

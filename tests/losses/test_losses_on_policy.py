@@ -293,6 +293,14 @@ def test_groups_by_size_and_by_name():
     close(leave_one_out_advantage(reward, each)[1, ::2], leave_one_out_advantage(reward[1, ::2]))
 
 
+@pytest.mark.parametrize("group", [None, 3, torch.tensor([0, 1, 0, 1, 1, 1])], ids=["all", "runs", "named"])
+def test_leave_one_out_is_linear_and_symmetric(group):
+    """The gradient of a weighted sum of advantages is the advantage of the weights."""
+    reward, weight = draw(2, 6, grad=True), draw(2, 6, seed=1)
+    total = (weight * leave_one_out_advantage(reward, group)).sum()
+    close(gradient(total, reward)[0], leave_one_out_advantage(weight, group), atol=1e-14)
+
+
 @pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6])
 def test_a_group_that_agrees_has_no_advantage_at_all(value):
     """Exactly, though the mean of equal numbers may differ from them in its last bit."""

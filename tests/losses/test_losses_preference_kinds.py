@@ -188,6 +188,13 @@ def test_exo_without_noise_is_a_reverse_divergence_from_certainty():
         close(loss, -q * np.log(share) - entropy)
 
 
+@pytest.mark.parametrize("share", [1e-20, 0.1])
+def test_exo_of_a_certain_policy_is_what_noise_there_is(share):
+    """-log(1 - e) where the right answer is certain and -log e where the wrong one is."""
+    loss = of_log_ratios("exo", [800.0, -800.0], [0.0, 0.0], beta=1.0, label_smoothing=share)[0]
+    close(loss, [-np.log1p(-share), -np.log(share)], atol=0.0)
+
+
 def test_nca_holds_the_chosen_answer_at_log_2_and_bco_lets_it_rise():
     at, beyond = LOG2 / 0.3, 3 / 0.3
     down = of_log_ratios("nca", [at, beyond, 0.0], [0.0] * 3, beta=0.3)[1]

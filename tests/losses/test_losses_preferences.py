@@ -117,6 +117,10 @@ def test_chi_po_is_finite_where_no_format_holds_the_ratio(dtype, max_reward):
     value, down, up = with_gradients(loss, [chosen, rejected])
     assert all(torch.isfinite(x).all() for x in (value, down, up))
     assert (down <= 0).all() and (up >= 0).all()
+    if max_reward is None:  # up to a factor of e below the largest number there is
+        largest = np.log(torch.finfo(dtype).max) - 1.25
+        extreme = loss(torch.zeros(1, dtype=dtype), torch.tensor([largest], dtype=dtype))
+        close(extreme.log(), [np.log(0.5) + largest], rtol=1e-5)
     small = (chosen <= 80) & (rejected <= 80)  # float32 holds e^80
     exact = with_gradients(loss, [chosen[small].double(), rejected[small].double()])
     for one, other in zip((value, down, up), exact, strict=True):
