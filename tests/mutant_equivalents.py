@@ -73,7 +73,6 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "the mean takes out whichever was subtracted": ("losses.on_policy._less_mean shift 1",),
     "the mean takes out whichever was subtracted, and so does its gradient": ("losses.on_policy._less_mean stop-gradient 3",),
-    "both have the exponential 1 + ε, to rounding": ("losses.on_policy.ppo_clip_loss precision 3",),
     "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly": (
         "losses.on_policy.ppo_clip_loss precision 1",
         "losses.on_policy.ppo_clip_loss precision 2",
@@ -132,6 +131,10 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "studies.measures.mixing_effects reduction 5",
         "studies.measures.mixing_effects constant 5",
         "studies.measures.mixing_effects constant 6",
+    ),
+    "from e^4 on the gate is 1 and its slope 0, to the last bit": (
+        "losses.group_policy._sapo constant 6",
+        "losses.group_policy._sapo constant 7",
     ),
     "removes rounding of the last digits as well": (
         "evaluation.selection.next_value constant 4",

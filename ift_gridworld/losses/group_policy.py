@@ -85,12 +85,12 @@ def group_policy_loss(
         raise ValueError(f"logp has shape {tuple(logp.shape)}; allowed: [..., B, T]")
     check_same_shape(advantage=advantage, **{"logp without steps": logp[..., 0]})
     advantage = at_least_float32(advantage).unsqueeze(-1)
-    log_ratio = masked_fill_zero(at_least_float32(logp) - at_least_float32(old_logp), mask)
+    logp, old_logp = masked_fill_zero(logp, mask), masked_fill_zero(old_logp, mask)
+    log_ratio = logp - old_logp
     if level == "sequence":
         log_ratio = masked_mean(log_ratio, mask).unsqueeze(-1)
     if objective == "cispo":
-        bounded = log_ratio.clamp(max=math.log(clip[1])).exp().detach()
-        loss = -bounded * advantage * masked_fill_zero(logp, mask)
+        loss = -log_ratio.detach().clamp(max=math.log(clip[1])).exp() * advantage * logp
     else:
         loss = _clip(log_ratio, advantage, *clip) if objective == "clip" else _sapo(log_ratio, advantage)
     return _averaged(masked_fill_zero(loss, mask), mask, average, max_length)
@@ -111,7 +111,7 @@ def _check_options(clip: tuple[float, float], objective: str, level: str, averag
 def _clip(log_ratio: Tensor, advantage: Tensor, low: float, high: float) -> Tensor:
     """PPO's clipped surrogate. Clipped before it is exponentiated, as in `ppo_clip_loss`."""
     lowest = math.log(1 - low) if low < 1 else -math.inf
-    bounded = torch.where(advantage >= 0, log_ratio.clamp(max=math.log1p(high)), log_ratio.clamp(min=lowest))
+    bounded = torch.where(advantage >= 0, log_ratio.clamp(max=math.log(1 + high)), log_ratio.clamp(min=lowest))
     return -bounded.exp() * advantage
 
 
@@ -123,12 +123,17 @@ def _sapo(log_ratio: Tensor, advantage: Tensor) -> Tensor:
     return -4 / temperature * torch.sigmoid(temperature * (ratio - 1)) * advantage
 
 
-def _averaged(loss: Tensor, mask: Tensor, average: Average, max_length: int | None) -> Tensor:
+def _averaged(
+    loss: Float[Tensor, "*batch B T"], mask: Bool[Tensor, "*#batch B T"], average: Average, max_length: int | None
+) -> Float[Tensor, "*batch B"]:
     """One value per sequence whose mean over the batch is the average asked for."""
     total = loss.sum(-1)
+    if average == "sum":
+        return total
+    if average == "length":
+        assert max_length is not None
+        return total / max_length
     counted = mask.expand(loss.shape).sum(-1)
     if average == "sequence":
         return total / counted.clamp(min=1)
-    if average == "batch":
-        return total * loss.shape[-2] / counted.sum(-1, keepdim=True).clamp(min=1)
-    return total / max_length if average == "length" and max_length else total
+    return total * loss.shape[-2] / counted.sum(-1, keepdim=True).clamp(min=1)

@@ -204,7 +204,7 @@ def ppo_clip_loss(
     advantage = masked_fill_zero(advantage, mask)
     # The minimum clips from above where A >= 0, from below where A < 0. Clipped before it is exponentiated, a ratio that no
     # float holds does no harm where it is clipped away.
-    low, high = (math.log(1 - clip) if clip < 1 else -math.inf), math.log1p(clip)
+    low, high = (math.log(1 - clip) if clip < 1 else -math.inf), math.log(1 + clip)
     ratio = torch.exp(torch.where(advantage >= 0, log_ratio.clamp(max=high), log_ratio.clamp(min=low)))
     return -(ratio * advantage)  # 0 off the mask, where the advantage is
 

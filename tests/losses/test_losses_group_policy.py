@@ -210,6 +210,39 @@ def test_what_does_not_count_touches_neither_value_nor_gradient(objective, level
     assert not results[0][1][~MASK].any()
 
 
+@CHOICES
+def test_the_gradient_to_an_advantage_is_the_loss_per_unit_of_it(objective, level, average):
+    """Every loss is its advantage times what does not depend on it; no advantage at all counts as bad."""
+    logp, old = rollouts()
+    options = {"clip": (0.2, 1.1), "objective": objective, "level": level, "average": average, "max_length": 9}
+    advantage = torch.stack([ADVANTAGE, torch.zeros(5).double()]).requires_grad_()
+    some, none = gradient(group_policy_loss(logp, old, advantage, MASK, **options).sum(), advantage)[0]
+    close(some, group_policy_loss(logp, old, ADVANTAGE, MASK, **options) / ADVANTAGE)
+    if objective == "sapo":  # whose temperature is 1.05 there
+        close(none, -group_policy_loss(logp, old, -torch.ones(5).double(), MASK, **options))
+
+
+@CHOICES
+def test_the_gradient_to_what_the_ratio_is_taken_against(objective, level, average):
+    """A loss of the difference alone has opposite slopes to both; CISPO's weight is held constant."""
+    options = {"clip": (0.2, 1.1), "objective": objective, "level": level, "average": average, "max_length": 9}
+    _, grad, old_grad = with_gradients(lambda x, o: group_policy_loss(x, o, ADVANTAGE, MASK, **options), rollouts())
+    close(old_grad, 0 * grad if objective == "cispo" else -grad)
+
+
+@pytest.mark.parametrize(("objective", "level"), list(product(OBJECTIVES, RATIO_LEVELS)))
+def test_a_batch_that_counts_one_step(objective, level):
+    """Of two answers: half of that step's loss, or all of it where steps are averaged, not answers; the length is 1."""
+    logp, old = (x[:2] for x in rollouts())
+    one = torch.zeros(2, 6, dtype=torch.bool)
+    one[1, 4] = True
+    options = {"clip": (0.2, 1.1), "objective": objective, "level": level}
+    of = {k: group_policy_loss(logp, old, ADVANTAGE[:2], one, average=k, max_length=1, **options) for k in AVERAGES}
+    step = group_policy_loss(logp[1:, 4:5], old[1:, 4:5], ADVANTAGE[1:2], one[1:, 4:5], **options)
+    for average in AVERAGES:
+        close(of[average].mean(), (1 if average == "batch" else 1 / 2) * step[0])
+
+
 @pytest.mark.parametrize("average", AVERAGES)
 def test_a_batch_that_counts_nothing_is_zero(average):
     logp, old = rollouts()
@@ -222,14 +255,14 @@ def test_a_batch_that_counts_nothing_is_zero(average):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_ratios_that_no_format_holds(objective, level, dtype):
     """e^±10000 is finite wherever the clip, the bound or the gate ends it, with gradient 0; else (A < 0) PPO's is infinite."""
-    logp = torch.tensor([[1e4], [-1e4], [80.0], [-1e4]], dtype=dtype)
-    advantage = torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=dtype)
+    logp = torch.tensor([[1e4], [-1e4], [80.0], [-1e4], [1e4]], dtype=dtype)
+    advantage = torch.tensor([1.0, 1.0, 1.0, -1.0, 0.0], dtype=dtype)
     options = {"clip": (0.2, 1.1), "objective": objective, "level": level}
-    one = torch.ones(4, 1, dtype=torch.bool)
+    one = torch.ones(5, 1, dtype=torch.bool)
     value, grad = with_gradients(lambda x: group_policy_loss(x, torch.zeros_like(x), advantage, one, **options), [logp])
     assert torch.isfinite(value).all() and torch.isfinite(grad).all()
     gate = 4 / (1 + np.exp(1))  # at ratio 0, where T is 1
     bad = 4 / 1.05 / (1 + np.exp(1.05))
-    expected = {"clip": [-2.1, 0, -2.1, 0.8], "cispo": [-1.1e4, 0, -88, 0], "sapo": [-4, -gate, -4, bad]}[objective]
+    expected = {"clip": [-2.1, 0, -2.1, 0.8, 0], "cispo": [-1.1e4, 0, -88, 0, 0], "sapo": [-4, -gate, -4, bad, 0]}[objective]
     close(value, expected, rtol=1e-6)
-    close(grad[:, 0], [-1.1, 0, -1.1, 0] if objective == "cispo" else [0, 0, 0, 0], rtol=1e-6)
+    close(grad[:, 0], [-1.1, 0, -1.1, 0, 0] if objective == "cispo" else [0] * 5, rtol=1e-6)
