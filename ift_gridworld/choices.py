@@ -15,7 +15,9 @@ __all__ = [
     "PREDICTIONS",
     "PROPAGATIONS",
     "QUALITIES",
+    "REFERENCE_POINTS",
     "REWARDS",
+    "TEACHERS",
     "Base",
     "KLKind",
     "Norm",
@@ -23,7 +25,9 @@ __all__ = [
     "Prediction",
     "Propagation",
     "Quality",
+    "ReferencePoint",
     "Reward",
+    "Teacher",
 ]
 
 Propagation = Literal["released", "algorithm1", "equation21", "none"]
@@ -49,6 +53,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Reward = Literal["env", "preference"]
 """What on-policy methods are rewarded by: the environment, or a reward model trained on preference pairs."""
 REWARDS: tuple[Reward, ...] = get_args(Reward)
+
+ReferencePoint = Literal["exact", "mismatched"]
+"""How KTO computes the reference point that it compares an answer with."""
+REFERENCE_POINTS: tuple[ReferencePoint, ...] = get_args(ReferencePoint)
+
+Teacher = Literal["optimal", "demonstrator"]
+"""Who labels the policy's own episodes: the optimal policy, or a sub-optimal demonstrator."""
+TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
 Quality = Literal["optimal", "suboptimal"]
 """How good a demonstrator is (`data.demonstrations`)."""

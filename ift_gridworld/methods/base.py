@@ -87,6 +87,12 @@ class Method(Generic[BatchT]):
             training, steps=training.steps or cls.steps, learning_rate=training.learning_rate or policy.learning_rate
         )
 
+    @property
+    def renewal(self) -> int | None:
+        """Number of updates after which all that the method keeps beside its parameters is made anew, so that a run can be
+        resumed there; None if it never is."""
+        return 1
+
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         """What the optimiser moves; the first dimension of each is the seed."""
         return self.policy.parameters()
