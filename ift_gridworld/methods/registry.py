@@ -19,7 +19,7 @@ __all__ = [
 ]  # fmt: skip
 
 Family = Literal["imitation", "pairs", "unpaired", "on-policy", "mixed"]
-"""What a method learns from: demonstrations, pairs, answers that are each good or bad, its own rollouts, or several of these."""
+"""What a method learns from: demonstrations, pairs, answers each good or bad, its own rollouts, or several of these."""
 FAMILIES: tuple[Family, ...] = get_args(Family)
 CORE = ("sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo", "grpo")
 """The methods of the paper's comparison and those beside it, which published studies compare."""
