@@ -23,14 +23,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld.choices import PREFERENCE_KINDS, PreferenceKind
-from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.losses._checks import (
     check_choice,
     check_label_smoothing,
     check_not_negative,
     check_positive_and_finite,
-    check_same_shape,
 )
+from ift_gridworld.losses._log_ratios import log_ratio_difference, log_ratios
 from ift_gridworld.losses.preferences import dpo_loss, ipo_loss
 
 __all__ = ["PREFERENCE_KINDS", "PreferenceKind", "preference_loss"]
@@ -89,24 +88,21 @@ def preference_loss(
         return dpo_loss(*four, beta=beta, label_smoothing=label_smoothing)
     if kind == "ipo":
         return ipo_loss(*four, beta=beta)
-    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    x = [at_least_float32(logp) for logp in four]
-    return _KINDS[kind](_Pairs(beta * (x[0] - x[2]), beta * (x[1] - x[3]), beta, label_smoothing, tau, weight))
+    margin = beta * log_ratio_difference(*four)
+    x_chosen, x_rejected = (beta * log_ratio for log_ratio in log_ratios(*four))
+    return _KINDS[kind](_Pairs(x_chosen, x_rejected, margin, beta, label_smoothing, tau, weight))
 
 
 class _Pairs(NamedTuple):
-    """Scaled log-ratios x_c and x_r of each pair, and the options."""
+    """Scaled log-ratios x_c and x_r of each pair, their difference m, and the options."""
 
     chosen: Float[Tensor, "*pairs"]
     rejected: Float[Tensor, "*pairs"]
+    margin: Float[Tensor, "*pairs"]
     beta: float
     label_smoothing: float
     tau: float
     weight: float
-
-    @property
-    def margin(self) -> Float[Tensor, "*pairs"]:
-        return self.chosen - self.rejected
 
 
 # ---- of the margin alone ----

@@ -23,6 +23,7 @@ from ift_gridworld.losses._checks import (
     check_positive_and_finite,
     check_same_shape,
 )
+from ift_gridworld.losses._log_ratios import log_ratio_difference, log_ratios
 
 __all__ = [
     "bradley_terry_loss",
@@ -74,7 +75,7 @@ def dpo_loss(
     """
     check_positive_and_finite("beta", beta)
     check_label_smoothing(label_smoothing)
-    margin = beta * _log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free)
+    margin = beta * log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected, reference_free)
     return -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
 
 
@@ -112,7 +113,7 @@ def ipo_loss(
         tensor([25.])
     """
     check_positive_and_finite("beta", beta)
-    return (_log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
+    return (log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
 
 
 def chi_po_loss(
@@ -151,10 +152,12 @@ def chi_po_loss(
     check_positive_and_finite("beta", beta)
     if max_reward is not None:
         check_positive_and_finite("max_reward", max_reward)
-    log_z_chosen, log_z_rejected = _log_ratios(chosen, rejected, reference_chosen, reference_rejected)
-    largest = math.log(torch.finfo(log_z_chosen.dtype).max) - 1
-    ratio = log_z_chosen.clamp(max=largest).exp() - log_z_rejected.clamp(max=largest).exp()
-    margin = beta * (ratio + (log_z_chosen - log_z_rejected))
+    log_ratio = log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected)
+    largest = math.log(torch.finfo(log_ratio.dtype).max) - 1
+    z_chosen, z_rejected = (
+        log_z.clamp(max=largest).exp() for log_z in log_ratios(chosen, rejected, reference_chosen, reference_rejected)
+    )
+    margin = beta * (z_chosen - z_rejected + log_ratio)
     return -F.logsigmoid(margin if max_reward is None else margin.clamp(-2 * max_reward, 2 * max_reward))
 
 
@@ -190,31 +193,10 @@ def cal_dpo_loss(
         tensor([2.6931])
     """
     check_positive_and_finite("beta", beta)
-    h_chosen, h_rejected = _log_ratios(chosen, rejected, reference_chosen, reference_rejected)
+    margin = log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected)
+    h_chosen, h_rejected = log_ratios(chosen, rejected, reference_chosen, reference_rejected)
     target = 1 / (2 * beta)
-    return -F.logsigmoid(h_chosen - h_rejected) + (h_chosen - target) ** 2 + (h_rejected + target) ** 2
-
-
-def _log_ratios(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Log-ratio of policy and reference of each answer."""
-    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    return (
-        at_least_float32(chosen) - at_least_float32(reference_chosen),
-        at_least_float32(rejected) - at_least_float32(reference_rejected),
-    )
-
-
-def _log_ratio(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, reference_free: bool
-) -> Tensor:
-    """d = (log π_c - log π_r) - (log ref_c - log ref_r)."""
-    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    policy = at_least_float32(chosen) - at_least_float32(rejected)
-    if reference_free:
-        return policy
-    return policy - (at_least_float32(reference_chosen) - at_least_float32(reference_rejected))
+    return -F.logsigmoid(margin) + (h_chosen - target) ** 2 + (h_rejected + target) ** 2
 
 
 def tdpo_loss(
