@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from ift_gridworld.methods.source import DataSource, LakeSource
 
 __all__ = [
-    "CORE", "DPO", "FAMILIES", "GRPO", "IFT", "IPO", "METHODS", "ORPO", "PPO", "SFT", "TDPO", "VARIANTS", "DPOOptions", "DataSource",
-    "GRPOOptions", "IFTOptions", "IPOOptions", "LakeSource", "Method", "MethodOptions", "ORPOOptions", "OnPolicy", "OnlineDPO",
-    "PPOOptions", "PairMethod", "PairSide", "Rollouts", "Scored", "SimPO", "SimPOOptions", "TDPOOptions", "TrainingOptions",
-    "family_of", "find_method", "method_options", "register_method",
+    "CORE", "DPO", "FAMILIES", "GRPO", "IFT", "IPO", "METHODS", "ORPO", "PPO", "SFT", "TDPO", "VARIANTS", "DPOOptions",
+    "DataSource", "GRPOOptions", "IFTOptions", "IPOOptions", "LakeSource", "Method", "MethodOptions", "ORPOOptions",
+    "OnPolicy", "OnlineDPO", "PPOOptions", "PairMethod", "PairSide", "Rollouts", "Scored", "SimPO",
+    "SimPOOptions", "TDPOOptions", "TrainingOptions", "family_of", "find_method", "method_options", "register_method",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(

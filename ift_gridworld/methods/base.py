@@ -19,7 +19,7 @@ from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.base import Policy
 
-__all__ = ["Method"]
+__all__ = ["Method", "Needs"]
 
 BatchT = TypeVar("BatchT")
 Needs = Literal["demonstrations", "pairs", "rollouts"]

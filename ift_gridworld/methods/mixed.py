@@ -13,7 +13,7 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.data import Trajectories
 from ift_gridworld.log_probs import entropy, masked_mean, masked_sum
-from ift_gridworld.methods.on_policy import OnPolicy, Rollouts
+from ift_gridworld.methods.on_policy import Rollouts
 from ift_gridworld.methods.options import HPTOptions, LUFFYOptions, MixedOptions
 from ift_gridworld.methods.policy_gradients import DrGRPO
 
@@ -26,7 +26,7 @@ class GuidedRollouts(Rollouts):
 
     Attributes:
         shown: the demonstrations, one a group.
-        weight: of each demonstration in the loss: an advantage (LUFFY), or whether it is imitated (HPT).
+        weight: of each demonstration in the loss: its copies' advantage (LUFFY), or whether it is imitated (HPT).
     """
 
     shown: Trajectories
@@ -62,13 +62,15 @@ class _Guided(DrGRPO):
     def judge(
         self, own: Float[Tensor, "N Q G"], shown: Float[Tensor, "#N Q"], succeeded: Bool[Tensor, "N Q G"]
     ) -> tuple[Float[Tensor, "N Q G"], Float[Tensor, "N Q"]]:
-        """Return the advantage of each episode, and the weight of each demonstration, given the returns of both."""
+        """Return the advantage of each episode, and the weight of each demonstration, from the returns of both."""
         raise NotImplementedError
 
-    def loss(self, batch: GuidedRollouts) -> Float[Tensor, " N"]:
+    def loss(self, batch: Rollouts) -> Float[Tensor, " N"]:
+        assert isinstance(batch, GuidedRollouts)
         steps, mask = batch.steps, batch.steps.mask
         spread = masked_mean(self.policy.per_state(steps.states, entropy, mask).flatten(1), mask.flatten(1))
-        return super().loss(batch) + self.guided_loss(batch) - self.options.entropy_bonus * spread
+        own = (1 - self.guides / self.options.group) * super().loss(batch)
+        return own + self.guided_loss(batch) - self.options.entropy_bonus * spread
 
     def guided_loss(self, batch: GuidedRollouts) -> Float[Tensor, " N"]:
         """The loss of the demonstrations."""
@@ -80,7 +82,8 @@ class HPT(_Guided):
 
     Hybrid post-training (Lv et al. 2025, arXiv 2509.04419): of each group of 8 episodes the share that succeeds is compared
     with a gate; up to it (by default: none succeeds) the loss is SFT's on the demonstration from that start, above it Dr.
-    GRPO's. Departs from the authors' code in the optimiser's settings alone; its entropy bonus of 0.001 is kept.
+    GRPO's. The entropy bonus of 0.001 is that of the authors' code. Departs from it in that the loss of imitation is averaged
+    over each demonstration first, as SFT's is here.
     """
 
     title = "HPT · hybrid post-training"
@@ -125,4 +128,4 @@ class LUFFY(_Guided):
         shown = batch.shown
         chance = self.policy.log_probs(shown.states, shown.actions, shown.mask).exp()
         shaped = masked_sum(chance / (chance + self.options.shaping), shown.mask) / self.source.longest
-        return -(batch.weight * shaped).mean(-1)
+        return -(batch.weight * shaped).mean(-1) / self.options.group

@@ -53,7 +53,7 @@ class Rewarded(Method[BatchT], Generic[BatchT]):
 
     needs = "rollouts"
     draws = True
-    options_type = RewardedOptions
+    options_type: ClassVar[type[MethodOptions]] = RewardedOptions
 
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
         super().__init__(source, policy, options)

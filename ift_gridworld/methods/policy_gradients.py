@@ -140,7 +140,7 @@ class DrGRPO(GroupGradient):
 
     title = "Dr. GRPO · GRPO done right"
     average = "length"
-    options_type = DrGRPOOptions
+    options_type: ClassVar[type[MethodOptions]] = DrGRPOOptions
 
     def advantage(self, score: Float[Tensor, "N groups G"]) -> Float[Tensor, "N groups G"]:
         return losses.group_relative_advantage(score, scale=False)

@@ -24,6 +24,7 @@ from ift_gridworld.methods.options import (
     DPOPOptions,
     EXOOptions,
     KTOOptions,
+    MethodOptions,
     NCAOptions,
     PreferenceOptions,
     RobustDPOOptions,
@@ -45,7 +46,7 @@ class PreferenceMethod(PairMethod):
     """
 
     kind: ClassVar[PreferenceKind] = "sigmoid"
-    options_type = PreferenceOptions
+    options_type: ClassVar[type[MethodOptions]] = PreferenceOptions
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.preference_loss(
@@ -146,7 +147,9 @@ class APODown(PreferenceMethod):
 class DiscoPOP(PreferenceMethod):
     """Minimise a blend of the logistic and the exponential loss that a language model found.
 
-    Log-ratio modulated loss (Lu et al. 2024, arXiv 2406.08414); as published.
+    Log-ratio modulated loss (Lu et al. 2024, arXiv 2406.08414); as published. At the base, where the margin is 0, the loss
+    grows with the margin for the published tau of 0.05 (its slope there is beta ((1 - log 2) / (4 tau) - 3/4)), so that a
+    policy which starts as the base first moves towards the rejected answer.
     """
 
     title = "DiscoPOP · a discovered loss"
