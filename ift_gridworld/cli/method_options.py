@@ -10,7 +10,7 @@ from dataclasses import MISSING, Field, field, fields, make_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from ift_gridworld.checks import suggestion
+from ift_gridworld.checks import listing, suggestion
 from ift_gridworld.cli.parser import Arguments, flag
 from ift_gridworld.methods.options import MethodOptions, option_names
 from ift_gridworld.methods.registry import CORE, FAMILIES, METHODS, VARIANTS, family_of, method_options
@@ -97,7 +97,7 @@ def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[
         using = [method for method in methods if name in overrides[method]]
         value = args.spelled(name)
         if not using:
-            whose = ", ".join(method for method in METHODS if name in option_names(method_options(method)))
+            whose = listing([method for method in METHODS if name in option_names(method_options(method))])
             do = "does" if len(methods) == 1 else "do"
             raise ValueError(f"{value}, which {', '.join(methods)} {do} not use; it is an option of {whose}")
         reasons = [_options_of(method, overrides[method]).unused().get(name) for method in using]

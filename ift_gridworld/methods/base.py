@@ -41,6 +41,7 @@ class Method(Generic[BatchT]):
         steps: updates, unless the caller asks for another number.
         options_type: dataclass of its options.
         keeps_reference: whether it compares the policy with a frozen copy of the base.
+        asks_teacher: whether a teacher labels the policy's own episodes.
         trains_critic: whether it trains a critic, of the policy's own kind, beside the policy.
         max_grad_norm: gradient norm, per seed, above which it is scaled down; None for no bound.
     """
@@ -52,6 +53,7 @@ class Method(Generic[BatchT]):
     steps: ClassVar[int] = 300
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
     keeps_reference: ClassVar[bool] = True
+    asks_teacher: ClassVar[bool] = False
     trains_critic: ClassVar[bool] = False
     max_grad_norm: float | None = None
 

@@ -36,6 +36,7 @@ class DAgger(Method["Batch | Labelled"]):
     needs = "demonstrations"
     keeps_reference = False
     draws = True
+    asks_teacher = True
     options_type = DaggerOptions
 
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
@@ -90,6 +91,7 @@ class Distillation(Method[Lessons]):
     needs = "demonstrations"
     keeps_reference = False
     draws = True
+    asks_teacher = True
     options_type = DistillOptions
 
     def batch(self, step: int) -> Lessons:

@@ -46,8 +46,8 @@ class _Guided(DrGRPO):
     @torch.no_grad()
     def _walk(self) -> GuidedRollouts:
         options: MixedOptions = self.options
-        group = options.group - self.guides
-        count = options.walkers // options.group
+        group = options.size - self.guides
+        count = options.walkers // options.size
         shown, steps = self.source.guided_groups(self.policy, self._number, count * group, group)
         logp = self.policy.log_probs(steps.states, steps.actions, steps.mask)
         own = self._returns(steps).unflatten(-1, (-1, group))
@@ -69,7 +69,7 @@ class _Guided(DrGRPO):
         assert isinstance(batch, GuidedRollouts)
         steps, mask = batch.steps, batch.steps.mask
         spread = masked_mean(self.policy.per_state(steps.states, entropy, mask).flatten(1), mask.flatten(1))
-        own = (1 - self.guides / self.options.group) * super().loss(batch)
+        own = (1 - self.guides / self.options.size) * super().loss(batch)
         return own + self.guided_loss(batch) - self.options.entropy_bonus * spread
 
     def guided_loss(self, batch: GuidedRollouts) -> Float[Tensor, " N"]:
@@ -128,4 +128,4 @@ class LUFFY(_Guided):
         shown = batch.shown
         chance = self.policy.log_probs(shown.states, shown.actions, shown.mask).exp()
         shaped = masked_sum(chance / (chance + self.options.shaping), shown.mask) / self.source.longest
-        return -(batch.weight * shaped).mean(-1) / self.options.group
+        return -(batch.weight * shaped).mean(-1) / self.options.size

@@ -15,7 +15,7 @@ from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.training import align, count_tokens, learning_rate
 from ift_gridworld.methods.imitation import SFT
 from ift_gridworld.methods.options import TrainingOptions, option_names, split_overrides
-from ift_gridworld.methods.registry import CORE, METHODS, name_of
+from ift_gridworld.methods.registry import CORE, name_of
 
 
 def answers(seed=0, rows=20):

@@ -11,6 +11,7 @@ from ift_gridworld.checks import (
     check_positive,
     check_whole,
     check_whole_numbers,
+    listing,
     suggestion,
     unbox_fields,
     unboxed,
@@ -102,7 +103,7 @@ def split_overrides(
     for name in overrides:
         if name not in own and name not in shared:
             having = [owner for owner, names in (owners or {}).items() if name in names]
-            whose = f"it is an option of {', '.join(having)}; " if having else suggestion(name, (*own, *shared))
+            whose = f"it is an option of {listing(having)}; " if having else suggestion(name, (*own, *shared))
             allowed = ", ".join((*own, *shared))
             raise ValueError(f"{method} has no option {name} (given: {overrides[name]!r}); {whose}allowed: {allowed}")
     return (

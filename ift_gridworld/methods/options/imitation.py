@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ift_gridworld import choices
-from ift_gridworld.checks import check_choice, check_interval, check_whole
+from ift_gridworld.checks import check_choice, check_interval, check_not_negative, check_whole
 from ift_gridworld.methods.options.base import MethodOptions
 
 __all__ = ["ASFTOptions", "DaggerOptions", "DistillOptions", "IFTOptions", "NEFTuneOptions", "ScheduledOptions"]
@@ -62,7 +62,7 @@ class ASFTOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("kl_weight", self.kl_weight, 0, float("inf"))
+        check_not_negative("kl_weight", self.kl_weight)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class NEFTuneOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("noise", self.noise, 0, float("inf"))
+        check_not_negative("noise", self.noise)
 
 
 @dataclass(frozen=True)

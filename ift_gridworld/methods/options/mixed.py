@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ift_gridworld.checks import check_interval, check_positive, check_whole
+from ift_gridworld.checks import check_interval, check_not_negative, check_positive, check_whole
 from ift_gridworld.methods.options.on_policy import DrGRPOOptions
 
 __all__ = ["HPTOptions", "LUFFYOptions", "MixedOptions"]
+
+GROUP = 8  # answers to one prompt, as in both papers
 
 
 @dataclass(frozen=True)
 class MixedOptions(DrGRPOOptions):
     """Options that HPT and LUFFY share."""
 
-    group: int = 8
-    """Number of episodes from the start of one demonstration that are compared with each other."""
+    group: int | None = None
+    """Number of answers from the start of one demonstration that are compared with each other (8, or all walkers)."""
     entropy_bonus: float = 0.001
     """Weight of the entropy."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_interval("entropy_bonus", self.entropy_bonus, 0, float("inf"))
+
+    @property
+    def size(self) -> int:
+        """Number of answers of a group."""
+        return self.group or min(GROUP, self.walkers)
+
+    def resolved(self) -> MixedOptions:
+        """Fill in the size of a group."""
+        return replace(self, group=self.size)
 
 
 @dataclass(frozen=True)
@@ -36,7 +47,7 @@ class HPTOptions(MixedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_interval("gate", self.gate, 0, 1)
-        check_interval("imitation", self.imitation, 0, float("inf"))
+        check_not_negative("imitation", self.imitation)
 
 
 @dataclass(frozen=True)
@@ -51,8 +62,10 @@ class LUFFYOptions(MixedOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_positive("shaping", self.shaping)
-        if check_whole("guides", self.guides, at_least=0) >= self.group:
-            raise ValueError(f"guides is {self.guides!r}; allowed: fewer than the group's {self.group}")
+        if check_whole("guides", self.guides, at_least=0) >= self.size:
+            raise ValueError(
+                f"guides is {self.guides!r}; allowed: a whole number from 0 to {self.size - 1}, fewer than a group"
+            )
 
     def unused(self) -> dict[str, str]:
         """Without a demonstration nothing is shaped."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ift_gridworld import choices
-from ift_gridworld.checks import check_choice, check_interval, check_positive, check_whole
+from ift_gridworld.checks import check_choice, check_interval, check_not_negative, check_positive, check_whole
 from ift_gridworld.methods.options.base import MethodOptions
 
 __all__ = [
@@ -128,7 +128,7 @@ class ReinforceOptions(RolloutOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("beta", self.beta, 0, float("inf"))
+        check_not_negative("beta", self.beta)
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ class GroupOptions(RolloutOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_whole("epochs", self.epochs, at_least=1)
-        check_interval("beta", self.beta, 0, float("inf"))
+        check_not_negative("beta", self.beta)
         check_group(self.group, self.walkers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ift_gridworld import choices
-from ift_gridworld.checks import check_choice, check_finite, check_interval, check_positive, check_whole
+from ift_gridworld.checks import check_choice, check_finite, check_interval, check_not_negative, check_positive, check_whole
 from ift_gridworld.methods.options.base import MethodOptions
 from ift_gridworld.methods.options.on_policy import RewardedOptions
 
@@ -166,7 +166,7 @@ class DPOPOptions(PreferenceOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("weight", self.weight, 0, float("inf"))
+        check_not_negative("weight", self.weight)
 
 
 @dataclass(frozen=True)
@@ -181,7 +181,7 @@ class CPOOptions(PreferenceOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
-        check_interval("imitation", self.imitation, 0, float("inf"))
+        check_not_negative("imitation", self.imitation)
 
 
 @dataclass(frozen=True)
