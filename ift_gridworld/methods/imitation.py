@@ -191,7 +191,7 @@ class NEFTune(SFT):
         true = self.policy.embed(batch.states)
         count = torch.arange(1, batch.mask.shape[-1] + 1, device=batch.mask.device)
         length = (batch.mask * count).amax(-1).clamp(min=1)[..., None, None]  # of the whole sequence, a prompt included
-        scale = self.options.noise / (length * true.shape[-1]).sqrt()
+        scale = self.options.noise / (length * true.shape[-1]).double().sqrt()
         noise = scale * (2 * self.source.uniform(*true.shape[1:]) - 1)
         noisy = true + noise.to(true.dtype)
         return losses.sft_loss(self.policy.log_probs_of(noisy, batch.actions, batch.mask), batch.mask).mean(-1)
