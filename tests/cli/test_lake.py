@@ -209,6 +209,8 @@ BAD = [
     (("--map", MAPLESS, "--figure", "column"), MAPLESS),
     (("--map", MAPLESS, "--explain", "sft"), "no map to draw"),
     (("--map", "bridge", "--size", 4), "4x4"),
+    (("--method", "all", "--render"), "--render draws 41 methods in one picture; allowed: up to 12, such as --method core"),
+    (("--method", "pairs", "--view", "flow"), "--view flow draws 21 methods in one picture; allowed: up to 12"),
     (("--map", "Taxi-v4", "--figure", "column", "--method", "all"), "'column', on which 41 methods"),
     (("--figure", "page", "--stages", "0,x"), "--stages is '0,x'; allowed: updates with commas between"),
     (("--figure", "page", "--panels", "maps,sucess"), "--panels is 'sucess'; did you mean success?"),
