@@ -603,7 +603,6 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
         ("dpo_judged", {"walkers": 16}),
         ("luffy", {"walkers": 16}),
         ("hpt", {"walkers": 16}),
-        ("neftune", {}),
     ],
 )
 def test_methods_that_walk_train_on_many_lakes_as_on_each_by_itself(method, options):
