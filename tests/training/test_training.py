@@ -481,7 +481,7 @@ def test_shapes_in_signatures_hold_throughout():
             planning.time_limited_values(mdp, 5)
         run = train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
     """
-    options = {"capture_output": True, "text": True, "timeout": 120, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    options = {"capture_output": True, "text": True, "timeout": 600, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], **options)
     assert done.returncode == 0, done.stderr[-3000:]
 
