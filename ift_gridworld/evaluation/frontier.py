@@ -313,7 +313,9 @@ def _sampled(mdp: TabularMDP, base: Float[np.ndarray, "S A"], tolerance: float) 
         order = np.argsort(-beta, kind="stable")
         beta, kl, value, soft = (each[order] for each in (beta, kl, value, soft))
         new = _prices_between(beta, _between(beta, kl, value) / (tolerance * to_gain))
-    return _Points(beta, kl, value, soft, best)
+    kl, value = np.maximum.accumulate(kl), np.maximum.accumulate(value)  # beside the ends they differ by rounding alone
+    distinct = np.append(np.diff(kl) > 0, True)
+    return _Points(*(each[distinct] for each in (beta, kl, value, soft)), best)
 
 
 def _nearest_best(mdp: TabularMDP, base: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "S A"]:

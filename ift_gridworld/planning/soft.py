@@ -160,7 +160,7 @@ def _newton(
         gain = np.where(possible, (action_value - top[..., None]) / price[:, None, None], 0.0)
         share = (reference * np.expm1(gain)).sum(-1)
         # The first for a price so high that the argument is nearly 1, the second for a best action that is very unlikely.
-        norm = np.where(share > -0.5, np.log1p(share), np.log((reference * np.exp(gain)).sum(-1)))
+        norm = np.where(share > -0.5, np.log1p(np.maximum(share, -0.5)), np.log((reference * np.exp(gain)).sum(-1)))
         log_ratio = gain - norm[..., None]
         policy = reference * np.exp(log_ratio)
         kl = (policy * log_ratio).sum(-1) - np.log(total)
