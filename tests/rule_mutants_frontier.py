@@ -1,4 +1,4 @@
-"""Wrong rules of the reward-KL frontier: what the KL is, whom it is charged, what lies at its ends (`rule_mutants.RuleMutant`)."""
+"""Wrong rules of the reward-KL frontier: what the KL is, where it is charged, what lies at the ends (`rule_mutants.RuleMutant`)."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "moves without weight are taken",
-            "np.where(possible, action_value, -np.inf).max(-1)\n        gain = np.where(possible, (action_value - top[..., None])",
-            "action_value.max(-1)\n        gain = np.where(True, (action_value - top[..., None])",
+            "top = np.where(possible, action_value, -np.inf).max(-1)",
+            "top = action_value.max(-1)",
         ),
         ("one round is enough", "waiting = residual > NEWTON", "waiting = residual > 1e-2"),
         (

@@ -95,8 +95,8 @@ def test_undiscounted_kl_is_that_of_whole_walks():
 def test_kl_of_a_policy_near_its_base_keeps_its_digits():
     """To second order KL = sum base gain^2 / 2, far below what p log p - p log b can tell."""
     base, gain = np.array([0.2, 0.3, 0.5]), 1e-9 * np.array([1.5, -1.0, 0.0])
-    assert step_kl(base * (1 + gain), base) == pytest.approx((base * gain**2).sum() / 2, rel=1e-6)
-    assert step_kl(np.array([0.0, 1.0]), np.array([1e-300, 1.0])) == pytest.approx(1e-300)
+    assert step_kl(base * (1 + gain), base) == pytest.approx((base * gain**2).sum() / 2, rel=1e-5, abs=0)
+    assert step_kl(np.array([0.0, 1.0]), np.array([1e-300, 1.0])) == pytest.approx(1e-300, abs=0)
 
 
 def test_what_the_base_never_does_is_infinitely_far_where_it_can_come_about():
