@@ -1,4 +1,4 @@
-"""Wrong rules of the reward-KL frontier: what the KL is, where it is charged, what lies at the ends (`rule_mutants.RuleMutant`)."""
+"""Wrong rules of the frontier: what the KL is, where it is charged, what lies at the ends (`rule_mutants.RuleMutant`)."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "best = optimal_policy(mdp)",
         ),
         (
-            "the nearest best policy is the likeliest one now",
-            "np.ones(1), reward=np.zeros_like(base))",
-            "np.full(1, 1e3), reward=mdp.expected_reward)",
+            "the nearest best policy is the nearest one in each state",
+            "_, policy = soft_policy_iteration(mdp, weights, np.ones(1), reward=np.zeros_like(base))",
+            "policy = (weights / weights.sum(-1, keepdims=True))[None]",
         ),
         ("the error is half of what it can be", "np.maximum(above, 0.0), 0.0)", "np.maximum(above, 0.0) / 64, 0.0)"),
         (

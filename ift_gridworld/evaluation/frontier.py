@@ -315,7 +315,7 @@ def _sampled(mdp: TabularMDP, base: Float[np.ndarray, "S A"], tolerance: float) 
         new = _prices_between(beta, _between(beta, kl, value) / (tolerance * to_gain))
     kl, value = np.maximum.accumulate(kl), np.maximum.accumulate(value)  # beside the ends they differ by rounding alone
     distinct = np.append(np.diff(kl) > 0, True)
-    return _Points(*(each[distinct] for each in (beta, kl, value, soft)), best)
+    return _Points(beta[distinct], kl[distinct], value[distinct], soft[distinct], best)
 
 
 def _nearest_best(mdp: TabularMDP, base: Float[np.ndarray, "S A"]) -> Float[np.ndarray, "S A"]:

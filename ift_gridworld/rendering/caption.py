@@ -100,8 +100,8 @@ def _panels(figure: FigureContent) -> list[str]:
     if "frontier" in figure.panels:
         words.append(
             "Frontier: return against discounted KL from the base, a trajectory a method, of "
-            f"{seeds_of_maps(runs)}; the thick curve is exact: no policy lies above it. Dotted: the gap to it, the highest return "
-            "at that KL minus the method's."
+            f"{seeds_of_maps(runs)}; the thick curve is exact: no policy lies above it. Dotted: the gap to it, the highest "
+            "return at that KL minus the method's."
         )
     if "seeds" in figure.panels:
         names = listed([_named(name) for name in figure.strips])

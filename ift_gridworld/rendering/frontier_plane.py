@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
@@ -161,7 +162,9 @@ class FrontierPlane:
         self.ax.add_collection(self.drops)
         self.colours = [style.colour(theme) for style in tracks.styles]
         self.drops.set_color(self.colours)
-        self.lines, self.marks, self.heads = [], [], []
+        self.lines: list[Line2D] = []
+        self.marks: list[Line2D] = []
+        self.heads: list[Line2D] = []
         for style, colour in zip(tracks.styles, self.colours, strict=True):
             self.lines += self.ax.plot([], [], color=colour, lw=1.6 * scale, ls=style.dash, zorder=3)
             for dots, size, order in ((self.marks, 4.4, 4), (self.heads, 7.6, 5)):
