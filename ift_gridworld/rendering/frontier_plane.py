@@ -38,6 +38,7 @@ WIDTH, HEIGHT = 9.6, 5.4  # inches
 MAX_FRAMES, MARKS = 72, 5
 DRAWN = 1e-4  # error of the curve as drawn, as a share of its height
 LINE_GAP = 0.155  # inches between names, for type of 8 points
+MOVED = 0.02  # share of the height by which a name has moved if a line leads to it
 WIDEST = 4.0  # times the KL of the nearest best policy beyond which the axis is a square-root scale
 
 
@@ -88,9 +89,10 @@ def tracks_under(runs: Sequence[Run], updates: Int[np.ndarray, " F"], marked: In
     curve = frontier(first.mdp, base, tolerance=DRAWN)
     points = []
     for run, chosen in zip(runs, latest_snapshots(runs, updates).T, strict=True):
-        own = run.base[run.drawn]
-        kl = run.of_drawn("kl_discounted") if "kl_discounted" in run.metrics else kl_from_base(run.mdp, run.snapshots, own)
-        value = run.of_drawn("return")
+        if {"kl_discounted", "return"} <= set(run.metrics):
+            kl, value = run.of_drawn("kl_discounted"), run.of_drawn("return")
+        else:  # on a large lake, or of an earlier version
+            kl, value = kl_from_base(run.mdp, run.snapshots, run.base[run.drawn]), run.values @ run.mdp.start
         points.append(np.stack([kl, value, np.maximum(curve.gap(kl, value, DRAWN), 0.0)], -1)[chosen])
     marks = [frame for frame in range(1, len(updates)) if updates[frame] in marked]  # the base has a mark of its own
     return FrontierTracks(curve, run_titles(runs), run_styles(runs), np.stack(points, 1), updates, marks)
@@ -182,10 +184,9 @@ class FrontierPlane:
         self.width, self.height = box.width / dpi, box.height / dpi
         self.names, self.leads = [], LineCollection([], lw=0.6 * self.scale, colors=self.colours, zorder=2.2, clip_on=False)
         self.is_beside = beside > 0
-        if beside:
-            self.leads.set_transform(self.ax.transAxes)
-            self.ax.add_collection(self.leads, autolim=False)
-            self.artists.append(self.leads)
+        self.leads.set_transform(self.ax.transAxes)
+        self.ax.add_collection(self.leads, autolim=False)
+        self.artists.append(self.leads)
         for name, colour in zip(tracks.names, self.colours, strict=True):
             words = plain_text(shorten(name, beside - 0.17, self.size, bold=True) if beside else name)
             text = self.ax.text(
@@ -216,6 +217,11 @@ class FrontierPlane:
         inside = np.clip(inside, 0.0, 1.0)
         if not self.is_beside:
             place_names(self.ax, self.names, inside)
+            to_names = [
+                [end, (name.get_position() if abs(name.get_position()[1] - end[1]) > MOVED else end)]
+                for name, end in zip(self.names, inside, strict=True)
+            ]
+            self.leads.set_segments(to_names)
             return
         gap = min(LINE_GAP * self.size / 8 / self.height, 1 / max(1, len(ends)))
         order = np.lexsort((inside[:, 0], -inside[:, 1]))

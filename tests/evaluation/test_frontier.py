@@ -238,13 +238,14 @@ def test_soft_optima_lie_on_it_and_nothing_above(name):
 
 def test_the_error_of_the_points_is_told():
     base = some_policies(LAKE, 1, seed=1)[0]
-    for tolerance in (1e-2, 1e-4):
-        curve = frontier(LAKE, base, tolerance=tolerance)
+    for mdp, start, tolerance in ((LAKE, base, 1e-2), (LAKE, base, 1e-4), (bandit(1.0, 0.0), both([0.5, 0.5]), 1e-3)):
+        curve = frontier(mdp, start, tolerance=tolerance)
         assert 0 < curve.error <= tolerance * (curve.value[-1] - curve.value[0])
         middle, chord = (curve.kl[1:] + curve.kl[:-1]) / 2, (curve.value[1:] + curve.value[:-1]) / 2
         above = curve.at(middle) - chord
         assert above.min() > -1e-12 and curve.error / 10 < above.max() <= curve.error
-    coarse, fine = (frontier(LAKE, base, tolerance=tolerance).at(curve.kl) for tolerance in (0.1, 1e-3))
+    wanted = np.linspace(0, 10, 7)
+    coarse, fine = (frontier(LAKE, base, tolerance=tolerance).at(wanted) for tolerance in (0.1, 1e-3))
     np.testing.assert_allclose(coarse, fine, atol=1e-10)
 
 
@@ -266,9 +267,9 @@ def test_a_time_limit_changes_nothing():
 
 
 def test_success_from_any_tile_is_the_mean_over_tiles():
-    policy = some_policies(LAKE, 1)[0]
-    expected = success_from(LAKE, policy, LAKE.horizon)[~LAKE.terminal].mean()
-    assert measure(LAKE, policy, only=["success_any_tile"]) == {"success_any_tile": pytest.approx(expected)}
+    policy, mdp = some_policies(LAKE, 1)[0], LAKE.with_time_limit(4)
+    expected = success_from(mdp, policy, 4)[~mdp.terminal].mean()
+    assert measure(mdp, policy, only=["success_any_tile"]) == {"success_any_tile": pytest.approx(expected)}
 
 
 def test_what_takes_long_is_measured_on_request_alone():
@@ -289,6 +290,13 @@ def test_newtons_method_solves_what_sweeps_solve(discount):
         np.testing.assert_allclose(value[i], expected[0], atol=1e-10)
         np.testing.assert_allclose(policy[i], expected[1], atol=1e-8)
     np.testing.assert_allclose(again, value, atol=1e-10)
+
+
+def test_values_to_begin_with_lead_nowhere_undiscounted():
+    """They would have the first policy stay in state 0 for ever, and pay for it."""
+    mdp, base, beta = TabularMDP.from_map(("SFG",), discount=1.0), np.full((3, 4), 0.25), np.array([1e-3])
+    value, _ = soft_policy_iteration(mdp, base, beta, start=np.array([[100.0, 0.0, 0.0]]))
+    np.testing.assert_allclose(value[0], soft_value_iteration(mdp, base, 1e-3)[0], atol=1e-10)
 
 
 def test_an_action_that_is_nearly_impossible_can_be_best():
