@@ -104,8 +104,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "moves without weight are taken",
-            "top = np.where(possible, action_value, -np.inf).max(-1)",
-            "top = action_value.max(-1)",
+            "reference, possible = weights / total[:, None], weights > 0",
+            "reference, possible = weights / total[:, None], weights >= 0",
         ),
         ("one round is enough", "waiting = residual > NEWTON", "waiting = residual > 1e-2"),
         (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -32,7 +33,7 @@ from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.training.run import Run, check_one_environment
 from ift_gridworld.training.together import drawn_together
 
-__all__ = ["MARKS", "FrontierFilm", "FrontierPlane", "FrontierTracks", "tracks_under"]
+__all__ = ["MARKS", "FrontierFilm", "FrontierPlane", "FrontierTracks", "frontier_data", "tracks_under"]
 
 WIDTH, HEIGHT = 9.6, 5.4  # inches
 MAX_FRAMES, MARKS = 72, 5
@@ -81,7 +82,7 @@ def tracks_under(runs: Sequence[Run], updates: Int[np.ndarray, " F"], marked: In
     check_one_environment(runs)
     first, base = runs[0], runs[0].base[runs[0].drawn]
     for run in runs[1:]:
-        if not np.allclose(run.base[run.drawn], base, rtol=0, atol=1e-5):
+        if not same_base(run, base):
             raise ValueError(
                 f"the frontier plane cannot show {printable(run.method)} beside {printable(first.method)}: they start from "
                 "different bases; allowed: runs from one base"
@@ -96,6 +97,35 @@ def tracks_under(runs: Sequence[Run], updates: Int[np.ndarray, " F"], marked: In
         points.append(np.stack([kl, value, np.maximum(curve.gap(kl, value, DRAWN), 0.0)], -1)[chosen])
     marks = [frame for frame in range(1, len(updates)) if updates[frame] in marked]  # the base has a mark of its own
     return FrontierTracks(curve, run_titles(runs), run_styles(runs), np.stack(points, 1), updates, marks)
+
+
+def frontier_data(runs: Sequence[Run]) -> dict[str, Any] | None:
+    """Return what a page needs to draw the plane of the drawn seed, in numbers of five digits.
+
+    Args:
+        runs: as they are drawn, on one environment.
+
+    Returns:
+        "kl" and "value" of points of the curve; and for each run, in "runs", "kl", "value" and "gap" at each of its own
+        snapshots. None where runs have not recorded them (on large lakes), one is infinite, or they start from several bases.
+    """
+    names = {"kl": "kl_discounted", "value": "return", "gap": "frontier_gap"}
+    base = runs[0].base[runs[0].drawn]
+    recorded = all(name in run.metrics and np.isfinite(run.of_drawn(name)).all() for run in runs for name in names.values())
+    if not recorded or not all(same_base(run, base) for run in runs):
+        return None
+    curve = frontier(runs[0].mdp, base)
+    columns = [{key: _digits(run.of_drawn(name)) for key, name in names.items()} for run in runs]
+    return {"kl": _digits(curve.kl), "value": _digits(curve.value), "runs": columns}
+
+
+def _digits(values: Float[np.ndarray, " n"]) -> list[float]:
+    return [float(f"{value:.5g}") for value in values]
+
+
+def same_base(run: Run, base: Float[np.ndarray, "S A"]) -> bool:
+    """Whether the drawn seed of a run starts from this base, as far as a saved run tells."""
+    return run.base.shape[1:] == base.shape and np.allclose(run.base[run.drawn], base, rtol=0, atol=1e-5)
 
 
 class FrontierPlane:

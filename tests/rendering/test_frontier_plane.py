@@ -12,8 +12,9 @@ from ift_gridworld.cli.figure_options import FigureArgs, figure_options
 from ift_gridworld.evaluation import frontier, kl_from_base
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy
-from ift_gridworld.rendering.frontier_plane import FrontierFilm, short_number, tracks_under
+from ift_gridworld.rendering.frontier_plane import FrontierFilm, frontier_data, short_number, tracks_under
 from ift_gridworld.rendering.method_style import style_of
+from ift_gridworld.rendering.page_data import page_data
 from ift_gridworld.rendering.paper import PaperFigure
 from ift_gridworld.rendering.theme import THEMES
 
@@ -95,6 +96,25 @@ def test_a_method_that_goes_very_far_is_drawn_on_a_square_root_scale():
 def test_runs_from_other_bases_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^the frontier plane cannot show dpo beside sft: .*; allowed: runs from one base$"):
         FrontierFilm([run("sft"), lake_record("dpo")])
+
+
+def test_a_page_has_the_numbers_of_the_plane():
+    made, other = run("sft"), run("dpo", seed=1)
+    assert frontier_data([made, other]) is None, "not recorded"
+    for one in (made, other):
+        table = points_of(one)
+        for column, name in enumerate(("kl_discounted", "return", "frontier_gap")):
+            one.metrics[name] = np.stack([table[:, column], np.zeros(5)], 1)  # of the drawn seed, and of another
+    data = frontier_data([made, other])
+    curve = frontier(MDP, made.base[0])
+    np.testing.assert_allclose(data["kl"], curve.kl, rtol=1e-4)
+    np.testing.assert_allclose(data["value"], curve.value, rtol=1e-4)
+    for one, entry in zip((made, other), data["runs"], strict=True):
+        np.testing.assert_allclose([entry["kl"], entry["value"], entry["gap"]], points_of(one).T, rtol=1e-4, atol=1e-9)
+    assert page_data([[made, other]], made.steps, "")["frontier"] == [data]
+    assert frontier_data([made, lake_record("dpo", metrics=other.metrics)]) is None, "from another base"
+    other.metrics["kl_discounted"][-1] = np.inf
+    assert frontier_data([made, other]) is None, "no number of JSON"
 
 
 @pytest.mark.parametrize("count", [1, 2, 12])
