@@ -98,9 +98,10 @@ def ift_loss(
         return sft_loss(logp, mask)
     loss = -masked_fill_zero(logp, mask)
     if propagation == "equation21":
-        return (_matmul(mask.to(loss.dtype), _decay_matrix(loss, decay)) * loss).sum(-1)
+        preceding = _decayed_sums(mask.to(loss.dtype).flip(-1), decay).flip(-1)  # sums over earlier steps, read backwards
+        return (preceding * loss).sum(-1)
     if propagation == "algorithm1":
-        weights = masked_fill_zero(_matmul(loss, _decay_matrix(loss, decay).T), mask)
+        weights = masked_fill_zero(_decayed_sums(loss, decay), mask)
         return ((weights.detach() if detach_weights else weights) * loss).sum(-1)
     weights = relation_weights(logp, mask, decay, norm)
     return masked_mean((weights.detach() if detach_weights else weights) * loss, mask)
@@ -140,7 +141,7 @@ def relation_weights(
         return torch.ones_like(counted)
     steps = counted.sum(-1, keepdim=True)
     share = -masked_fill_zero(logp, mask) / steps.clamp(min=1)
-    weights = _matmul(share, _decay_matrix(share, decay).T)
+    weights = _decayed_sums(share, decay)
     # A common factor cancels in the scaling; taken out first, it keeps tiny squares and large exponentials in range.
     if norm == "L2":
         largest = weights.amax(-1, keepdim=True).detach()
@@ -153,6 +154,28 @@ def relation_weights(
     total = weights.sum(-1, keepdim=True)
     is_zero = total <= 0
     return torch.where(is_zero, counted, weights * steps / torch.where(is_zero, 1.0, total))
+
+
+BLOCK = 128  # steps that are summed by one product of matrices
+
+
+def _decayed_sums(x: Float[Tensor, "*batch T"], decay: float) -> Float[Tensor, "*batch T"]:
+    """Σ_{i≥t} γ^{i-t} x_i for every t, by products of matrices instead of a loop over steps.
+
+    A long row is cut into blocks: the sums within each, and what all later blocks add, decayed from the next one's first
+    step: Σ_{i≥t} = Σ_{i≥t, in t's block} + γ^{e-t} Σ_{i≥e}, e the next block's first step. Those sums are decayed sums of the
+    blocks' own, with γ to the power of a block's length. So memory is linear in T.
+    """
+    steps = x.shape[-1]
+    if steps <= BLOCK:
+        return _matmul(x, _decay_matrix(x, decay).T)
+    blocks = -(-steps // BLOCK)
+    rows = torch.nn.functional.pad(x, (0, blocks * BLOCK - steps)).unflatten(-1, (blocks, BLOCK))
+    within = _matmul(rows, _decay_matrix(rows, decay).T)
+    onward = _decayed_sums(within[..., 0], decay**BLOCK)
+    onward = torch.nn.functional.pad(onward[..., 1:], (0, 1))[..., None]  # nothing follows the last block
+    left = torch.arange(BLOCK, 0, -1, dtype=x.dtype, device=x.device)  # steps from each step to the next block
+    return (within + torch.pow(decay, left) * onward).flatten(-2)[..., :steps]
 
 
 def _matmul(x: Float[Tensor, "*batch T"], matrix: Float[Tensor, "T T"]) -> Float[Tensor, "*batch T"]:
@@ -168,7 +191,7 @@ def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:
     return _cached_decay_matrix(like.shape[-1], float(decay), like.dtype, like.device)
 
 
-@lru_cache(maxsize=2)  # of T² numbers each
+@lru_cache(maxsize=8)  # of BLOCK² numbers each, at most
 def _cached_decay_matrix(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # a matrix first needed in inference must serve training later
         step = torch.arange(steps, dtype=dtype, device=device)

@@ -6,7 +6,7 @@ import torch
 from loss_inputs import MASK, close, draw, gradient, log_probs, tensor
 
 from ift_gridworld import losses
-from ift_gridworld.losses import ift_loss, relation_weights, sft_loss
+from ift_gridworld.losses import ift_loss, imitation, relation_weights, sft_loss
 
 NORMS = pytest.mark.parametrize("norm", losses.NORMS)
 DECAYS = pytest.mark.parametrize("decay", [0.3, 0.95, 1.0])
@@ -213,6 +213,28 @@ def test_a_batch_is_its_parts_accumulated_by_token():
     parts = [(steps[rows] * sft_loss(logp[rows], MASK[rows])).sum() / steps.sum() for rows in ([0, 1], [2, 3, 4])]
     close(sum(parts), -logp[MASK].mean())
     close(sum(gradient(part, logp)[0] for part in parts), -MASK.double() / MASK.sum())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01, 0.7, 1.0])
+@pytest.mark.parametrize("steps", [3, 4, 9, 11, 31])
+@pytest.mark.parametrize("propagation", ["released", "algorithm1", "equation21"])
+def test_long_rows_are_summed_in_blocks(propagation, steps, decay, monkeypatch):
+    """Blocks of 3 steps, blocks of blocks, a last block that is not full: as in one block, which other tests hold to loops."""
+    logp, mask = log_probs(2, steps, grad=True), draw(2, steps) > 0.2
+    expected = ift_loss(logp, mask, propagation=propagation, decay=decay)
+    slope = gradient(expected.sum(), logp)[0]
+    monkeypatch.setattr(imitation, "BLOCK", 3)
+    actual = ift_loss(logp, mask, propagation=propagation, decay=decay)
+    close(actual, expected)
+    close(gradient(actual.sum(), logp)[0], slope)
+
+
+def test_memory_of_the_weights_is_linear_in_the_steps():
+    """A matrix of T x T numbers would need 80 GB."""
+    logp = torch.full((1, 100_000), -1.0)
+    weights = relation_weights(logp, torch.ones(1, 100_000, dtype=torch.bool), 0.5)
+    close(weights[0, :3].double(), torch.full((3,), 1.0, dtype=torch.float64), rtol=1e-4)  # Σ_k 2^-k everywhere but at the end
+    close((weights[0, -1] / weights[0, 0]).double(), torch.tensor(0.5, dtype=torch.float64), rtol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{}, {"propagation": "algorithm1"}, {"propagation": "equation21"}, {"norm": "L2"}])
