@@ -39,6 +39,7 @@ WIDTH, HEIGHT = 9.6, 5.4  # inches
 MAX_FRAMES, MARKS = 72, 5
 DRAWN = 1e-4  # error of the curve as drawn, as a share of its height
 LINE_GAP = 0.155  # inches between names, for type of 8 points
+MOST_NAMES = 16  # names in the plane that can keep apart
 MOVED = 0.02  # share of the height by which a name has moved if a line leads to it
 WIDEST = 4.0  # times the KL of the nearest best policy beyond which the axis is a square-root scale
 
@@ -214,6 +215,8 @@ class FrontierPlane:
         self.width, self.height = box.width / dpi, box.height / dpi
         self.names, self.leads = [], LineCollection([], lw=0.6 * self.scale, colors=self.colours, zorder=2.2, clip_on=False)
         self.is_beside = beside > 0
+        if not beside and len(tracks.names) > MOST_NAMES:
+            return
         self.leads.set_transform(self.ax.transAxes)
         self.ax.add_collection(self.leads, autolim=False)
         self.artists.append(self.leads)
@@ -239,7 +242,8 @@ class FrontierPlane:
             head.set_data(kl[-1:], value[-1:])
             drops.append([(kl[-1], value[-1]), (kl[-1], value[-1] + gap[-1])])
         self.drops.set_segments(drops)
-        self._place_names(points[-1])
+        if self.names:
+            self._place_names(points[-1])
 
     def _place_names(self, ends: Float[np.ndarray, "M 3"]) -> None:
         """Write each name beside its end or, with a line to it, beside the plane; apart where they would touch."""
@@ -279,7 +283,7 @@ class FrontierFilm(Film):
     """
 
     COLUMNS = (("KL, nats", 1.6), ("return", 2.25), ("gap", 2.85))  # right edges, in inches from the left of the rows
-    ROW = 0.3
+    ROW, ROWS = 0.3, 3.5  # inches: of a row, and of all of them at most
 
     def __init__(self, runs: Sequence[Run], theme: str = "light") -> None:
         check_one_environment(runs)
@@ -326,18 +330,19 @@ class FrontierFilm(Film):
     def _compose_rows(self, left: float) -> None:
         """A row a method: its marker, its name, and where it stands."""
         theme, tracks = self.theme, self.tracks
-        height = min(self.ROW, 3.0 / len(tracks.names))
+        height = min(self.ROW, self.ROWS / len(tracks.names))
+        size = min(9.5, 0.75 * 72 * height)
         for words, x in self.COLUMNS:
             self.figure.text((left + x) / WIDTH, 1 - 1.05 / HEIGHT, words, size=9, color=theme.muted, ha="right", va="center")
         self.numbers = []
         for row, (name, style) in enumerate(zip(tracks.names, tracks.styles, strict=True)):
             top, colour = 1.36 + height * row, style.colour(theme)
             self.overlay.plot([left, left + 0.3], [top, top], color=colour, lw=2, ls=style.dash)
-            self.overlay.plot([left + 0.15], [top], style.marker, ms=7, color=colour, mec=theme.background, mew=0.8)
-            self.add_text(left + 0.37, top, shorten(name, 0.78, 9.5), size=9.5, color=theme.ink)
-            self.numbers.append(
-                [self.add_number(left + x, top, size=9.5, colour=theme.ink, align="right") for _, x in self.COLUMNS]
-            )
+            x, ms = left + 0.15, 0.74 * size
+            self.overlay.plot([x], [top], style.marker, ms=ms, mew=0.11 * ms, color=colour, mec=theme.background)
+            self.add_text(left + 0.37, top, shorten(name, 0.78, size), size=size, color=theme.ink)
+            columns = [left + x for _, x in self.COLUMNS]
+            self.numbers.append([self.add_number(x, top, size=size, colour=theme.ink, align="right") for x in columns])
         words = "gap: the best return that any policy has at the method's KL, minus the method's (dotted in the plane)"
         top = 1.36 + height * len(tracks.names) + 0.06
         self.add_text(

@@ -93,6 +93,15 @@ def test_a_method_that_goes_very_far_is_drawn_on_a_square_root_scale():
     assert film.tracks.points[-1, 0, 2] == pytest.approx(film.tracks.curve.best - 0.3)
 
 
+def test_forty_methods_have_a_row_each_and_no_names_in_the_plane():
+    film = FrontierFilm([run("sft", seed=i) for i in range(40)])
+    film.frame(len(film) - 1)
+    tops = [row[0].artist.get_window_extent().y1 for row in film.numbers]
+    heights = [row[0].artist.get_window_extent().height for row in film.numbers]
+    assert all(one - other > 0.8 * height for (one, other), height in zip(pairwise(tops), heights[1:], strict=True))
+    assert min(tops) > 0.5 * film.canvas.get_width_height()[1] * 0.2 and not film.plane.names
+
+
 def test_runs_from_other_bases_are_refused_in_one_line():
     with pytest.raises(ValueError, match=r"^the frontier plane cannot show dpo beside sft: .*; allowed: runs from one base$"):
         FrontierFilm([run("sft"), lake_record("dpo")])
