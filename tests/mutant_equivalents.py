@@ -38,6 +38,7 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "losses.imitation.ift_loss mask 5",
         "losses.imitation.ift_loss mask 6",
     ),
+    "a row of one block is the same whether it is cut or not": ("losses.imitation._decayed_sums constant 1",),
     "the matrix is a constant and carries no gradient": (
         "losses.imitation._matmul stop-gradient 2",
         "losses.imitation._matmul stop-gradient 5",
@@ -103,6 +104,13 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "what a method was run with, it was on the same lakes and seeds": (
         "studies.results.SettingResults.chosen reduction 1",
         "studies.running._beyond reduction 1",
+    ),
+    "the array always holds all lakes and seeds of the setting, so that every sum is its mean times the same number": (
+        "studies.reproduction.findings._best_options reduction 1",
+    ),
+    "white space of a JSON file": (
+        "studies.language_report.draw_figures constant 1",
+        "studies.language_report.draw_figures constant 2",
     ),
     "what mixes in a tile does so with a probability far above rounding, or with none": (
         "studies.measures.mixing_effects constant 14",

@@ -49,12 +49,13 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from rule_mutants import RuleMutant
+from rule_mutants_frontier import MUTANTS as OF_FRONTIER
 from rule_mutants_lakes import MUTANTS as OF_LAKES
 from rule_mutants_language import MUTANTS as OF_LANGUAGE
 
 from ift_gridworld.runtime import cores
 
-RULES = (*OF_LAKES, *OF_LANGUAGE)
+RULES = (*OF_FRONTIER, *OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
@@ -94,13 +95,18 @@ CONCLUDING = {
     "studies.measures": ("test_running", "test_study"),
     "studies.running": ("test_running", "test_study"),
     "studies.reproduction.findings": ("test_findings", "test_claims"),
-    "studies.language_report": ("test_language_report", "test_damaged_studies"),
+    "studies.language_report": ("test_language_report", "test_language_answers", "test_damaged_studies"),
 }
 TESTS |= CONCLUDING
 AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
 LAYOUT = ("draw_pictures", "draw_films", "_table")  # functions of these modules that compute nothing
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 SECONDS, PATIENCE = 60, 20  # of computing that the tests may take against one mutant, and how many times that of waiting
+# The order of tests: those that caught most mutants so far first, because what catches one mutant of a function mostly catches
+# the next, and slow ones after all others.
+QUICK = 0.3  # seconds
+SLOW = set[str]()  # tests that took longer without a mutant
+CAUGHT = Counter[str]()
 STILLBORN, TIMEOUT = "stillborn", "timeout"  # instead of the name of a test
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
@@ -529,12 +535,17 @@ def _argument(arguments: ast.arguments, place: tuple[ast.AST, str, int | None]) 
 
 
 class Failures:
-    """A pytest plugin that keeps the name of the first test that failed."""
+    """A pytest plugin that orders tests, and keeps the name of the first test that failed and those of slow ones."""
 
     def __init__(self) -> None:
-        self.first = ""
+        self.first, self.slow = "", list[str]()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: (item.nodeid in SLOW, -CAUGHT[item.name]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.duration > QUICK:
+            self.slow.append(report.nodeid)
         # A known bug that a mutant happens to hide (an unexpected pass) is no detection.
         if report.failed and not str(report.longrepr).startswith("[XPASS"):
             self.first = self.first or report.nodeid.rpartition("::")[2]
@@ -571,20 +582,20 @@ def tests_of(mutant: AnyMutant) -> tuple[str, ...]:
     return mutant.tests if isinstance(mutant, RuleMutant) else TESTS[mutant.module]
 
 
-def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> str:
-    """In a child: return the first test that fails where the mutant replaces its module; "" if none does."""
+def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> tuple[str, list[str]]:
+    """In a child: return the first test that fails where the mutant replaces its module, "" if none does; and slow tests."""
     if mutant is not None:
         try:
             sys.meta_path.insert(0, MutantImporter(mutant.module, tree_of(mutant)))
             importlib.import_module(f"{PACKAGE}.{mutant.module}")
         except Exception:
-            return STILLBORN
+            return STILLBORN, []
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     gc.disable()  # half a second of a life of two
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
     status = pytest.main(["--tb=no", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
-    return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN)
+    return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN), plugin.slow
 
 
 def outcomes(
@@ -604,17 +615,21 @@ def outcomes(
                     os.dup2(nothing, stream)
                 resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
                 try:
-                    os.write(writer, f"{run_tests(mutant, tests)[:200]}\n".encode())
+                    first, slow = run_tests(mutant, tests)
+                    os.write(writer, "\n".join([first[:200], *slow, ""]).encode())
                 finally:
                     os._exit(0)
             os.close(writer)
             running[reader] = mutant, child, time.monotonic() + PATIENCE * seconds
         for reader in select.select(list(running), [], [], 1.0)[0]:
             mutant, child, _ = running.pop(reader)
-            answer = os.read(reader, 1024).decode()
-            os.close(reader)
             killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
-            yield mutant, answer.strip() if answer else TIMEOUT if killed else STILLBORN
+            answer = os.read(reader, 1 << 16).decode()  # what fits into a pipe, a thousand names
+            os.close(reader)
+            first, *slow = answer.split("\n")
+            SLOW.update(slow if mutant is None else [])
+            CAUGHT[first] += 1
+            yield mutant, first if answer else TIMEOUT if killed else STILLBORN
         for reader, (mutant, child, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 del running[reader]
