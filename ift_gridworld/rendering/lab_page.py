@@ -22,7 +22,7 @@ from ift_gridworld.storage import write_atomically
 __all__ = ["METHODS", "lab_page", "save_lab"]
 
 MOST_TILES, MOST_METHODS = 12, 6
-METHODS = ("sft", "ift", "dpo", "ipo", "orpo", "simpo", "ppo", "ppo_exact")  # those of lab/training.js
+METHODS = ("sft", "ift", "dpo", "tdpo", "ipo", "orpo", "simpo", "ppo", "ppo_exact")  # those of lab/training.js
 
 
 def save_lab(path: str | Path, rows: Sequence[str] | None = None, *, slip: float = 0.0, methods: Sequence[str] = ()) -> Path:

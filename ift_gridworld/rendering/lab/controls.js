@@ -19,7 +19,8 @@ const PANEL = [
     ["range", "mixing", "λ, IFT's mixing", "lambda", 0.05], ["range", "decay", "γ, IFT's decay", "gamma", 0.05],
     ["choice", "propagation", "propagation", "propagation"], ["choice", "norm", "norm", "norm"],
     ["choice", "prediction", "prediction", "prediction"],
-    ["log", "beta", "β, price of KL", "beta"], ["log", "rate", "learning rate", "rate"],
+    ["log", "beta", "β, price of KL", "beta"], ["range", "smoothing", "ε, DPO's label smoothing", "smoothing", 0.05],
+    ["log", "rate", "learning rate", "rate"],
     ["choice", "optimiser", "optimiser", "optimiser"],
   ]],
   ["On the boards", [["choice", "colour", "colour", "visits"], ["choice", "arrows", "arrows", "policy"]]],
@@ -172,6 +173,7 @@ export class Controls {
     for (const name of uses.ift) this.fields[name].closest(".field").classList.toggle("unused", !state.methods.includes("ift"));
     const priced = state.methods.some((name) => !["sft", "ift"].includes(name));
     this.fields.beta.closest(".field").classList.toggle("unused", !priced);
+    this.fields.smoothing.closest(".field").classList.toggle("unused", !state.methods.includes("dpo"));
     this.fields.noise.closest(".field").classList.toggle("unused", state.base !== "mixture");
   }
 }

@@ -141,6 +141,15 @@ export function ipoLoss(c, r, referenceC, referenceR, { beta = 0.1, referenceFre
   return pushed(off ** 2, 2 * off);
 }
 
+// m = log π - log π_ref, k = Σ_t KL(π_ref || π), both summed over steps. L = -log σ(β d); version 1: d = m_c - m_r - (k_r - k_c),
+// version 2: d = m_c - m_r - α (k_r - stopgrad(k_c)).
+export function tdpoLoss(marginC, marginR, klC, klR, { beta = 0.1, alpha = 0.5, version = 2 } = {}) {
+  const weight = version === 1 ? 1 : alpha;
+  const margin = beta * (marginC - marginR - weight * (klR - klC));
+  const slope = -beta * sigmoid(-margin);
+  return { ...pushed(-logSigmoid(margin), slope), chosenKL: version === 1 ? slope : 0, rejectedKL: -weight * slope };
+}
+
 // Means over steps. L = -c - β log σ(log odds c - log odds r)
 export function orpoLoss(c, r, { beta = 0.25 } = {}) {
   const logOdds = c - r - (log1mexp(c) - log1mexp(r));

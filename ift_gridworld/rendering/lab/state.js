@@ -16,12 +16,12 @@ export const PRESETS = {
 export const DEFAULTS = {
   rows: PRESETS["two-paths"], slip: 0, policy: "network", base: "mixture", noise: 0.3, seed: 0,
   methods: ["sft", "ift", "dpo", "ppo"], mixing: 0.2, decay: 0.95, propagation: "released", norm: "L1", prediction: "greedy",
-  beta: 0.1, rate: 0.01, optimiser: "adam", demonstration: null, rejected: null, update: 0, changes: [],
+  beta: 0.1, smoothing: 0, rate: 0.01, optimiser: "adam", demonstration: null, rejected: null, update: 0, changes: [],
   colour: "visits", arrows: "policy", chart: "curves", selected: 0, speed: 30, theme: "auto", stop: null,
 };
 
 // What may be changed while methods are trained; everything else starts them anew.
-export const LIVE = ["mixing", "decay", "propagation", "norm", "prediction", "beta", "rate"];
+export const LIVE = ["mixing", "decay", "propagation", "norm", "prediction", "beta", "smoothing", "rate"];
 
 export const CHOICES = {
   policy: ["network", "table"],
@@ -36,7 +36,7 @@ export const CHOICES = {
   theme: ["auto", "light", "dark"],
 };
 export const RANGES = { // lowest, highest
-  slip: [0, 2 / 3], noise: [0.05, 1], seed: [0, 9999], mixing: [0, 1], decay: [0, 1], beta: [0.01, 2], rate: [0.001, 0.3],
+  slip: [0, 2 / 3], noise: [0.05, 1], seed: [0, 9999], mixing: [0, 1], decay: [0, 1], beta: [0.01, 2], smoothing: [0, 0.45], rate: [0.001, 0.3],
   update: [0, 3000], selected: [0, 5], speed: [1, 300], stop: [0, 5],
 };
 export const MOST_METHODS = 6;
@@ -136,6 +136,7 @@ export function command(state) {
   parts.push(`--learning-rate ${state.rate}`, `--steps ${Math.max(1, state.update)}`);
   if (state.optimiser === "rmsprop") parts.push("--optimiser rmsprop");
   if (own.includes("ift")) parts.push(`--mixing ${state.mixing}`, `--decay ${state.decay}`, `--propagation ${state.propagation}`);
+  if (own.includes("dpo") && state.smoothing) parts.push(`--label-smoothing ${state.smoothing}`);
   parts.push("--render");
   return parts.join(" ");
 }

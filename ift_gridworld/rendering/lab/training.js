@@ -1,13 +1,13 @@
 // Base policies, the loop, and what is measured.
 
-import { DPO, IFT, IPO, ORPO, SFT, SimPO } from "./methods.js";
+import { DPO, IFT, IPO, ORPO, SFT, SimPO, TDPO } from "./methods.js";
 import { Adam, OPTIMISERS } from "./optimiser.js";
 import { episodesWithin, evaluatePolicy, optimalPolicy, optimalValues } from "./planning.js";
 import { Inputs, logSoftmax, POLICIES } from "./policy.js";
 import { ExactPPO, PPO } from "./ppo.js";
 import { Random } from "./random.js";
 
-export const METHODS = { sft: SFT, ift: IFT, dpo: DPO, ipo: IPO, orpo: ORPO, simpo: SimPO, ppo: PPO, ppo_exact: ExactPPO };
+export const METHODS = { sft: SFT, ift: IFT, dpo: DPO, tdpo: TDPO, ipo: IPO, orpo: ORPO, simpo: SimPO, ppo: PPO, ppo_exact: ExactPPO };
 
 // A policy to align: uniform, random, or cloned from answers good and bad as a pre-trained model is.
 export function makeBase(kind, lake, { policy = "network", seed = 0, hidden = 64, good = 0.5, noise = 0.3, answers } = {}) {

@@ -2,10 +2,9 @@
 
 import { policyArrows, signedArrows, totalVariation } from "./board.js";
 import { drawChart, drawSteps } from "./charts.js";
-import { titleOf } from "./glossary.js";
+import { PREFERENCE, titleOf } from "./glossary.js";
 
 const [LEAST_VISITS, LINEAR_TO] = [0.01, 3]; // where a logarithmic scale begins; up to where a linear one says enough
-export const PREFERENCE = ["dpo", "ipo", "orpo", "simpo"];
 
 // What all boards share, so that equal colours mean equal numbers.
 export function scalesOf(world) {

@@ -5,12 +5,12 @@ import { defaultAnswers, pathFromTiles } from "./paths.js";
 import { backup, discountedVisits, evaluatePolicy, softOptimal } from "./planning.js";
 import { Random } from "./random.js";
 import { settingsAt } from "./state.js";
+import { PREFERENCE } from "./glossary.js";
 import { Learner, makeBase, measure, referencesOf } from "./training.js";
 
 export const EVERY = 10; // updates between two points of a curve
-const PREFERENCE = ["dpo", "ipo", "orpo", "simpo"];
 // Of the page's one beta each method takes a share, so that its default stands where the slider's is.
-const BETA = { dpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
+const BETA = { dpo: 1, tdpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
 
 export class World {
   constructor(state) {
@@ -161,5 +161,7 @@ function optionsOf(name, state) {
     const { mixing, decay, propagation, norm, prediction } = state;
     return { mixing, decay, propagation, norm, prediction };
   }
-  return name in BETA ? { beta: state.beta * BETA[name] } : {};
+  if (!(name in BETA)) return {};
+  const beta = state.beta * BETA[name];
+  return name === "dpo" ? { beta, smoothing: state.smoothing } : { beta };
 }
