@@ -5,8 +5,6 @@ Its scripts stand in the folder ``lab``, as modules beside one another; they are
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -14,9 +12,10 @@ from urllib.parse import urlencode
 
 from ift_gridworld.checks import check_choice, check_interval
 from ift_gridworld.envs.maps import parse_map
+from ift_gridworld.rendering.html_page import fill, script_json, style_sheet
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.modules import joined_modules
-from ift_gridworld.rendering.theme import THEMES, style_sheet
+from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["METHODS", "lab_page", "save_lab"]
@@ -59,11 +58,11 @@ def lab_page(start: str = "") -> str:
     parts = {
         "COLOURS": style_sheet(),
         "STYLE": style,
-        "STYLES": _json(_method_styles()),
-        "START": _json(start),
+        "STYLES": script_json(_method_styles()),
+        "START": script_json(start),
         "SCRIPT": joined_modules("app").replace("</script", "<\\/script"),
     }
-    return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], template)
+    return fill(template, parts)
 
 
 def _fragment(rows: Sequence[str] | None, slip: float, methods: Sequence[str]) -> str:
@@ -83,11 +82,6 @@ def _fragment(rows: Sequence[str] | None, slip: float, methods: Sequence[str]) -
     if methods:
         state["methods"] = ",".join(dict.fromkeys(methods))
     return urlencode(state)
-
-
-def _json(value: object) -> str:
-    """A value for a script element, which no text in it can end or leave."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
 
 
 def _method_styles() -> dict[str, dict[str, dict[str, object]]]:

@@ -14,23 +14,13 @@ MAX_BYTES = 350_000
 
 
 @pytest.fixture
-def lab(chromium, tmp_path):
-    """Opens the lab at an address's fragment; a complaint of the console, or a request, fails the test."""
-    complaints, pages = [], []
+def lab(open_page, tmp_path):
+    """Opens the lab at an address's fragment."""
 
     def opened(fragment="", width=1280, height=900, **options):
-        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url))
-        page.goto(f"{save_lab(tmp_path / 'lab.html').as_uri()}{fragment}")
-        pages.append(page)
-        return page
+        return open_page(save_lab(tmp_path / "lab.html"), fragment, viewport={"width": width, "height": height}, **options)
 
-    yield opened
-    for page in pages:
-        page.close()
-    assert not complaints
+    return opened
 
 
 def app(page, expression):
