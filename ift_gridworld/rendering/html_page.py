@@ -1,4 +1,4 @@
-"""What all HTML pages share: the filling of a template, data for a script, and the themes as a style sheet."""
+"""What all HTML pages share: template, data for a script, the themes as a style sheet, and the looks of methods."""
 
 from __future__ import annotations
 
@@ -6,10 +6,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
+import numpy as np
+from matplotlib.markers import MarkerStyle
+
+from ift_gridworld.rendering.method_style import MethodStyle
 from ift_gridworld.rendering.theme import THEMES, Theme
 
-__all__ = ["fill", "script_json", "style_sheet"]
+__all__ = ["fill", "line_look", "script_json", "style_sheet"]
+
+LINE = 2.2  # pixels: width of a line in a chart, which lengths of dashes are multiples of
 
 
 def fill(template: str, parts: Mapping[str, str]) -> str:
@@ -62,3 +69,21 @@ def style_sheet() -> str:
 def _variables(theme: Theme) -> str:
     single = "".join(f"--{name}:{value};" for name, value in asdict(theme).items() if isinstance(value, str))
     return single + "".join(f"--method-{i}:{colour};" for i, colour in enumerate(theme.methods))
+
+
+def line_look(style: MethodStyle) -> dict[str, Any]:
+    """Return how charts of a page draw a method: the number of its hue, its dashes in pixels, and its marker.
+
+    The marker is polygons around the origin, each [x, y, x, y, ...], that reach to 1.
+
+    Example:
+        >>> from ift_gridworld.rendering.method_style import style_of
+        >>> line_look(style_of("dpo"))["dash"], len(line_look(style_of("dpo"))["marker"][0])
+        ([], 8)
+    """
+    dash = [] if isinstance(style.dash, str) else [round(LINE * part, 1) for part in style.dash[1]]
+    marker = MarkerStyle(style.marker)
+    path = marker.get_path().transformed(marker.get_transform())
+    polygons = [np.asarray(polygon)[:-1] * (1, -1) for polygon in path.to_polygons(closed_only=True)]
+    size = np.abs(np.concatenate(polygons)).max()
+    return {"hue": style.hue, "dash": dash, "marker": [(polygon / size).round(2).ravel().tolist() for polygon in polygons]}

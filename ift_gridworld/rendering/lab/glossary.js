@@ -2,7 +2,7 @@
 
 export const TERMS = {
   policy: "What the agent does: for each tile a probability of each move, drawn as arrows.",
-  base: "The policy that every method starts from, as a language model is pre-trained before it is aligned. A mixture has been cloned from a good and a bad demonstrator and some noise.",
+  base: "The policy that every method starts from, as a language model is pre-trained before it is aligned. A mixture has been cloned from a good and a bad demonstrator and some noise. A saved run's base is taken from its probabilities: a table has them exactly, a network is fitted to them.",
   network: "A network with one hidden layer of 64 units. What it learns about one tile changes others too.",
   table: "A table of numbers, one row a tile. What it learns about one tile changes no other.",
   noise: "Share of each of the base's choices that is spread over all moves.",
