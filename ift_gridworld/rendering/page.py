@@ -60,7 +60,7 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
 def _fitting(runs: Sequence[Run]) -> tuple[bytes, Sequence[Run], Int[np.ndarray, " F"], str]:
     """Return a page that is small enough, its runs and updates, and in words what was left out."""
     updates, methods = shared_updates(runs), len(runs)
-    most = len(updates)
+    most, empty = len(updates), len(lab_page().encode())
     while True:
         kept = shared_updates(runs, most)
         left_out = _left_out(runs, methods, len(kept), len(updates))
@@ -68,7 +68,7 @@ def _fitting(runs: Sequence[Run]) -> tuple[bytes, Sequence[Run], Int[np.ndarray,
         if len(page) <= MAX_BYTES or (most == 2 and methods == 1):
             return page, runs[:methods], kept, left_out
         if most > 2:
-            most = max(2, min(most - 1, int(most * MAX_BYTES / len(page))))
+            most = max(2, min(most - 1, int(most * (MAX_BYTES - empty) / (len(page) - empty))))
         else:
             methods -= 1
 

@@ -32,6 +32,7 @@ from ift_gridworld.training.together import shared_headline
 
 __all__ = ["page_data", "short_titles"]
 
+LEVEL = 7  # of zlib: a tenth of the time of level 9, for one percent more
 PAIR = ("chosen_logp", "rejected_logp")
 CLIPPED = 0.2  # share of values that may lie below the scale of values, where the worst would stretch it
 
@@ -271,7 +272,7 @@ def _packed(
     first = np.zeros_like(whole[:1]) if before is None else before[None]
     steps = (whole - np.concatenate([first, whole[:-1]])) % 256**size
     planes = [(steps >> 8 * i & 255).astype(np.uint8).tobytes() for i in range(size)]
-    data = base64.b64encode(zlib.compress(b"".join(planes), 9)).decode()
+    data = base64.b64encode(zlib.compress(b"".join(planes), LEVEL)).decode()
     return {"low": low, "high": high, "size": size, "rows": len(whole), "after": before is not None, "data": data}
 
 

@@ -69,12 +69,15 @@ export class Display {
       });
       return { element, canvas: element.querySelector("canvas"), grid };
     });
+    const focused = document.activeElement?.dataset.tile;
     $("boards").replaceChildren(...this.boards.map(({ element }) => element));
+    if (focused !== undefined) this.focus(Number(focused));
     const wide = world.layout.width / world.layout.height;
     $("boards").style.setProperty("--count", this.boards.length);
     $("boards").style.setProperty("--most", world.layout.standing.size > MANY ? "44rem" : "21rem");
     $("boards").style.setProperty("--wide", Math.min(2.2, Math.max(1, wide)));
-    this.looked = app.isReplay ? world.layout.first : null;
+    if (this.world !== world) this.looked = app.isReplay ? world.layout.first : null;
+    this.world = world;
   }
 
   focus(tile) {

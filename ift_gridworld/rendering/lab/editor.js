@@ -41,9 +41,7 @@ export class Editor {
     letters[tile] = NEXT[letters[tile]];
     if (letters[tile] === "S") letters.forEach((letter, i) => letter === "S" && i !== tile && (letters[i] = "F"));
     const rows = this.app.state.rows.map((_, y) => letters.slice(y * width, (y + 1) * width).join(""));
-    const focused = Number(document.activeElement?.dataset.tile ?? -1);
     this.app.restart({ rows, demonstration: null, rejected: null });
-    if (focused >= 0) this.app.display.focus(focused);
   }
 
   // A path that is drawn: shown while it grows, taken when it is finished.

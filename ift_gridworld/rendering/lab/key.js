@@ -15,10 +15,12 @@ const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&
 export const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => ESCAPES[c]);
 const brief = (x) => (x < 0 ? "−" : "") + String(Number(Math.abs(x).toPrecision(2)));
 
-function mark(letter, parts, theme, layout = tileOf(letter)) {
+// A tile with a mark; `corner`: the part of it that is shown, [left, top, side].
+function mark(letter, parts, theme, layout = tileOf(letter), corner = [0, 0, SIDE]) {
   const pen = new SvgPen(SIDE, SIDE);
   drawBoard(pen, { layout, colour: null, arrows: [], ...parts }, SIDE, theme);
-  return pen.toString();
+  const [left, top, side] = corner;
+  return pen.toString().replace(/viewBox="[^"]*"/, `viewBox="${left} ${top} ${side} ${side}" aria-hidden="true"`);
 }
 
 // The key as HTML; names in it are escaped.
@@ -33,12 +35,12 @@ export function keyOf(world, state, scale, full, theme) {
   add(mark("F", { shown: [0] }, theme), pathWords(tracks));
   if (tracks.some((track) => world.rejected(track).length)) add(mark("F", { rejected: [0] }, theme), "rejected answer");
   const letters = new Set(layout.tiles.map((s) => layout.letter(s)));
-  if (letters.has("S")) add(mark("S", {}, theme), "start");
+  if (letters.has("S")) add(mark("S", {}, theme, tileOf("S"), [0, 0, SIDE / 2]), "start");
   if (letters.has("G")) add(mark("G", {}, theme), "goal");
   for (const letter of ["H", "C"]) if (letters.has(letter) && layout.words[letter]) add(mark(letter, {}, theme), layout.words[letter].join(": "));
   for (const kind of Object.keys(layout.marks)) add(mark("F", {}, theme, tileOf("F", { marks: { [kind]: [[0, 0]] } })), kind);
   const mixing = state.predictions ? [...new Set(tracks.map((track) => track.mixing ?? track.learner?.method.options.mixing).filter(Boolean))] : [];
-  if (mixing.length) add(mark("F", { predictions: [[0, 0, 1]] }, theme), `IFT's own prediction, mixed in with λ = ${mixing.map(brief).join(", ")}`);
+  if (mixing.length) add(mark("F", { predictions: [[0, 0, 1]] }, theme, tileOf("F"), [-1, SIDE / 2 + 1, SIDE / 2]), `IFT's own prediction, mixed in with λ = ${mixing.map(brief).join(", ")}`);
   return (scale ? strip(scale, full, theme) : "") + entries.join("");
 }
 

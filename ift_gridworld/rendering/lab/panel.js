@@ -22,7 +22,7 @@ export class Panel {
   constructor(replay, handlers) {
     Object.assign(this, { replay });
     const { runs, all } = replay;
-    $("about").textContent = [runs.lake.title, runs.lake.about].filter(Boolean).join(" · ");
+    $("about").textContent = runs.lake.about;
     $("left-out").textContent = runs.leftOut;
     $("left-out").hidden = !runs.leftOut;
     $("not-live").textContent = runs.notLive;

@@ -9,8 +9,8 @@ import { Random } from "./random.js";
 import { settingsAt } from "./state.js";
 import { Learner, makeBase, measure, referencesOf } from "./training.js";
 
-// Where a logarithmic scale begins; up to how many visits a linear one that ends at 1 says enough.
-const [LEAST_VISITS, ABOUT_ONCE] = [0.01, 1.05];
+// Where a logarithmic scale of visits begins; up to how many a linear one says enough.
+const [LEAST_VISITS, LINEAR_TO] = [0.01, 3];
 export const EVERY = 10; // updates between two points of a curve
 // Of the page's one beta each method takes a share, so that its default stands where the slider's is.
 const BETA = { dpo: 1, tdpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
@@ -202,9 +202,9 @@ export class World {
   }
 }
 
-// A scale that ends at or above the most visits, as the package's `VisitScale`: linear up to 1, else logarithmic.
+// A scale that ends at or above the most visits: linear where that says enough, else logarithmic as the package's `VisitScale`.
 function visitScale(most) {
-  if (most <= ABOUT_ONCE) return { low: 0, high: 1, log: false, ticks: [0, 0.5, 1], below: false };
+  if (most <= LINEAR_TO) return { low: 0, high: Math.max(1, most), log: false, ticks: most > 1.3 ? [0, 1, most] : [0, 0.5, 1], below: false };
   const power = 10 ** Math.floor(Math.log10(most));
   const high = [1, 2, 5, 10].map((step) => step * power).find((end) => end >= most * (1 - 1e-9));
   const ticks = [0.01, 0.1, 1, 10, 100, 1000].filter((tick) => tick < high / 3);
