@@ -181,7 +181,8 @@ export class Display {
     }
     const { walks } = this.app;
     const agents = walks.walks.length && walks.over ? walks.walks.map((walk) => `${walk.track.title}: ${walks.wordsOf(walk)}`).join("; ") : "";
-    const text = agents || this.sentence;
+    const text = agents && agents !== this.told ? agents : this.sentence; // of agents once
+    this.told = agents;
     if ($("live").textContent !== text) {
       this.spokenAt = performance.now();
       $("live").textContent = text;
