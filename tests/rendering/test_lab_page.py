@@ -327,7 +327,7 @@ def _use(page, rng):
                 "(e, share) => { e.value = Number(e.min) + share * (e.max - e.min); e.oninput(); }", float(rng.random())
             )
         elif kind == "select":
-            options = element.evaluate("(e) => [...e.options].map((o) => o.value)")
+            options = element.evaluate("(e) => [...e.options].filter((o) => !o.disabled).map((o) => o.value)")
             element.select_option(options[rng.integers(len(options))])
         else:
             element.evaluate("(e) => e.click()")

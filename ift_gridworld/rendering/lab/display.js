@@ -19,6 +19,8 @@ const SPEAK_EVERY = 1000; // milliseconds, at least, between two messages to a s
 const MANY = 400; // tiles, from which on a board is larger
 const FULL = { visits: "visited", value: "value", change: "changed" };
 
+const write = (element, text) => element.textContent === text || (element.textContent = text);
+
 export class Display {
   constructor(app) {
     Object.assign(this, { app, boards: [], looked: null, spokenAt: 0 });
@@ -75,6 +77,7 @@ export class Display {
     const wide = world.layout.width / world.layout.height;
     $("boards").style.setProperty("--count", this.boards.length);
     $("boards").style.setProperty("--most", world.layout.standing.size > MANY ? "44rem" : "21rem");
+    $("boards").style.setProperty("--least", world.layout.standing.size > MANY ? "30rem" : "12.25rem");
     $("boards").style.setProperty("--wide", Math.min(2.2, Math.max(1, wide)));
     if (this.world !== world) this.looked = app.isReplay ? world.layout.first : null;
     this.world = world;
@@ -102,8 +105,7 @@ export class Display {
       const told = walk ? `agent: ${walks.wordsOf(walk)}` : "";
       const words = app.isReplay || looked === null ? "" : this.describe(track, looked);
       const line = element.querySelector(".look");
-      line.dataset.walk = told;
-      line.textContent = [told, words].filter(Boolean).join(" · ");
+      write(line, [told, words].filter(Boolean).join(" · "));
     });
   }
 
@@ -120,25 +122,35 @@ export class Display {
     const { app, theme } = this;
     const { world, state } = app;
     app.dirty = false;
-    $("update").textContent = `update ${world.update}`;
-    $("sentence").textContent = this.sentence;
+    const widths = this.boards.map(({ element }) => element.querySelector(".stage").clientWidth); // read before anything is written
+    write($("update"), `update ${world.update}`);
+    write($("sentence"), this.sentence);
     const scenes = this.scenes();
     scenes.forEach((scene, i) => {
       const [{ element, canvas }, track] = [this.boards[i], world.tracks[i]];
-      const width = element.querySelector(".stage").clientWidth;
-      const tile = width / world.layout.width;
+      const tile = widths[i] / world.layout.width;
       canvas.style.height = `${tile * world.layout.height}px`;
-      drawBoard(new CanvasPen(canvas, width, tile * world.layout.height), scene, tile, theme);
+      drawBoard(new CanvasPen(canvas, widths[i], tile * world.layout.height), scene, tile, theme);
       element.querySelector(".name").style.color = theme.methods[track.look.hue];
-      element.querySelector(".numbers").textContent = this.view.headline(world, track);
+      write(element.querySelector(".numbers"), this.view.headline(world, track));
       element.classList.toggle("selected", !app.isReplay && state.chart === "steps" && i === state.selected);
     });
     this.tell();
-    const key = keyOf(world, state, scaleOf(world, state.colour), FULL[state.colour], theme);
-    if (key !== this.key) $("key").innerHTML = this.key = key;
+    this.drawKey();
     this.drawCharts();
     if (app.isReplay) app.panel.show(this.looked, state.predictions);
     this.speak();
+  }
+
+  // Nothing on a board is without a key; it is made again where what it depends on has changed.
+  drawKey() {
+    const { world, state } = this.app;
+    const scale = scaleOf(world, state.colour);
+    const mixing = world.tracks.map((track) => track.learner?.method.options.mixing);
+    const causes = JSON.stringify([state.colour, state.arrows, state.predictions, world.tracks.map((track) => track.name), scale, mixing, this.theme]);
+    if (causes === this.keyCauses && world === this.keyWorld) return;
+    [this.keyCauses, this.keyWorld] = [causes, world];
+    $("key").innerHTML = keyOf(world, state, scale, FULL[state.colour], this.theme);
   }
 
   charts() {
@@ -157,14 +169,15 @@ export class Display {
       }));
     }
     place.classList.toggle("wide", charts.length === 1);
+    const widths = charts.map((_, i) => place.children[i].clientWidth);
     charts.forEach((chart, i) => {
       const [canvas, caption] = place.children[i].children;
       canvas.hidden = !chart.draw;
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${chart.title}. ${chart.label ?? this.sentence}`);
-      if (caption.textContent !== (chart.note ?? "")) caption.textContent = chart.note ?? "";
+      write(caption, chart.note ?? "");
       if (!chart.draw) return;
-      const width = place.children[i].clientWidth;
+      const width = widths[i];
       const height = charts.length === 1 ? Math.min(420, Math.max(260, width * 0.42)) : 210;
       canvas.style.height = `${height}px`;
       chart.draw(new CanvasPen(canvas, width, height), width, height);

@@ -1,18 +1,16 @@
 // What stands around the boards of saved runs: charts of means over seeds, headlines, the tile that is looked at, and a sentence.
 
 import { drawChart, drawPlane, written } from "./charts.js";
+import { either } from "./view.js";
 
 const [CHOSEN, REJECTED] = ["chosen_logp", "rejected_logp"];
 const MOST_EXPLAINED = 2; // predictions told of a tile
 const plain = (x) => String(Number(x.toFixed(3))).replace("-", "−");
 
-const listed = (names) => (names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names[0]);
-
 // One sentence that says what is seen.
 export function sentence(replay) {
   const { runs, tracks, update } = replay;
-  const names = listed(tracks.map((track) => track.title));
-  if (replay.index === 0) return `A saved run: ${names} from one policy (update 0) to update ${runs.updates[replay.end]}. Press Play and watch where each puts its probability.`;
+  if (replay.index === 0) return `A saved run: on each map one method (${either(tracks)}) has trained the same agent, for ${runs.updates[replay.end]} updates: press Play and watch its arrows and where it walks.`;
   const results = tracks.map((track) => `${track.title} ${written(replay.drawn(track, runs.headline))}`);
   return `At update ${update} of ${runs.updates[replay.end]}, ${runs.headline} of ${replay.seedName}: ${results.join(", ")}.`;
 }

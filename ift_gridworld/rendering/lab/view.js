@@ -1,7 +1,6 @@
 // What stands around the boards of a live world: charts, headlines, and one sentence that says what is seen.
 
 import { drawChart, drawPlane, drawSteps } from "./charts.js";
-import { titleOf } from "./glossary.js";
 
 function seriesOf(world, theme, x, y) {
   return world.tracks.filter((track) => !track.problem).map((track) => ({
@@ -83,14 +82,17 @@ export function headline(world, track) {
   return `success ${now.success.toFixed(3)} · KL ${now.kl.toFixed(2)}`;
 }
 
+// The methods as alternatives.
+export function either(tracks) {
+  const names = tracks.map((track) => track.title);
+  return names.length > 1 ? `${names.slice(0, -1).join(", ")} or ${names[names.length - 1]}` : names[0];
+}
+
 // One sentence that says what is seen.
 export function sentence(world) {
   if (world.problem) return world.problem;
-  const names = world.tracks.map((track) => titleOf(track.name));
-  const listed = names.length > 1 ? `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}` : names[0] ?? "No method";
   if (world.update === 0) {
-    const teach = names.length > 1 ? "teach copies of one policy" : "teaches a policy";
-    return `${listed} ${teach} the path with the green outline. Press Align and watch where each puts its probability.`;
+    return `On each lake one method (${either(world.tracks)}) teaches an agent the way from S to the flag: press Align and watch its arrows and where it walks.`;
   }
   const results = world.tracks.filter((track) => !track.problem).map((track) => `${track.title} ${(100 * world.measured(track).success).toFixed(0)} %`);
   return `After ${world.update} update${world.update === 1 ? "" : "s"}, episodes that reach the goal: ${results.join(", ")} (best possible for the discount: ${(100 * world.references.success).toFixed(0)} %).`;
