@@ -111,6 +111,9 @@ export function written(x) {
   return (x < 0 && Number(text) > 0 ? "−" : "") + text;
 }
 
+// At most three decimals.
+export const plain = (x) => String(Number(x.toFixed(3))).replace("-", "−");
+
 // The plane of both answers' log-probabilities since the base: on a dotted line the margin, which DPO scales by beta, is the same.
 export function drawPlane(pen, { width, height, title, series }, theme) {
   const values = series.flatMap(({ points }) => points);

@@ -2,7 +2,7 @@
 
 import { blend, drawBoard } from "./board.js";
 import { tileOf } from "./layout.js";
-import { SvgPen } from "./pen.js";
+import { escaped, SvgPen } from "./pen.js";
 import { PREFERENCE } from "./glossary.js";
 import { shareOf } from "./scene.js";
 
@@ -11,8 +11,6 @@ const ARROWS = {
   policy: "probability of a move", optimal: "T*, the optimal policy", change: "likelier (blue) or less likely (orange) than the base",
   push: "what the next update moves", advantage: "better (blue) or worse (orange) than average",
 };
-const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
-export const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => ESCAPES[c]);
 const brief = (x) => (x < 0 ? "−" : "") + String(Number(Math.abs(x).toPrecision(2)));
 
 // A tile with a mark; `corner`: the part of it that is shown, [left, top, side].

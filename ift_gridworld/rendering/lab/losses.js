@@ -7,7 +7,7 @@ export const NORMS = ["L1", "L2", "softmax", "log"];
 // ---- numerically safe forms ----
 
 // log σ(x)
-export const logSigmoid = (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
+const logSigmoid = (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
 // σ(x)
 export const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 
@@ -96,12 +96,6 @@ function shaped(u, mask, norm) {
 }
 
 // w_t, scaled such that the counted ones sum to their number.
-export function relationWeights(logp, mask, decay, norm = "L1") {
-  if (decay === 0) return new Float64Array(logp.length).fill(1);
-  const { weight } = scaledWeights(Float64Array.from(logp, (x, t) => (mask[t] ? -x : 0)), mask, decay, norm);
-  return weight;
-}
-
 function scaledWeights(loss, mask, decay, norm) {
   const count = mask.reduce((n, m) => n + (m ? 1 : 0), 0);
   const u = decayedAfter(loss.map((x) => x / Math.max(1, count)), decay);

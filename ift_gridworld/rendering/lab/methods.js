@@ -7,7 +7,7 @@ import * as losses from "./losses.js";
 const TIE_TOLERANCE = 1e-5; // nats: actions that are liked equally to within rounding; the first is predicted
 
 // Answers as steps of which equal ones are run once: distinct states, and for each step which of them it is.
-export class Batch {
+class Batch {
   constructor(answers) {
     this.answers = answers;
     const states = [...new Set(answers.flatMap((answer) => answer.states))];
@@ -172,7 +172,7 @@ function outcomesOf(lake, state, action, outcome) {
 const oneHot = (place, width) => Float64Array.from({ length: width }, (_, i) => (i === place ? 1 : 0));
 
 // The action of highest logit; of those that are highest to within the tolerance, the first.
-export function greedyAction(logits, first, width) {
+function greedyAction(logits, first, width) {
   let best = -Infinity;
   for (let a = 0; a < width; a++) best = Math.max(best, logits[first + a]);
   for (let a = 0; a < width; a++) if (logits[first + a] >= best - TIE_TOLERANCE) return a;

@@ -1,8 +1,7 @@
 // The panel of saved runs: which seed and methods are shown, the tile that is looked at, and what the runs are.
 
 import { drawMarker, written } from "./charts.js";
-import { escaped } from "./key.js";
-import { SvgPen } from "./pen.js";
+import { escaped, SvgPen } from "./pen.js";
 import { averaged, explained, numbersOf } from "./replay_view.js";
 
 const $ = (id) => document.getElementById(id);

@@ -63,7 +63,9 @@ export class CanvasPen {
   }
 }
 
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+// Names are text: what stands in a string of HTML or SVG is escaped.
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+export const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => ESCAPES[c]);
 const rounded = (x) => Number(x.toFixed(2));
 
 export class SvgPen {

@@ -1,11 +1,10 @@
 // What stands around the boards of saved runs: charts of means over seeds, headlines, the tile that is looked at, and a sentence.
 
-import { drawChart, drawPlane, written } from "./charts.js";
+import { drawChart, drawPlane, plain, written } from "./charts.js";
 import { either } from "./view.js";
 
 const [CHOSEN, REJECTED] = ["chosen_logp", "rejected_logp"];
 const MOST_EXPLAINED = 2; // predictions told of a tile
-const plain = (x) => String(Number(x.toFixed(3))).replace("-", "−");
 
 // One sentence that says what is seen.
 export function sentence(replay) {

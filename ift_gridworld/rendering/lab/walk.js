@@ -1,11 +1,11 @@
 // Agents that walk by the policies. All boards share their random numbers: where two policies agree, so do their agents.
 
+import { plain } from "./charts.js";
 import { pick, Random } from "./random.js";
 
 // Milliseconds a step, of the first few and of those after them; steps of an episode without a time limit.
 const [SLOW, FAST, FEW, LIMIT] = [220, 40, 25, 200];
 const SEED = 9000; // of the first agent; each drop has numbers of its own
-const plain = (x) => String(Number(x.toFixed(3))).replace("-", "−");
 
 export class Walks {
   // told(): called after each step.

@@ -11,7 +11,7 @@ import { Learner, makeBase, measure, referencesOf } from "./training.js";
 
 // Where a logarithmic scale of visits begins; up to how many a linear one says enough.
 const [LEAST_VISITS, LINEAR_TO] = [0.01, 3];
-export const EVERY = 10; // updates between two points of a curve
+const EVERY = 10; // updates between two points of a curve
 // Of the page's one beta each method takes a share, so that its default stands where the slider's is.
 const BETA = { dpo: 1, tdpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
 
