@@ -299,21 +299,21 @@ def test_random_use_leaves_no_error_and_no_nan(lab, seed):
     rng = np.random.default_rng(seed)
     page = lab("#methods=sft,dpo")
     for _ in range(200):
-        _use(page, rng)
+        use(page, rng)
     assert "NaN" not in page.inner_text("body") and "undefined" not in page.inner_text("body")
     page.reload()
     assert "NaN" not in page.inner_text("body")
 
 
 SELECTORS = {
-    "button": "main button, #tour, #guesses button, #next, #leave, #theme",
+    "button": "main button, #tour, #guesses button, #next, #leave, #theme, #views button, #methods button",
     "check": "#controls input:not([type=range]):not([type=number])",
     "select": "select",
     "slider": "input[type=range]",
 }
 
 
-def _use(page, rng):
+def use(page, rng):
     """One random click, drag, key press or slider move."""
     kind = rng.choice(["button", "slider", "select", "check", "cell", "drag", "key"])
     if kind in ("button", "check", "select", "slider"):

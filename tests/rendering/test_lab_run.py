@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from test_lab_page import use
 from test_page import board, chart, lake_record, parts, press, settle, when
 from test_page_looks import cliff_record
 
@@ -132,6 +133,18 @@ def test_a_saved_run_can_be_taken_away(visit, trained):
         shown = [float(row[column]) for row in rows if row[0] == run.method]
         np.testing.assert_allclose(shown, run.metrics["success"].mean(-1), rtol=1e-4)
     assert page.locator("[data-share=map]").is_hidden() and page.locator("#command").is_hidden()
+
+
+@pytest.mark.slow
+def test_random_use_of_both_views_leaves_no_error_and_no_nan(visit, trained):
+    """The fixture fails on any message of the console."""
+    rng = np.random.default_rng(7)
+    page = visit(trained)
+    for i in range(120):
+        use(page, rng)
+        if i % 30 == 29:
+            switch(page, ("live", "run")[i // 30 % 2])
+            assert not re.search("NaN|undefined|Infinity", page.inner_text("body"))
 
 
 # ---- for everyone ----

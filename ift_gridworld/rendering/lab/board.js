@@ -129,7 +129,9 @@ function drawArrow(pen, layout, { state, action, size, tone, through = false }, 
   const [tip, shaft, head] = through ? [0.1 + 0.3 * p, 0.025 + 0.035 * p, 0.08 + 0.14 * p] : [0.06 + 0.38 * p, 0.014 + 0.024 * p, 0.035 + 0.075 * p];
   const [tail, neck] = [through ? -tip : 0.05, tip - Math.min(1.45 * head, 0.7 * tip)];
   const outline = [[tail, -shaft], [neck, -shaft], [neck, -head], [tip, 0], [neck, head], [neck, shaft], [tail, shaft]];
-  pen.shape(outline.flatMap(([along, across]) => [cx + tile * (along * dx - across * dy), cy + tile * (along * dy + across * dx)]), style);
+  const points = outline.flatMap(([along, across]) => [cx + tile * (along * dx - across * dy), cy + tile * (along * dy + across * dx)]);
+  if (Object.keys(layout.marks).length) pen.shape(points, { stroke: theme.ice, width: 0.12 * tile }); // over passengers and flags
+  pen.shape(points, style);
 }
 
 // An action that is no move: a disc for the first, a square for the second, growing with its probability.
