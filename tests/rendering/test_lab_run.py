@@ -140,10 +140,10 @@ def test_random_use_of_both_views_leaves_no_error_and_no_nan(visit, trained):
     """The fixture fails on any message of the console."""
     rng = np.random.default_rng(7)
     page = visit(trained)
-    for i in range(120):
+    for i in range(60):
         use(page, rng)
-        if i % 30 == 29:
-            switch(page, ("live", "run")[i // 30 % 2])
+        if i % 15 == 14:
+            switch(page, ("live", "run")[i // 15 % 2])
             assert not re.search("NaN|undefined|Infinity", page.inner_text("body"))
 
 

@@ -279,7 +279,7 @@ def test_no_words_overlap(visit, theme, size):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
 
-@pytest.mark.parametrize(("seed", "count"), [(7, 60), pytest.param(8, 400, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("seed", "count"), [(7, 60), pytest.param(8, 200, marks=pytest.mark.slow)])
 def test_no_sequence_of_clicks_and_keys_breaks_it(visit, seed, count):
     """Drawn at random; the fixture fails on any message of the console."""
     random = np.random.default_rng(seed)
