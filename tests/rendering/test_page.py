@@ -315,7 +315,7 @@ def test_the_cursor_moves_along_the_whole_curve_from_stage_to_stage(visit):
     np.testing.assert_allclose(numbers(page)[:4], made.snapshots[kept[1], 0], atol=0.00051)
 
 
-@pytest.mark.parametrize("side", [8, 50])
+@pytest.mark.parametrize("side", [8, 60])
 def test_start_and_goal_and_path_are_found_on_tiles_of_any_size(visit, side):
     """Where tiles are smaller than 13 pixels, as signs in their corners, and lines have a width of their own."""
     made = lake_record(rows=random_map((side, side), seed=1), snapshots=2, steps=np.array([0, 9]))
