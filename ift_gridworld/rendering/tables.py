@@ -1,4 +1,4 @@
-"""What the scripts print when they are done: one table and the paths written."""
+"""Output of the scripts at their end: one table and the paths written."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
 
 
 def _known_mean(values: np.ndarray) -> float:
-    """Of what is known; NaN where nothing is, as where a walk is too long to be followed."""
+    """Return the mean of the known values; NaN if none is known, as where a walk is too long to be followed."""
     finite = values[~np.isnan(values)]
     return float(finite.mean()) if finite.size else float("nan")
 

@@ -347,6 +347,7 @@ def use(page, rng):
 def test_the_start_of_a_written_page_is_its_own(chromium, tmp_path):
     path = save_lab(tmp_path / "lab.html", ["SFF", "FHF", "FFG"], slip=0.25, methods=["ift"])
     page = chromium.new_page()
+    page.set_default_timeout(120_000)  # a busy machine takes its time
     page.goto(path.as_uri())
     state = page.evaluate("() => window.lab.state")
     page.close()

@@ -107,7 +107,7 @@ def test_the_tour_and_the_run_do_not_disturb_each_other(visit, trained):
 
 
 def taken(page, kind):
-    with page.expect_download(timeout=60_000) as download:
+    with page.expect_download() as download:
         page.click(f"[data-share={kind}]")
     return download.value.path().read_bytes()
 
@@ -190,7 +190,7 @@ def test_motion_stops_where_it_is_not_wanted_and_speech_comes_once_a_second(visi
     page.evaluate("""() => { window.said = []; new MutationObserver(() => said.push(performance.now()))
       .observe(document.getElementById("live"), { childList: true, characterData: true, subtree: true }); }""")
     page.click("#play")
-    page.wait_for_function("() => !window.lab.playing", timeout=60_000)
+    page.wait_for_function("() => !window.lab.playing")
     page.wait_for_timeout(1100)
     said = page.evaluate("() => said")
     assert said and all(later - sooner > 990 for sooner, later in pairwise(said))

@@ -205,8 +205,8 @@ def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
         arrows.append([element.get("points") for element in parts(board(page), "arrow")])
     assert arrows[0] == arrows[3] and len({str(positions) for positions in arrows}) == 3
     page.locator("#play").click()
-    page.wait_for_function("document.getElementById('update').textContent === 'update 30'", timeout=5000)
-    page.wait_for_function("document.getElementById('play').textContent === 'Play'", timeout=5000)
+    page.wait_for_function("document.getElementById('update').textContent === 'update 30'")
+    page.wait_for_function("document.getElementById('play').textContent === 'Play'")
 
 
 def test_everything_can_be_done_by_keyboard(visit):
@@ -225,7 +225,7 @@ def test_everything_can_be_done_by_keyboard(visit):
     for _ in range(4):
         press(page, ".")
     page.keyboard.press("Enter")  # the last policy is optimal, and nothing slips
-    page.wait_for_selector("text=agent: reached the goal after 5 steps, reward 1", timeout=20_000)
+    page.wait_for_selector("text=agent: reached the goal after 5 steps, reward 1")
     assert parts(board(page), "trail") and parts(board(page), "walker")
     page.keyboard.press("Escape")
     assert not parts(board(page), "walker")
@@ -383,9 +383,7 @@ def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
     for _ in STEPS:
         press(page, ".")
     page.keyboard.press("Enter")
-    page.wait_for_selector(
-        "text=reached the goal after 9 steps, reward 12", timeout=20_000
-    )  # down, across, up: 8 moves, and drop off
+    page.wait_for_selector("text=reached the goal after 9 steps, reward 12")  # down, across, up: 8 moves, and drop off
 
 
 def test_a_page_refers_to_nothing_outside_itself_and_stays_small(tmp_path):

@@ -62,7 +62,7 @@ def test_an_agent_that_falls_says_where(visit):
     object.__setattr__(run, "snapshots", falling)
     page = visit([run])
     cell(page, 0).click()
-    page.wait_for_selector("text=agent: ended in the hole after 1 step, reward 0", timeout=20_000)
+    page.wait_for_selector("text=agent: ended in the hole after 1 step, reward 0")
 
 
 # ---- looks ----

@@ -137,10 +137,10 @@ def test_playing_gives_time_to_read(page_of, open_page):
         assert float(section.get_attribute("data-seconds")) == pytest.approx(wanted, abs=0.01)
     page.evaluate("sections.forEach(section => section.dataset.seconds = 0.05)")
     page.locator("#play").click()
-    page.wait_for_function("document.getElementById('play').textContent === 'play'", timeout=5000)
+    page.wait_for_function("document.getElementById('play').textContent === 'play'")
     assert title(page) == titles(page)[-1]
     page.locator("#play").click()  # from the start again
-    page.wait_for_function("here > 0", timeout=5000)
+    page.wait_for_function("here > 0")
 
 
 @pytest.mark.parametrize(("scheme", "theme"), [("light", "light"), ("dark", "dark")])
