@@ -72,8 +72,8 @@ ENTRIES = (
             (
                 "all.html",
                 "two_paths.html",
-                "the alignment lab with all ten methods inside: side by side at one update, an agent to drop on the ice, and live "
-                "training",
+                "the alignment lab with all ten methods inside: side by side at one update, an agent to drop on the ice, and "
+                "live training",
             ),
         ),
     ),
