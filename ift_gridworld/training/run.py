@@ -315,7 +315,7 @@ class Run:
         """Write it into the alignment lab: one HTML file, no network; `seed` as for `film`."""
         return compare([self]).page(path, seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where it ended; ``print`` shows it, so does a notebook."""
         return compare([self]).table(width)
 
@@ -380,7 +380,7 @@ class Comparison:
         """Write them as one page, as `Run.page`; `seed` as for `film`."""
         return self._draw("page:save_page", Path(path), seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where each ended, as `Run.table`."""
         return self._draw("tables:results", width)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from test_lab_page import use
-from test_page import board, chart, lake_record, parts, press, settle, when
+from test_page import board, chart, lake_record, parts, points, press, settle, when
 from test_page_looks import cliff_record
 
 from ift_gridworld.envs.maps import random_map
@@ -207,3 +207,24 @@ def test_every_chart_says_its_numbers(visit, trained):
     settle(page)
     assert "log-probability has changed by" in page.locator("#charts canvas").get_attribute("aria-label")
     assert len(parts(chart(page), "whisker SFT")) == 1
+
+
+def test_the_frontier_plane_is_the_shown_seeds(visit, trained):
+    """KL and return of every update on straight axes, below the exact curve."""
+    page = visit(trained)
+    page.click("[data-chart=frontier]")
+    for index, seed in enumerate(page.locator("#seed option").all_inner_texts()):
+        page.select_option("#seed", index=index)
+        settle(page)
+        picture, which = chart(page), int(seed.removeprefix("seed "))
+        (curve,) = parts(picture, "frontier")
+        for run, title in zip(trained, ("SFT", "DPO"), strict=True):
+            (line,) = parts(picture, f"line {title}")
+            for axis, name in enumerate(("kl_discounted", "return")):
+                numbers = run.metrics[name][:, which]
+                slope, start = np.polyfit(numbers, points(line)[:, axis], 1)
+                np.testing.assert_allclose(slope * numbers + start, points(line)[:, axis], atol=0.06)
+            best = np.interp(points(line)[:, 0], *points(curve).T)
+            assert (points(line)[:, 1] > best - 0.5).all()  # pixels grow downwards
+        label = page.locator("#charts canvas").get_attribute("aria-label")
+        assert f"return {trained[0].metrics['return'][0, which]:.3f}, " in label and "below the best possible" in label

@@ -126,7 +126,7 @@ export class App {
   #shown() {
     const { state, isReplay } = this;
     document.body.dataset.view = state.view;
-    if (isReplay && ["steps", "frontier"].includes(state.chart)) state.chart = "curves";
+    if (isReplay && state.chart === "steps") state.chart = "curves";
     if (isReplay && ["push", "advantage"].includes(state.arrows)) state.arrows = "policy";
     this.controls.offer(Boolean(this.replay) && !this.replay.runs.notLive, !isReplay);
     this.display.makeBoards();

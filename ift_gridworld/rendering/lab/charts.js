@@ -129,6 +129,19 @@ export function drawPlane(pen, { width, height, title, series }, theme) {
   }, theme);
 }
 
+// The plane of KL and return; curve: points of the best return for each KL, which nothing lies above.
+export function drawFrontier(pen, { width, height, title, series, curve }, theme) {
+  const most = Math.max(...series.flatMap(({ points }) => points.map((p) => p[0])), 0.5);
+  const sorted = [...curve].sort((a, b) => a[0] - b[0]);
+  const inside = sorted.filter(([kl]) => kl <= most);
+  const lines = [{ points: inside.length > 1 ? inside : sorted.slice(0, 2), dash: [5, 4], label: "best possible", part: "frontier" }];
+  const high = Math.max(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
+  const low = Math.min(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
+  const room = 0.06 * (high - low || 1);
+  const y = { low: low - room, high: high + room };
+  drawChart(pen, { width, height, title, series, lines, x: { low: 0, label: "KL from the base" }, y }, theme);
+}
+
 // One bar a step of an answer: its height a number, with a second, narrower bar inside. bars: [{ label, value, pull }]
 export function drawSteps(pen, { width, height, title, note, bars, colour }, theme) {
   pen.text(6, 9, title, { size: 12.5, weight: 650, fill: theme.ink });

@@ -1,6 +1,6 @@
 // What stands around the boards of saved runs: charts of means over seeds, headlines, the tile that is looked at, and a sentence.
 
-import { drawChart, drawPlane, plain, written } from "./charts.js";
+import { drawChart, drawFrontier, drawPlane, plain, written } from "./charts.js";
 import { either } from "./view.js";
 
 const [CHOSEN, REJECTED] = ["chosen_logp", "rejected_logp"];
@@ -36,6 +36,7 @@ const lookOf = (track, theme) => ({
 export function chartsOf(replay, state, theme) {
   const pairs = replay.tracks.filter((track) => track.pair);
   if (state.chart === "preference") return [preferencePlane(replay, pairs, theme)];
+  if (state.chart === "frontier") return [frontierPlane(replay, theme)];
   return replay.runs.charts.map((chart) => curve(replay, chart, theme));
 }
 
@@ -79,6 +80,24 @@ function preferencePlane(replay, tracks, theme) {
   const label = tracks.map((track) => `${track.title} at update ${track.steps[replay.now(track)]}: the chosen answer's log-probability ` +
     `has changed by ${written(track.pair[CHOSEN].mean[replay.now(track)])} nats, the rejected one's by ${written(track.pair[REJECTED].mean[replay.now(track)])}`).join("; ");
   return { name: "plane", title, label, draw: (pen, width, height) => drawPlane(pen, { width, height, title, series }, theme) };
+}
+
+// Of the seed that is shown, for each has a base and so a frontier of its own.
+function frontierPlane(replay, theme) {
+  const title = `Frontier plane of ${replay.seedName}: return against discounted KL from the base, nats`;
+  const known = replay.runs.frontier[replay.seed];
+  if (!known) return { title, note: "These runs have not recorded KL and return of one base: they are not measured on large lakes." };
+  const series = replay.chosen.map((i) => {
+    const { kl, value } = known.runs[i];
+    return { ...lookOf(replay.all[i], theme), points: kl.map((x, k) => [x, value[k]]), at: replay.now(replay.all[i]) };
+  });
+  const label = replay.chosen.map((i) => {
+    const [track, { kl, value, gap }] = [replay.all[i], known.runs[i]];
+    const k = replay.now(track);
+    return `${track.title} at update ${track.steps[k]}: KL ${written(kl[k])}, return ${written(value[k])}, ${written(gap[k])} below the best possible`;
+  }).join("; ");
+  const curve = known.kl.map((kl, k) => [kl, known.value[k]]);
+  return { name: "frontier", title, label, draw: (pen, width, height) => drawFrontier(pen, { width, height, title, series, curve }, theme) };
 }
 
 // ---- the tile that is looked at ----

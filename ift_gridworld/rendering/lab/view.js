@@ -1,6 +1,6 @@
 // What stands around the boards of a live world: charts, headlines, and one sentence that says what is seen.
 
-import { drawChart, drawPlane, drawSteps } from "./charts.js";
+import { drawChart, drawFrontier, drawPlane, drawSteps } from "./charts.js";
 
 function seriesOf(world, theme, x, y) {
   return world.tracks.filter((track) => !track.problem).map((track) => ({
@@ -42,14 +42,8 @@ function preferencePlane(world, theme) {
 function frontierPlane(world, theme) {
   const title = "Frontier plane: return against discounted KL from the base, nats";
   const series = seriesOf(world, theme, (point) => point.discountedKL, (point) => point.return);
-  const most = Math.max(...series.flatMap(({ points }) => points.map((p) => p[0])), 0.5);
-  const curve = world.frontier.map(({ kl, return: reached }) => [kl, reached]).sort((a, b) => a[0] - b[0]);
-  const inside = curve.filter(([kl]) => kl <= most);
-  const lines = [{ points: inside.length > 1 ? inside : curve.slice(0, 2), dash: [5, 4], label: "best possible" }];
-  return {
-    title,
-    draw: (pen, width, height) => drawChart(pen, { width, height, title, series, lines, x: { low: 0, label: "KL from the base" }, y: {} }, theme),
-  };
+  const curve = world.frontier.map(({ kl, return: reached }) => [kl, reached]);
+  return { title, draw: (pen, width, height) => drawFrontier(pen, { width, height, title, series, curve }, theme) };
 }
 
 function stepsOf(world, state, theme) {
