@@ -21,8 +21,7 @@ MAX_BYTES = 350_000
 def trained():
     """Two methods from one base, a table, in two seeds."""
     mdp = lake_record().mdp
-    base = make_base("mixture", mdp, policy="tabular", seeds=2)
-    return [train(name, mdp, base, steps=20) for name in ("sft", "dpo")]
+    return [train(name, mdp, make_base("mixture", mdp, policy="tabular", seeds=2), steps=20) for name in ("sft", "dpo")]
 
 
 def live(page, expression):
