@@ -134,7 +134,9 @@ export function drawFrontier(pen, { width, height, title, series, curve }, theme
   const most = Math.max(...series.flatMap(({ points }) => points.map((p) => p[0])), 0.5);
   const sorted = [...curve].sort((a, b) => a[0] - b[0]);
   const inside = sorted.filter(([kl]) => kl <= most);
-  const lines = [{ points: inside.length > 1 ? inside : sorted.slice(0, 2), dash: [5, 4], label: "best possible", part: "frontier" }];
+  const drawn = inside.length > 1 ? inside : sorted.slice(0, 2);
+  if (drawn.length === sorted.length) drawn.push([most, drawn[drawn.length - 1][1]]); // more KL buys nothing more
+  const lines = [{ points: drawn, dash: [5, 4], label: "best possible", part: "frontier" }];
   const high = Math.max(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
   const low = Math.min(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
   const room = 0.06 * (high - low || 1);
