@@ -67,10 +67,10 @@ ENTRIES = (
         ),
     ),
     Entry(
-        "--method all --render --format html",
+        "--method core --render --format html",
         (
             (
-                "all.html",
+                "core.html",
                 "two_paths.html",
                 "the alignment lab with all ten methods inside: side by side at one update, an agent to drop on the ice, and "
                 "live training",
