@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +23,7 @@ from ift_gridworld.runtime import standard_settings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["SIZES", "build_model", "load_model"]
+__all__ = ["SIZES", "build_model", "load_model", "quiet_transformers"]
 
 # Llama configurations that are built here, on the compact vocabulary.
 SIZES: dict[str, dict[str, int]] = {
@@ -83,6 +86,21 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
     return LanguagePolicy(model), tokenizer, COMPACT if own else CHAT
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' messages and warnings about models that are built or loaded on trial."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
 
 
 def _hub_answers() -> bool:

@@ -38,7 +38,7 @@ def first_pass_predictions(
     batch = data.batch(device=device)
     columns = counted_columns(batch.mask)
     with torch.autocast(device.type, dtype or torch.float32, enabled=dtype not in (None, torch.float32)):
-        logits = policy.logits(policy.embed(batch.states), columns)
+        logits = policy.logits(None, columns, states=batch.states)
     return logits.argmax(-1)[batch.mask[..., columns]]
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.language.policy import LanguagePolicy, cache_name, eval_mode
+from ift_gridworld.language.policy import LanguagePolicy, eval_mode
 
 __all__ = ["sample", "sample_tokens"]
 
@@ -40,14 +40,13 @@ def sample(
     """
     if choose is None:
         choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: sample_tokens(logits, generator))
-    cache, step, name = None, prompts, cache_name(policy.model)
+    past, step = None, prompts
     alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     tokens: list[Tensor] = []
     with eval_mode(policy):
         for _ in range(limit):
-            out = policy.model(input_ids=step, use_cache=True, logits_to_keep=1, **{name: cache})
-            logits, cache = out.logits[:, -1].float() / policy.temperature, getattr(out, name)
-            token = choose(logits)
+            logits, past = policy.calls.next_logits(policy.model, step, past)
+            token = choose(logits.float() / policy.temperature)
             tokens.append(torch.where(alive, token, pad))
             alive = alive & (token != end)
             if not alive.any():

@@ -92,7 +92,7 @@ def step_probabilities(
     for part in row_batches(len(data)):
         batch = data.batch(part, device)
         columns = counted_columns(batch.mask)
-        logits = policy.logits(policy.embed(batch.states), columns)[0].double()
+        logits = policy.logits(None, columns, states=batch.states)[0].double()
         step = columns - torch.as_tensor(data.prompt[part, None], device=device) + 1  # step of the answer in each column
         tokens = actions[step.clamp(0, moves.shape[1] - 1)]
         chance = (logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)).exp()
