@@ -84,8 +84,18 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
         raise ValueError(f"model {name!r} cannot be loaded ({reason}); allowed: {allowed}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
+    if path.suffix == ".gguf":
+        _mark_dequantized(model)
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
     return LanguagePolicy(model), tokenizer, COMPACT if own else CHAT
+
+
+def _mark_dequantized(model: Any) -> None:
+    """Clear the flags of a model that was read from quantized weights and holds none: Trainer refuses quantized models."""
+    if all(parameter.is_floating_point() for parameter in model.parameters()):
+        model.is_quantized, model.hf_quantizer = False, None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
 
 
 @contextmanager

@@ -230,6 +230,23 @@ def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
         load_model(str(tmp_path / "none.gguf"))
 
 
+def test_a_model_read_from_quantized_weights_is_trained(tmp_path, monkeypatch):
+    """A GGUF file is read into plain weights; Trainer refuses a model that is still marked as quantized."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_utils import validate_quantization_for_training
+
+    from ift_gridworld.language.text import COMPACT
+
+    marked = build_model("tiny")
+    marked.is_quantized, marked.hf_quantizer, marked.config.quantization_config = True, object(), {"quant_method": "gguf"}
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: marked)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda **_: COMPACT.tokenizer)
+    (tmp_path / "weights.gguf").touch()
+    policy, _, _ = load_model(str(tmp_path / "weights.gguf"))
+    validate_quantization_for_training(policy.model)
+    assert not hasattr(policy.model.config, "quantization_config")
+
+
 def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):
     """Its retries take most of a minute; a way through another machine is not judged."""
     from ift_gridworld.language import models
