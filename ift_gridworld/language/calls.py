@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-__all__ = ["CACHES", "ModelCalls", "accepted", "base_of", "each_in_eval_mode", "uncompiled"]
+__all__ = ["CACHES", "ModelCalls", "accepted", "base_of", "each_in_eval_mode", "one_sequence_a_row", "uncompiled"]
 
 # Names of the cache, as an argument and in the output, in transformers' order of preference.
 CACHES = ("cache", "past_key_values", "cache_params", "state", "mems")
@@ -78,7 +79,8 @@ class ModelCalls:
             replaced = _replaced_output(model.get_input_embeddings(), embeddings.clone() if self.writes else embeddings)
         else:
             options["inputs_embeds"] = embeddings.clone() if self.writes else embeddings
-        with replaced:
+        device = next(read.device for read in (embeddings, states) if read is not None)
+        with replaced, one_sequence_a_row(device):
             output = model(**options)
         logits = output.logits
         if columns is None:
@@ -133,6 +135,21 @@ def uncompiled(model: nn.Module) -> AbstractContextManager[None]:
     """Return a context in which a model runs as it was written, compiled or not."""
     compiled = getattr(model, "_compiled_call_impl", None) is not None
     return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+@contextmanager
+def one_sequence_a_row(device: torch.device) -> Iterator[None]:
+    """Spare transformers the look for packed sequences: each row holds one, and a host would wait for the device to say so."""
+    masks = sys.modules.get("transformers.masking_utils")
+    look = getattr(masks, "find_packed_sequence_indices", None)
+    if look is None or device.type == "cpu":
+        yield
+        return
+    setattr(masks, look.__name__, lambda position_ids: None)
+    try:
+        yield
+    finally:
+        setattr(masks, look.__name__, look)
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ift_gridworld.language.calls import ModelCalls, accepted, base_of, each_in_eval_mode, uncompiled
+from ift_gridworld.language.calls import ModelCalls, accepted, base_of, each_in_eval_mode, one_sequence_a_row, uncompiled
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.probe import probe, text_config
 from ift_gridworld.log_probs import action_log_probs
 from ift_gridworld.policies.residual import Successor, mix_after
@@ -24,7 +25,7 @@ from ift_gridworld.runtime import standard_settings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "counted_columns", "eval_mode", "model_settings"]
+__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "eval_mode", "model_settings"]
 
 CONTEXT = 1024  # tokens of a prefix, for a model whose configuration names no limit
 # Names of that limit in configurations.
@@ -157,7 +158,7 @@ class LanguagePolicy(nn.Module):
         """Return `measure(logits [1, B, K, V], columns [K])` of the steps that the mask counts; 0 elsewhere."""
         if mask is None:
             mask = torch.ones(shape, dtype=torch.bool, device=next(self.parameters()).device)
-        columns = counted_columns(mask)
+        columns = columns_of(mask).index
         options = self._attention_mask(mask)
         values = measure(self.logits(embeddings, columns, states=states, **options), columns)
         values = torch.where(mask[..., columns], values, 0.0)
@@ -195,7 +196,7 @@ class LanguagePolicy(nn.Module):
         true = self._held(self.embed(states))
         prompt, begin = self._prompt(true, mask) if share and self.calls.shares else (None, 0)
         if prompt is None:
-            columns = counted_columns(mask)
+            columns = columns_of(mask).index
             with torch.no_grad(), self._first_precision(true):
                 logits = self.logits(true, columns, states=states)
             at_columns = self._held(successor(states[..., columns], logits)).to(true.dtype)
@@ -232,12 +233,12 @@ class LanguagePolicy(nn.Module):
         """
         from transformers.cache_utils import DynamicLayer
 
-        begin = int(mask.any(-2).flatten().int().argmax())  # the prompt's last token: from here on steps count
-        same = begin > 0 and bool(mask[..., begin].all())
+        columns = columns_of(mask)
+        begin = columns.begin  # the prompt's last token: from here on steps count
         # Under both of transformers' names: the later one since version 5.
         recomputed = getattr(self.model, "is_activation_checkpointing", None)
         recomputed = getattr(self.model, "is_gradient_checkpointing", False) if recomputed is None else recomputed
-        if not same or recomputed:
+        if begin == 0 or not columns.together or recomputed:
             return None, 0
         _, output = self.calls.output(self.model, None, true[0, :, :begin], use_cache=True, logits_to_keep=1)
         cache = getattr(output, str(self.calls.cache))
@@ -268,7 +269,8 @@ class Critic(nn.Module):
 
     def _hidden(self, states: Int[Tensor, "1 B T"]) -> Float[Tensor, "B T H"]:
         """Return the last hidden states."""
-        output = self.body(input_ids=states[0], **self.options)
+        with one_sequence_a_row(states.device):
+            output = self.body(input_ids=states[0], **self.options)
         hidden = getattr(output, "last_hidden_state", None)
         if hidden is None:
             raise ValueError(
@@ -296,11 +298,6 @@ def eval_mode(policy: LanguagePolicy) -> Iterator[None]:
     """
     with each_in_eval_mode(policy), uncompiled(policy.model):
         yield
-
-
-def counted_columns(mask: Bool[Tensor, "1 B T"]) -> Int[Tensor, " K"]:
-    """Return the columns in which any row has a step that counts."""
-    return mask.flatten(0, -2).any(0).nonzero()[:, 0]
 
 
 def _copied(cache: Any, dtype: torch.dtype | None) -> Any:

@@ -7,9 +7,10 @@ import pytest
 import torch
 from sharp_models import sharp_model
 
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import build_model, load_model
-from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
@@ -130,7 +131,7 @@ def test_what_is_asked_of_each_step(policy):
     batch = answers(shared=False).batch()
     found = policy.per_state(batch.states, entropy, batch.mask)
     close(found, torch.where(batch.mask, entropy(policy(batch.states)), 0.0))
-    assert counted_columns(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
+    assert columns_of(batch.mask).index.tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
 
 
 # ---- sampling ----
