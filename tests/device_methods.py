@@ -11,7 +11,7 @@ import torch
 
 from ift_gridworld.language import training
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.models import SIZES, build_model
+from ift_gridworld.language.models import build_model
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
@@ -45,8 +45,7 @@ def source():
 
 
 def policy():
-    SIZES["smallest"] = SMALLEST
-    return LanguagePolicy(build_model("smallest").to(SIM))
+    return LanguagePolicy(build_model(SMALLEST).to(SIM))
 
 
 def language(name):

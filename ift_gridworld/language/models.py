@@ -33,13 +33,14 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 @standard_settings(threads=None)
-def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
-    """Build a Llama of one of `SIZES` with random weights drawn from `seed`."""
+def build_model(size: str | dict[str, int], *, seed: int = 0) -> PreTrainedModel:
+    """Build a Llama with random weights drawn from `seed`, of one of `SIZES` or of such sizes."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
-        eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
+        eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD),
+        **(SIZES[size] if isinstance(size, str) else size),
     )  # fmt: skip
     seed = check_whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
