@@ -43,7 +43,9 @@ SIZES: dict[str, Any] = {
     **dict.fromkeys(("q_lora_rank", "kv_lora_rank", "mamba_d_state", "state_size", "ssm_state_size"), 8),
     **dict.fromkeys(("n_ctx", "n_positions", "max_position_embeddings", "max_seq_len"), 64),
     **dict.fromkeys(("n_group", "topk_group", "num_expert_group"), 1),
-    "hidden_size_per_layer_input": 8, "mamba_n_heads": 8, "mamba_num_heads": 8, "rotary_dim": 4, "num_kv_shared_layers": 0,
+    **dict.fromkeys(("chunk_size", "mamba_chunk_size"), 16),
+    "linear_head_dim": 8, "linear_num_heads": 4, "num_experts_per_token": 2, "hidden_size_per_layer_input": 8,
+    "mamba_n_heads": 8, "mamba_num_heads": 8, "rotary_dim": 4, "num_kv_shared_layers": 0,
     "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1,
 }  # fmt: skip
 # Sizes of classes that hold some of them to each other.
