@@ -15,12 +15,13 @@ __all__ = ["PICTURE_OPTIONS", "PictureArgs", "picture_options", "view_stem"]
 
 @dataclass(frozen=True, kw_only=True)
 class PictureArgs(Arguments):
-    """What a film shows and how it is saved."""
+    """Options of films and of how they are saved."""
 
     view: str | None = None
     """Another film of all methods together: plane (log-probability of the chosen against the rejected answer, a trajectory a
-    method), flow (arrows as wide as steps are often taken, and visits less those of the optimal policy), walks (sampled
-    episodes, on the same random numbers for all methods), seeds (every seed as a dot)."""
+    method), frontier (return against KL from the base, below the best there is), flow (arrows as wide as steps are often
+    taken, and visits less those of the optimal policy), walks (sampled episodes, on the same random numbers for all methods),
+    seeds (every seed as a dot)."""
     picture_size: Literal["slide", "square", "column"] | None = None
     """slide (1920x1080 pixels), square (1080x1080) or column (1050 wide: 3.5 inches at 300 dots an inch), laid out anew."""
     transparent: bool = False
@@ -28,7 +29,7 @@ class PictureArgs(Arguments):
     poster: bool = False
     """Write the last frame of a film, too, as NAME.poster.png."""
     speed: float | None = None
-    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
+    """Speed of films, 0.1 to 10 (1: every caption can be read)."""
 
 
 PICTURE_OPTIONS = ("view", "picture_size", "transparent", "poster", "speed")

@@ -15,7 +15,7 @@ from ift_gridworld.data.demonstrator import SUBOPTIMAL_NOISE, demonstrations
 from ift_gridworld.data.enumeration import enumerate_trajectories
 from ift_gridworld.data.paths import best_path, detour
 from ift_gridworld.data.preferences import label_pairs, preference_pairs
-from ift_gridworld.data.rollouts import Walkers, generators, sample_episodes
+from ift_gridworld.data.rollouts import Walkers, generators, lakes_alike, sample_episodes
 from ift_gridworld.data.trajectories import Batch, Trajectories, path_of, stacked
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "enumerate_trajectories",
     "generators",
     "label_pairs",
+    "lakes_alike",
     "path_of",
     "preference_pairs",
     "sample_episodes",

@@ -14,16 +14,17 @@ from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.runtime import standard_settings
 
-__all__ = ["CategoricalRows", "Walkers", "generators", "sample_episodes"]
+__all__ = ["CategoricalRows", "Walkers", "generators", "lakes_alike", "sample_episodes"]
 
 STEPS_AT_ONCE = 10_000  # random numbers are drawn for this many steps at a time: most long walks end early
 
 
 class Walkers:
-    """N x B walkers in one MDP, stepping together; each of the N seeds draws from its own generator.
+    """N x B walkers, stepping together; each of the N seeds draws from its own generator.
 
     Args:
-        mdp: where they walk; its `horizon`, if any, truncates episodes.
+        mdp: where they walk; its `horizon`, if any, truncates episodes. Or several MDPs of one size and horizon, in which equal
+            parts of the seeds walk, in order.
         generators: one per seed, so that a seed's walk does not depend on the number of seeds.
         count: B, walkers per seed.
         device: where the tables live and the walking is done.
@@ -34,7 +35,7 @@ class Walkers:
         elapsed: [N, B], steps taken in the current episode.
 
     Raises:
-        ValueError: for what is not an MDP.
+        ValueError: for what is not an MDP, or for MDPs that differ in size or horizon.
 
     Example:
         >>> lake = TabularMDP.from_map(("SFG",))
@@ -45,19 +46,23 @@ class Walkers:
 
     def __init__(
         self,
-        mdp: TabularMDP,
+        mdp: TabularMDP | Sequence[TabularMDP],
         generators: Sequence[torch.Generator],
         count: int,
         device: torch.device | str = "cpu",
         starts: Int[Tensor, "N B"] | None = None,
     ) -> None:
-        check_mdp(mdp)
-        self.mdp, self.generators, self.count, self.device = mdp, list(generators), count, device
-        self._next = torch.as_tensor(mdp.next_state.ravel(), device=device).long()
-        self._reward = torch.as_tensor(mdp.reward.ravel(), device=device)
-        self._terminated = torch.as_tensor(mdp.terminated.ravel(), device=device)
-        self._outcome = torch.as_tensor(mdp.probability, device=device).flatten(0, 1)
-        self._start = _cumulative(torch.as_tensor(mdp.start, device=device))
+        lakes = lakes_alike(mdp)
+        self.mdp, self.generators, self.count, self.device = lakes[0], list(generators), count, device
+        self._next = _rows(lakes, "next_state", device).flatten().long()
+        self._reward = _rows(lakes, "reward", device).flatten()
+        self._terminated = _rows(lakes, "terminated", device).flatten()
+        self._outcome = _rows(lakes, "probability", device)
+        lake = torch.arange(len(lakes), device=device).repeat_interleave(len(self.generators) // len(lakes))
+        # Each seed's first row in these tables, [N, 1], and its start distribution.
+        self._first = (lake * self.mdp.num_states * self.mdp.num_actions)[:, None]
+        start = _cumulative(torch.as_tensor(np.stack([each.start for each in lakes]), device=device))
+        self._start = start[0] if len(lakes) == 1 else start[lake]
         self.states = self._starts(self._draws(1)[0, ..., 0]) if starts is None else starts.to(device)
         self.elapsed = torch.zeros_like(self.states)
 
@@ -85,7 +90,7 @@ class Walkers:
                 draws = self._draws(min(STEPS_AT_ONCE, steps - t))
             draw = draws[t % STEPS_AT_ONCE]
             action = choices.pick(row + self.states, draw[..., 0])
-            outcome = self.states * actions + action
+            outcome = self._first + self.states * actions + action
             slot = outcomes.pick(outcome, draw[..., 1]) if slots > 1 else 0
             index = outcome * slots + slot
             following, terminated = self._next[index], self._terminated[index]
@@ -110,6 +115,35 @@ class Walkers:
 
     def _starts(self, draw: Float[Tensor, "N B"]) -> Int[Tensor, "N B"]:
         return torch.searchsorted(self._start, draw.contiguous(), right=True)
+
+
+def lakes_alike(mdp: TabularMDP | Sequence[TabularMDP]) -> list[TabularMDP]:
+    """Return an MDP, or several that differ in neither size nor horizon, as a list; raise a ValueError for anything else.
+
+    Example:
+        >>> lake = TabularMDP.from_map(("SFG",))
+        >>> lakes_alike(lake) == lakes_alike([lake])
+        True
+    """
+    lakes = list(mdp) if isinstance(mdp, Sequence) else [mdp]
+    for lake in lakes:
+        check_mdp(lake)
+    for what, values in (
+        ("sizes (states, actions)", [(lake.num_states, lake.num_actions) for lake in lakes]),
+        ("horizons", [lake.horizon for lake in lakes]),
+    ):
+        if len(set(values)) > 1:
+            different = ", ".join(map(str, dict.fromkeys(values)))
+            raise ValueError(f"the {what} of the lakes are {different}; allowed at once: lakes that share them")
+    return lakes
+
+
+def _rows(lakes: Sequence[TabularMDP], name: str, device: torch.device | str) -> Tensor:
+    """Return a table of all lakes below each other, [L S A, K]; lakes with fewer outcomes have others of probability 0."""
+    tables = [np.asarray(getattr(lake, name)).reshape(-1, lake.probability.shape[-1]) for lake in lakes]
+    slots = max(table.shape[-1] for table in tables)
+    padded = [np.pad(table, ((0, 0), (0, slots - table.shape[-1]))) for table in tables]
+    return torch.as_tensor(np.concatenate(padded), device=device)
 
 
 class CategoricalRows:
@@ -155,7 +189,7 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
 
 @standard_settings()
 def sample_episodes(
-    mdp: TabularMDP,
+    mdp: TabularMDP | Sequence[TabularMDP],
     policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"],
     count: int,
     random: Sequence[torch.Generator],
@@ -165,7 +199,8 @@ def sample_episodes(
     """Sample whole episodes by a policy: one row per episode, ended by a terminal state or the time limit.
 
     Args:
-        mdp: where they are walked; without a horizon, episodes are cut off after ten steps per state.
+        mdp: where they are walked; without a horizon, episodes are cut off after ten steps per state. Or several MDPs, as
+            for `Walkers`.
         policy: action probabilities, one policy for all seeds or one per seed.
         count: B, episodes per seed.
         random: one generator per seed.
@@ -176,7 +211,7 @@ def sample_episodes(
         [N, count, T], T the length of the longest.
 
     Raises:
-        ValueError: for what is not an MDP.
+        ValueError: for what is not an MDP, or for MDPs that differ in size or horizon.
 
     Example:
         >>> lake = TabularMDP.from_map(("SFG",))
@@ -184,8 +219,7 @@ def sample_episodes(
         tensor([[[2, 2],
                  [2, 2]]])
     """
-    check_mdp(mdp)
+    walkers = Walkers(mdp, random, count, device, starts)
     table = torch.as_tensor(policy)
     table = table[None] if table.ndim == 2 else table
-    walkers = Walkers(mdp, random, count, device, starts)
-    return walkers.walk(table, mdp.horizon or 10 * mdp.num_states, reset=False)
+    return walkers.walk(table, walkers.mdp.horizon or 10 * walkers.mdp.num_states, reset=False)

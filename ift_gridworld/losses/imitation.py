@@ -1,8 +1,9 @@
-"""Learning from demonstrations: supervised fine-tuning (SFT) and Intuitive Fine-Tuning (IFT).
+"""Learning from demonstrations: supervised fine-tuning (SFT), dynamic fine-tuning (DFT) and Intuitive Fine-Tuning (IFT).
 
-SFT scores every step on its own. IFT adds relation propagation: each step's weight depends on the losses of the steps after
-it, so that a step answers for what it leads to. The other half of IFT, the residual connection that mixes the model's own
-predictions into its inputs, is a way of running the policy and lives in `policies/residual.py`.
+SFT scores every step on its own; DFT too, with less weight for actions that the policy finds unlikely. IFT adds relation
+propagation: each step's weight depends on the losses of the steps after it, so that a step answers for what it leads to. The
+other half of IFT, the residual connection that mixes the model's own predictions into its inputs, is a way of running the
+policy and lives in `policies/residual.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ift_gridworld.choices import NORMS, PROPAGATIONS, Norm, Propagation
 from ift_gridworld.log_probs import at_least_float32, masked_fill_zero, masked_mean
 from ift_gridworld.losses._checks import check_choice, check_same_steps, check_unit_interval
 
-__all__ = ["NORMS", "PROPAGATIONS", "Norm", "Propagation", "ift_loss", "relation_weights", "sft_loss"]
+__all__ = ["NORMS", "PROPAGATIONS", "Norm", "Propagation", "dft_loss", "ift_loss", "relation_weights", "sft_loss"]
 
 
 def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
@@ -43,6 +44,36 @@ def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -
     """
     check_same_steps(logp=logp, mask=mask)
     return -masked_mean(logp, mask)
+
+
+def dft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
+    """Dynamic fine-tuning: L = -(1/N) Σ_t sg(π_t) log π_t with π_t = π(a*_t | s*_t); sg holds it constant.
+
+    As a policy gradient, SFT's gradient rewards the demonstrated action with 1/π_t: the less likely, the more. The factor
+    π_t cancels that, so that ∂L/∂logp_t is SFT's times π_t, and ∇L is -∇π_t: the probability itself is maximised, not its
+    logarithm. Where the demonstrated action is all but excluded, nothing is learnt from it. The value can fall while the policy
+    gets worse: it is 0 at π_t = 0 and at π_t = 1.
+    Source: Wu et al. 2025 (arXiv 2508.05629). TRL averages over all counted steps of a batch, this over each sequence's.
+
+    Args:
+        logp: log-probabilities of the data's actions, in nats; -inf, an action that the policy excludes, contributes 0.
+        mask: which steps count.
+
+    Returns:
+        Nats per counted step; 0 for a row that counts none.
+
+    Raises:
+        ValueError: if shapes do not match or the mask is not boolean.
+
+    Example:
+        >>> logp = torch.tensor([[0.5, 0.25]]).log()
+        >>> dft_loss(logp, torch.tensor([[True, True]]))  # (½ log 2 + ¼ log 4) / 2
+        tensor([0.3466])
+    """
+    check_same_steps(logp=logp, mask=mask)
+    logp = masked_fill_zero(logp, mask)
+    probability = logp.detach().exp()
+    return -masked_mean(torch.where(probability > 0, probability * logp, 0.0), mask)
 
 
 def ift_loss(
@@ -98,9 +129,10 @@ def ift_loss(
         return sft_loss(logp, mask)
     loss = -masked_fill_zero(logp, mask)
     if propagation == "equation21":
-        return (_matmul(mask.to(loss.dtype), _decay_matrix(loss, decay)) * loss).sum(-1)
+        preceding = _decayed_sums(mask.to(loss.dtype).flip(-1), decay).flip(-1)  # sums over earlier steps, read backwards
+        return (preceding * loss).sum(-1)
     if propagation == "algorithm1":
-        weights = masked_fill_zero(_matmul(loss, _decay_matrix(loss, decay).T), mask)
+        weights = masked_fill_zero(_decayed_sums(loss, decay), mask)
         return ((weights.detach() if detach_weights else weights) * loss).sum(-1)
     weights = relation_weights(logp, mask, decay, norm)
     return masked_mean((weights.detach() if detach_weights else weights) * loss, mask)
@@ -140,7 +172,7 @@ def relation_weights(
         return torch.ones_like(counted)
     steps = counted.sum(-1, keepdim=True)
     share = -masked_fill_zero(logp, mask) / steps.clamp(min=1)
-    weights = _matmul(share, _decay_matrix(share, decay).T)
+    weights = _decayed_sums(share, decay)
     # A common factor cancels in the scaling; taken out first, it keeps tiny squares and large exponentials in range.
     if norm == "L2":
         largest = weights.amax(-1, keepdim=True).detach()
@@ -153,6 +185,28 @@ def relation_weights(
     total = weights.sum(-1, keepdim=True)
     is_zero = total <= 0
     return torch.where(is_zero, counted, weights * steps / torch.where(is_zero, 1.0, total))
+
+
+BLOCK = 128  # steps that are summed by one product of matrices
+
+
+def _decayed_sums(x: Float[Tensor, "*batch T"], decay: float) -> Float[Tensor, "*batch T"]:
+    """Σ_{i≥t} γ^{i-t} x_i for every t, by products of matrices instead of a loop over steps.
+
+    A long row is cut into blocks: the sums within each, and what all later blocks add, decayed from the next one's first
+    step: Σ_{i≥t} = Σ_{i≥t, in t's block} + γ^{e-t} Σ_{i≥e}, e the next block's first step. Those sums are decayed sums of the
+    blocks' own, with γ to the power of a block's length. So memory is linear in T.
+    """
+    steps = x.shape[-1]
+    if steps <= BLOCK:
+        return _matmul(x, _decay_matrix(x, decay).T)
+    blocks = -(-steps // BLOCK)
+    rows = torch.nn.functional.pad(x, (0, blocks * BLOCK - steps)).unflatten(-1, (blocks, BLOCK))
+    within = _matmul(rows, _decay_matrix(rows, decay).T)
+    onward = _decayed_sums(within[..., 0], decay**BLOCK)
+    onward = torch.nn.functional.pad(onward[..., 1:], (0, 1))[..., None]  # nothing follows the last block
+    left = torch.arange(BLOCK, 0, -1, dtype=x.dtype, device=x.device)  # steps from each step to the next block
+    return (within + torch.pow(decay, left) * onward).flatten(-2)[..., :steps]
 
 
 def _matmul(x: Float[Tensor, "*batch T"], matrix: Float[Tensor, "T T"]) -> Float[Tensor, "*batch T"]:
@@ -168,7 +222,7 @@ def _decay_matrix(like: Tensor, decay: float) -> Float[Tensor, "T T"]:
     return _cached_decay_matrix(like.shape[-1], float(decay), like.dtype, like.device)
 
 
-@lru_cache(maxsize=2)  # of T² numbers each
+@lru_cache(maxsize=8)  # of BLOCK² numbers each, at most
 def _cached_decay_matrix(steps: int, decay: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     with torch.inference_mode(False):  # a matrix first needed in inference must serve training later
         step = torch.arange(steps, dtype=dtype, device=device)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
-from ift_gridworld.data import Trajectories, sample_episodes
+from ift_gridworld.data import Trajectories, lakes_alike, sample_episodes
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.optimisation import Adam, descend
 from ift_gridworld.planning import success_probability
@@ -22,7 +22,7 @@ COUNTS_BYTES = 4 * 2**30
 
 
 def train_reward_model(
-    mdp: TabularMDP,
+    mdp: TabularMDP | Sequence[TabularMDP],
     base: LakePolicy,
     generators: Sequence[torch.Generator],
     *,
@@ -38,7 +38,7 @@ def train_reward_model(
     the sum of r over the steps. A pair of equal returns carries no information and does not count.
 
     Args:
-        mdp: the environment.
+        mdp: the environment; or several of one size and horizon, in which equal parts of the seeds walk, in order.
         base: whose episodes are compared.
         generators: one a seed.
         pairs: number of pairs for each seed.
@@ -50,10 +50,11 @@ def train_reward_model(
         ValueError: if fewer pairs are informative than there are tiles to walk on: a preference is one bit, and then some
             tile's reward would be a guess; or if counting what the pairs do would take more than `COUNTS_BYTES`.
     """
-    first, second = _informative_episodes(mdp, base, generators, pairs, device)
-    one, two = first.returns(mdp.discount), second.returns(mdp.discount)
+    lakes = lakes_alike(mdp)
+    first, second = _informative_episodes(lakes, base, generators, pairs, device)
+    one, two = first.returns(lakes[0].discount), second.returns(lakes[0].discount)
     # Visits of each (tile, action): the modelled return is linear in them.
-    visits = [action_counts(side, mdp) for side in (first, second)]
+    visits = [action_counts(side, lakes[0]) for side in (first, second)]
     sign = torch.sign(one - two).float()
     difference = (visits[0] - visits[1]) * sign[..., None]  # chosen minus rejected, [N, P, S A]; 0 for a tie
     reward = torch.zeros(len(generators), difference.shape[-1], device=device, requires_grad=True)
@@ -65,34 +66,46 @@ def train_reward_model(
 
     for _ in descend(objective, Adam([reward], learning_rate).step, range(updates)):
         pass
-    return reward.detach().reshape(-1, mdp.num_states, mdp.num_actions)
+    return reward.detach().reshape(-1, lakes[0].num_states, lakes[0].num_actions)
 
 
 def _informative_episodes(
-    mdp: TabularMDP, base: LakePolicy, generators: Sequence[torch.Generator], pairs: int, device: torch.device | str
+    lakes: Sequence[TabularMDP],
+    base: LakePolicy,
+    generators: Sequence[torch.Generator],
+    pairs: int,
+    device: torch.device | str,
 ) -> tuple[Trajectories, Trajectories]:
+    mdp = lakes[0]
     size = 4 * len(generators) * pairs * mdp.num_states * mdp.num_actions
     if size > COUNTS_BYTES:
         raise ValueError(
             f"pairs is {pairs}, for each of {len(generators)} seeds: on {mdp.num_states} tiles a learned reward takes "
             f"{size / 2**30:.1f} GiB; allowed: at most {COUNTS_BYTES / 2**30:.0f} GiB: fewer pairs or seeds, or a smaller lake"
         )
-    needed = int((~mdp.terminal).sum())
-    if mdp.layout is not None:
-        needed = sum(letter in "SF" for row in mdp.layout for letter in row)
-    first, second = compared_episodes(mdp, base, generators, pairs, device)
-    informative = int((first.returns(mdp.discount) != second.returns(mdp.discount)).sum(-1).min())
-    if informative < needed:
-        hint = "" if success_probability(mdp, base.probabilities()[0], mdp.horizon) > 0.05 else " or a base that reaches G"
-        raise ValueError(
-            f"pairs is {pairs}, of which {informative} have different returns; a learned reward on this lake needs at "
-            f"least {needed}, one for each tile to walk on: ask for more pairs{hint}"
-        )
+    first, second = compared_episodes(lakes, base, generators, pairs, device)
+    differing = (first.returns(mdp.discount) != second.returns(mdp.discount)).sum(-1)
+    each = len(generators) // len(lakes)
+    for i, lake in enumerate(lakes):
+        informative, needed = int(differing[i * each : (i + 1) * each].min()), _tiles_to_walk_on(lake)
+        if informative < needed:
+            reaches = success_probability(lake, base.probabilities()[i * each], lake.horizon) > 0.05
+            hint = "" if reaches else " or a base that reaches G"
+            raise ValueError(
+                f"pairs is {pairs}, of which {informative} have different returns; a learned reward on this lake needs at "
+                f"least {needed}, one for each tile to walk on: ask for more pairs{hint}"
+            )
     return first, second
 
 
+def _tiles_to_walk_on(mdp: TabularMDP) -> int:
+    if mdp.layout is None:
+        return int((~mdp.terminal).sum())
+    return sum(letter in "SF" for row in mdp.layout for letter in row)
+
+
 def compared_episodes(
-    mdp: TabularMDP,
+    mdp: TabularMDP | Sequence[TabularMDP],
     base: LakePolicy,
     generators: Sequence[torch.Generator],
     pairs: int,

@@ -104,8 +104,7 @@ class LakeSource(DataSource[LakePolicy]):
     chosen, rejected: preference pairs, likewise.
     generators: one a seed.
     device: of the policy.
-    lakes: where members stand on several lakes of one size, in equal parts and in order: all of these. Methods that walk
-        have one lake.
+    lakes: where members stand on several lakes of one size, discount and horizon, in equal parts and in order: all of these.
     """
 
     mdp: TabularMDP
@@ -139,16 +138,17 @@ class LakeSource(DataSource[LakePolicy]):
         return self._episodes(policy, to.states[..., 0].expand(len(self.generators), -1))
 
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
-        walking = Walkers(self.mdp, self.generators, walkers, self.device)
+        walking = Walkers(self.lakes or self.mdp, self.generators, walkers, self.device)
         return lambda: walking.walk(policy.distribution(), segment)
 
     def groups(self, policy: LakePolicy, walkers: int, group: int | None) -> tuple[Trajectories, int]:
         group = group or walkers
-        starts = Walkers(self.mdp, self.generators, walkers // group).states.repeat_interleave(group, -1)
+        starts = Walkers(self.lakes or self.mdp, self.generators, walkers // group).states.repeat_interleave(group, -1)
         return self._episodes(policy, starts), group
 
     def _episodes(self, policy: LakePolicy, starts: Tensor) -> Trajectories:
-        return sample_episodes(self.mdp, policy.distribution(), starts.shape[-1], self.generators, starts, device=self.device)
+        lakes = self.lakes or self.mdp
+        return sample_episodes(lakes, policy.distribution(), starts.shape[-1], self.generators, starts, device=self.device)
 
     def critic(self, policy: LakePolicy) -> LakePolicy:
         return policy.like(num_actions=1).initialise(self.generators, uniform=True).to(self.device)
@@ -157,7 +157,7 @@ class LakeSource(DataSource[LakePolicy]):
         return critic(steps.states)[..., 0], critic(steps.next_states)[..., 0]
 
     def learn_reward(self, base: LakePolicy, pairs: int) -> Float[Tensor, "N S A"]:
-        return train_reward_model(self.mdp, base, self.generators, pairs=pairs, device=self.device)
+        return train_reward_model(self.lakes or self.mdp, base, self.generators, pairs=pairs, device=self.device)
 
     def reward(self, learned: Float[Tensor, "N S A"], steps: Trajectories) -> Float[Tensor, "N B T"]:
         index = steps.states * self.mdp.num_actions + steps.actions

@@ -39,11 +39,11 @@ def train_lakes(
     progress: Callable[[int, int], None] | None = None,
     **overrides: Any,
 ) -> Float[np.ndarray, "M L N S A"]:
-    """Align policies on many lakes of one size in one run (on several by a method that draws no answers itself).
+    """Align policies on many lakes of one size in one run.
 
     Args:
         method: a name in METHODS, or a class.
-        lakes: L of them.
+        lakes: L of them, of one size and discount, and of one horizon for a method that walks.
         policy: L times N members, those of the first lake first (`make_base` makes such ones).
         options, training, overrides: as for `train`; the steps can only be the last of `keep`.
         keep: the updates after which policies are kept, the last of them the last one made; 0 is the base.
@@ -57,7 +57,7 @@ def train_lakes(
         The policies after each of `keep`. One that has diverged is NaN; the others go on.
 
     Raises:
-        ValueError: for a method that draws its own episodes on several lakes, or a population that they cannot share.
+        ValueError: for lakes that cannot be trained at once, or a population that they cannot share.
 
     >>> from ift_gridworld.data import demonstrations, preference_pairs
     >>> from ift_gridworld.training.base_policies import make_base
@@ -69,9 +69,10 @@ def train_lakes(
     """
     check_choice("steps", overrides.get("steps", max(keep)), [max(keep)])
     training = replace(training or TrainingOptions(), steps=max(keep))
-    name, kind, options, training = options_for(method, policy, options, training, overrides)
-    if kind.draws and len(lakes) > 1:
-        raise ValueError(f"method {name!r} draws its own episodes; allowed on many lakes at once: methods that learn from data")
+    _, kind, options, training = options_for(method, policy, options, training, overrides)
+    if len({lake.discount for lake in lakes}) > 1:
+        different = ", ".join(str(lake.discount) for lake in lakes)
+        raise ValueError(f"the discounts of the lakes are {different}; allowed at once: lakes that share one")
     if policy.population % len(lakes):
         raise ValueError(f"the policy has a population of {policy.population}; allowed: a multiple of the {len(lakes)} lakes")
     each, device = policy.population // len(lakes), next(policy.parameters()).device

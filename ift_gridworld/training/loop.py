@@ -17,7 +17,7 @@ from ift_gridworld.checks import check_choice, check_whole
 from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
 from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import TABLE, estimate
-from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
+from ift_gridworld.evaluation.metrics import affordable_metrics, even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions, split_overrides
@@ -101,7 +101,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """What a policy is trained on: where, on which data, and the seed of all that is drawn."""
+    """Training data of a policy: the MDP, demonstrations and pairs, and the seed of all that is drawn."""
 
     mdp: TabularMDP
     demonstrations: Trajectories
@@ -148,6 +148,7 @@ def _trained(
         chosen = {i for i in chosen if steps[i] in fixed}
         chosen |= set(even_change(np.array(steps), policies, max(2, most_kept - len(chosen))))
     steps, policies = [steps[i] for i in sorted(chosen)], policies[sorted(chosen)]
+    shown = tiles_of(mdp, data.demonstrations)
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     run = Run(
         method=name,
@@ -157,7 +158,7 @@ def _trained(
         settings=_settings(policy, options, training, data),
         versions=versions(),
         steps=np.array(steps),
-        metrics=measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, data.demonstrations), **pair),
+        metrics=measure(mdp, policies, base=policies[0], shown=shown, only=affordable_metrics(mdp), **pair),
         optimum=reference_points(mdp),
         loss=torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population)),
         snapshots=policies[:, 0],
@@ -176,7 +177,7 @@ def _trained(
 
 
 def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:
-    """All that a run is determined by, beside the code."""
+    """Return all settings that determine a run, beside the code."""
     kind = next((name for name, policy_class in POLICIES.items() if type(policy) is policy_class), type(policy).__name__)
     return {
         "policy": kind,

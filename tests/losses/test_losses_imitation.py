@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from loss_inputs import MASK, close, draw, gradient, log_probs, tensor
+from loss_inputs import MASK, close, draw, gradient, log_probs, tensor, with_gradients
 
 from ift_gridworld import losses
-from ift_gridworld.losses import ift_loss, relation_weights, sft_loss
+from ift_gridworld.losses import dft_loss, ift_loss, imitation, relation_weights, sft_loss
 
 NORMS = pytest.mark.parametrize("norm", losses.NORMS)
 DECAYS = pytest.mark.parametrize("decay", [0.3, 0.95, 1.0])
@@ -34,6 +34,27 @@ def test_sft_gradient_on_a_table_is_visits_times_policy_minus_empirical():
         counts[s, a] += counted
     policy = torch.softmax(theta, -1)
     close(grad * mask.sum(), counts.sum(-1, keepdim=True) * policy - counts)
+
+
+def test_dft_gradient_is_sfts_times_the_probability():
+    """So that it ascends the probability itself: -grad p, averaged; and the value is the mean of -p log p."""
+    logp = log_probs(*MASK.shape)
+    sft, dft = (with_gradients(lambda x, f=f: f(x, MASK), [logp]) for f in (sft_loss, dft_loss))
+    close(dft[1], logp.exp() * sft[1])
+    steps = MASK.sum(-1).clamp(min=1)
+    close(dft[0], -torch.where(MASK, logp.exp() * logp, 0.0).sum(-1) / steps)
+    probability = with_gradients(lambda x: -torch.where(MASK, x.exp(), 0.0).sum(-1) / steps, [logp])[1]
+    close(dft[1], probability)
+
+
+def test_dft_on_a_table_learns_nothing_from_what_it_excludes():
+    """dL/dTheta = -p (onehot - pi): as p -> 0 it vanishes, where SFT's has length 1 and more; at -inf it is 0 as well."""
+    for gap in (50.0, 1e4, float("inf")):
+        logits = tensor([[-gap, 0.0]], grad=True)
+        logp = torch.log_softmax(logits, -1)[:, 0]
+        loss = dft_loss(logp[None], torch.ones(1, 1, dtype=torch.bool))
+        close(loss, [gap * np.exp(-gap) if gap < 1e9 else 0.0])
+        close(gradient(loss.sum(), logp)[0], [-np.exp(-gap)])
 
 
 def test_sft_at_its_minimum_is_the_entropy_of_the_data():
@@ -213,6 +234,28 @@ def test_a_batch_is_its_parts_accumulated_by_token():
     parts = [(steps[rows] * sft_loss(logp[rows], MASK[rows])).sum() / steps.sum() for rows in ([0, 1], [2, 3, 4])]
     close(sum(parts), -logp[MASK].mean())
     close(sum(gradient(part, logp)[0] for part in parts), -MASK.double() / MASK.sum())
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.01, 0.7, 1.0])
+@pytest.mark.parametrize("steps", [3, 4, 9, 11, 31])
+@pytest.mark.parametrize("propagation", ["released", "algorithm1", "equation21"])
+def test_long_rows_are_summed_in_blocks(propagation, steps, decay, monkeypatch):
+    """Blocks of 3 steps, blocks of blocks, a last block that is not full: as in one block, which other tests hold to loops."""
+    logp, mask = log_probs(2, steps, grad=True), draw(2, steps) > 0.2
+    expected = ift_loss(logp, mask, propagation=propagation, decay=decay)
+    slope = gradient(expected.sum(), logp)[0]
+    monkeypatch.setattr(imitation, "BLOCK", 3)
+    actual = ift_loss(logp, mask, propagation=propagation, decay=decay)
+    close(actual, expected)
+    close(gradient(actual.sum(), logp)[0], slope)
+
+
+def test_memory_of_the_weights_is_linear_in_the_steps():
+    """A matrix of T x T numbers would need 80 GB."""
+    logp = torch.full((1, 100_000), -1.0)
+    weights = relation_weights(logp, torch.ones(1, 100_000, dtype=torch.bool), 0.5)
+    close(weights[0, :3].double(), torch.full((3,), 1.0, dtype=torch.float64), rtol=1e-4)  # Σ_k 2^-k everywhere but at the end
+    close((weights[0, -1] / weights[0, 0]).double(), torch.tensor(0.5, dtype=torch.float64), rtol=1e-4)
 
 
 @pytest.mark.parametrize("options", [{}, {"propagation": "algorithm1"}, {"propagation": "equation21"}, {"norm": "L2"}])

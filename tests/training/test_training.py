@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from inspect import signature
 
 import numpy as np
@@ -173,7 +174,7 @@ def test_runs_of_any_length_share_round_updates_and_keep_those_asked_for():
     assert len(short) <= 30 and len(long) <= 30
     with pytest.raises(ValueError, match="keep has update 101; allowed: up to 100, the number of updates"):
         steps_of("sft", 100, keep=(101,))
-    with pytest.raises(ValueError, match="keep is -1"):
+    with pytest.raises(ValueError, match="keep is .-1,.; allowed: whole numbers >= 0"):
         steps_of("sft", 100, keep=(-1,))
 
 
@@ -206,7 +207,7 @@ def test_a_run_keeps_what_it_says():
     assert made.loss[0] == pytest.approx([np.log(2)] * 2, rel=1e-6)  # the reference is the base
     chosen, rejected = preference_pairs(TWO_PATHS, 1)
     stood = tiles_of(TWO_PATHS, demonstrations(TWO_PATHS, 1))
-    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=chosen, rejected=rejected)
+    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=chosen, rejected=rejected, only=[*MEASURES])
     assert all(np.array_equal(made.metrics[name], round_significant(expected[name])) for name in MEASURES)
     assert made.settings == {
         "policy": "tabular",
@@ -565,13 +566,49 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
     assert float(found[1, 1, 0, 0].max()) > 0.9
 
 
-def test_many_lakes_refuse_what_walks_and_what_does_not_divide():
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("ppo", {"walkers": 6, "segment": 5}),
+        ("ppo", {"walkers": 6, "segment": 5, "reward": "preference", "pairs": 200}),
+        ("grpo", {"walkers": 8, "group": 4}),
+        ("dpo_online", {}),
+    ],
+)
+def test_methods_that_walk_train_on_many_lakes_as_on_each_by_itself(method, options):
+    """Three lakes of which the first is deterministic, so that it has fewer outcomes; member i draws from seed + i."""
+    rates = (None, 0.8, 1 / 3)
+    lakes = [
+        TabularMDP.from_map(random_map(4, seed=s, frozen=0.9), is_slippery=rate is not None, success_rate=rate or 1)
+        for s, rate in enumerate(rates)
+    ]
+    shown = [demonstrations(lake, 12) for lake in lakes]
+    pairs = [preference_pairs(lake, 12) for lake in lakes]
+    base = make_base("mixture", lakes, policy="tabular", seeds=2, seed=5)
+    together = train_lakes(method, lakes, base, keep=(0, 8), seed=3, demonstrations=shown, preferences=pairs, **options)
+    moved = np.abs(together[1] - together[0]).max((-1, -2, -3))
+    assert (moved > 0.01).all(), "the policies of every lake learn"
+    for i, lake in enumerate(lakes):
+        alone = make_base("mixture", lake, policy="tabular", seeds=2, seed=5 + 2 * i)
+        own = train(
+            method, lake, alone, seed=3 + 2 * i, steps=8, snapshots=2, demonstrations=shown[i], preferences=pairs[i], **options
+        )
+        np.testing.assert_allclose(together[1, i], own.final, atol=2e-3)
+
+
+def test_many_lakes_refuse_what_they_cannot_share():
     lakes = [TabularMDP.from_map(LAKES["4x4"])] * 2
     shown, pairs = [demonstrations(lake) for lake in lakes], [preference_pairs(lake) for lake in lakes]
-    with pytest.raises(ValueError, match="ppo"):
-        train_lakes("ppo", lakes, make_base("uniform", lakes), keep=(1,), demonstrations=shown, preferences=pairs)
+    data = {"keep": (1,), "demonstrations": shown, "preferences": pairs}
+    limited = [replace(lakes[0], horizon=limit) for limit in (20, 30)]
+    with pytest.raises(ValueError, match="horizons of the lakes are 20, 30; allowed at once: lakes that share them"):
+        train_lakes("ppo", limited, make_base("uniform", lakes), **data)
+    train_lakes("sft", limited, make_base("uniform", lakes), **data)  # nobody walks
+    discounts = [replace(lakes[0], discount=discount) for discount in (0.9, 1.0)]
+    with pytest.raises(ValueError, match=r"discounts of the lakes are 0.9, 1.0; allowed at once: lakes that share one"):
+        train_lakes("sft", discounts, make_base("uniform", lakes), **data)
     with pytest.raises(ValueError, match="a multiple of the 2 lakes"):
-        train_lakes("sft", lakes, make_base("uniform", lakes[0], seeds=3), keep=(1,), demonstrations=shown, preferences=pairs)
+        train_lakes("sft", lakes, make_base("uniform", lakes[0], seeds=3), **data)
 
 
 def test_who_needs_no_pairs_trains_where_none_can_be_had():

@@ -41,7 +41,7 @@ class StudyPart:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All that determines its rows; a saved part is reused if it says the same."""
+        """Settings that determine the part's rows; a saved part is reused if it has the same."""
         plain = {k: v.name if isinstance(v, Setting) else v for k, v in self.arguments.items()}
         lakes = zlib.crc32(repr(lake_maps(self.arguments["setting"].map)).encode())  # a file of maps may have changed
         entries = {"study": self.study, "unit": self.name, "arguments": plain, "lakes": lakes, "versions": versions()}
