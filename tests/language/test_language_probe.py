@@ -233,6 +233,38 @@ def test_a_model_reads_ids_beside_embeddings_where_it_scales_them():
 
 
 BERT = {name: size for name, size in LLAMA.items() if name not in ("head_dim", "num_key_value_heads")}
+
+
+class Prompted(Own):
+    """The same with three virtual tokens before every row, as prompt tuning puts them."""
+
+    def __init__(self):
+        super().__init__()
+        self.prompt = nn.Parameter(torch.zeros(3, 8))  # adapters begin with zeros
+
+    def forward(self, input_ids=None, inputs_embeds=None, logits_to_keep=0):
+        x = self.table(input_ids) if inputs_embeds is None else inputs_embeds
+        logits = super().forward(inputs_embeds=torch.cat([self.prompt.expand(len(x), -1, -1), x], 1)).logits
+        return SimpleNamespace(logits=logits if isinstance(logits_to_keep, int) else logits[:, logits_to_keep])
+
+
+def test_virtual_tokens_shift_no_position():
+    """Also where the prompt is all 0 while the model is probed, and is trained afterwards."""
+    policy = LanguagePolicy(Prompted())
+    assert policy.calls.offset == 3 and policy.calls.keeps and policy.context == 1024 - 3
+    with torch.no_grad():
+        policy.model.prompt.add_(torch.randn(3, 8, generator=torch.Generator().manual_seed(1)))
+    ids = tokens(2, 8) % 20
+    states, actions = ids[None, :, :-1], ids[None, :, 1:]
+    own = torch.log_softmax(policy.model(input_ids=ids[:, :-1]).logits[:, 3:], -1).gather(-1, actions[0, ..., None])[..., 0]
+    mask = (torch.arange(7) >= 2).expand(1, 2, 7)
+    close(policy.log_probs(states, actions, mask), torch.where(mask, own, 0.0))
+    successor = TextSource().successor(policy, IFTOptions())
+    close(policy.residual_log_probs(states, actions, mask, successor, mixing=0.0), torch.where(mask, own, 0.0))
+    greedy = policy.model(input_ids=ids).logits[:, -1].argmax(-1)
+    assert torch.equal(sample(policy, ids, end=-1, limit=1)[:, 0], greedy)
+
+
 T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
 BART = {"vocab_size": 40, "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
         "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_position_embeddings": 64}  # fmt: skip
