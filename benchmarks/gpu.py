@@ -58,6 +58,7 @@ class Sizes:
     """Sizes of what is measured.
 
     Attributes:
+        methods: methods that are compared with the CPU's; all where there is none.
         models: models whose updates are timed, by name: Llama settings, or a name in `models.SIZES`.
         rows, prompt, answer: rows of a timed update, and tokens of its prompts and answers.
         steps: updates that are timed.
@@ -68,6 +69,7 @@ class Sizes:
         base_steps, align_steps, every, batch: updates of the base and of a method, between two measurements, and rows of one.
     """
 
+    methods: tuple[str, ...]
     models: dict[str, Any]
     rows: int
     prompt: int
@@ -88,11 +90,13 @@ class Sizes:
 
 LARGE = {"hidden_size": 896, "num_hidden_layers": 13, "num_attention_heads": 14, "intermediate_size": 2432}
 FULL = Sizes(
+    methods=(),
     models={"25M": "small", "130M": LARGE}, rows=256, prompt=112, answer=16, steps=20, sampled_rows=512, sampled_tokens=64,
     learner="small", lake=10, base_maps=40_000, maps=10_000, held_out=200, base_steps=1200, align_steps=200, every=50,
     batch=256,
 )  # fmt: skip
 TINY = Sizes(
+    methods=COMPARED,
     models={"0.15M": "tiny"}, rows=2, prompt=6, answer=3, steps=1, sampled_rows=2, sampled_tokens=3, learner="tiny", lake=4,
     base_maps=32, maps=32, held_out=4, base_steps=2, align_steps=2, every=1, batch=8,
 )  # fmt: skip
@@ -140,7 +144,7 @@ def measured(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
 
 def parts(measures: Any, device: Any, sizes: Sizes) -> Iterator[tuple[str, Callable[[], dict[str, Any]]]]:
     """Yield the parts in the order in which they are worth most."""
-    yield "correctness", partial(measures.correctness, device)
+    yield "correctness", partial(measures.correctness, device, sizes)
     for model in sizes.models:
         for dtype in ("float32", "bfloat16"):
             for method in ("sft", "ift"):

@@ -8,7 +8,6 @@ import torch
 
 from benchmarks import gpu, gpu_parts
 from benchmarks.gpu import TINY, Args, main
-from ift_gridworld.methods.registry import METHODS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = [name for name, _ in gpu.parts(gpu_parts, torch.device("cpu"), TINY)]
@@ -101,7 +100,7 @@ def test_all_parts_at_their_smallest_size(tmp_path, monkeypatch):
     parts = run(tmp_path)["parts"]
     assert list(parts) == NAMES
     correctness = parts["correctness"]
-    assert correctness["worst"] == {"loss": 0, "gradient": 0, "lakes": 0} and set(correctness["lakes"]) == set(METHODS)
+    assert correctness["worst"] == {"loss": 0, "gradient": 0, "lakes": 0} and set(correctness["lakes"]) == set(TINY.methods)
     assert 0.9 <= correctness["bfloat16"]["agreement"] <= 1 and 0 < correctness["bfloat16"]["loss"] < 0.02
     for name, part in parts.items():
         if name.startswith("update"):
