@@ -142,7 +142,8 @@ MEANINGLESS: dict[str, dict[str, str]] = {
     "precision": {
         "it raises by type alone": "at_least_float32",
         "the functions that it calls raise": "masked_sum masked_mean sft_loss dft_loss cpo_loss value_loss",
-        "the policy's own precision is kept": "mix residual_embeddings Windows.of Windows.mixed greedy_action lake_successor",
+        "the policy's own precision is kept": "mix mix_after residual_embeddings Windows.of Windows.mixed greedy_action "
+        "lake_successor",
     },
 }
 
