@@ -18,6 +18,7 @@ from ift_gridworld.policies.residual import (
     greedy_action,
     lake_successor,
     mix,
+    mix_after,
     predicted_distribution,
     residual_embeddings,
 )
@@ -52,6 +53,11 @@ def test_mixing_is_shifted_by_one_step():
     mixed = mix(true, predicted, mask, 0.25)[:, 0]
     # 0 and 4 do not count; 1 and 5 are the first to count; 2 and 3 follow a counted step.
     assert mixed.tolist() == [0, 1, 0.75 * 2 + 0.25 * 200, 0.75 * 3 + 0.25 * 300, 4, 5]
+    inputs = true.requires_grad_(), predicted.requires_grad_()
+    after = mix_after(*inputs, mask, 0.25)[:, 0]  # at 4 too, which follows a counted step
+    assert after.tolist() == [0, 1, 0.75 * 2 + 0.25 * 200, 0.75 * 3 + 0.25 * 300, 0.75 * 4 + 0.25 * 400, 5]
+    slopes = [x[:, 0].tolist() for x in torch.autograd.grad(after.sum(), inputs)]
+    assert slopes == [[1, 1, 0.75, 0.75, 0.75, 1], [0, 0.25, 0.25, 0.25, 0, 0]]
 
 
 def test_mixing_of_one_replaces_and_of_zero_keeps():
