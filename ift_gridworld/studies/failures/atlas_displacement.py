@@ -1,0 +1,154 @@
+"""Likelihood displacement, predicted: what is known of a pair before training against what its chosen answer loses in it.
+
+Pairs of walks on many random lakes, a network for each pair. All of them train as one population, for a fixed number of updates
+and with every method's own default options, so that what is predicted is not what the options were chosen for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ift_gridworld.data import Trajectories, demonstrations, generators, label_pairs, sample_episodes, stacked
+from ift_gridworld.envs.maps import random_map
+from ift_gridworld.evaluation.metrics import log_likelihood
+from ift_gridworld.evaluation.similarity import ches, rank_correlation, shared_states
+from ift_gridworld.evaluation.statistics import mean_interval
+from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.planning import optimal_policy
+from ift_gridworld.policies.lake import MLPPolicy
+from ift_gridworld.studies.failures.displacement import pull
+from ift_gridworld.training.base_policies import make_base
+from ift_gridworld.training.lakes import train_lakes
+
+__all__ = ["LOSSES", "PREDICTORS", "Displacement", "measure_displacement"]
+
+LOSSES = (
+    "dpo", "ipo", "simpo", "orpo", "cpo", "dpop", "kto", "apo_zero", "bco", "nca", "cal_dpo", "chi_po", "tdpo", "robust",
+    "hinge", "dpo_sft",
+)  # fmt: skip
+PREDICTORS = {
+    "first order": "first-order change, −∇c·(∇c − ∇r)",
+    "ches": "CHES",
+    "normalised ches": "CHES, length-normalised",
+    "shared": "share of states in common",
+    "base": "base log-probability of the chosen",
+    "length": "length of rejected less chosen",
+    "chosen length": "length of chosen",
+}
+LAKES, SIDE, FROZEN, LIMIT = 125, 5, 0.8, 20  # random lakes, tiles a side, share that is no hole, longest walk
+UPDATES = 100
+NOISE, COMPARED = 0.3, 32  # share of random moves in the walks that are compared; pairs of walks to find one that differs
+CHUNK = 250  # networks that train together
+
+
+@dataclass(frozen=True, eq=False)
+class Displacement:
+    """What pairs were known to be, and what became of them.
+
+    Attributes:
+        predictors: by name, a number for each lake and pair; a larger one predicts a greater loss.
+        changes: by method, the change of the chosen answer's log-probability in nats, for each lake and pair.
+        updates: number of updates.
+        learning_rate: of all of them.
+    """
+
+    predictors: dict[str, Float[np.ndarray, "L N"]]
+    changes: dict[str, Float[np.ndarray, "L N"]]
+    updates: int
+    learning_rate: float
+
+    def correlation(self, predictor: str, method: str = "dpo") -> tuple[float, float, float]:
+        """Return the rank correlation of a predictor with what the chosen answer loses, and its interval over lakes."""
+        return rank_correlation(self.predictors[predictor], -self.changes[method])
+
+    def fallen(self, method: str) -> tuple[float, float, float]:
+        """Return the share of pairs whose chosen answer has become less likely, and its interval over lakes."""
+        mean, low, high = mean_interval((self.changes[method] < 0).mean(-1), bounds=(0, 1))
+        return float(mean), float(low), float(high)
+
+
+def measure_displacement(
+    seeds: int,
+    seed: int,
+    report: Callable[[int, int], None],
+    *,
+    lakes: int = LAKES,
+    methods: Sequence[str] = LOSSES,
+    updates: int = UPDATES,
+) -> Displacement:
+    """Train a network on each pair by each method, and compare what was known before with what became of the chosen answer.
+
+    Args:
+        seeds: number of pairs, and networks, on each lake.
+        seed: the first of them.
+        report: is told (methods done, methods in all).
+        lakes: number of random lakes.
+        methods: their names.
+        updates: of each.
+    """
+    maps = [random_map(SIDE, frozen=FROZEN, seed=seed * lakes + i) for i in range(lakes)]
+    mdps = [TabularMDP.from_map(rows).with_time_limit(LIMIT) for rows in maps]
+    chosen, rejected = draw_pairs(mdps, seeds, seed)
+    base = make_base("mixture", mdps, seeds=seeds, seed=seed)
+    assert isinstance(base, MLPPolicy)
+    shape = lakes, seeds
+    predictors = {name: values.reshape(shape) for name, values in predict(base, stacked(chosen), stacked(rejected)).items()}
+    before = chosen_log_probs(base.probabilities(), chosen)
+    changes = {}
+    shown = [demonstrations(mdp) for mdp in mdps]
+    for done, method in enumerate(methods):
+        report(done, len(methods))
+        parts = []
+        for first in range(0, lakes, max(1, CHUNK // seeds)):
+            part = range(first, min(lakes, first + max(1, CHUNK // seeds)))
+            members = range(part.start * seeds, part.stop * seeds)
+            ends = train_lakes(
+                method, [mdps[i] for i in part], base.members(members), keep=(updates,),
+                demonstrations=[shown[i] for i in part],
+                preferences=([chosen[i] for i in members], [rejected[i] for i in members]), seed=seed + members.start,
+            )  # fmt: skip
+            parts.append(ends[0].reshape(len(members), *ends.shape[-2:]))
+        changes[method] = (chosen_log_probs(np.concatenate(parts), chosen) - before).reshape(shape)
+    return Displacement(predictors, changes, updates, base.learning_rate)
+
+
+def draw_pairs(mdps: Sequence[TabularMDP], seeds: int, seed: int) -> tuple[list[Trajectories], list[Trajectories]]:
+    """Draw a pair of walks of a noisy optimal walker for each lake and seed: the chosen one returns more."""
+    table = np.stack([(1 - NOISE) * optimal_policy(mdp) + NOISE / mdp.num_actions for mdp in mdps]).repeat(seeds, 0)
+    random = generators(seed, len(table))
+    walks = [sample_episodes(mdps, torch.as_tensor(table), COMPARED, random) for _ in range(2)]
+    pairs = [label_pairs(walks[0][i], walks[1][i], mdps[0].discount) for i in range(len(table))]
+    return [pair[0][:1] for pair in pairs], [pair[1][:1] for pair in pairs]
+
+
+def predict(base: MLPPolicy, chosen: Trajectories, rejected: Trajectories) -> dict[str, Float[np.ndarray, " N"]]:
+    """Return `PREDICTORS` of each member's own pair, [N, 1, T]; a larger number predicts that the chosen answer loses more."""
+    sums, lengths, visits = [], [], []
+    with torch.no_grad():
+        for side in (chosen, rejected):
+            hidden = base.hidden(side.states) * side.mask[..., None]
+            sums.append(hidden.sum((1, 2)).double().numpy())
+            lengths.append(side.mask.sum((1, 2)).double().numpy())
+            tiles = torch.nn.functional.one_hot(side.states, base.num_states) * side.mask[..., None]
+            visits.append(tiles.sum((1, 2)).numpy())
+        logp = (base.log_probs(chosen.states, chosen.actions) * chosen.mask).sum((1, 2)).double().numpy()
+    means = [total / length[:, None] for total, length in zip(sums, lengths, strict=True)]
+    return {
+        "first order": -pull(base, chosen, rejected),
+        "ches": ches(*sums),
+        "normalised ches": ches(*means),
+        "shared": shared_states(*visits),
+        "base": logp,
+        "length": lengths[1] - lengths[0],
+        "chosen length": lengths[0],
+    }
+
+
+def chosen_log_probs(policies: Float[np.ndarray, "N S A"], chosen: Sequence[Trajectories]) -> Float[np.ndarray, " N"]:
+    """Return the log-probability of each member's own chosen answer, in nats."""
+    return np.array([log_likelihood(policy, answer) for policy, answer in zip(policies, chosen, strict=True)])
