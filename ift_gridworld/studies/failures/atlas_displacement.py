@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ift_gridworld.data import Trajectories, demonstrations, generators, label_pairs, sample_episodes, stacked
+from ift_gridworld.data import Trajectories, generators, label_pairs, sample_episodes, stacked
 from ift_gridworld.envs.maps import random_map
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.evaluation.similarity import ches, rank_correlation, shared_states
@@ -41,9 +41,9 @@ PREDICTORS = {
     "chosen length": "length of chosen",
 }
 LAKES, SIDE, FROZEN, LIMIT = 125, 5, 0.8, 20  # random lakes, tiles a side, share that is no hole, longest walk
-UPDATES = 100
+UPDATES = (5, 20, 100)
 NOISE, COMPARED = 0.3, 32  # share of random moves in the walks that are compared; pairs of walks to find one that differs
-CHUNK = 250  # networks that train together
+TOGETHER = 250  # networks that train at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,23 +52,22 @@ class Displacement:
 
     Attributes:
         predictors: by name, a number for each lake and pair; a larger one predicts a greater loss.
-        changes: by method, the change of the chosen answer's log-probability in nats, for each lake and pair.
-        updates: number of updates.
-        learning_rate: of all of them.
+        chosen, rejected: by method, the change of either answer's log-probability in nats, for each of `updates`, lake, pair.
+        updates: numbers of updates, the last of them the last one made.
     """
 
     predictors: dict[str, Float[np.ndarray, "L N"]]
-    changes: dict[str, Float[np.ndarray, "L N"]]
-    updates: int
-    learning_rate: float
+    chosen: dict[str, Float[np.ndarray, "K L N"]]
+    rejected: dict[str, Float[np.ndarray, "K L N"]]
+    updates: tuple[int, ...]
 
-    def correlation(self, predictor: str, method: str = "dpo") -> tuple[float, float, float]:
+    def correlation(self, predictor: str, method: str, checkpoint: int = -1) -> tuple[float, float, float]:
         """Return the rank correlation of a predictor with what the chosen answer loses, and its interval over lakes."""
-        return rank_correlation(self.predictors[predictor], -self.changes[method])
+        return rank_correlation(self.predictors[predictor], -self.chosen[method][checkpoint])
 
-    def fallen(self, method: str) -> tuple[float, float, float]:
+    def fallen(self, method: str, checkpoint: int = -1) -> tuple[float, float, float]:
         """Return the share of pairs whose chosen answer has become less likely, and its interval over lakes."""
-        mean, low, high = mean_interval((self.changes[method] < 0).mean(-1), bounds=(0, 1))
+        mean, low, high = mean_interval((self.chosen[method][checkpoint] < 0).mean(-1), bounds=(0, 1))
         return float(mean), float(low), float(high)
 
 
@@ -79,42 +78,57 @@ def measure_displacement(
     *,
     lakes: int = LAKES,
     methods: Sequence[str] = LOSSES,
-    updates: int = UPDATES,
+    updates: tuple[int, ...] = UPDATES,
 ) -> Displacement:
-    """Train a network on each pair by each method, and compare what was known before with what became of the chosen answer.
+    """Train a network on each pair by each method, and compare what was known before with what became of its answers.
 
     Args:
         seeds: number of pairs, and networks, on each lake.
         seed: the first of them.
-        report: is told (methods done, methods in all).
+        report: takes the number of methods done and of all methods.
         lakes: number of random lakes.
         methods: their names.
-        updates: of each.
+        updates: after which answers are scored.
     """
     maps = [random_map(SIDE, frozen=FROZEN, seed=seed * lakes + i) for i in range(lakes)]
     mdps = [TabularMDP.from_map(rows).with_time_limit(LIMIT) for rows in maps]
-    chosen, rejected = draw_pairs(mdps, seeds, seed)
+    sides = draw_pairs(mdps, seeds, seed)
     base = make_base("mixture", mdps, seeds=seeds, seed=seed)
     assert isinstance(base, MLPPolicy)
-    shape = lakes, seeds
-    predictors = {name: values.reshape(shape) for name, values in predict(base, stacked(chosen), stacked(rejected)).items()}
-    before = chosen_log_probs(base.probabilities(), chosen)
-    changes = {}
-    shown = [demonstrations(mdp) for mdp in mdps]
+    predictors = predict(base, *map(stacked, sides))
+    before = [answer_log_probs(base.probabilities(), side) for side in sides]
+    changes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
     for done, method in enumerate(methods):
         report(done, len(methods))
-        parts = []
-        for first in range(0, lakes, max(1, CHUNK // seeds)):
-            part = range(first, min(lakes, first + max(1, CHUNK // seeds)))
-            members = range(part.start * seeds, part.stop * seeds)
-            ends = train_lakes(
-                method, [mdps[i] for i in part], base.members(members), keep=(updates,),
-                demonstrations=[shown[i] for i in part],
-                preferences=([chosen[i] for i in members], [rejected[i] for i in members]), seed=seed + members.start,
-            )  # fmt: skip
-            parts.append(ends[0].reshape(len(members), *ends.shape[-2:]))
-        changes[method] = (chosen_log_probs(np.concatenate(parts), chosen) - before).reshape(shape)
-    return Displacement(predictors, changes, updates, base.learning_rate)
+        policies = train_pairs(method, mdps, base, sides, updates, seed)
+        for change, side, start in zip(changes, sides, before, strict=True):
+            ends = np.stack([answer_log_probs(policy, side) for policy in policies])
+            change[method] = (ends - start).reshape(len(updates), lakes, seeds)
+    shaped = {name: values.reshape(lakes, seeds) for name, values in predictors.items()}
+    return Displacement(shaped, *changes, updates)
+
+
+def train_pairs(
+    method: str,
+    mdps: Sequence[TabularMDP],
+    base: MLPPolicy,
+    sides: tuple[list[Trajectories], list[Trajectories]],
+    updates: tuple[int, ...],
+    seed: int,
+) -> Float[np.ndarray, "K M S A"]:
+    """Train each member of the base on its own pair; return all policies after each of `updates`."""
+    seeds = base.population // len(mdps)
+    each, parts = max(1, TOGETHER // seeds), []
+    for first in range(0, len(mdps), each):
+        lakes = mdps[first : first + each]
+        members = range(first * seeds, (first + len(lakes)) * seeds)
+        chosen, rejected = ([side[i] for i in members] for side in sides)
+        policies = train_lakes(
+            method, lakes, base.members(members), keep=updates, demonstrations=chosen, preferences=(chosen, rejected),
+            seed=seed + members.start,
+        )  # fmt: skip
+        parts.append(policies.reshape(len(updates), len(members), *policies.shape[-2:]))
+    return np.concatenate(parts, 1)
 
 
 def draw_pairs(mdps: Sequence[TabularMDP], seeds: int, seed: int) -> tuple[list[Trajectories], list[Trajectories]]:
@@ -149,6 +163,6 @@ def predict(base: MLPPolicy, chosen: Trajectories, rejected: Trajectories) -> di
     }
 
 
-def chosen_log_probs(policies: Float[np.ndarray, "N S A"], chosen: Sequence[Trajectories]) -> Float[np.ndarray, " N"]:
-    """Return the log-probability of each member's own chosen answer, in nats."""
-    return np.array([log_likelihood(policy, answer) for policy, answer in zip(policies, chosen, strict=True)])
+def answer_log_probs(policies: Float[np.ndarray, "N S A"], answers: Sequence[Trajectories]) -> Float[np.ndarray, " N"]:
+    """Return the log-probability of each member's own answer, in nats."""
+    return np.array([log_likelihood(policy, answer) for policy, answer in zip(policies, answers, strict=True)])
