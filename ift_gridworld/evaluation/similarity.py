@@ -26,7 +26,9 @@ def ches(chosen: Float[np.ndarray, "*batch H"], rejected: Float[np.ndarray, "*ba
     return (chosen * rejected).sum(-1) - (chosen * chosen).sum(-1)
 
 
-def shared_states(chosen: Float[np.ndarray, "*batch S"], rejected: Float[np.ndarray, "*batch S"]) -> Float[np.ndarray, "*batch"]:
+def shared_states(
+    chosen: Float[np.ndarray, "*batch S"], rejected: Float[np.ndarray, "*batch S"]
+) -> Float[np.ndarray, "*batch"]:
     """Return the states that both paths visit as a share of those that either visits.
 
     Args:

@@ -56,6 +56,7 @@ __all__ = [
 
 WIDTH, MAX_HEIGHT = 6.9, 9.0  # inches, of the text on a page
 TEXT, SMALL, TINY = 8.0, 7.0, 6.5  # points
+DPI = {"png": 200}  # dots an inch; of drawn parts in other files 300
 HOLLOW = "hollow: not clear, the interval includes 0"
 
 
@@ -216,27 +217,30 @@ class StudyFigure:
         ax.tick_params(labelsize=TINY, length=2, pad=2)
 
     @isolated
-    def save(self, path: Path, alt: str) -> list[Path]:
+    def save(self, path: Path, alt: str, kinds: Sequence[str] = ("pdf", "png")) -> list[Path]:
         """Write as PDF and PNG, and what the figure shows in words as NAME.png.txt.
 
         Args:
             path: where to write; its suffix is replaced.
             alt: the words.
+            kinds: png, pdf or svg, of the files to write; the words stand beside the last.
 
         Returns:
-            The paths of PDF and PNG.
+            The paths, in the order of `kinds`.
 
         Raises:
             OSError: if a file cannot be written.
         """
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
         written = []
-        for kind, dpi in (("pdf", 300), ("png", 200)):
+        for kind in kinds:
             out = io.BytesIO()
             use_fonts(self.figure)
-            self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
+            self.figure.savefig(
+                out, format=kind, dpi=DPI.get(kind, 300), facecolor=self.theme.background, metadata=file_metadata(kind)
+            )
             written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
-        write_words(path.with_suffix(".png"), alt)
+        write_words(written[-1], alt)
         return written
 
     def draw_heatmap(

@@ -44,6 +44,7 @@ LAKES, SIDE, FROZEN, LIMIT = 125, 5, 0.8, 20  # random lakes, tiles a side, shar
 UPDATES = (5, 20, 100)
 NOISE, COMPARED = 0.3, 32  # share of random moves in the walks that are compared; pairs of walks to find one that differs
 TOGETHER = 250  # networks that train at once
+Pair = tuple[Trajectories, Trajectories]
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +93,16 @@ def measure_displacement(
     """
     maps = [random_map(SIDE, frozen=FROZEN, seed=seed * lakes + i) for i in range(lakes)]
     mdps = [TabularMDP.from_map(rows).with_time_limit(LIMIT) for rows in maps]
-    sides = draw_pairs(mdps, seeds, seed)
+    pairs = draw_pairs(mdps, seeds, seed)
     base = make_base("mixture", mdps, seeds=seeds, seed=seed)
     assert isinstance(base, MLPPolicy)
+    sides = [[pair[i] for pair in pairs] for i in (0, 1)]
     predictors = predict(base, *map(stacked, sides))
     before = [answer_log_probs(base.probabilities(), side) for side in sides]
     changes: tuple[dict[str, np.ndarray], dict[str, np.ndarray]] = {}, {}
     for done, method in enumerate(methods):
         report(done, len(methods))
-        policies = train_pairs(method, mdps, base, sides, updates, seed)
+        policies = train_pairs(method, mdps, base, pairs, updates, seed)
         for change, side, start in zip(changes, sides, before, strict=True):
             ends = np.stack([answer_log_probs(policy, side) for policy in policies])
             change[method] = (ends - start).reshape(len(updates), lakes, seeds)
@@ -109,35 +111,39 @@ def measure_displacement(
 
 
 def train_pairs(
-    method: str,
-    mdps: Sequence[TabularMDP],
-    base: MLPPolicy,
-    sides: tuple[list[Trajectories], list[Trajectories]],
-    updates: tuple[int, ...],
-    seed: int,
+    method: str, mdps: Sequence[TabularMDP], base: MLPPolicy, pairs: Sequence[Pair], updates: tuple[int, ...], seed: int
 ) -> Float[np.ndarray, "K M S A"]:
-    """Train each member of the base on its own pair; return all policies after each of `updates`."""
+    """Train each member of the base on its own pair; return all policies after each of `updates`.
+
+    Args:
+        method: its name.
+        mdps: L lakes.
+        base: M members, those of the first lake first.
+        pairs: one for each member, in the same order; the chosen answer is the demonstration, too.
+        updates: after which policies are kept.
+        seed: of what is drawn while training.
+    """
     seeds = base.population // len(mdps)
     each, parts = max(1, TOGETHER // seeds), []
     for first in range(0, len(mdps), each):
         lakes = mdps[first : first + each]
         members = range(first * seeds, (first + len(lakes)) * seeds)
-        chosen, rejected = ([side[i] for i in members] for side in sides)
+        own = [pairs[i] for i in members]
         policies = train_lakes(
-            method, lakes, base.members(members), keep=updates, demonstrations=chosen, preferences=(chosen, rejected),
+            method, lakes, base.members(members), keep=updates, demonstrations=[chosen for chosen, _ in own], preferences=own,
             seed=seed + members.start,
         )  # fmt: skip
         parts.append(policies.reshape(len(updates), len(members), *policies.shape[-2:]))
     return np.concatenate(parts, 1)
 
 
-def draw_pairs(mdps: Sequence[TabularMDP], seeds: int, seed: int) -> tuple[list[Trajectories], list[Trajectories]]:
-    """Draw a pair of walks of a noisy optimal walker for each lake and seed: the chosen one returns more."""
+def draw_pairs(mdps: Sequence[TabularMDP], seeds: int, seed: int) -> list[Pair]:
+    """Draw a pair of walks of a noisy optimal walker for each lake and seed: (chosen, rejected), the chosen returns more."""
     table = np.stack([(1 - NOISE) * optimal_policy(mdp) + NOISE / mdp.num_actions for mdp in mdps]).repeat(seeds, 0)
     random = generators(seed, len(table))
-    walks = [sample_episodes(mdps, torch.as_tensor(table), COMPARED, random) for _ in range(2)]
-    pairs = [label_pairs(walks[0][i], walks[1][i], mdps[0].discount) for i in range(len(table))]
-    return [pair[0][:1] for pair in pairs], [pair[1][:1] for pair in pairs]
+    one, two = (sample_episodes(mdps, torch.as_tensor(table), COMPARED, random) for _ in range(2))
+    labelled = [label_pairs(one[i], two[i], mdps[0].discount) for i in range(len(table))]
+    return [(chosen[:1], rejected[:1]) for chosen, rejected in labelled]
 
 
 def predict(base: MLPPolicy, chosen: Trajectories, rejected: Trajectories) -> dict[str, Float[np.ndarray, " N"]]:

@@ -35,7 +35,9 @@ def draw_displacement(result: Displacement, theme: str) -> StudyFigure:
     page = StudyFigure(6.05, theme)
     lakes, seeds = result.predictors["ches"].shape
     last = result.updates[-1]
-    page.add_heading(0.1, 0.19, f"{lakes * seeds:,} pairs on {lakes} lakes: similarity before training, and DPO after {last} updates")
+    page.add_heading(
+        0.1, 0.19, f"{lakes * seeds:,} pairs on {lakes} lakes: similarity before training, and DPO after {last} updates"
+    )
     for left, name in ((0.6, "ches"), (4.0, "normalised ches")):
         _scatter(page, result, name, left)
     page.add_heading(0.1, 2.82, "Rank correlation with the loss, DPO")
@@ -53,8 +55,8 @@ def draw_displacement(result: Displacement, theme: str) -> StudyFigure:
     page.add_note(
         0.1, 5.55,
         f"ρ > 0: what is larger before training loses more. Left, {HOLLOW}; right, filled: after {last} updates, hollow: after "
-        f"{result.updates[0]}. Medians after {last} updates, in nats: of the change of c, the chosen answer’s log-probability, and of "
-        "the margin c − r. Line in the scatters: medians of ten equal parts of the pairs.",
+        f"{result.updates[0]}. Numbers: medians after {last} updates, in nats, of the change of c, the chosen answer’s "
+        f"log-probability, and of the margin c − r. Line in the scatters: medians of {BINS} equal parts of the pairs.",
     )  # fmt: skip
     return page
 
@@ -70,7 +72,9 @@ def _scatter(page: StudyFigure, result: Displacement, name: str, left: float) ->
     middles = [(float(np.median(x[part])), float(np.median(change[part]))) for part in parts if len(part)]
     ax.plot(*zip(*middles, strict=True), "-o", ms=3, lw=1.3, color=page.theme.less, zorder=3)
     rho, low, high = result.correlation(name, "dpo")
-    ax.set_title(f"{PREDICTORS[name]}: ρ = {signed(rho)} [{signed(low)}, {signed(high)}]", size=SMALL, color=page.theme.ink, loc="left")
+    ax.set_title(
+        f"{PREDICTORS[name]}: ρ = {signed(rho)} [{signed(low)}, {signed(high)}]", size=SMALL, color=page.theme.ink, loc="left"
+    )
     ax.set_xlabel("before training", size=TINY, color=page.theme.muted, labelpad=1.5)
     ax.set_ylabel("change of c, nats", size=TINY, color=page.theme.muted, labelpad=1.5)
 
@@ -85,7 +89,9 @@ def _draw_losses(page: StudyFigure, result: Displacement) -> None:
     }
     marks = {name: [method_mark(m, page.theme, filled=name == "last") for m in methods] for name in series}
     names = [method_name(method) for method in methods]
-    ax = page.draw_forest(names, series, left, top, width, height, label="share, 95 % interval over lakes", zero=False, marks=marks)
+    ax = page.draw_forest(
+        names, series, left, top, width, height, label="share, 95 % interval over lakes", zero=False, marks=marks
+    )
     ax.set_xlim(-0.03, 1.03)
     ax.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     for right, words in ((6.2, "c"), (6.8, "c − r")):
@@ -104,7 +110,7 @@ def optimiser_name(name: str) -> str:
 
 def draw_over_optimisation(result: OverOptimisation, theme: str) -> StudyFigure:
     """Draw true and learned return over the KL for each optimiser, the published forms, and a table of their fits."""
-    page = StudyFigure(5.25, theme)
+    page = StudyFigure(5.12, theme)
     runs = result.kl[BEST_OF_N].shape[0] * result.kl[BEST_OF_N].shape[1]
     page.add_heading(0.1, 0.19, f"Gain in true and in learned return over the KL from the base, {runs} learned rewards")
     width, gap, first = 1.92, 0.2, 0.6
@@ -130,12 +136,12 @@ def draw_over_optimisation(result: OverOptimisation, theme: str) -> StudyFigure:
                 ax.set_ylabel(f"gain in {words}", size=TINY, color=page.theme.muted, labelpad=1.5)
             else:
                 ax.set_yticklabels([])
-    _draw_table(page, result, 3.78)
+    _draw_table(page, result, 3.9)
     page.add_note(
-        0.1, 4.83,
-        "Gains over the base, as a share of what the best episode gains; errors are root mean squares in the same unit, of one fit "
-        "to all runs; alone: median over runs of a fit to each. Dashed: the published form, d (α − β d) for best-of-n, "
-        "d (α − β log d) for reinforcement learning, d = √KL. Thin lines: runs; strong: the mean at one n or update.",
+        0.1, 4.66,
+        "Gains over the base, as a share of what the best episode gains; errors are root mean squares in the same unit, of one "
+        "fit to all runs; alone: median over runs of a fit to each. Dashed: the published form, d (α − β d) for best-of-n, "
+        "d (α − β log d) for reinforcement learning, d = √KL. Thin lines: runs; thick: the mean at one n or update.",
     )  # fmt: skip
     return page
 
@@ -164,7 +170,9 @@ def _draw_table(page: StudyFigure, result: OverOptimisation, top: float) -> None
     )  # fmt: skip
     place, step = 1.3, (WIDTH - 1.42) / (len(columns) - 1)
     for i, (_, words) in enumerate(columns):
-        page.add_text(place + i * step, top, words.replace(" ", "\n"), size=TINY, ha="right", va="bottom", color=page.theme.muted)
+        page.add_text(
+            place + i * step, top, words.replace(" ", "\n"), size=TINY, ha="right", va="bottom", color=page.theme.muted
+        )
     for row, cells in enumerate(result.table()):
         line = top + 0.16 + row * 0.19
         page.add_text(0.1, line, optimiser_name(str(cells["optimiser"])), size=SMALL)

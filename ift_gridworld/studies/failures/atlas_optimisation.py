@@ -7,10 +7,9 @@ exact expected return and KL. The reward is learned from few pairs of the base's
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from jaxtyping import Float
 
 from ift_gridworld.data import demonstrations, generators, preference_pairs
@@ -19,6 +18,7 @@ from ift_gridworld.envs.maps import random_map
 from ift_gridworld.evaluation.best_of_n import FORMS, Fit, Form, best_of_n, best_of_n_kl, fit_gain
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.reward_model import action_counts, train_reward_model
+from ift_gridworld.planning import evaluate_policy, value_iteration
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.lakes import train_lakes
@@ -41,11 +41,13 @@ class OverOptimisation:
         kl: by optimiser, from the base in nats, [lakes, seeds, points].
         gold, learned: by optimiser, the gain in true and in learned return over the base, as a share of what the best episode
             gains.
+        unlimited: by trained method, the learned return, discounted and without the time limit, as a share of the highest.
     """
 
     kl: dict[str, Float[np.ndarray, "L N K"]]
     gold: dict[str, Float[np.ndarray, "L N K"]]
     learned: dict[str, Float[np.ndarray, "L N K"]]
+    unlimited: dict[str, Float[np.ndarray, "L N K"]]
 
     def fit(self, optimiser: str, form: Form | None = None) -> Fit:
         """Fit a published form (default: the optimiser's own) to the gain in true return at all points of all runs."""
@@ -99,7 +101,7 @@ class Episodes:
         return np.log(np.maximum(rows, np.finfo(float).tiny)).reshape(*rows.shape[:-2], -1) @ self.counts.T
 
     def scores(self, reward: Float[np.ndarray, "S A"]) -> Float[np.ndarray, " M"]:
-        """Return the learned return of each episode, its sum of rewards; rounded, because the order of a sum is no preference."""
+        """Return the learned return of each episode, its sum of rewards, rounded: the order of a sum is no preference."""
         return np.round(self.counts @ reward.ravel(), 9)
 
 
@@ -125,26 +127,29 @@ def measure_over_optimisation(
     for done, method in enumerate(name for name in OPTIMISERS if name != BEST_OF_N):
         report(done, parts)
         trained[method] = train_on_learned(method, mdps, base(), seed)
-    rewards = learned_rewards(mdps, base(), seed).reshape(lakes, seeds, *base().probabilities().shape[-2:])
-    found: dict[str, list[np.ndarray]] = {name: [] for name in OPTIMISERS}
+    rewards = learned_rewards(mdps, base(), seed).reshape(lakes, seeds, mdps[0].num_states, mdps[0].num_actions)
+    results: dict[str, list[np.ndarray]] = {name: [] for name in OPTIMISERS}
+    unlimited: dict[str, list[np.ndarray]] = {name: [] for name in trained}
     for i, mdp in enumerate(mdps):
         report(parts - lakes + i, parts)
         episodes = Episodes.of(mdp)
         for n in range(seeds):
             policies = {method: policies[:, i, n] for method, policies in trained.items()}
             for name, points in measure_run(episodes, rewards[i, n], policies).items():
-                found[name].append(points)
-    shaped = {name: np.stack(runs).reshape(lakes, seeds, 3, -1) for name, runs in found.items()}
+                results[name].append(points)
+            for name, tables in policies.items():
+                unlimited[name].append(unlimited_return(mdp, rewards[i, n], tables))
+    shaped = {name: np.stack(runs).reshape(lakes, seeds, 3, -1) for name, runs in results.items()}
     kl, gold, learned = ({name: points[..., k, :] for name, points in shaped.items()} for k in range(3))
-    return OverOptimisation(kl, gold, learned)
+    every = {name: np.stack(values).reshape(lakes, seeds, -1) for name, values in unlimited.items()}
+    return OverOptimisation(kl, gold, learned, every)
 
 
 def train_on_learned(method: str, mdps: Sequence[TabularMDP], base: LakePolicy, seed: int) -> Float[np.ndarray, "K L N S A"]:
     """Train on a learned reward at a low price of KL; return the policies at `CHECKPOINTS`."""
-    pairs = [preference_pairs(mdp) for mdp in mdps]
     return train_lakes(
         method, mdps, base, keep=CHECKPOINTS, seed=seed, reward="preference", pairs=PAIRS, beta=BETA,
-        demonstrations=[demonstrations(mdp) for mdp in mdps], preferences=([p[0] for p in pairs], [p[1] for p in pairs]),
+        demonstrations=[demonstrations(mdp) for mdp in mdps], preferences=[preference_pairs(mdp) for mdp in mdps],
     )  # fmt: skip
 
 
@@ -177,3 +182,15 @@ def measure_run(
         gains = [(chances[name] @ value - base @ value) / (value.max() - base @ value) for value in (episodes.gold, score)]
         points[name] = np.stack([kl.clip(min=0), *gains])
     return points
+
+
+def unlimited_return(
+    mdp: TabularMDP, reward: Float[np.ndarray, "S A"], policies: Float[np.ndarray, "K S A"]
+) -> Float[np.ndarray, " K"]:
+    """Return the learned return, discounted and without a time limit, as a share of the highest that a policy can have.
+
+    This is what PPO climbs: it bootstraps where the time limit cuts an episode.
+    """
+    believed = replace(mdp, reward=np.broadcast_to(reward[..., None], mdp.reward.shape).copy())
+    rows = policies.astype(float) / policies.sum(-1, keepdims=True, dtype=float)
+    return evaluate_policy(believed, rows) @ mdp.start / float(value_iteration(believed)[0] @ mdp.start)
