@@ -62,19 +62,33 @@ def rank_correlation(
         >>> rank_correlation(x, np.exp(x))[0], rank_correlation(x, -x)[0]
         (1.0, -1.0)
     """
-    random = np.random.default_rng(seed)
-    drawn = random.integers(0, len(x), (RESAMPLES, len(x)))
-    value = _spearman(x.ravel(), y.ravel())
-    resampled = [_spearman(x[lakes].ravel(), y[lakes].ravel()) for lakes in drawn]
+    lakes, pairs = x.shape
+    drawn = np.random.default_rng(seed).integers(0, lakes, (RESAMPLES, lakes))
+    times = np.stack([np.bincount(row, minlength=lakes) for row in drawn])  # that each lake is drawn
+    weights = np.concatenate([np.ones((1, lakes)), times]).repeat(pairs, 1)
+    value, *resampled = _spearman(x.ravel(), y.ravel(), weights)
     if not np.isfinite(value):
-        return value, value, value
+        return float("nan"), float("nan"), float("nan")
     low, high = np.nanquantile(resampled, [(1 - level) / 2, (1 + level) / 2])
-    return value, float(low), float(high)
+    return float(value), float(low), float(high)
 
 
-def _spearman(x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"]) -> float:
-    from scipy.stats import rankdata
+def _spearman(
+    x: Float[np.ndarray, " n"], y: Float[np.ndarray, " n"], weights: Float[np.ndarray, "R n"]
+) -> Float[np.ndarray, " R"]:
+    """Return the rank correlation of each sample, in which a pair occurs as often as its weight says."""
+    middle = (weights.sum(-1, keepdims=True) + 1) / 2
+    one, two = (_ranks(values, weights) - middle for values in (x, y))
+    scale = np.sqrt((weights * one * one).sum(-1) * (weights * two * two).sum(-1))
+    with np.errstate(invalid="ignore"):
+        return (weights * one * two).sum(-1) / np.where(scale > 0, scale, np.nan)
 
-    one, two = (rankdata(values) - (len(values) + 1) / 2 for values in (x, y))
-    scale = np.sqrt((one @ one) * (two @ two))
-    return round(float(one @ two / scale), 12) if scale > 0 else float("nan")  # ranks are exact, their quotient is not
+
+def _ranks(values: Float[np.ndarray, " n"], weights: Float[np.ndarray, "R n"]) -> Float[np.ndarray, "R n"]:
+    """Return the ranks in each sample, from 1; equal values share the mean of theirs."""
+    order = np.argsort(values, kind="stable")
+    _, first, level = np.unique(values[order], return_index=True, return_inverse=True)
+    mass = np.add.reduceat(weights[:, order], first, axis=1)
+    ranks = np.empty_like(weights)
+    ranks[:, order] = (mass.cumsum(-1) - mass + (mass + 1) / 2)[:, level]
+    return ranks

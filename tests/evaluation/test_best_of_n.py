@@ -30,7 +30,7 @@ def test_best_of_n_is_what_all_draws_give(score, n):
 
 
 def test_best_of_three_by_hand():
-    """No ties, best first 0.2, then 0.3, then 0.5; of two draws the worst is kept with 0.25, the middle one with 0.64 - 0.25."""
+    """No ties, best first: 0.2, 0.3, 0.5. Of two draws the worst is kept with 0.25, the middle one with 0.64 - 0.25."""
     kept = best_of_n(np.array([0.2, 0.3, 0.5]), np.array([9.0, 1.0, -4.0]), 2)
     np.testing.assert_allclose(kept, [1 - 0.8**2, 0.8**2 - 0.5**2, 0.5**2], rtol=1e-12)
 
@@ -45,7 +45,7 @@ def test_what_the_base_never_answers_is_never_kept():
     np.testing.assert_array_equal(best_of_n(np.array([0.0, 1.0, 0.0]), np.array([0.0, 1.0, 2.0]), 5), [0, 1, 0])
 
 
-def test_the_kl_of_best_of_n_is_below_its_bound_and_meets_it_where_answers_are_rare():
+def test_the_kl_of_best_of_n_meets_its_bound_where_answers_are_rare():
     even = np.full(20000, 1 / 20000)
     assert best_of_n_kl(even, np.arange(20000.0), 16) == pytest.approx(np.log(16) - 15 / 16, rel=1e-3)
     halves = np.array([0.5, 0.5])

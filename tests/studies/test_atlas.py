@@ -154,12 +154,11 @@ def test_the_table_tells_the_fit_and_where_runs_end():
 @pytest.mark.parametrize("name", catalogue.ATLAS)
 def test_files_of_the_atlas(name, tmp_path, monkeypatch, capsys):
     """PNG, words and every number; what is printed stands in the words."""
-    monkeypatch.setattr(rewards, "CHECKPOINTS", (0, 1, 4))
-    monkeypatch.setattr(pairs, "UPDATES", (1, 2, 3))
+    for constant, value in (("CHECKPOINTS", (0, 1, 4)), ("SIDE", 3), ("LIMIT", 5)):
+        monkeypatch.setattr(rewards, constant, value)
+    few = partial(pairs.measure_displacement, updates=(1, 2, 3), methods=("dpo", "dpop"))
+    monkeypatch.setattr(pairs, "measure_displacement", few)
     made = partial(catalogue.ATLAS[name], lakes=2)
-    monkeypatch.setattr(
-        pairs, "measure_displacement", partial(pairs.measure_displacement, updates=(1, 2, 3), methods=("dpo", "dpop"))
-    )
     monkeypatch.setitem(catalogue.ATLAS, name, made)
     assert main(Args(only=name, seeds=2, out=tmp_path, theme="dark")) == 0
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png", f"{name}.png.txt", f"{name}.json"}

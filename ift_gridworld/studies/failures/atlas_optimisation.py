@@ -120,14 +120,12 @@ def measure_over_optimisation(
     mdps = [TabularMDP.from_map(rows).with_time_limit(LIMIT) for rows in maps]
     parts = len(OPTIMISERS) - 1 + lakes
 
-    def base() -> LakePolicy:
-        return make_base("mixture", mdps, seeds=seeds, seed=seed)
-
+    base = make_base("mixture", mdps, seeds=seeds, seed=seed)
     trained = {}
     for done, method in enumerate(name for name in OPTIMISERS if name != BEST_OF_N):
         report(done, parts)
-        trained[method] = train_on_learned(method, mdps, base(), seed)
-    rewards = learned_rewards(mdps, base(), seed).reshape(lakes, seeds, mdps[0].num_states, mdps[0].num_actions)
+        trained[method] = train_on_learned(method, mdps, base.members(range(base.population)), seed)
+    rewards = learned_rewards(mdps, base, seed).reshape(lakes, seeds, mdps[0].num_states, mdps[0].num_actions)
     results: dict[str, list[np.ndarray]] = {name: [] for name in OPTIMISERS}
     unlimited: dict[str, list[np.ndarray]] = {name: [] for name in trained}
     for i, mdp in enumerate(mdps):
