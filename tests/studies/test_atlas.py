@@ -83,7 +83,12 @@ def test_what_a_predictor_says_of_losses():
     change = np.stack([x, -x])
     result = pairs.Displacement({"ches": x}, {"dpo": change}, {"dpo": change}, (1, 2))
     assert result.correlation("ches", "dpo")[0] == 1 and result.correlation("ches", "dpo", 0)[0] == -1
-    assert result.fallen("dpo", 0)[0] == 0 and result.fallen("dpo")[0] == 7 / 8
+    assert result.fallen("dpo")[0] == 7 / 8
+    # On none of four lakes: as likely as 2.5 % where a lake has such a pair with probability p, (1 - p)^4 = 0.025.
+    share, low, high = result.fallen("dpo", 0)
+    assert (share, low) == (0, 0) and (1 - high) ** 4 == pytest.approx(0.025)
+    share, low, high = replace(result, chosen={"dpo": -1 - change}).fallen("dpo", 0)
+    assert (share, high) == (1, 1) and low**4 == pytest.approx(0.025)
 
 
 def test_every_episode_of_a_small_lake_is_listed():

@@ -64,11 +64,13 @@ def displacement_predicted(seeds: int, seed: int, report: Report, *, lakes: int 
 
     shares = {method: result.fallen(method) for method in result.chosen}
     ranked = sorted(shares, key=lambda method: shares[method][0])
+    least = shares[ranked[0]][0]
+    safest = ", ".join(method_name(method) for method in ranked if shares[method][0] == least)
     listed = "; ".join(f"{method_name(m)} {shares[m][0]:.0%} [{shares[m][1]:.0%}, {shares[m][2]:.0%}]" for m in ranked)
     cause = (
         (
             "Correlations",
-            "With what DPO’s chosen answer loses (ρ > 0: a larger value predicts a greater loss), after "
+            "With how far DPO’s chosen answer falls (ρ > 0: a larger value predicts a further fall), after "
             f"{first} and after {last} updates: "
             + "; ".join(f"{words} {rho(name, 0)} and {rho(name)}" for name, words in pairs.PREDICTORS.items())
             + ".",
@@ -91,10 +93,10 @@ def displacement_predicted(seeds: int, seed: int, report: Report, *, lakes: int 
     }
     return AtlasFigure(
         "displacement_predicted", "Does hidden similarity predict likelihood displacement?",
-        f"Over {lakes * seeds:,} pairs the rank correlation of CHES with what DPO’s chosen answer loses in {last} updates is "
-        f"{rho('ches')}, length-normalised {rho('normalised ches')}.",
-        f"Under DPO the chosen answer falls in {shares['dpo'][0]:.0%} of the pairs, under {method_name(ranked[0])} in "
-        f"{shares[ranked[0]][0]:.0%}.",
+        f"Over {lakes * seeds:,} pairs the rank correlation of CHES with how far DPO’s chosen answer falls in {last} updates "
+        f"is {rho('ches')}; of the share of states that both answers visit, {rho('shared')}.",
+        f"Under DPO the chosen answer falls in {shares['dpo'][0]:.0%} of the pairs, under {safest} in "
+        f"{f'{least:.0%}' if least else 'none'}.",
         f"{lakes} random {pairs.SIDE}x{pairs.SIDE} lakes · no slip · networks · base: mixture · {seeds} pairs on each · seed "
         f"{seed}",
         cause, numbers, partial(draw_displacement, result),
@@ -131,9 +133,8 @@ def overoptimisation(seeds: int, seed: int, report: Report, *, lakes: int = rewa
         ),
         (
             "What best-of-n keeps",
-            f"It chooses among the base’s own episodes. With n = {most:,.0f} its KL is {exact.mean():.2f} nats "
-            f"(log n − (n − 1)/n: {best_of_n_bound(most):.2f}): episodes are listed, and those of the highest score have a "
-            "probability of their own.",
+            "It chooses among the base’s own episodes, so its KL ends at −log of the probability of those that score highest: "
+            f"with n = {most:,.0f} it is {exact.mean():.2f} nats, where log n − (n − 1)/n is {best_of_n_bound(most):.2f}.",
         ),
         (
             "What PPO climbs",

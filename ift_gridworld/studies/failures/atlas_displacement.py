@@ -1,4 +1,4 @@
-"""Likelihood displacement, predicted: what is known of a pair before training against what its chosen answer loses in it.
+"""Likelihood displacement, predicted: what is known of a pair before training against how far its chosen answer falls.
 
 Pairs of walks on many random lakes, a network for each pair. All of them train as one population, for a fixed number of updates
 and with every method's own default options, so that what is predicted is not what the options were chosen for.
@@ -52,7 +52,7 @@ class Displacement:
     """What pairs were known to be, and what became of them.
 
     Attributes:
-        predictors: by name, a number for each lake and pair; a larger one predicts a greater loss.
+        predictors: by name, a number for each lake and pair; a larger one predicts that the chosen answer falls further.
         chosen, rejected: by method, the change of either answer's log-probability in nats, for each of `updates`, lake, pair.
         updates: numbers of updates, the last of them the last one made.
     """
@@ -63,13 +63,21 @@ class Displacement:
     updates: tuple[int, ...]
 
     def correlation(self, predictor: str, method: str, checkpoint: int = -1) -> tuple[float, float, float]:
-        """Return the rank correlation of a predictor with what the chosen answer loses, and its interval over lakes."""
+        """Return the rank correlation of a predictor with how far the chosen answer falls, and its interval over lakes."""
         return rank_correlation(self.predictors[predictor], -self.chosen[method][checkpoint])
 
     def fallen(self, method: str, checkpoint: int = -1) -> tuple[float, float, float]:
-        """Return the share of pairs whose chosen answer has become less likely, and its interval over lakes."""
-        mean, low, high = mean_interval((self.chosen[method][checkpoint] < 0).mean(-1), bounds=(0, 1))
-        return float(mean), float(low), float(high)
+        """Return the share of pairs whose chosen answer has become less likely, and its interval over lakes.
+
+        Where it falls on no lake, or always, lakes do not vary; the interval then ends where as many lakes without an exception
+        have a probability of 2.5 %.
+        """
+        shares = (self.chosen[method][checkpoint] < 0).mean(-1)
+        mean, low, high = (float(x) for x in mean_interval(shares, bounds=(0, 1)))
+        exceptions = 1 - 0.025 ** (1 / len(shares))
+        if mean in (0, 1):
+            low, high = (0.0, exceptions) if mean == 0 else (1 - exceptions, 1.0)
+        return mean, low, high
 
 
 def measure_displacement(
@@ -147,7 +155,7 @@ def draw_pairs(mdps: Sequence[TabularMDP], seeds: int, seed: int) -> list[Pair]:
 
 
 def predict(base: MLPPolicy, chosen: Trajectories, rejected: Trajectories) -> dict[str, Float[np.ndarray, " N"]]:
-    """Return `PREDICTORS` of each member's own pair, [N, 1, T]; a larger number predicts that the chosen answer loses more."""
+    """Return `PREDICTORS` of each member's own pair, [N, 1, T]; a larger one predicts a further fall."""
     sums, lengths, visits = [], [], []
     with torch.no_grad():
         for side in (chosen, rejected):

@@ -40,7 +40,7 @@ def draw_displacement(result: Displacement, theme: str) -> StudyFigure:
     )
     for left, name in ((0.6, "ches"), (4.0, "normalised ches")):
         _scatter(page, result, name, left)
-    page.add_heading(0.1, 2.82, "Rank correlation with the loss, DPO")
+    page.add_heading(0.1, 2.82, "Rank correlation with the fall of c, DPO")
     correlations: dict[str, list[Estimate | None]] = {
         f"{update} updates": [Estimate(*result.correlation(name, "dpo", i)) for name in PREDICTORS]
         for i, update in enumerate(result.updates)
@@ -50,12 +50,14 @@ def draw_displacement(result: Displacement, theme: str) -> StudyFigure:
         list(PREDICTORS.values()), correlations, 1.72, 2.98, 1.42, 2.02, label="Spearman’s ρ, 95 % interval over lakes",
         marks={name: [Mark(page.theme.ink, marker)] for name, marker in markers.items()},
     )  # fmt: skip
+    ax.set_xlim(-1.05, 1.05)
+    ax.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "0.5", "1"])
     page.add_legend(ax, 0.16, 5.42, 3)
     _draw_losses(page, result)
     page.add_note(
         0.1, 5.55,
-        f"ρ > 0: what is larger before training loses more. Left, {HOLLOW}; right, filled: after {last} updates, hollow: after "
-        f"{result.updates[0]}. Numbers: medians after {last} updates, in nats, of the change of c, the chosen answer’s "
+        f"ρ > 0: where it is larger before training, c falls further. Left, {HOLLOW}; right, filled: after {last} "
+        f"updates, hollow: after {result.updates[0]}. Numbers: medians after {last} updates, in nats, of the change of c, the chosen answer’s "
         f"log-probability, and of the margin c − r. Line in the scatters: medians of {BINS} equal parts of the pairs.",
     )  # fmt: skip
     return page
@@ -100,7 +102,8 @@ def _draw_losses(page: StudyFigure, result: Displacement) -> None:
         chosen, rejected = result.chosen[method][-1], result.rejected[method][-1]
         for right, change in ((6.2, chosen), (6.8, chosen - rejected)):
             middle = top + (row + 0.5) * height / len(methods)
-            page.add_text(right, middle, signed(float(np.median(change))), size=TINY, ha="right", va="center")
+            words = f"{np.median(change):+.1f}".replace("-", "−")
+            page.add_text(right, middle, words, size=TINY, ha="right", va="center")
 
 
 def optimiser_name(name: str) -> str:
