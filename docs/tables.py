@@ -45,10 +45,10 @@ def _rounded(values: Any) -> list[float]:
 
 
 def cell(column: str, mean: float, low: float, high: float) -> str:
-    """Write a mean and its interval."""
+    """Write a mean and its interval, which is left out where both ends round to the mean."""
     digits = DIGITS.get(column, 2)
     texts = [f"{0.0 if abs(x) < 0.5 * 10**-digits else x:.{digits}f}" for x in (mean, low, high)]
-    return texts[0] if low == high else f"{texts[0]} [{texts[1]}, {texts[2]}]"
+    return texts[0] if len(set(texts)) == 1 else f"{texts[0]} [{texts[1]}, {texts[2]}]"
 
 
 def core_table(table: dict[str, Entry]) -> str:
