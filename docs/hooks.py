@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^)\s#:]+)(#[^)\s]*)?(\))", re.DOTALL)
+LINK = re.compile(r"\]\(([^)\s#:]+)(#[^)\s]*)?\)")  # the end of a link, or of a picture that is a link itself
 CODE = re.compile(r"^(`{3,})[^\n]*\n.*?^\1[ ]*$|`[^`\n]+`", re.DOTALL | re.MULTILINE)
 EQUATION = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)|\\\])</\1>', re.DOTALL)
 
@@ -22,7 +22,7 @@ EQUATION = re.compile(r'<(span|div) class="arithmatex">(?:\\\(|\\\[)(.*?)(?:\\\)
 def links(text: str) -> Iterator[str]:
     """Yield the targets of a page's relative links and pictures, without anchors; links in code are none."""
     for match in LINK.finditer(CODE.sub("", text)):
-        yield match[2]
+        yield match[1]
 
 
 def outside(page: str, target: str) -> str | None:
@@ -67,9 +67,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
         return markdown  # a page outside docs/, whose links are right as they stand
 
     def corrected(match: re.Match[str]) -> str:
-        path = outside(f"docs/{uri}", match[2])
-        target = match[2] if path is None else posixpath.relpath(path, posixpath.dirname(uri) or ".")
-        return f"{match[1]}{target}{match[3] or ''}{match[4]}"
+        path = outside(f"docs/{uri}", match[1])
+        target = match[1] if path is None else posixpath.relpath(path, posixpath.dirname(uri) or ".")
+        return f"]({target}{match[2] or ''})"
 
     return LINK.sub(corrected, markdown)
 
