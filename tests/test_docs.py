@@ -51,7 +51,11 @@ def without_code(text):
 
 def blocks(path, language):
     """(what stands behind the language, the code) of each block of a page."""
-    return [(rest, re.sub(rf"^{spaces}", "", code, flags=re.MULTILINE)) for spaces, kind, rest, code in BLOCK.findall(text_of(path)) if kind == language]
+    return [
+        (rest, re.sub(rf"^{spaces}", "", code, flags=re.MULTILINE))
+        for spaces, kind, rest, code in BLOCK.findall(text_of(path))
+        if kind == language
+    ]
 
 
 def anchors(path):
