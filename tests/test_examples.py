@@ -86,7 +86,7 @@ def test_an_own_environment_is_solved_drawn_and_read_again(example, tmp_path):
 
 
 def test_an_own_policy_shares_weights_along_rows_and_columns(capsys):
-    """With U and V set by hand the logits of tile (1, 2) of a map with three columns are U[1] + V[2], of a mixture the mixture."""
+    """By hand: the logits of tile (1, 2) of a map with three columns are U[1] + V[2], those of a mixture the mixture."""
     example = load("own_policy")
     policy = example.RowAndColumn(6, 2, population=2, columns=3)
     with torch.no_grad():
