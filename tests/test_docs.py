@@ -115,7 +115,9 @@ def test_python_runs_or_stands_in_its_file(path, tmp_path, monkeypatch):
 
 def check_command(words):
     """Parse the options of one of our commands, without running it."""
-    if words[0] == "python" and words[1].startswith("experiments/"):
+    if words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
+        name, arguments = words[2], words[3:]
+    elif words[0] == "python" and words[1].startswith("experiments/"):
         name = SCRIPTS[Path(words[1]).stem]
         assert (ROOT / words[1]).is_file()
         arguments = words[2:]
@@ -182,7 +184,8 @@ def test_prose_is_wrapped_and_long_pages_have_contents(path):
     width = 100 if path == README else 150
     for line in BLOCK.sub("", text).splitlines():
         assert len(line) <= width or line.startswith(("|", "![", "[![")), line
-    assert len(text.split()) <= 1500 or "[TOC]" in text
+    headings = re.findall(r"^## ", BLOCK.sub("", text), re.MULTILINE)
+    assert len(text.split()) <= 1500 or text.count("](#") >= len(headings), "a long page lists its sections"
 
 
 # ---- words and numbers ----
@@ -238,6 +241,21 @@ def test_the_base_of_the_tables_is_the_base():
     policies = make_base("mixture", mdp, policy="mlp", seeds=8).probabilities()
     success = measure(mdp, policies)["success"].mean()
     assert json.loads(text_of(DOCS / "core.json"))["base"]["success"][0] == pytest.approx(success, abs=1e-4)
+
+
+@pytest.mark.slow
+def test_which_methods_lose_the_chosen_answer():
+    """As the FAQ says: DPO in 8 of 8 seeds on 4x4, the remedies in none."""
+    from ift_gridworld import TabularMDP, train
+    from ift_gridworld.training import make_base
+
+    mdp = TabularMDP.make("4x4")
+    less_likely = {}
+    for method in ("dpo", "orpo", "cpo", "nca", "bco", "sppo", "cal_dpo", "ipo", "dpop", "dpo_online"):
+        run = train(method, mdp, make_base("mixture", mdp, policy="mlp", seeds=8), snapshots=2)
+        chosen = run.metrics["chosen_logp"]
+        less_likely[method] = int((chosen[-1] < chosen[0]).sum())
+    assert less_likely == dict.fromkeys(less_likely, 0) | {"dpo": 8}
 
 
 def test_docstrings_become_markdown():
