@@ -243,6 +243,47 @@ def test_the_base_of_the_tables_is_the_base():
     assert json.loads(text_of(DOCS / "core.json"))["base"]["success"][0] == pytest.approx(success, abs=1e-4)
 
 
+def test_the_table_of_assumptions_is_computed():
+    """Table 1 with numbers, of the base: means over steps, as the command prints them."""
+    from ift_gridworld import TabularMDP, train
+    from ift_gridworld.training import make_base
+
+    rows = re.findall(r"^\| (SFT|PPO|DPO online|DPO|IFT)\b[^|]*\|(.*)\|$", text_of(DOCS / "mathematics.md"), re.MULTILINE)
+    written = {name: cells.replace("−", "-").split("|")[1:5] for name, cells in rows if "0.272" in cells}
+    mdp = TabularMDP.make("two-paths")
+    for name, method in (("SFT", "sft"), ("PPO", "ppo"), ("DPO online", "dpo_online"), ("DPO", "dpo"), ("IFT", "ift")):
+        base = make_base("mixture", mdp, policy="mlp", seeds=8)
+        of_base = train(method, mdp, base, steps=1, snapshots=2).estimation["base"]
+        truth, estimate, gap = (of_base[key].mean() for key in ("truth", "estimate", "gap"))
+        expected = truth, estimate, estimate - truth, gap
+        assert [float(cell) for cell in written[name]] == pytest.approx(expected, abs=6e-4), name
+
+
+def quoted(page, key):
+    """The number, as written, that a page of experiments/ quotes under a key."""
+    found = re.search(rf"\*\*([^*]+)\*\* <!-- {re.escape(key)} -->( \(not clear\))?", text_of(ROOT / "experiments" / page))
+    return float(found[1].replace("−", "-").rstrip(" %")), not found[2]
+
+
+def test_what_is_said_of_ift_and_sft_holds_in_the_studies():
+    """README and FAQ say it in words, the studies with numbers."""
+    settings, _ = quoted("README.md", "settings")
+    for path in (README, DOCS / "studies.md", DOCS / "faq.md"):
+        assert f"{settings:.0f} settings" in text_of(path)
+    for claim in ("ift<sft:distance", "ift>sft:success"):
+        view = f"{claim}, common rate, last checkpoint"
+        gained = quoted("README.md", f"{view} | {'clearly' if 'distance' in claim else 'holds'}")[0]
+        lost = quoted("README.md", f"{view} | reversed")[0]
+        assert gained < lost
+    assert quoted("README.md", "ift<sft:distance, common rate, last checkpoint | clearly")[0] < 10  # per cent: seldom
+    for claim, holds in (("ift<orpo", True), ("orpo<sft", False), ("dpo<ift", False)):
+        share = quoted("README.md", f"{claim}:distance, common rate, last checkpoint | holds")[0]
+        assert (share > 50) == holds
+    assert not quoted("language.md", "ift less sft: greedy | value")[1]
+    sampled, is_clear = quoted("language.md", "ift less sft: sampled | value")
+    assert sampled < 0 and is_clear
+
+
 @pytest.mark.slow
 def test_which_methods_lose_the_chosen_answer():
     """As the FAQ says: DPO in 8 of 8 seeds on 4x4, the remedies in none."""
