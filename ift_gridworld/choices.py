@@ -8,22 +8,34 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 __all__ = [
+    "AVERAGES",
     "BASES",
     "KL_KINDS",
     "NORMS",
+    "OBJECTIVES",
     "OUTCOMES",
     "PREDICTIONS",
+    "PREFERENCE_KINDS",
     "PROPAGATIONS",
     "QUALITIES",
+    "RATIO_LEVELS",
+    "REFERENCE_POINTS",
     "REWARDS",
+    "TEACHERS",
+    "Average",
     "Base",
     "KLKind",
     "Norm",
+    "Objective",
     "Outcome",
     "Prediction",
+    "PreferenceKind",
     "Propagation",
     "Quality",
+    "RatioLevel",
+    "ReferencePoint",
     "Reward",
+    "Teacher",
 ]
 
 Propagation = Literal["released", "algorithm1", "equation21", "none"]
@@ -38,6 +50,24 @@ KLKind = Literal["k1", "k2", "k3"]
 """Which estimator of the KL divergence (`losses.kl_estimate`)."""
 KL_KINDS: tuple[KLKind, ...] = get_args(KLKind)
 
+PreferenceKind = Literal[
+    "sigmoid", "ipo", "hinge", "robust", "exo", "nca", "bco", "sppo", "apo_zero", "apo_down", "discopop", "dpop"
+]
+"""Which loss over pairs (`losses.preference_loss`)."""
+PREFERENCE_KINDS: tuple[PreferenceKind, ...] = get_args(PreferenceKind)
+
+Objective = Literal["clip", "cispo", "sapo"]
+"""How a policy-gradient loss bounds the probability ratio (`losses.group_policy_loss`)."""
+OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
+
+RatioLevel = Literal["token", "sequence"]
+"""Whether the probability ratio is one of each step or one of the whole sequence (`losses.group_policy_loss`)."""
+RATIO_LEVELS: tuple[RatioLevel, ...] = get_args(RatioLevel)
+
+Average = Literal["sequence", "batch", "length", "sum"]
+"""What a batch's step losses are divided by (`losses.group_policy_loss`)."""
+AVERAGES: tuple[Average, ...] = get_args(Average)
+
 Prediction = Literal["greedy", "expected"]
 """Which of the model's predictions is mixed into a state: its best action, or the average over its distribution."""
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
@@ -49,6 +79,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Reward = Literal["env", "preference"]
 """What on-policy methods are rewarded by: the environment, or a reward model trained on preference pairs."""
 REWARDS: tuple[Reward, ...] = get_args(Reward)
+
+ReferencePoint = Literal["exact", "mismatched"]
+"""How KTO computes the reference point that it compares an answer with."""
+REFERENCE_POINTS: tuple[ReferencePoint, ...] = get_args(ReferencePoint)
+
+Teacher = Literal["optimal", "demonstrator"]
+"""Who labels the policy's own episodes: the optimal policy, or a sub-optimal demonstrator."""
+TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
 Quality = Literal["optimal", "suboptimal"]
 """How good a demonstrator is (`data.demonstrations`)."""

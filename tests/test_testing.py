@@ -31,11 +31,11 @@ def test_a_flipped_sign_fails_every_case_that_is_not_zero(name):
     report = check_loss(lambda *x, **o: -LOSSES[name](*x, **o), name)
     assert not report.passed
     spared = {result.title for result in report.results if result.outcome == "passed"}
-    zero = {case.title for case in testing.loss_cases(name) if case.is_finite or not case.value.any()}
+    zero = {case.title for case in testing.loss_cases(name) if case.is_finite or case.value.abs().max() < 1e-12}
     assert spared <= zero
 
 
-@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("gae", "group_advantage")])
+@pytest.mark.parametrize("name", [name for name in LOSSES if name not in ("gae", "group_advantage", "leave_one_out")])
 def test_a_detached_loss_fails_though_its_values_are_right(name):
     def detached(*x, **o):
         return LOSSES[name](*(y.detach() for y in x), **o)

@@ -60,7 +60,7 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     try:
         runs = align(args, plan, worker, paths)
         if args.figure is not None:
-            name = together(args.method, [one.method for one in runs])
+            name = together(args.method)
             paths.extend(draw_figure(args, compare(runs), args.out, name, args.theme, args.format))
     except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
         if paths:
@@ -69,9 +69,9 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     return report(runs, paths)
 
 
-def together(method: str, names: Sequence[str]) -> str:
-    """Name the file of several methods' common picture."""
-    return "all" if method == "all" else file_stem("-".join(names))
+def together(method: str) -> str:
+    """Name the file of the common picture of the methods and families that ``--method`` names."""
+    return file_stem("-".join(method.split(",")))
 
 
 # ---- before training ----
@@ -188,7 +188,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
     if worker is not None:
         is_together = len(names) > 1 or args.view is not None
         if is_together:
-            picture = args.out / f"{view_stem(together(args.method, names), args.view)}.{args.format or 'gif'}"
+            picture = args.out / f"{view_stem(together(args.method), args.view)}.{args.format or 'gif'}"
             worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, **asdict(options))
         ordered = len(runs) * (args.view is None) + is_together
         with progress("drawing") as advance:

@@ -20,7 +20,6 @@ from ift_gridworld.language.precision import autocast
 from ift_gridworld.language.profiling import PeakMemory
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.on_policy import OnPolicy
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.registry import name_of
 from ift_gridworld.optimisation import descend
@@ -144,7 +143,7 @@ def align(
             about |= {"precision": [str(dtype), str(policy.first_pass)]}
             about |= {"base": weights_hash(policy), "data": source.fingerprint}
             # Rollouts are not kept: a checkpoint falls between two batches of them.
-            multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
+            multiple = learner.renewal or training.steps
             run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
         run.train()
     return run.log

@@ -11,7 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from torch import Tensor
 
-__all__ = ["check_choice", "check_finite", "check_positive", "check_same_shape", "check_same_steps", "check_unit_interval"]
+__all__ = [
+    "check_choice",
+    "check_finite",
+    "check_label_smoothing",
+    "check_not_negative",
+    "check_positive",
+    "check_positive_and_finite",
+    "check_same_shape",
+    "check_same_steps",
+    "check_unit_interval",
+]
 
 
 def check_same_steps(**values: Tensor) -> None:
@@ -46,6 +56,24 @@ def check_finite(name: str, value: float) -> None:
     """Refuse infinities and NaN."""
     if not abs(value) < math.inf:
         raise ValueError(f"{name} is {value}; allowed: a finite number")
+
+
+def check_positive_and_finite(name: str, value: float) -> None:
+    """Refuse a number that is not above 0 and finite."""
+    check_positive(name, value)
+    check_finite(name, value)
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Refuse a number below 0, infinities and NaN."""
+    if not 0 <= value < math.inf:
+        raise ValueError(f"{name} is {value}; allowed: a finite number >= 0")
+
+
+def check_label_smoothing(value: float) -> None:
+    """Refuse a share of wrong labels outside [0, 0.5), NaN included."""
+    if not 0 <= value < 0.5:
+        raise ValueError(f"label_smoothing is {value}; allowed: [0, 0.5)")
 
 
 def check_unit_interval(name: str, value: float) -> None:

@@ -1,8 +1,9 @@
-"""Learning from demonstrations: supervised fine-tuning (SFT) and Intuitive Fine-Tuning (IFT).
+"""Learning from demonstrations: supervised fine-tuning (SFT), dynamic fine-tuning (DFT) and Intuitive Fine-Tuning (IFT).
 
-SFT scores every step on its own. IFT adds relation propagation: each step's weight depends on the losses of the steps after
-it, so that a step answers for what it leads to. The other half of IFT, the residual connection that mixes the model's own
-predictions into its inputs, is a way of running the policy and lives in `policies/residual.py`.
+SFT scores every step on its own; DFT too, with less weight for actions that the policy finds unlikely. IFT adds relation
+propagation: each step's weight depends on the losses of the steps after it, so that a step answers for what it leads to. The
+other half of IFT, the residual connection that mixes the model's own predictions into its inputs, is a way of running the
+policy and lives in `policies/residual.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ift_gridworld.choices import NORMS, PROPAGATIONS, Norm, Propagation
 from ift_gridworld.log_probs import at_least_float32, masked_fill_zero, masked_mean
 from ift_gridworld.losses._checks import check_choice, check_same_steps, check_unit_interval
 
-__all__ = ["NORMS", "PROPAGATIONS", "Norm", "Propagation", "ift_loss", "relation_weights", "sft_loss"]
+__all__ = ["NORMS", "PROPAGATIONS", "Norm", "Propagation", "dft_loss", "ift_loss", "relation_weights", "sft_loss"]
 
 
 def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
@@ -43,6 +44,36 @@ def sft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -
     """
     check_same_steps(logp=logp, mask=mask)
     return -masked_mean(logp, mask)
+
+
+def dft_loss(logp: Float[Tensor, "*batch T"], mask: Bool[Tensor, "*#batch T"]) -> Float[Tensor, "*batch"]:
+    """Dynamic fine-tuning: L = -(1/N) Σ_t sg(π_t) log π_t with π_t = π(a*_t | s*_t); sg holds it constant.
+
+    As a policy gradient, SFT's gradient rewards the demonstrated action with 1/π_t: the less likely, the more. The factor
+    π_t cancels that, so that ∂L/∂logp_t is SFT's times π_t, and ∇L is -∇π_t: the probability itself is maximised, not its
+    logarithm. Where the demonstrated action is all but excluded, nothing is learnt from it. The value can fall while the policy
+    gets worse: it is 0 at π_t = 0 and at π_t = 1.
+    Source: Wu et al. 2025 (arXiv 2508.05629). TRL averages over all counted steps of a batch, this over each sequence's.
+
+    Args:
+        logp: log-probabilities of the data's actions, in nats; -inf, an action that the policy excludes, contributes 0.
+        mask: which steps count.
+
+    Returns:
+        Nats per counted step; 0 for a row that counts none.
+
+    Raises:
+        ValueError: if shapes do not match or the mask is not boolean.
+
+    Example:
+        >>> logp = torch.tensor([[0.5, 0.25]]).log()
+        >>> dft_loss(logp, torch.tensor([[True, True]]))  # (½ log 2 + ¼ log 4) / 2
+        tensor([0.3466])
+    """
+    check_same_steps(logp=logp, mask=mask)
+    logp = masked_fill_zero(logp, mask)
+    probability = logp.detach().exp()
+    return -masked_mean(torch.where(probability > 0, probability * logp, 0.0), mask)
 
 
 def ift_loss(

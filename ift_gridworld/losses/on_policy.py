@@ -1,8 +1,9 @@
 """Learning from the policy's own rollouts: advantages, PPO's clipped losses, and estimates of the KL divergence.
 
 PPO's order: a critic and `generalized_advantage_estimate`, then `ppo_clip_loss` for the policy and `value_loss` for the
-critic. GRPO needs no critic: `group_relative_advantage`, then `ppo_clip_loss`. Both may pay for leaving the reference by
-`kl_estimate`. Data must be on-policy: rollouts of the policy that `old_logp` was recorded under. No loss can check this.
+critic. GRPO needs no critic: `group_relative_advantage`, then `ppo_clip_loss`; its relatives weight and average steps in other
+ways (`group_policy.py`). All may pay for leaving the reference by `kl_estimate`. Data must be on-policy: rollouts of the policy
+that `old_logp` was recorded under. No loss can check this.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.choices import KL_KINDS, KLKind
@@ -29,6 +30,7 @@ __all__ = [
     "generalized_advantage_estimate",
     "group_relative_advantage",
     "kl_estimate",
+    "leave_one_out_advantage",
     "ppo_clip_loss",
     "value_loss",
 ]
@@ -85,7 +87,8 @@ def group_relative_advantage(
 
     Every step of answer i is given A_i; the rest is `ppo_clip_loss`. A group whose answers agree has A = 0. The standard
     deviation is the sample's (divided by G - 1), as in public trainers. Dividing by it makes a prompt on which answers hardly
-    differ count as much as any other; scale=False omits it. Source: Shao et al. 2024 (arXiv 2402.03300).
+    differ count as much as any other; scale=False omits it, as Dr. GRPO does (Liu et al. 2025, arXiv 2503.20783).
+    Source: Shao et al. 2024 (arXiv 2402.03300).
 
     Args:
         reward: the return R of each answer.
@@ -103,18 +106,63 @@ def group_relative_advantage(
         tensor([[ 0.5000, -0.5000, -0.5000,  0.5000]])
     """
     check_positive("epsilon", epsilon)
-    if reward.ndim == 0 or reward.shape[-1] < 2:
-        raise ValueError(f"reward has shape {tuple(reward.shape)}; allowed: [..., G] with groups of G >= 2 answers")
-    reward = at_least_float32(reward)
-    # Exactly 0 where all agree: the mean of equal numbers may differ from them in its last bit.
-    difference = reward - reward[..., :1]
-    centred = difference - difference.mean(-1, keepdim=True)
+    centred = _less_mean(reward)
     if not scale:
         return centred
     variance = (centred**2).sum(-1, keepdim=True) / (reward.shape[-1] - 1)
     agrees = variance <= 0  # the root has no slope there
     deviation = torch.where(agrees, 0.0, torch.where(agrees, 1.0, variance).sqrt())
     return centred / (deviation + epsilon)
+
+
+def leave_one_out_advantage(
+    reward: Float[Tensor, "*groups G"], group: int | Int[Tensor, "*#groups G"] | None = None
+) -> Float[Tensor, "*groups G"]:
+    """RLOO's critic-free advantage: A_i = R_i - mean of the other answers' R, over G answers to one prompt.
+
+    The baseline does not depend on the answer that it is subtracted for, so that the policy gradient is unbiased. A_i is
+    G/(G-1) times the reward less the mean of all, which is what Dr. GRPO has: `group_relative_advantage` without scale.
+    Source: Kool et al. 2019; for language Ahmadian et al. 2024 (arXiv 2402.14740, eq. 8).
+
+    Args:
+        reward: the return R of each answer.
+        group: which answers of the last axis share a prompt: all of them (None), each run of so many (a number), or those
+            with the same entry (integers, for groups of unequal size).
+
+    Returns:
+        One advantage per answer, in units of reward; a group whose answers agree has A = 0.
+
+    Raises:
+        ValueError: for a group of one, which has nothing to be compared with, or a size that does not divide the last axis.
+
+    Example:
+        >>> leave_one_out_advantage(torch.tensor([1.0, 0.0, 0.0, 1.0, 3.0]), torch.tensor([7, 7, 7, 4, 4]))
+        tensor([ 1.0000, -0.5000, -0.5000, -2.0000,  2.0000])
+    """
+    if isinstance(group, Tensor):
+        check_same_steps(reward=reward, group=group)
+        reward = at_least_float32(reward)
+        same = group[..., :, None] == group[..., None, :]
+        others = same.sum(-1) - 1
+        if (others < 1).any():
+            raise ValueError(f"group {int(group[others < 1][0])} has 1 answer; allowed: >= 2")
+        differences = masked_fill_zero(reward[..., :, None] - reward[..., None, :], same)
+        return differences.sum(-1) / others
+    if group is not None:
+        answers = reward.shape[-1] if reward.ndim else 1
+        if group < 2 or answers % group:
+            raise ValueError(f"group is {group}; allowed: >= 2, a divisor of the last axis of reward {tuple(reward.shape)}")
+        return leave_one_out_advantage(reward.unflatten(-1, (-1, group))).flatten(-2)
+    return _less_mean(reward) * (reward.shape[-1] / (reward.shape[-1] - 1))
+
+
+def _less_mean(reward: Float[Tensor, "*groups G"]) -> Float[Tensor, "*groups G"]:
+    """R_i - mean R, exactly 0 where all agree."""
+    if reward.ndim == 0 or reward.shape[-1] < 2:
+        raise ValueError(f"reward has shape {tuple(reward.shape)}; allowed: [..., G] with groups of G >= 2 answers")
+    reward = at_least_float32(reward)
+    difference = reward - reward[..., :1]  # the mean of equal numbers may differ from them in its last bit
+    return difference - difference.mean(-1, keepdim=True)
 
 
 # ---- PPO ----

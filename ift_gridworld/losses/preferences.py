@@ -1,21 +1,41 @@
-"""Learning from pairs of a chosen and a rejected answer: DPO, IPO, ORPO, SimPO, TDPO, and reward models.
+"""Learning from pairs of a chosen and a rejected answer: DPO, IPO, χPO, Cal-DPO, TDPO, CPO, ORPO, SimPO, and reward models.
 
 All of them push the chosen answer's log-probability above the rejected one's and differ in three ways: whether a reference
 policy holds them back, whether the push ends (IPO's and SimPO's target margins) or only fades (a sigmoid), and whether
-log-probabilities are sums or means over an answer's steps. `bradley_terry_loss` scores returns of a reward model instead of
-log-probabilities; the reward model then serves an on-policy method.
+log-probabilities are sums or means over an answer's steps. `preference_kinds.py` has more losses of the same four
+log-probabilities as DPO's, by name. `bradley_terry_loss` scores returns of a reward model instead of log-probabilities; the
+reward model then serves an on-policy method.
 """
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld.log_probs import at_least_float32, log1mexp
-from ift_gridworld.losses._checks import check_finite, check_positive, check_same_shape
+from ift_gridworld.losses._checks import (
+    check_finite,
+    check_label_smoothing,
+    check_positive_and_finite,
+    check_same_shape,
+)
+from ift_gridworld.losses._log_ratios import log_ratio_difference, log_ratios
 
-__all__ = ["bradley_terry_loss", "dpo_loss", "ipo_loss", "orpo_loss", "simpo_loss", "tdpo_loss"]
+__all__ = [
+    "bradley_terry_loss",
+    "cal_dpo_loss",
+    "chi_po_loss",
+    "cpo_loss",
+    "dpo_loss",
+    "ipo_loss",
+    "orpo_loss",
+    "simpo_loss",
+    "tdpo_loss",
+]
 
 # ---- with a reference policy ----
 
@@ -49,16 +69,13 @@ def dpo_loss(
         ValueError: if shapes do not match, or for a beta or label_smoothing that is not allowed.
 
     Example:
-        >>> import torch
         >>> chosen, rejected = torch.tensor([-3.0]), torch.tensor([-5.0])
         >>> dpo_loss(chosen, rejected, chosen, rejected)  # the policy is the reference: log 2
         tensor([0.6931])
     """
-    check_positive("beta", beta)
-    check_finite("beta", beta)
-    if not 0 <= label_smoothing < 0.5:
-        raise ValueError(f"label_smoothing is {label_smoothing}; allowed: [0, 0.5)")
-    margin = beta * _log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free)
+    check_positive_and_finite("beta", beta)
+    check_label_smoothing(label_smoothing)
+    margin = beta * log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected, reference_free)
     return -(1 - label_smoothing) * F.logsigmoid(margin) - label_smoothing * F.logsigmoid(-margin)
 
 
@@ -91,25 +108,95 @@ def ipo_loss(
         ValueError: if shapes do not match, or for a beta that is not allowed.
 
     Example:
-        >>> import torch
         >>> chosen, rejected = torch.tensor([-3.0]), torch.tensor([-5.0])
         >>> ipo_loss(chosen, rejected, chosen, rejected, beta=0.1)  # d = 0, the target margin is 5
         tensor([25.])
     """
-    check_positive("beta", beta)
-    check_finite("beta", beta)
-    return (_log_ratio(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
+    check_positive_and_finite("beta", beta)
+    return (log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected, reference_free) - 1 / (2 * beta)) ** 2
 
 
-def _log_ratio(
-    chosen: Tensor, rejected: Tensor, reference_chosen: Tensor, reference_rejected: Tensor, reference_free: bool
-) -> Tensor:
-    """d = (log π_c - log π_r) - (log ref_c - log ref_r)."""
-    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    policy = at_least_float32(chosen) - at_least_float32(rejected)
-    if reference_free:
-        return policy
-    return policy - (at_least_float32(reference_chosen) - at_least_float32(reference_rejected))
+def chi_po_loss(
+    chosen: Float[Tensor, "*pairs"],
+    rejected: Float[Tensor, "*pairs"],
+    reference_chosen: Float[Tensor, "*#pairs"],
+    reference_rejected: Float[Tensor, "*#pairs"],
+    *,
+    beta: float = 0.1,
+    max_reward: float | None = None,
+) -> Float[Tensor, "*pairs"]:
+    """χ²-preference optimisation: L = -log σ(clip(β (φ(z_c) - φ(z_r)), ±2R)), z = π/π_ref, φ(z) = z + log z.
+
+    DPO with another link: φ is log z for answers that the policy has made unlikely and z for those that it has made likely,
+    so that the implied price is KL plus χ² divergence, which forbids large ratios where the KL divergence hardly notices them.
+    At π = π_ref the loss is log 2 and ∂L/∂c = -β, twice DPO's. Gradient is 0 where the clip acts, on either side.
+    Source: Huang et al. 2024 (arXiv 2407.13399, algorithm 1).
+
+    Args:
+        chosen, rejected: summed log-probabilities of the two trajectories under the policy, in nats.
+        reference_chosen, reference_rejected: the same under the frozen reference.
+        beta: price of one unit of divergence, > 0.
+        max_reward: R, a bound on the size of the true reward, > 0; None omits the clip.
+
+    Returns:
+        One value per pair, in nats. Ratios that the number format does not hold count as the largest that it does.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta or max_reward that is not allowed.
+
+    Example:
+        >>> chosen, rejected = torch.tensor([2.0]).log(), torch.tensor([0.5]).log()
+        >>> chi_po_loss(chosen, rejected, torch.zeros(1), torch.zeros(1), beta=1.0)  # margin 1.5 + log 4
+        tensor([0.0543])
+    """
+    check_positive_and_finite("beta", beta)
+    if max_reward is not None:
+        check_positive_and_finite("max_reward", max_reward)
+    log_ratio = log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected)
+    largest = math.log(torch.finfo(log_ratio.dtype).max) - 1
+    z_chosen, z_rejected = (
+        log_z.clamp(max=largest).exp() for log_z in log_ratios(chosen, rejected, reference_chosen, reference_rejected)
+    )
+    margin = beta * (z_chosen - z_rejected + log_ratio)
+    return -F.logsigmoid(margin if max_reward is None else margin.clamp(-2 * max_reward, 2 * max_reward))
+
+
+def cal_dpo_loss(
+    chosen: Float[Tensor, "*pairs"],
+    rejected: Float[Tensor, "*pairs"],
+    reference_chosen: Float[Tensor, "*#pairs"],
+    reference_rejected: Float[Tensor, "*#pairs"],
+    *,
+    beta: float = 0.1,
+) -> Float[Tensor, "*pairs"]:
+    """Calibrated DPO: L = -log σ(h_c - h_r) + (h_c - 1/(2β))² + (h_r + 1/(2β))², h = log π - log π_ref.
+
+    The squares give each log-ratio a value to reach, so that the chosen answer does not fall; alone they are "sppo" of
+    `preference_loss`. There is no β in the sigmoid.
+    Source: Xiao et al. 2024 (arXiv 2412.14516, eq. 10). The authors' released code halves the squares; the listing in the
+    paper's appendix has a target of β/2, which they call a typing error.
+
+    Args:
+        chosen, rejected: summed log-probabilities of the two trajectories under the policy, in nats.
+        reference_chosen, reference_rejected: the same under the frozen reference.
+        beta: price of one nat of KL, > 0; the targets are ±1/(2β) nats.
+
+    Returns:
+        One value per pair, in nats².
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta that is not allowed.
+
+    Example:
+        >>> chosen, rejected = torch.tensor([-3.0]), torch.tensor([-5.0])
+        >>> cal_dpo_loss(chosen, rejected, chosen, rejected, beta=0.5)  # log 2 + 1 + 1
+        tensor([2.6931])
+    """
+    check_positive_and_finite("beta", beta)
+    margin = log_ratio_difference(chosen, rejected, reference_chosen, reference_rejected)
+    h_chosen, h_rejected = log_ratios(chosen, rejected, reference_chosen, reference_rejected)
+    target = 1 / (2 * beta)
+    return -F.logsigmoid(margin) + (h_chosen - target) ** 2 + (h_rejected + target) ** 2
 
 
 def tdpo_loss(
@@ -141,13 +228,11 @@ def tdpo_loss(
         ValueError: if shapes do not match, or for a beta, alpha or version that is not allowed.
 
     Example:
-        >>> import torch
         >>> zero = torch.zeros(1)
         >>> tdpo_loss(zero, zero, zero, torch.tensor([20.0]), beta=0.1, alpha=0.5)  # -log σ(-1)
         tensor([1.3133])
     """
-    check_positive("beta", beta)
-    check_finite("beta", beta)
+    check_positive_and_finite("beta", beta)
     if version not in (1, 2):
         raise ValueError(f"version is {version}; allowed: 1, 2")
     check_finite("alpha", alpha)
@@ -161,6 +246,37 @@ def tdpo_loss(
 
 
 # ---- without a reference policy ----
+
+
+def cpo_loss(
+    chosen: Float[Tensor, "*pairs"],
+    rejected: Float[Tensor, "*pairs"],
+    *,
+    beta: float = 0.1,
+    label_smoothing: float = 0.0,
+) -> Float[Tensor, "*pairs"]:
+    """Contrastive preference optimisation: L = -(1-ε) log σ(β (c - r)) - ε log σ(-β (c - r)), ε = label_smoothing.
+
+    DPO against a uniform reference. The method adds the chosen answer's negative log-likelihood, which holds the chosen answer
+    where no reference does. Source: Xu et al. 2024 (arXiv 2401.08417, eq. 3). Tested against numbers of TRL 1.16's trainer.
+
+    Args:
+        chosen, rejected: summed log-probabilities of the two trajectories under the policy, in nats.
+        beta: scale of the margin, > 0.
+        label_smoothing: ε, the share of labels assumed to be wrong, in [0, 0.5).
+
+    Returns:
+        One value per pair, in nats.
+
+    Raises:
+        ValueError: if shapes do not match, or for a beta or label_smoothing that is not allowed.
+
+    Example:
+        >>> cpo_loss(torch.tensor([-3.0]), torch.tensor([-3.0]))  # equal likelihoods: log 2
+        tensor([0.6931])
+    """
+    zero = chosen.new_zeros(())
+    return dpo_loss(chosen, rejected, zero, zero, beta=beta, label_smoothing=label_smoothing, reference_free=True)
 
 
 def orpo_loss(
@@ -182,13 +298,11 @@ def orpo_loss(
         ValueError: if shapes do not match, or for a beta that is not allowed.
 
     Example:
-        >>> import torch
         >>> mean = torch.tensor([-1.0])
         >>> orpo_loss(mean, mean, beta=0.25)  # 1 + 0.25 log 2
         tensor([1.1733])
     """
-    check_positive("beta", beta)
-    check_finite("beta", beta)
+    check_positive_and_finite("beta", beta)
     check_same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     chosen_mean, rejected_mean = at_least_float32(chosen_mean), at_least_float32(rejected_mean)
     log_odds = (chosen_mean - rejected_mean) - (log1mexp(chosen_mean) - log1mexp(rejected_mean))
@@ -215,12 +329,10 @@ def simpo_loss(
         ValueError: if shapes do not match, or for a beta or gamma that is not allowed.
 
     Example:
-        >>> import torch
         >>> simpo_loss(torch.tensor([-1.0]), torch.tensor([-1.8]))  # 2 · 0.8 - 1.6 = 0: log 2
         tensor([0.6931])
     """
-    check_positive("beta", beta)
-    check_finite("beta", beta)
+    check_positive_and_finite("beta", beta)
     check_finite("gamma", gamma)
     check_same_shape(chosen_mean=chosen_mean, rejected_mean=rejected_mean)
     return -F.logsigmoid(beta * (at_least_float32(chosen_mean) - at_least_float32(rejected_mean)) - gamma)
@@ -246,7 +358,6 @@ def bradley_terry_loss(
         ValueError: if shapes do not match.
 
     Example:
-        >>> import torch
         >>> bradley_terry_loss(torch.tensor([1.0, 3.0]), torch.tensor([1.0, 0.0]))
         tensor([0.6931, 0.0486])
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -14,17 +15,26 @@ __all__ = ["LOSSES", "LossCase", "Options"]
 
 LOSSES: dict[str, Callable[..., Tensor]] = {
     "sft": losses.sft_loss,
+    "dft": losses.dft_loss,
     "ift": losses.ift_loss,
+    "generalized_jsd": losses.generalized_jsd_loss,
     "dpo": losses.dpo_loss,
     "ipo": losses.ipo_loss,
     "orpo": losses.orpo_loss,
     "simpo": losses.simpo_loss,
     "tdpo": losses.tdpo_loss,
+    "chi_po": losses.chi_po_loss,
+    "cal_dpo": losses.cal_dpo_loss,
+    "cpo": losses.cpo_loss,
+    **{kind: partial(losses.preference_loss, kind=kind) for kind in losses.PREFERENCE_KINDS if kind not in ("sigmoid", "ipo")},
+    "kto": losses.kto_loss,
     "bradley_terry": losses.bradley_terry_loss,
     "ppo_clip": losses.ppo_clip_loss,
     "value": losses.value_loss,
     "gae": losses.generalized_advantage_estimate,
     "group_advantage": losses.group_relative_advantage,
+    "leave_one_out": losses.leave_one_out_advantage,
+    "group_policy": losses.group_policy_loss,
     "kl": losses.kl_estimate,
 }
 
