@@ -20,6 +20,7 @@ from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.rendering.charts import look_of, update_ticks
+from ift_gridworld.rendering.frontier_plane import frontier_data
 from ift_gridworld.rendering.maps import grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
 from ift_gridworld.rendering.predictions import PredictedStates, mixing_of
@@ -69,6 +70,7 @@ def page_data(drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], le
         "visits": _visit_scale([run.visits[snapshots] for run, snapshots in every], mdp),
         "values": _value_scale([run.values[snapshots[-1]] for run, snapshots in every], mdp),
         "methods": methods,
+        "frontier": [frontier_data(choice) for choice in drawn],  # of each seed; null where it is not known
     }
 
 

@@ -17,7 +17,7 @@ from ift_gridworld.checks import check_choice, check_whole
 from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
 from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import TABLE, estimate
-from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
+from ift_gridworld.evaluation.metrics import affordable_metrics, even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions, split_overrides
@@ -148,6 +148,7 @@ def _trained(
         chosen = {i for i in chosen if steps[i] in fixed}
         chosen |= set(even_change(np.array(steps), policies, max(2, most_kept - len(chosen))))
     steps, policies = [steps[i] for i in sorted(chosen)], policies[sorted(chosen)]
+    shown = tiles_of(mdp, data.demonstrations)
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     run = Run(
         method=name,
@@ -157,7 +158,7 @@ def _trained(
         settings=_settings(policy, options, training, data),
         versions=versions(),
         steps=np.array(steps),
-        metrics=measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, data.demonstrations), **pair),
+        metrics=measure(mdp, policies, base=policies[0], shown=shown, only=affordable_metrics(mdp), **pair),
         optimum=reference_points(mdp),
         loss=torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population)),
         snapshots=policies[:, 0],
