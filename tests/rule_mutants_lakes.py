@@ -414,7 +414,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("blocks have as many seeds as single lakes", "else max(2, seeds // 4)", "else seeds"),
     ),
     *_of(
-        "studies.reproduction.parts",
+        "studies.parts",
         ("test_reproduction",),
         (
             "a saved part of other settings counts",

@@ -27,7 +27,7 @@ from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_p
 from ift_gridworld.studies.reproduction.design import HELD_IN, StudyScope, deal_settings, seeds_for, study_settings
 from ift_gridworld.studies.reproduction.findings import saved_correlations
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
-from ift_gridworld.studies.reproduction.parts import StudyPart, save_part
+from ift_gridworld.studies.parts import StudyPart, save_part
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import ICE, Setting

@@ -18,7 +18,7 @@ from ift_gridworld.studies.reproduction.design import (
     seeds_for,
     study_settings,
 )
-from ift_gridworld.studies.reproduction.parts import StudyPart
+from ift_gridworld.studies.parts import StudyPart
 from ift_gridworld.studies.running import CHECKPOINTS, EXTENSIONS, run_setting
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns

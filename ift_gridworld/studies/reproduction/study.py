@@ -29,7 +29,7 @@ from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_argumen
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
 from ift_gridworld.studies.reproduction.findings import findings, saved_correlations
-from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
+from ift_gridworld.studies.parts import StudyPart, collect_tables, run_parts
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting
