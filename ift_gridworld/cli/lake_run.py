@@ -35,6 +35,8 @@ from ift_gridworld.training.snapshots import memory
 
 __all__ = ["run"]
 
+MOST_FILMED = 12  # methods side by side that can still be read
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -118,6 +120,11 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
     figure = figure_options(args, args.theme, args.format)
     if figure is not None:
         figure.check_before_training(methods)
+    if figure is None and (args.render or args.view) and methods > MOST_FILMED:
+        option = f"--view {args.view}" if args.view else "--render"
+        raise ValueError(
+            f"{option} draws {methods} methods in one picture; allowed: up to {MOST_FILMED}, such as --method core"
+        )
     drawn = VIEWS[args.view].needs_map if args.view else args.render
     if not drawn and not (figure and figure.needs_map(methods)):
         return

@@ -37,6 +37,7 @@ class DAgger(Method["Batch | Labelled"]):
     keeps_reference = False
     draws = True
     asks_teacher = True
+    assumed_prior = "ppo"  # asked where the policy stands
     options_type = DaggerOptions
 
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
@@ -92,6 +93,7 @@ class Distillation(Method[Lessons]):
     keeps_reference = False
     draws = True
     asks_teacher = True
+    assumed_prior = "ppo"
     options_type = DistillOptions
 
     def batch(self, step: int) -> Lessons:

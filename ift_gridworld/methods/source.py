@@ -221,7 +221,7 @@ class LakeSource(DataSource[LakePolicy]):
             per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
         lakes = self.lakes or [self.mdp]
         visits = [
-            occupancy(lake, table, discount=1.0, horizon=self.longest - 1) * ~lake.terminal
+            occupancy(lake, table, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal
             for lake, table in zip(lakes, np.split(tables, len(lakes)), strict=True)
         ]
         walked = np.concatenate(visits)
@@ -232,21 +232,23 @@ class LakeSource(DataSource[LakePolicy]):
         return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
 
     def labelled_answers(self, policy: LakePolicy, walkers: int, teacher: Teacher) -> Labelled:
-        return self._labelled(self._episodes(policy, Walkers(self.mdp, self.generators, walkers).states), teacher)
+        return self._labelled(self._episodes(policy, Walkers(self.lakes or self.mdp, self.generators, walkers).states), teacher)
 
     def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
         return self._labelled(self.demonstrations, teacher)
 
     def _labelled(self, steps: Trajectories, teacher: Teacher) -> Labelled:
-        table = self._optimal
+        table, members = self._optimal, len(steps.states)
         if teacher == "demonstrator":
             table = (1 - SUBOPTIMAL_NOISE) * table + SUBOPTIMAL_NOISE / self.mdp.num_actions
+        lake = torch.arange(members, device=self.device) * len(table) // members
         actions = torch.arange(self.mdp.num_actions, device=self.device)[None, None, None]
-        return Labelled(steps, actions, table[steps.states])
+        return Labelled(steps, actions, table[lake[:, None, None], steps.states])
 
     @cached_property
-    def _optimal(self) -> Float[Tensor, "S A"]:
-        return torch.as_tensor(optimal_policy(self.mdp), device=self.device)
+    def _optimal(self) -> Float[Tensor, "L S A"]:
+        lakes = self.lakes or [self.mdp]
+        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in lakes])
 
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
         walking = Walkers(self.lakes or self.mdp, self.generators, walkers, self.device)
@@ -265,11 +267,14 @@ class LakeSource(DataSource[LakePolicy]):
         return chosen, self._episodes(policy, starts)
 
     def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "N B"]:
-        return episodes.reached_goal(self.mdp).any(-1)
+        lakes = self.lakes or [self.mdp]
+        each = len(episodes.states) // len(lakes)
+        parts = [episodes[i * each : (i + 1) * each].reached_goal(lake) for i, lake in enumerate(lakes)]
+        return torch.cat(parts).any(-1)
 
     @property
     def longest(self) -> int:
-        return self.mdp.horizon or 10 * self.mdp.num_states
+        return _longest(self.mdp)
 
     def _episodes(self, policy: LakePolicy, starts: Tensor) -> Trajectories:
         lakes = self.lakes or self.mdp
@@ -287,3 +292,8 @@ class LakeSource(DataSource[LakePolicy]):
     def reward(self, learned: Float[Tensor, "N S A"], steps: Trajectories) -> Float[Tensor, "N B T"]:
         index = steps.states * self.mdp.num_actions + steps.actions
         return learned.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
+
+
+def _longest(mdp: TabularMDP) -> int:
+    """Number of steps after which `sample_episodes` cuts an episode off."""
+    return mdp.horizon or 10 * mdp.num_states

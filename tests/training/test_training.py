@@ -597,6 +597,13 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
         ("ppo", {"walkers": 6, "segment": 5, "reward": "preference", "pairs": 200}),
         ("grpo", {"walkers": 8, "group": 4}),
         ("dpo_online", {}),
+        ("dagger", {"walkers": 6, "every": 2}),
+        ("distill", {"walkers": 6}),
+        ("spin", {"every": 4}),
+        ("dpo_judged", {"walkers": 16}),
+        ("luffy", {"walkers": 16}),
+        ("hpt", {"walkers": 16}),
+        ("neftune", {}),
     ],
 )
 def test_methods_that_walk_train_on_many_lakes_as_on_each_by_itself(method, options):

@@ -26,7 +26,7 @@ class TrainingOptions:
     (steps) or of the policy's (learning_rate)."""
 
     steps: int | None = None
-    """Gradient updates (300; 600 for methods that learn from rollouts)."""
+    """Gradient updates (300; 600 for methods that follow the policy gradient)."""
     learning_rate: float | None = None
     """Step size of the optimiser, the same for every method (mlp 0.01; tabular 0.03, whose rows learn alone)."""
     optimiser: Literal["adam", "rmsprop"] = "adam"
