@@ -28,7 +28,7 @@ SLIPPERY_OFFSET = 5_000
 
 @dataclass(frozen=True)
 class Condition:
-    """One condition; its name says all of it, as in ``random,slippery,good-0.5,mlp-64,20,0.3,S``.
+    """One condition; its name says all of it, as in ``random,slippery,good-0.5,mlp-64,10,0.3,S``.
 
     Attributes:
         lakes: ``random`` (those that are reported), ``held-in`` (those on which trials are judged), or a map of `SUITE`.
@@ -43,7 +43,7 @@ class Condition:
     dynamics: str = "deterministic"
     base: str = "good-0.5"
     policy: str = "mlp-64"
-    data: int = 20
+    data: int = 10
     flipped: float = 0.0
     start: str = "S"
 
@@ -66,10 +66,9 @@ class Condition:
     def held_in(self) -> Condition:
         """The condition under which a method's learning rate and knob are chosen for this one.
 
-        Where labels are wrong they are chosen with a fifth of wrong labels, else with none; all other factors are the centre's,
-        but for the kind of policy.
+        Where labels are wrong they are chosen with a fifth of wrong labels, else with none; all other factors are the centre's.
         """
-        return Condition(HELD_IN, self.dynamics, policy=self.policy, flipped=0.2 if self.flipped else 0.0)
+        return Condition(HELD_IN, self.dynamics, flipped=0.2 if self.flipped else 0.0)
 
 
 def study_conditions() -> list[Condition]:
@@ -78,7 +77,7 @@ def study_conditions() -> list[Condition]:
         {},
         *({"base": base} for base in ("random", "good-0.1", "good-0.9")),
         {"policy": "tabular"},
-        *({"data": count} for count in (1, 5)),
+        *({"data": count} for count in (1, 40)),
         *({"flipped": share} for share in (0.1, 0.2, 0.3)),
         {"start": "anywhere"},
         *({"lakes": name} for name in SUITE),
