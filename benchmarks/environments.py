@@ -56,19 +56,20 @@ def stepping(pairs: int) -> list[Callable[[], Comparison]]:
     """Million steps a second on 4x4, resets and time limits included; Gymnasium's vector as make_vec makes it, with its
     checks."""
 
-    def of(ice: str, count: int, peers: int) -> Callable[[], Comparison]:
-        slippery, single = ice == "slippery", f"gymnasium, sync vector of {peers}" if peers else "gymnasium, one environment"
+    def of(dynamics: str, count: int, peers: int) -> Callable[[], Comparison]:
+        slippery = dynamics == "slippery"
+        single = f"gymnasium, sync vector of {peers}" if peers else "gymnasium, one environment"
         return lambda: compare(
-            f"steps, {ice}, B = {count:,}", single,
+            f"steps, {dynamics}, B = {count:,}", single,
             lambda: our_stepping(slippery, count), lambda: gymnasium_stepping(slippery, peers), "M steps/s", pairs,
         )  # fmt: skip
 
     counts = ((1, 0), (1024, 0), (65_536, 0), (1, 1), (1024, 1024))
-    return [of(ice, count, peers) for ice in ("firm", "slippery") for count, peers in counts]
+    return [of(dynamics, count, peers) for dynamics in ("firm", "slippery") for count, peers in counts]
 
 
 def building(pairs: int) -> list[Callable[[], Comparison]]:
-    """From the letters of a map to arrays. A process's first time takes us some three times as long, for memory is then new."""
+    """Compare making arrays from the letters of a map. Ours takes three times as long at first, in new memory."""
 
     def theirs(rows: tuple[str, ...]) -> None:
         table = FrozenLakeEnv(desc=list(rows), is_slippery=True).P

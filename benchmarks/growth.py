@@ -68,7 +68,7 @@ class Growth:
 
     @property
     def comparison(self) -> Comparison:
-        """Its slope as a row of the report, with nobody to compare it with."""
+        """The slope as a row of the report, without a peer."""
         note = f"{self.seconds[0]:.2g} s at {self.sizes[0]:,}, {self.seconds[-1]:.2g} s at {self.sizes[-1]:,}"
         return Comparison(f"{self.what}, by {self.along}", "", self.slope, None, None, "slope", note)
 
@@ -202,7 +202,7 @@ def with_frames(record: Run, counts: Sequence[int]) -> Growth:
 
 def growth(pairs: int) -> list[Callable[[], Growth]]:
     """Fit the growth of seconds, size^slope, on open slippery lakes, with networks on 4x4, with a film: over the three largest
-    sizes, each the best of three tries. Values so far from the gift that they are smaller than the error need no work; maps of
+    sizes, each the best of three tries. Values so far from the goal that they are smaller than the error need no work; maps of
     very many tiles are drawn in blocks; 100 steps come to 5,000 tiles at most, so visits from one start stay with these. From
     everywhere all tiles are walked over: the work is in proportion, but what is small is in the processor's own memory."""
     return [

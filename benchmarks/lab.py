@@ -50,7 +50,7 @@ def _chromium() -> str | None:
 
 
 def _measured(script: str) -> float:
-    """What a script in a fresh page returns."""
+    """Return the result of a script in a fresh page."""
     from playwright.sync_api import sync_playwright
 
     driver: Any

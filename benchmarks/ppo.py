@@ -33,7 +33,7 @@ class Contest:
     """A lake on which PPO is to reach `SHARE` of the best success, and everybody's settings there.
 
     Attributes:
-        lake: a name of `LAKES`, on slippery ice.
+        lake: a name of `LAKES`; moves slip.
         discount: everybody's. On 8x8 the policy that is optimal for 0.99 reaches only 94.5 % of the best.
         ours: what is changed of our defaults, by policy, tuned by hand like theirs: of some combinations of walkers, steps and
             learning rate (fourteen for a table on 4x4, four to fourteen for networks) the fastest with which all seeds tried

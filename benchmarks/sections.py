@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import product
 
 from benchmarks.comparison import EXPERIMENTS, Comparison, Section, compare
 from benchmarks.environments import building, stepping
@@ -36,11 +37,12 @@ def seeds(pairs: int) -> list[Callable[[], Comparison]]:
             f"64 seeds, {name}", once, lambda: elapsed(setting, 64), lambda: 64 * elapsed(setting, 1), "s", min(pairs, 3)
         )
 
-    return [of(f"4x4,{ice},good-0.5,{policy},adam,1") for ice in ("firm", "slippery") for policy in ("mlp-64", "tabular")]
+    cases = product(("firm", "slippery"), ("mlp-64", "tabular"))
+    return [of(f"4x4,{dynamics},good-0.5,{policy},adam,1") for dynamics, policy in cases]
 
 
 def language(pairs: int) -> list[Callable[[], Comparison]]:
-    """What an update of a language model costs, each trainer in a process of its own, against another on the same rows."""
+    """Compare the cost of an update of a language model, each trainer in a process of its own, on the same rows."""
     script = EXPERIMENTS / "language_updates.py"
 
     def of(trainer: str, measure: str, *options: str) -> Callable[[], float]:

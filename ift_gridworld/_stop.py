@@ -21,7 +21,7 @@ _cleans_up = False  # whether a signal raises `Stopped`, for files to be removed
 
 
 class Stopped(KeyboardInterrupt):
-    """A command was told to end.
+    """A command was asked to end.
 
     Attributes:
         line: what to tell the user.

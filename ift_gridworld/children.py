@@ -67,11 +67,11 @@ def run_script(script: str | os.PathLike[str], arguments: Sequence[str]) -> subp
         command, stdout=pipe, stderr=pipe, encoding="utf-8", errors="replace", start_new_session=True
     ) as child:
         try:
-            printed, told = child.communicate()
+            output, errors = child.communicate()
         except BaseException:
             child.terminate()
             raise
-    return subprocess.CompletedProcess(command, child.returncode, printed, told)
+    return subprocess.CompletedProcess(command, child.returncode, output, errors)
 
 
 @contextmanager

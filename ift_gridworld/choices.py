@@ -39,15 +39,15 @@ __all__ = [
 ]
 
 Propagation = Literal["released", "algorithm1", "equation21", "none"]
-"""Which published definition of IFT's relation propagation (`losses.ift_loss`)."""
+"""Published definition of IFT's relation propagation (`losses.ift_loss`)."""
 PROPAGATIONS: tuple[Propagation, ...] = get_args(Propagation)
 
 Norm = Literal["L1", "L2", "softmax", "log"]
-"""How the released form of IFT scales its weights (`losses.relation_weights`)."""
+"""Scaling of the weights in the released form of IFT (`losses.relation_weights`)."""
 NORMS: tuple[Norm, ...] = get_args(Norm)
 
 KLKind = Literal["k1", "k2", "k3"]
-"""Which estimator of the KL divergence (`losses.kl_estimate`)."""
+"""Estimator of the KL divergence (`losses.kl_estimate`)."""
 KL_KINDS: tuple[KLKind, ...] = get_args(KLKind)
 
 PreferenceKind = Literal[
@@ -69,15 +69,15 @@ Average = Literal["sequence", "batch", "length", "sum"]
 AVERAGES: tuple[Average, ...] = get_args(Average)
 
 Prediction = Literal["greedy", "expected"]
-"""Which of the model's predictions is mixed into a state: its best action, or the average over its distribution."""
+"""Prediction of the model that is mixed into a state: its best action, or the average over its distribution."""
 PREDICTIONS: tuple[Prediction, ...] = get_args(Prediction)
 
 Outcome = Literal["expected", "likeliest"]
-"""Where a predicted action leads on a slippery lake: the average over its outcomes, or the likeliest one."""
+"""Successor of a predicted action on a slippery lake: the average over its outcomes, or the likeliest one."""
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 Reward = Literal["env", "preference"]
-"""What on-policy methods are rewarded by: the environment, or a reward model trained on preference pairs."""
+"""Source of the rewards of on-policy methods: the environment, or a reward model trained on preference pairs."""
 REWARDS: tuple[Reward, ...] = get_args(Reward)
 
 ReferencePoint = Literal["exact", "mismatched"]
@@ -89,9 +89,9 @@ Teacher = Literal["optimal", "demonstrator"]
 TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
 Quality = Literal["optimal", "suboptimal"]
-"""How good a demonstrator is (`data.demonstrations`)."""
+"""Quality of a demonstrator (`data.demonstrations`)."""
 QUALITIES: tuple[Quality, ...] = get_args(Quality)
 
 Base = Literal["mixture", "random", "uniform"]
-"""Which base policies are aligned (`training.make_base`)."""
+"""Kind of base policies that are aligned (`training.make_base`)."""
 BASES: tuple[Base, ...] = get_args(Base)

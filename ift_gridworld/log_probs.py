@@ -1,4 +1,4 @@
-"""From logits to log-probabilities, KL, entropy and masked reductions: each numerically safe form, once.
+"""Log-probabilities, KL, entropy and masked reductions from logits: each numerically safe form, once.
 
 Every function computes in float32 or better: half-precision inputs are raised to float32 first. All results are in nats.
 """

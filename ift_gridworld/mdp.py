@@ -54,7 +54,7 @@ START_MEANING = "the probability of each of the S states to be the first, such a
 
 @dataclass(frozen=True)
 class Origin:
-    """How an MDP was made, enough to make it again.
+    """Record of how an MDP was made, enough to make it again.
 
     Attributes:
         name: for tables and pictures.
@@ -79,7 +79,7 @@ class Origin:
 
     @property
     def can_be_made(self) -> bool:
-        """Whether it says enough to make the MDP."""
+        """True if the record is enough to make the MDP."""
         return self.rows is not None or self.env is not None
 
     @property
@@ -218,12 +218,12 @@ class TabularMDP:
 
     @cached_property
     def is_deterministic(self) -> bool:
-        """Whether every action has one successor."""
+        """True if every action has one successor."""
         return self.probability.shape[-1] == 1
 
     @cached_property
     def is_path(self) -> bool:
-        """Whether a deterministic policy walks one path: no chance in the dynamics, and one start."""
+        """True if a deterministic policy walks one path: deterministic dynamics, and one start."""
         return self.is_deterministic and int(np.count_nonzero(self.start)) == 1
 
     @cached_property
@@ -236,7 +236,7 @@ class TabularMDP:
     def success(self) -> Bool[np.ndarray, "S A K"]:
         """Outcomes that reach a goal: they terminate with the highest reward of any outcome outside terminal states.
 
-        It is the rewards that tell, not the map: where every end pays alike (a lake whose gift pays nothing, or whose holes
+        Rewards decide, not the map: where every end pays alike (a lake whose goal pays nothing, or whose holes
         pay as much), every end is a goal; where a step that goes on pays most, or all states are terminal, nothing is.
         """
         possible = (self.probability > 0) & ~self.terminal[:, None, None]
@@ -268,7 +268,7 @@ class TabularMDP:
 
     @cached_property
     def grid(self) -> GridLayout | None:
-        """Where each state is drawn; None where nobody knows."""
+        """Place at which each state is drawn; None if unknown."""
         return self.custom_grid or (None if self.layout is None else GridLayout.of(self.layout))
 
     @classmethod
@@ -317,8 +317,8 @@ class TabularMDP:
             options = json.loads(json.dumps(options))  # as a file gives them back, rows of a map as a list
         except (TypeError, ValueError):
             return
-        ice = not self.is_deterministic
-        object.__setattr__(self, "origin", Origin(name, None, env, ice, None, self.discount, self.horizon, options))
+        slippery = not self.is_deterministic
+        object.__setattr__(self, "origin", Origin(name, None, env, slippery, None, self.discount, self.horizon, options))
 
     @classmethod
     def from_map(
@@ -335,7 +335,7 @@ class TabularMDP:
         Args:
             rows: the map, of the letters S, F, H, G.
             is_slippery: whether a move may go to either side instead.
-            success_rate: probability of the intended move on slippery ice, in (0, 1].
+            success_rate: probability of the intended move on a slippery lake, in (0, 1].
             discount: gamma of the return.
             name: for tables and pictures (default: that of a map in `LAKES`, else its size).
 
@@ -418,10 +418,10 @@ class TabularMDP:
         return other
 
     def __repr__(self) -> str:
-        ice = "deterministic" if self.is_deterministic else "slippery" if self.layout is not None else "stochastic"
+        dynamics = "deterministic" if self.is_deterministic else "slippery" if self.layout is not None else "stochastic"
         limit = "no time limit" if self.horizon is None else f"time limit {self.horizon}"
         sizes = f"{self.num_states} states, {self.num_actions} actions"
-        return f"TabularMDP({self.where.name}: {sizes}, {ice}, discount {self.discount:g}, {limit})"
+        return f"TabularMDP({self.where.name}: {sizes}, {dynamics}, discount {self.discount:g}, {limit})"
 
     def _repr_png_(self) -> bytes | None:
         """The map with its optimal policy, in a notebook; None where there is no map."""
@@ -429,7 +429,7 @@ class TabularMDP:
 
     @property
     def where(self) -> Origin:
-        """Where it came from; for one that was made of arrays, what can be told of it without them."""
+        """Origin of the MDP; for one made of arrays, the part of its description that needs no arrays."""
         if self.origin is not None:
             return self.origin
         size = "" if self.layout is None else f" {len(self.layout)}x{len(self.layout[0])}"

@@ -1,7 +1,7 @@
 """Files that are read: within limits on size and depth, and field by field as the dataclass that they become declares.
 
-A saved file may come from anybody. Nothing in it is run, no more is unpacked than it accounts for, and what is wrong with it
-is told in one line: the file, the field, the value, and what is allowed.
+A saved file may come from anybody. Nothing in it is run, no more is unpacked than it accounts for, and an error
+is one line: the file, the field, the value, and what is allowed.
 """
 
 from __future__ import annotations

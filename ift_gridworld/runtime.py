@@ -154,7 +154,7 @@ def console() -> Console:
 
     if is_terminal(sys.stdout):
         return Console(markup=False, emoji=False)
-    return Console(width=120, no_color=True, markup=False, emoji=False)
+    return Console(width=132, no_color=True, markup=False, emoji=False)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -197,7 +197,7 @@ def progress(description: str, afterwards: str = "") -> Iterator[Callable[[int, 
 
 
 def _in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Return whether this process is a notebook's kernel."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     return shell is not None and hasattr(shell, "kernel")
@@ -228,12 +228,12 @@ def _notebook_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(name: str) -> torch.device:
-    """The device of that name, if it is there."""
+    """Return the device of that name, if it is there."""
     import torch
 
     try:

@@ -40,7 +40,7 @@ DIGITS = 9  # significant decimal digits kept of probabilities and metrics
 
 
 def versions(more: Sequence[str] = ()) -> dict[str, str]:
-    """Of python and of the packages that numbers depend on, and of those named, as installed."""
+    """Return the installed versions of Python, of the packages that numbers depend on, and of those named."""
     installed = {"python": platform.python_version()}
     for name in ("ift_gridworld", "torch", "numpy", "gymnasium", "scipy", "matplotlib", "pillow", *more):
         with suppress(PackageNotFoundError, OSError, KeyError):
@@ -116,7 +116,7 @@ def _umask() -> int:
 
 
 def round_significant(values: np.ndarray) -> np.ndarray:
-    """To `DIGITS` significant digits; what is not finite becomes NaN, as it will read from a file."""
+    """Round to `DIGITS` significant digits; what is not finite becomes NaN, as it will read from a file."""
     values = np.where(np.isfinite(values), values, np.nan)
     with np.errstate(divide="ignore", invalid="ignore"):
         magnitude = np.where((values == 0) | ~np.isfinite(values), 0.0, np.floor(np.log10(np.abs(values))))

@@ -20,18 +20,25 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "log_probs.log1mexp constant 6",
         "log_probs.log1mexp constant 7",
         "losses.imitation.relation_weights constant 17",
-        "losses.on_policy.group_relative_advantage constant 14",
-        "losses.on_policy.group_relative_advantage constant 15",
+        "losses.on_policy.group_relative_advantage constant 10",
+        "losses.on_policy.group_relative_advantage constant 11",
     ),
     "the sum over a of p ∇log p = ∇p is ∇1 = 0: this occurrence has no gradient": (
         "log_probs.entropy stop-gradient 3",
         "log_probs.kl_divergence stop-gradient 5",
+    ),
+    "the sum over a of m ∇log m = ∇1 = 0, for a distribution m: this occurrence has no gradient": (
+        "losses.distillation.generalized_jsd_loss stop-gradient 11",
+        "losses.distillation.generalized_jsd_loss stop-gradient 12",
+        "losses.distillation.generalized_jsd_loss stop-gradient 14",
+        "losses.distillation.generalized_jsd_loss stop-gradient 17",
     ),
     "what is taken there is multiplied by a probability of 0": ("log_probs._weighted constant 4",),
     "l is 0 off the mask and its gradient stops there, whatever its weight": (
         "losses.imitation.ift_loss mask 5",
         "losses.imitation.ift_loss mask 6",
     ),
+    "a row of one block is the same whether it is cut or not": ("losses.imitation._decayed_sums constant 1",),
     "the matrix is a constant and carries no gradient": (
         "losses.imitation._matmul stop-gradient 2",
         "losses.imitation._matmul stop-gradient 5",
@@ -47,18 +54,25 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "losses.imitation.relation_weights stop-gradient 9",
         "losses.imitation.relation_weights stop-gradient 4",
     ),
-    "it is detached already": ("losses.imitation.relation_weights stop-gradient 7",),
+    "it is detached already": (
+        "losses.unpaired.kto_loss stop-gradient 5",
+        "losses.imitation.relation_weights stop-gradient 7",
+        "losses.imitation.dft_loss stop-gradient 3",
+    ),
     "where the largest weight is 0 all are": ("losses.imitation.relation_weights constant 9",),
     "version 2 detaches it right after": ("losses.preferences.tdpo_loss stop-gradient 7",),
     "only the shape is looked at, and both slices have the same": (
         "losses.on_policy.generalized_advantage_estimate shift 1",
         "policies.residual._follows_counted shift 1",
     ),
-    "zeros have no gradient": ("losses.on_policy.generalized_advantage_estimate stop-gradient 9",),
-    "the mean takes out whichever was subtracted": ("losses.on_policy.group_relative_advantage shift 1",),
-    "the mean takes out whichever was subtracted, and so does its gradient": (
-        "losses.on_policy.group_relative_advantage stop-gradient 3",
+    "zeros have no gradient": (
+        "losses.on_policy.generalized_advantage_estimate stop-gradient 9",
+        "losses.preferences.cpo_loss stop-gradient 1",
+        "losses.preferences.cpo_loss stop-gradient 4",
+        "losses.preferences.cpo_loss stop-gradient 5",
     ),
+    "the mean takes out whichever was subtracted": ("losses.on_policy._less_mean shift 1",),
+    "the mean takes out whichever was subtracted, and so does its gradient": ("losses.on_policy._less_mean stop-gradient 3",),
     "both have the exponential 1 + ε, to rounding": ("losses.on_policy.ppo_clip_loss precision 3",),
     "the other side of the difference is float32 and has axes, so that promotion raises this one, exactly": (
         "losses.on_policy.ppo_clip_loss precision 1",
@@ -90,6 +104,13 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "what a method was run with, it was on the same lakes and seeds": (
         "studies.results.SettingResults.chosen reduction 1",
         "studies.running._beyond reduction 1",
+    ),
+    "the array always holds all lakes and seeds of the setting, so that every sum is its mean times the same number": (
+        "studies.reproduction.findings._best_options reduction 1",
+    ),
+    "white space of a JSON file": (
+        "studies.language_report.draw_figures constant 1",
+        "studies.language_report.draw_figures constant 2",
     ),
     "what mixes in a tile does so with a probability far above rounding, or with none": (
         "studies.measures.mixing_effects constant 14",

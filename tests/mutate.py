@@ -59,19 +59,27 @@ RULES = (*OF_FRONTIER, *OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
-CHECKS, RESIDUAL = "losses._checks", "policies.residual"
-MODULES = ("log_probs", IMITATION, PREFERENCES, ON_POLICY, CHECKS, RESIDUAL)
-CLASSES = ("Windows",)  # whose methods are mutated
+BY_NAME, UNPAIRED, DISTILLATION = "losses.preference_kinds", "losses.unpaired", "losses.distillation"
+GROUP_POLICY = "losses.group_policy"
+CHECKS, LOG_RATIOS, RESIDUAL = "losses._checks", "losses._log_ratios", "policies.residual"
 # Which tests import a module, directly or not; the others cannot notice what becomes of it.
 FAMILIES = {
     IMITATION: "test_losses_imitation",
     PREFERENCES: "test_losses_preferences",
     ON_POLICY: "test_losses_on_policy",
+    BY_NAME: "test_losses_preference_kinds",
+    UNPAIRED: "test_losses_unpaired",
+    DISTILLATION: "test_losses_distillation",
+    GROUP_POLICY: "test_losses_group_policy",
 }
+MODULES = ("log_probs", *FAMILIES, CHECKS, LOG_RATIOS, RESIDUAL)
+CLASSES = ("Windows",)  # whose methods are mutated
+NUMBERS_OF = {IMITATION: "test_reference_values", PREFERENCES: "test_reference_values", ON_POLICY: "test_reference_values"}
 TESTS = {
     "log_probs": ("test_log_probs", "test_losses", *FAMILIES.values(), "test_residual", "test_reference_values"),
-    **{module: ("test_losses", tests, "test_reference_values") for module, tests in FAMILIES.items()},
+    **{module: (tests, "test_losses", NUMBERS_OF.get(module, "test_trl_values")) for module, tests in FAMILIES.items()},
     CHECKS: ("test_losses", *FAMILIES.values()),
+    LOG_RATIOS: (FAMILIES[PREFERENCES], FAMILIES[BY_NAME], "test_losses"),
     RESIDUAL: ("test_residual",),
 }
 # Modules of what selects, measures and concludes, and their tests: mutated likewise, the methods of all classes too, without a
@@ -87,45 +95,53 @@ CONCLUDING = {
     "studies.measures": ("test_running", "test_study"),
     "studies.running": ("test_running", "test_study"),
     "studies.reproduction.findings": ("test_findings", "test_claims"),
-    "studies.language_report": ("test_language_report", "test_damaged_studies"),
+    "studies.language_report": ("test_language_report", "test_language_answers", "test_damaged_studies"),
 }
 TESTS |= CONCLUDING
 AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
 LAYOUT = ("draw_pictures", "draw_films", "_table")  # functions of these modules that compute nothing
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
 SECONDS, PATIENCE = 60, 20  # of computing that the tests may take against one mutant, and how many times that of waiting
+# The order of tests: those that caught most mutants so far first, because what catches one mutant of a function mostly catches
+# the next, and slow ones after all others.
+QUICK = 0.3  # seconds
+SLOW = set[str]()  # tests that took longer without a mutant
+CAUGHT = Counter[str]()
 STILLBORN, TIMEOUT = "stillborn", "timeout"  # instead of the name of a test
 
 # Kinds that a public function has no mutant of (helpers that it calls included): why there is nothing to change, and where.
 MEANINGLESS: dict[str, dict[str, str]] = {
     "reduction": {
         "one value for each that is given": "at_least_float32 log1mexp masked_fill_zero dpo_loss orpo_loss simpo_loss "
-        "tdpo_loss bradley_terry_loss ppo_clip_loss value_loss residual_embeddings",
+        "tdpo_loss cpo_loss kto_loss bradley_terry_loss ppo_clip_loss value_loss residual_embeddings",
     },
     "mask": {
-        "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss "
-        " orpo_loss simpo_loss tdpo_loss bradley_terry_loss generalized_advantage_estimate kl_estimate "
+        "there is neither mask nor case distinction": "at_least_float32 action_log_probs dpo_loss ipo_loss chi_po_loss "
+        "cal_dpo_loss cpo_loss preference_loss orpo_loss simpo_loss tdpo_loss bradley_terry_loss "
+        "generalized_advantage_estimate kl_estimate "
         "Windows.log_probs predicted_distribution greedy_action",
     },
     "stop-gradient": {"what comes out is integers": "Windows.of greedy_action"},
     "shift": {
         "no step looks at another": "at_least_float32 log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean "
-        "sft_loss dpo_loss ipo_loss orpo_loss simpo_loss tdpo_loss bradley_terry_loss ppo_clip_loss "
-        "value_loss kl_estimate residual_embeddings predicted_distribution greedy_action",
+        "sft_loss dft_loss dpo_loss ipo_loss chi_po_loss cal_dpo_loss cpo_loss preference_loss kto_loss orpo_loss simpo_loss "
+        "tdpo_loss generalized_jsd_loss bradley_terry_loss ppo_clip_loss value_loss kl_estimate residual_embeddings "
+        "predicted_distribution greedy_action",
     },
     "constant": {"there is none": "action_log_probs masked_sum bradley_terry_loss"},
     "branch": {
+        "dpo_loss decides": "cpo_loss",
         "there is none but by torch.where (mask), a comparison (sign) or detach (stop-gradient)": "at_least_float32 "
         "action_log_probs log1mexp entropy kl_divergence masked_fill_zero masked_sum masked_mean residual_embeddings "
         "Windows.of Windows.log_probs predicted_distribution greedy_action",
     },
     "guard": {
-        "nothing is refused, or by the functions that it calls": "at_least_float32 action_log_probs log1mexp entropy "
+        "nothing is refused, or by the functions that it calls": "cpo_loss at_least_float32 action_log_probs log1mexp entropy "
         "kl_divergence masked_sum masked_mean residual_embeddings Windows.of Windows.log_probs greedy_action",
     },
     "precision": {
         "it raises by type alone": "at_least_float32",
-        "the functions that it calls raise": "masked_sum masked_mean sft_loss value_loss",
+        "the functions that it calls raise": "masked_sum masked_mean sft_loss dft_loss cpo_loss value_loss",
         "the policy's own precision is kept": "mix residual_embeddings Windows.of Windows.mixed greedy_action lake_successor",
     },
 }
@@ -398,7 +414,7 @@ def scope_of(function: ast.FunctionDef | ast.Module) -> Scope:
             declared = text(node.annotation)
             masks |= {node.arg} if "Bool[" in declared else set()
             carrying |= {node.arg} if "Float[" in declared or declared in ("Tensor", "Embedding") else set()
-            models |= {node.arg} if declared in ("EmbeddedPolicy", "Successor") else set()  # gradient comes from them
+            models |= {node.arg} if declared in ("EmbeddedPolicy", "Successor", "_Pairs") else set()  # gradient comes from them
     nodes = list(walk(function))
     counters = {n.target.id for n, *_ in nodes if isinstance(n, ast.For) and isinstance(n.target, ast.Name)}
     while True:
@@ -519,12 +535,17 @@ def _argument(arguments: ast.arguments, place: tuple[ast.AST, str, int | None]) 
 
 
 class Failures:
-    """A pytest plugin that keeps the name of the first test that failed."""
+    """A pytest plugin that orders tests, and keeps the name of the first test that failed and those of slow ones."""
 
     def __init__(self) -> None:
-        self.first = ""
+        self.first, self.slow = "", list[str]()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: (item.nodeid in SLOW, -CAUGHT[item.name]))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.duration > QUICK:
+            self.slow.append(report.nodeid)
         # A known bug that a mutant happens to hide (an unexpected pass) is no detection.
         if report.failed and not str(report.longrepr).startswith("[XPASS"):
             self.first = self.first or report.nodeid.rpartition("::")[2]
@@ -561,20 +582,20 @@ def tests_of(mutant: AnyMutant) -> tuple[str, ...]:
     return mutant.tests if isinstance(mutant, RuleMutant) else TESTS[mutant.module]
 
 
-def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> str:
-    """In a child: return the first test that fails where the mutant replaces its module; "" if none does."""
+def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> tuple[str, list[str]]:
+    """In a child: return the first test that fails where the mutant replaces its module, "" if none does; and slow tests."""
     if mutant is not None:
         try:
             sys.meta_path.insert(0, MutantImporter(mutant.module, tree_of(mutant)))
             importlib.import_module(f"{PACKAGE}.{mutant.module}")
         except Exception:
-            return STILLBORN
+            return STILLBORN, []
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
     gc.disable()  # half a second of a life of two
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
     status = pytest.main(["--tb=no", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
-    return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN)
+    return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN), plugin.slow
 
 
 def outcomes(
@@ -594,17 +615,21 @@ def outcomes(
                     os.dup2(nothing, stream)
                 resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
                 try:
-                    os.write(writer, f"{run_tests(mutant, tests)[:200]}\n".encode())
+                    first, slow = run_tests(mutant, tests)
+                    os.write(writer, "\n".join([first[:200], *slow, ""]).encode())
                 finally:
                     os._exit(0)
             os.close(writer)
             running[reader] = mutant, child, time.monotonic() + PATIENCE * seconds
         for reader in select.select(list(running), [], [], 1.0)[0]:
             mutant, child, _ = running.pop(reader)
-            answer = os.read(reader, 1024).decode()
-            os.close(reader)
             killed = os.WIFSIGNALED(os.waitpid(child, 0)[1])
-            yield mutant, answer.strip() if answer else TIMEOUT if killed else STILLBORN
+            answer = os.read(reader, 1 << 16).decode()  # what fits into a pipe, a thousand names
+            os.close(reader)
+            first, *slow = answer.split("\n")
+            SLOW.update(slow if mutant is None else [])
+            CAUGHT[first] += 1
+            yield mutant, first if answer else TIMEOUT if killed else STILLBORN
         for reader, (mutant, child, deadline) in list(running.items()):
             if time.monotonic() > deadline:
                 del running[reader]
@@ -640,6 +665,10 @@ def public_users() -> dict[str, set[str]]:
             calls[name] = {n.id for n in ast.walk(function) if isinstance(n, ast.Name)}
             if name.startswith("_") or module.rpartition(".")[2].startswith("_"):
                 private.add(name)
+        for node in parsed(module).body:  # a private table leads to the functions that it holds
+            if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Dict):
+                calls[text(node.target)] = {n.id for n in ast.walk(node.value) if isinstance(n, ast.Name)}
+                private.add(text(node.target))
     users = {}
     for name in (n for n in calls if n not in private):
         reached = {name}

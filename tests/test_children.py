@@ -13,6 +13,7 @@ import pytest
 from ift_gridworld.children import run_script
 
 ROOT = Path(__file__).parents[1]
+PATIENCE = 120  # seconds until a process hangs; on a busy machine an import takes half a minute
 STOPS = {signal.SIGINT: ("interrupted\n", 130), signal.SIGTERM: ("terminated\n", 143), signal.SIGKILL: ("", -signal.SIGKILL)}
 
 
@@ -43,10 +44,10 @@ def script(folder, text):
 def test_a_process_that_is_left_cleans_up_or_is_ended_for_good(handler, printed):
     program = (
         "import signal, sys, time\nfrom ift_gridworld import children\n"
-        f"signal.signal(signal.SIGTERM, {handler})\nchildren.GRACE = 0.1\nchildren.end_with(lambda: None)\ntime.sleep(60)\n"
+        f"signal.signal(signal.SIGTERM, {handler})\nchildren.GRACE = 0.1\nchildren.end_with(lambda: None)\ntime.sleep(600)\n"
     )
     process = start("-c", program)
-    assert process.communicate(timeout=20) == (printed, "")
+    assert process.communicate(timeout=PATIENCE) == (printed, "")
     assert process.returncode == (0 if printed else 143)
 
 
@@ -90,7 +91,7 @@ def test_children_end_with_a_parent_that_is_killed(program, number, tmp_path):
     process = start(script(tmp_path, program))
     assert process.stdout.readline() == "ready\n"
     os.kill(process.pid, number)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     assert process.returncode == -number
 
 
@@ -106,7 +107,7 @@ def test_a_worker_process_does_not_import_what_lies_in_the_current_folder(tmp_pa
         "    with processes(1) as pool:\n        print(pool.submit(abs, -3).result(), os.environ == before)\n",
     )
     process = start(program, cwd=tmp_path)
-    assert process.communicate(timeout=60) == ("3 True\n", "")
+    assert process.communicate(timeout=PATIENCE) == ("3 True\n", "")
 
 
 def test_a_script_is_run_with_its_arguments_and_without_the_current_folder(tmp_path, monkeypatch):
@@ -129,7 +130,7 @@ def test_the_package_leaves_the_signals_of_another_program_alone():
         "print(before == [signal.getsignal(n) for n in (2, 15)])"
     )
     for arguments in (["-c", program], ["-c", program, "ift_gridworld"]):
-        assert start(*arguments).communicate(timeout=60)[0] == "True\n"
+        assert start(*arguments).communicate(timeout=PATIENCE)[0] == "True\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -153,7 +154,7 @@ def test_a_signal_amid_an_import_ends_the_command_in_one_line(command, module, n
         if line.rpartition("|")[2].strip() == module:
             break
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=PATIENCE)
     lines = [line for line in told.splitlines(keepends=True) if not line.startswith("import time:")]
     assert ("".join(lines), process.returncode) == STOPS[number]
     assert not list(tmp_path.iterdir())
@@ -192,7 +193,7 @@ launch(main, Args, None)
     }
     for how, (printed, told, status) in wanted.items():
         process = start(path, "--how", how)
-        assert (*process.communicate(timeout=60), process.returncode) == (printed, told, status)
+        assert (*process.communicate(timeout=PATIENCE), process.returncode) == (printed, told, status)
 
 
 COMMANDS = {
@@ -221,7 +222,7 @@ def test_a_command_that_is_stopped_leaves_nothing_behind(command, number, second
     time.sleep(seconds)
     assert process.poll() is None
     os.kill(process.pid, number)
-    _, told = process.communicate(timeout=20)
+    _, told = process.communicate(timeout=PATIENCE)
     line, status = STOPS[number]
     assert process.returncode == status
     if number != signal.SIGKILL:  # then Python's own tracker of semaphores may say that it has cleaned up after it

@@ -53,5 +53,5 @@ import ift_gridworld.choices, ift_gridworld.planning
 from ift_gridworld.evaluation import measure, paired_effect
 assert "torch" not in sys.modules, "torch was loaded"
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

@@ -34,7 +34,8 @@ PROMISED = {  # outside checks and the documentation name these
     "ift_gridworld.losses": [
         "sft_loss", "ift_loss", "relation_weights", "dpo_loss", "ipo_loss", "orpo_loss", "simpo_loss", "tdpo_loss",
         "ppo_clip_loss", "value_loss", "generalized_advantage_estimate", "group_relative_advantage", "bradley_terry_loss",
-        "kl_estimate",
+        "kl_estimate", "preference_loss", "kto_loss", "cpo_loss", "chi_po_loss", "cal_dpo_loss", "dft_loss",
+        "generalized_jsd_loss", "group_policy_loss", "leave_one_out_advantage",
     ],
     "ift_gridworld.training": ["train", "make_base"],
     "ift_gridworld.methods": ["METHODS", "VARIANTS", "Method", "IFTOptions", "TrainingOptions", "register_method"],

@@ -1,8 +1,5 @@
 """`check_loss`: our own losses pass it, and each mistake that trainers have shipped is found and named."""
 
-from types import SimpleNamespace
-from unittest.mock import MagicMock
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -54,6 +51,14 @@ def test_every_number_of_the_original_implementations_is_a_case():
         twice = sum(entry["loss"] == "ift" for entry in testing.original_values()) if name == "ift" else 0
         assert len(cases) == written.count(name) + twice
         assert all(case.gradients for case in cases) or name in ("gae", "ift")
+
+
+def test_every_number_of_trl_is_a_case():
+    """All but those of GRPO's family with a KL penalty, which is no part of the loss; value and gradient."""
+    cases = [case for name in LOSSES for case in testing.loss_cases(name) if case.title.startswith("TRL case ")]
+    penalised = [v for v in testing.trl_values() if v["loss"].startswith("group_") and v["args"]["beta"]]
+    assert len(penalised) == 8 and len(cases) == len(testing.trl_values()) - len(penalised)
+    assert len({case.title for case in cases}) == len(cases) and all(case.gradients for case in cases)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +160,70 @@ def test_every_number_of_the_original_implementations_is_a_case():
             "groups that agree",
             "nan",
         ),
+        # DFT's weight not held constant.
+        ("dft", lambda logp, mask: losses.sft_loss(logp.exp() * logp, mask), "prompt, gap and padding", "gradient of logp"),
+        # Robust DPO that is label smoothing.
+        (
+            "robust",
+            lambda *x, beta=0.1, label_smoothing=0.0: losses.dpo_loss(*x, beta=beta, label_smoothing=label_smoothing),
+            "label_smoothing 0.2",
+            "value is",
+        ),
+        # EXO's divergence the other way round, which is DPO with label smoothing.
+        (
+            "exo",
+            lambda *x, beta=0.1, label_smoothing=0.0: losses.dpo_loss(*x, beta=beta, label_smoothing=label_smoothing),
+            "the policy is the reference",
+            "value is",
+        ),
+        # DiscoPOP by its two factors: 0 times infinity.
+        (
+            "discopop",
+            lambda c, r, rc, rr, beta=0.1, tau=0.05: (
+                (m := beta * (c - r - rc + rr)) * 0
+                - torch.sigmoid(-m / tau) * F.logsigmoid(m)
+                + torch.sigmoid(m / tau) * torch.exp(-m)
+            ),
+            "log-probs of 0, -1e-9 and -1e4",
+            "nan",
+        ),
+        # chi-PO with the logarithm counted twice.
+        (
+            "chi_po",
+            lambda c, r, rc, rr, beta=0.1: -F.logsigmoid(beta * ((c - rc).exp() - (r - rr).exp() + 2 * (c - r - rc + rr))),
+            "random pairs",
+            "value is",
+        ),
+        # KTO's reference point without its clamp.
+        (
+            "kto",
+            lambda x, ref, good, kl, beta=0.1: torch.where(good, 1, -1) * -torch.sigmoid(beta * (x - ref - kl)) + good.double(),
+            "a negative reference point",
+            "value is",
+        ),
+        # A mixture of logits in place of one of probabilities.
+        (
+            "generalized_jsd",
+            lambda s, t, mask, beta=0.5: losses.generalized_jsd_loss(s, beta * t + (1 - beta) * s, mask, beta=beta),
+            "random logits (beta 0.5)",
+            "value is",
+        ),
+        # A mean over all steps of the batch where each answer's own is meant.
+        (
+            "group_policy",
+            lambda logp, old, advantage, mask, **options: losses.group_policy_loss(
+                logp, old, advantage, mask, **{**options, "average": "batch"}
+            ),
+            "average sequence",
+            "value is",
+        ),
+        # A baseline that contains the answer itself.
+        (
+            "leave_one_out",
+            lambda reward, group=None: losses.group_relative_advantage(reward, scale=False),
+            "random groups",
+            "value is",
+        ),
         # k3 with the ratio upside down.
         ("kl", lambda logp, ref, kind="k3": losses.kl_estimate(ref, logp, kind), "random log-probs", "value is"),
     ],
@@ -238,71 +307,3 @@ def test_bad_values_are_refused_in_one_line(attempt, named):
     with pytest.raises(ValueError) as error:
         attempt()
     assert all(word in str(error.value) for word in named) and "\n" not in str(error.value)
-
-
-# ---- a trainer that others use ----
-
-
-def trl_dpo(kind):
-    """TRL's DPO loss, fed with log-probs of answers of one token, where IPO's mean over tokens is the sum."""
-    trl = pytest.importorskip("trl")
-
-    def loss(chosen, rejected, reference_chosen, reference_rejected, beta=0.1):
-        chosen, rejected, *reference = (x.flatten() for x in (chosen, rejected, reference_chosen, reference_rejected))
-        logp = torch.cat([chosen, rejected])[:, None]
-        other = {name: torch.ones_like(logp) for name in ("entropy", "mean_logits")}
-        outputs = SimpleNamespace(log_probs=logp, is_top1=logp < 0, **{n: x.detach() for n, x in other.items()})
-        mask = torch.tensor([0, 1]).expand(len(logp), 2)  # a prompt of one token
-        trainer = MagicMock(
-            aux_loss_enabled=False,
-            ld_alpha=None,
-            precompute_ref_logps=True,
-            f_divergence_type="reverse_kl",
-            use_weighting=False,
-        )
-        trainer.configure_mock(beta=beta, loss_types=[kind], loss_weights=[1.0], _total_train_tokens=0, _tp_size=1)
-        trainer.accelerator.gather_for_metrics = trainer.accelerator.gather = lambda x: x
-        trainer.accelerator.device = logp.device
-        inputs = {"input_ids": mask, "attention_mask": mask, "completion_mask": mask}
-        inputs |= dict(zip(("ref_chosen_logps", "ref_rejected_logps"), reference, strict=True))
-        return trl.DPOTrainer._compute_loss(trainer, lambda **kwargs: outputs, inputs, return_outputs=False)
-
-    return loss
-
-
-@pytest.mark.trl
-@pytest.mark.parametrize(("name", "kind"), [("dpo", "sigmoid"), ("ipo", "ipo")])
-def test_trl_dpo_and_ipo(name, kind):
-    report = check_loss(trl_dpo(kind), name, reduction="mean")
-    assert report.passed, report
-
-
-@pytest.mark.trl
-def test_trl_simpo():
-    pytest.importorskip("trl")
-    from trl.experimental.cpo import CPOTrainer
-
-    def loss(chosen, rejected, beta=2.0, gamma=1.6):
-        trainer = MagicMock(beta=beta, simpo_gamma=gamma, loss_type="simpo", label_smoothing=0.0, alpha=0.0)
-        trainer.accelerator.device = chosen.device
-        return CPOTrainer.cpo_loss(trainer, chosen, rejected)[0]
-
-    assert check_loss(loss, "simpo").passed
-
-
-@pytest.mark.trl
-def test_trl_orpo():
-    """Right wherever it is finite. But TRL 1.16 chooses between log1p(-exp x) and log(-expm1 x) by `torch.where`, which passes
-    on the NaN gradient of the branch that is not taken: at mean log-probs of -1e-9, in the float32 that it computes in."""
-    pytest.importorskip("trl")
-    from trl.experimental.orpo import ORPOTrainer
-
-    def loss(chosen, rejected, beta=0.25):
-        trainer = MagicMock(beta=beta)
-        trainer.accelerator.device = chosen.device
-        return -chosen - ORPOTrainer.odds_ratio_loss(trainer, chosen, rejected)[0]
-
-    report = check_loss(loss, "orpo", dtype=torch.float32)
-    certain = ("all but certain or hopeless", "certain: the odds are infinite")
-    assert all(result.title.startswith(certain) and "nan" in result.reason for result in report.failures), report
-    assert len(report.failures) < len(report.results)

@@ -18,7 +18,7 @@ OUT = Path("runs/lake")
 
 @dataclass(frozen=True)
 class EnvironmentArgs(Arguments):
-    """Where a policy is trained."""
+    """Options of the environment that a policy is trained on."""
 
     map: str = "two-paths"
     """two-paths, open, bridge, 4x4, 8x8, random, NxM (a random lake of that size), a map file, a name that a plugin registers,
@@ -37,20 +37,20 @@ class EnvironmentArgs(Arguments):
 
 @dataclass(frozen=True)
 class PolicyArgs(EnvironmentArgs):
-    """What is aligned."""
+    """Options of the policy that is aligned."""
 
     policy: Literal["mlp", "tabular"] = "mlp"
     """mlp (two-layer network) or tabular."""
     hidden: int | None = None
     """Width of the network (64)."""
     base: Base = "mixture"
-    """What is aligned: mixture (cloned from good and bad behaviour), random or uniform."""
+    """Base policy that is aligned: mixture (cloned from good and bad behaviour), random or uniform."""
     seed: int = 0
     """The first seed."""
     learning_rate: float | None = None
     """The same for every method (mlp 0.01, tabular 0.03)."""
     optimiser: Literal["adam", "rmsprop"] = "adam"
-    """What turns gradients into updates."""
+    """Optimiser of the updates."""
     theme: Literal["light", "dark"] = "light"
     """Colours of pictures."""
     out: Path = OUT
@@ -108,7 +108,7 @@ def unused(args: Arguments, uses: set[str], mode: str) -> None:
 
 
 def is_random(name: str) -> bool:
-    """Whether a map of that name is drawn at random."""
+    """Return whether a map of that name is drawn at random."""
     from ift_gridworld.envs.maps import LAKES
 
     rows, x, columns = name.partition("x")

@@ -28,7 +28,7 @@ class ExplainArgs(PolicyArgs):
     format: str = "gif"
     """gif, mp4, webp (films); png, pdf, svg (the last frame); html (the stages as a page to step through)."""
     speed: float | None = None
-    """How fast the film runs, 0.1 to 10 (1: every caption can be read)."""
+    """Speed of the film, 0.1 to 10 (1: every caption can be read)."""
 
 
 def main(args: ExplainArgs) -> int:

@@ -1,4 +1,4 @@
-"""What `explain` does: make one update and film it."""
+"""Implementation of `explain`: make one update and film it."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ class Args:
     format: str = "gif"
     """gif, mp4, webp; png, pdf, svg (the last frame); html (a page to step through)."""
     speed: float | None = None
-    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
+    """Speed of films, 0.1 to 10 (1: every caption can be read)."""
     theme: str = "light"
     """light or dark."""
     out: Path | None = None

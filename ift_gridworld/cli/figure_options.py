@@ -20,7 +20,7 @@ FIGURE_OPTIONS = ("stages", "panels", "font", "usetex")
 
 @dataclass(frozen=True, kw_only=True)
 class FigureArgs(PictureArgs):
-    """What is drawn of all runs together."""
+    """Options of pictures of all runs together."""
 
     figure: Literal["column", "page", "frontier"] | None = None
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or

@@ -1,4 +1,4 @@
-"""Where a command writes: a folder under runs/, the folder asked for, or the published gallery."""
+"""Folder that a command writes to: one under runs/, the one asked for, or the published gallery."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `lake` and `redraw` print when they are done."""
+"""Report that `lake` and `redraw` print at their end."""
 
 from __future__ import annotations
 

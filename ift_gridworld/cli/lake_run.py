@@ -1,4 +1,4 @@
-"""What `lake` does: train every method asked for from one base on the same data, save, draw, print a table."""
+"""Implementation of `lake`: train every method asked for from one base on the same data, save, draw, print a table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ MOST_FILMED = 12  # methods side by side that can still be read
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be trained, checked before anything is.
+    """A plan of training, checked before training starts.
 
     Attributes:
         mdp: where.
@@ -141,7 +141,7 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
 
 
 def _states_of(args: LakeArgs) -> int | None:
-    """The number of states, if the command line gives the size of the lake; else only the environment tells it."""
+    """Return the number of states, if the command line gives the size of the lake; else only the environment has it."""
     size = args.size or (args.map if re.fullmatch(r"\d+x\d+", args.map) else None)
     if size is None:
         return None

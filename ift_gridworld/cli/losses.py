@@ -30,7 +30,7 @@ class Args(Arguments):
     map: str = "two-paths"
     """two-paths, 4x4, 8x8, or a map file."""
     slippery: bool = False
-    """Let the ice slip to either side."""
+    """Let moves slip to either side."""
     updates: int = 0
     """Number of SFT updates between the reference and the policy."""
     mixing: float = 0.2
@@ -38,7 +38,7 @@ class Args(Arguments):
     decay: float = 0.95
     """IFT: gamma of the relation propagation."""
     seed: int = 0
-    """Of the pair that is drawn, where the ice slips."""
+    """Seed of the pair of answers that is drawn on a slippery lake."""
 
 
 def main(args: Args) -> int:

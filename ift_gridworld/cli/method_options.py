@@ -113,7 +113,7 @@ def _options_of(method: str, overrides: Mapping[str, Any]) -> MethodOptions:
 
 
 def _owners(methods: Iterable[str]) -> dict[str, dict[str, type[MethodOptions]]]:
-    """By option: the methods that have it, with their dataclasses."""
+    """Return for each option the methods that have it, with their dataclasses."""
     owners: dict[str, dict[str, type[MethodOptions]]] = {}
     for method in methods:
         for name in option_names(method_options(method)):
@@ -148,7 +148,7 @@ def _docs(options: type) -> dict[str, str]:
 
 @cache
 def _documented(module: str) -> dict[str, dict[str, str]]:
-    """By class of a module: the line of documentation under each field."""
+    """Return for each class of a module the line of documentation under each field."""
     try:
         tree = ast.parse(inspect.getsource(sys.modules[module]))
     except (OSError, TypeError, SyntaxError, KeyError):

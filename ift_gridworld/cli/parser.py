@@ -28,7 +28,7 @@ HELP = "--help lists what is allowed"
 
 @dataclass(frozen=True)
 class Arguments:
-    """What a command's own dataclass of options inherits, if it asks which of them were given.
+    """Base of a command's dataclass of options, which records the options that were given.
 
     Attributes:
         given: names of the options that stand on the command line.

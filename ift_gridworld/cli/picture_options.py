@@ -15,7 +15,7 @@ __all__ = ["PICTURE_OPTIONS", "PictureArgs", "picture_options", "view_stem"]
 
 @dataclass(frozen=True, kw_only=True)
 class PictureArgs(Arguments):
-    """What a film shows and how it is saved."""
+    """Options of films and of how they are saved."""
 
     view: str | None = None
     """Another film of all methods together: plane (log-probability of the chosen against the rejected answer, a trajectory a
@@ -29,7 +29,7 @@ class PictureArgs(Arguments):
     poster: bool = False
     """Write the last frame of a film, too, as NAME.poster.png."""
     speed: float | None = None
-    """How fast films run, 0.1 to 10 (1: every caption can be read)."""
+    """Speed of films, 0.1 to 10 (1: every caption can be read)."""
 
 
 PICTURE_OPTIONS = ("view", "picture_size", "transparent", "poster", "speed")

@@ -1,4 +1,4 @@
-"""What `redraw` does: read saved runs and draw them. Loads no torch."""
+"""Implementation of `redraw`: read saved runs and draw them. Loads no torch."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ PAGE = Path("experiments/README.md")  # quotes the published findings
 
 @dataclass(frozen=True)
 class Args(Arguments):
-    """What to run, and where the tables and figures go."""
+    """Study to run, and folders of the tables and figures."""
 
     quick: bool = False
     """The same study, smaller (on fewer settings, with half the seeds): about a minute."""

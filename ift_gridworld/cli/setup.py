@@ -1,4 +1,4 @@
-"""What `lake` and `explain` make of a command line: the MDP, the base policies, the data and the options of training."""
+"""Setup of `lake` and `explain` from a command line: the MDP, the base policies, the data and the options of training."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def preference_pairs(
     if drawn >= count or not needed:
         return concatenate(chosen)[:count], concatenate(rejected)[:count]
     way_out = (
-        f"ask for at most {drawn}" if drawn else "allowed: ice on which episodes do arrive, so less slip or a smaller lake"
+        f"ask for at most {drawn}" if drawn else "allowed: a lake on which episodes do arrive, so less slip or a smaller lake"
     )
     raise ValueError(
         f"only {drawn} of {count} preference pairs could be drawn: the others' episodes return the same; {way_out}"

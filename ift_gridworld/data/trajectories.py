@@ -1,4 +1,4 @@
-"""What a trajectory is: a batch of steps with a mask, with or without the environment's answers."""
+"""Trajectories: batches of steps with a mask, with or without the environment's answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a transition table does not tell of an environment: its actions' names, where its states are drawn, its options' names.
+"""Facts about environments that a transition table lacks: names of actions and options, and where states are drawn.
 
 One `Adapter` a class of environments. `registry.register_environment` gives the same for an environment by name.
 """
@@ -28,14 +28,14 @@ STEPS = {  # (row, column) that an action of this name is meant to move by
 
 @dataclass(frozen=True)
 class Adapter:
-    """What is known of a class of environments beside its transition table.
+    """Facts about a class of environments that its transition table lacks.
 
     Attributes:
         actions: a name for each action, in the environment's order.
         rows: gives the rows of the map of an unwrapped environment whose tiles are its states, else None.
         grid: gives where its states are drawn, if they are no tiles of one map, else None.
         option_names: its own names of `is_slippery` and `success_rate`, where they differ.
-        slips_by_default: whether it is slippery unless told otherwise.
+        slips_by_default: whether it is slippery by default.
     """
 
     actions: tuple[str, ...] = ()
@@ -67,10 +67,10 @@ def _cliff_rows(env: Any) -> Rows | None:
 
 
 def taxi_layout(env: Any) -> GridLayout:
-    """A small map for each place of the passenger (a column each, the last for riding) and each destination (a row each).
+    """Return a small map for each place of the passenger (columns, the last for riding) and each destination (rows).
 
     Where the passenger is at the destination the ride is over: of such a map only the tile where it ended is drawn, as the
-    gift, for no other state of it can occur.
+    goal, because no other state of it can occur.
 
     Args:
         env: Gymnasium's `TaxiEnv`, unwrapped, whose states are ((row * 5 + column) * 5 + passenger) * 4 + destination.

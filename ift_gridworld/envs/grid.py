@@ -1,4 +1,4 @@
-"""Where each state is drawn: on a lake, on the tile that it is; elsewhere, as the environment's layout says.
+"""Place at which each state is drawn: on a lake, its own tile; elsewhere, as the environment's layout says.
 
 All pictures go by a `GridLayout`, so that what has no map of its own is drawn by the same code as a lake.
 """
@@ -79,6 +79,6 @@ class GridLayout:
         return np.where(self.place[:, 0] == NOWHERE, " ", self.tiles[tuple(self.place.T)])
 
     def name(self, state: int) -> str:
-        """What a reader finds the state by."""
+        """Return the name by which a reader finds the state."""
         row, column = self.place[state]
         return self.names[state] if self.names else f"row {row + 1}, column {column + 1}"

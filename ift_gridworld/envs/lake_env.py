@@ -23,8 +23,8 @@ class LakeEnv(FrozenLakeEnv):
 
     Args:
         map_name: a map of Gymnasium's where `options` have no ``desc``; None for a random one.
-        success_rate: probability of the intended move on slippery ice, in (0, 1].
-        max_episode_steps: ignored (`gymnasium.make` puts a clock around the environment; `register` says why it is here).
+        success_rate: probability of the intended move on a slippery lake, in (0, 1].
+        max_episode_steps: ignored (`gymnasium.make` wraps the environment in a time limit; `register` says why it is here).
         options: Gymnasium's other ones.
 
     Raises:

@@ -170,7 +170,7 @@ def bridge(size: Size = 8) -> Rows:
     """Return a lake with a bridge one tile wide straight to the goal, and a long way round that is two tiles wide.
 
     On the way round no slip need lead into a hole, on the bridge every slip does. So the bridge is optimal without slip, and
-    the way round where the ice slips often enough.
+    the way round where moves slip often enough.
 
     Args:
         size: n or (rows, columns), each at least 5; the bridge is columns - 4 tiles long.

@@ -152,8 +152,8 @@ def make_env(
             lake; the path of a text file with one row of the map a line; or any id that `gymnasium.make` knows
             (``"CliffWalking-v1"``, ``"Taxi-v4"``).
         size: n or (rows, columns), for ``"two-paths"`` (default 4), ``"open"``, ``"bridge"`` and ``"random"`` (default 8).
-        is_slippery: whether the ice is, FrozenLake-v1's as well, which Gymnasium's is unless told otherwise. Then a move goes
-            as intended with `success_rate` (default 1/3), else to one of the two sides, with equal probability. For a taxi:
+        is_slippery: whether moves slip, also for FrozenLake-v1, which slips by default in Gymnasium. Then a move goes as
+            intended with `success_rate` (default 1/3), else to one of the two sides, with equal probability. For a taxi:
             whether it rains (0.8 by default, as Gymnasium has it).
         seed: of the random map. For a square it is the map that Gymnasium's `generate_random_map` draws from that seed.
         frozen: probability that a tile of a random map is frozen, in (0, 1].

@@ -21,7 +21,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def keep_at_hand(size: int) -> None:
-    """Have so many bytes kept when they are freed, 16 MiB at most. Large arrays would else come fresh from the system each
+    """Keep `size` bytes when they are freed, 16 MiB at most. Otherwise large arrays would come fresh from the system each
     time, at more than the cost of filling them; having seen a larger one freed, glibc's allocator keeps that much, and twice.
     """
     np.empty(min(size, 2**24), np.uint8)
@@ -44,7 +44,7 @@ def neighbourhoods(grid: UInt8[np.ndarray, "H W"]) -> Int[np.ndarray, " S"]:
 
 @lru_cache
 def lake_outcomes(success_rate: float) -> tuple[Arrays, UInt8[np.ndarray, " X"]]:
-    """What follows each action in each of the X = 4^5 neighbourhoods, and how many slots it takes up.
+    """Return the outcomes of each action in each of the X = 4^5 neighbourhoods, and the number of slots that they take up.
 
     Arrays as an MDP's, [X, 4, K], but in place of a successor the way there: 0 where one stays, 1 to 4 as `LAKE_ACTIONS` go.
     """

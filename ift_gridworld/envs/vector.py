@@ -5,7 +5,7 @@ All that can follow an action is known, so that nothing has to be simulated. Wha
 - Between two episodes there is a state of its own, number S. With resets in the next step whatever is done there leads to a
   start; with resets in the same step it is a start. So a reset is a step like any other, and an episode is over where it led
   to S.
-- Chances that are multiples of 1/n (slippery ice: thirds) are n successors that are equally likely, and one draw picks among
+- Chances that are multiples of 1/n (slippery lakes: thirds) are n successors that are equally likely, and one draw picks among
   them. Other chances are compared with their running sums.
 - An environment is kept as the place of its state's entries in the tables, to which action and draw are added.
 """
@@ -102,7 +102,7 @@ class TabularVectorEnv(VectorEnv):
 
     @property
     def np_random(self) -> np.random.Generator:
-        """What all is drawn from; may be set."""
+        """Generator of everything that is drawn; may be set."""
         return super().np_random
 
     @np_random.setter
@@ -112,7 +112,7 @@ class TabularVectorEnv(VectorEnv):
             self._draws.forget()
 
     def _tabulate(self) -> None:
-        """Where what follows stands in the tables, what is seen there and its reward, by [state, slot, action] laid flat."""
+        """Tabulate each outcome's row in the tables, its observation and its reward, by [state, slot, action] laid flat."""
         mdp, start = self.mdp, self._starts[0]
         outcomes = [mdp.next_state.astype(np.int64), mdp.reward, mdp.terminated]  # observations are of 64 bits
         equal = equal_slots(mdp.probability)
@@ -138,7 +138,7 @@ class TabularVectorEnv(VectorEnv):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Int[np.ndarray, " B"], dict[str, Any]]:
-        """All environments anew, or some of them.
+        """Reset all environments, or some of them.
 
         Args:
             seed: from which all environments draw from now on.
@@ -176,7 +176,7 @@ class TabularVectorEnv(VectorEnv):
         seen, reward = self._seen.take(index, mode="clip"), self._reward.take(index, mode="clip")
         self._following.take(index, out=self._row, mode="clip")
         ended = self._row == self._between
-        # As with Gymnasium's own clock an episode may also be cut in the very step in which it ends.
+        # As with Gymnasium's own time limit an episode may also be cut in the very step in which it ends.
         cut = self._number == self.limit if self.limit else np.zeros(self.num_envs, bool)
         over = ended | cut
         if self._same_step:
@@ -195,7 +195,7 @@ class TabularVectorEnv(VectorEnv):
         return seen, reward, ended, cut, {}
 
     def _outcome(self, actions: Int[np.ndarray, " B"]) -> Int[np.ndarray, " B"]:
-        """Where in the tables stands what now happens to each."""
+        """Return the index in the tables of the outcome of each environment's action."""
         actions, count = np.asarray(actions), self.mdp.num_actions
         if actions.shape != (self.num_envs,) or actions.dtype.kind not in "iu":
             raise ValueError(f"actions are {actions.dtype} {actions.shape}; allowed: whole numbers ({self.num_envs},)")
@@ -237,7 +237,7 @@ class _EqualDraws:
         self._made, self._used = self._digits[:0, 0], 0
 
     def more(self, random: np.random.Generator) -> Int[np.ndarray, " count"]:
-        """So many more."""
+        """Return the next `count` draws."""
         if self._used + self._count > len(self._made):
             self._made, self._used = self._block(random), 0
         self._used += self._count

@@ -88,7 +88,7 @@ Prior = Callable[[], Float[np.ndarray, "N B T S"]]
 
 @dataclass(frozen=True, eq=False)
 class Estimation:
-    """What a method assumes about the model it trains, beside what is true.
+    """Assumptions of a method about the model it trains, beside the true values.
 
     Entry t is about the human's step t, from state s*_t to s*_{t+1}; N seeds, B answers of the human.
 
@@ -122,7 +122,7 @@ class Estimation:
 
     @property
     def bias(self) -> Float[np.ndarray, "N B T"]:
-        """How much the method over-estimates the model's probability of the human's answer so far."""
+        """Over-estimate of the model's probability of the human's answer so far: `estimate` less `truth`."""
         return self.estimate - self.truth
 
     @property
@@ -196,7 +196,7 @@ def estimate(
 
 
 class _Walks:
-    """What is true of a policy along the human's answers and along its own walk from their starts.
+    """True quantities of a policy along the human's answers and along its own walk from their starts.
 
     Attributes:
         table: the policy, [N, S, A].
@@ -221,7 +221,7 @@ class _Walks:
         return Estimation(preference, self.own_preference, estimate, self.truth, self.mask, human, model)
 
     def human_prior(self) -> Float[np.ndarray, "N B T S"]:
-        """All weight on the human's states."""
+        """Return the prior with all weight on the human's states."""
         return np.broadcast_to(_one_hot(self.states, self.mdp.num_states), (*self.step.shape, self.mdp.num_states))
 
     def own_prior(self) -> Float[np.ndarray, "N B T S"]:

@@ -1,4 +1,4 @@
-"""Which metric sums up how policies do on an MDP: success, or regret where success says nothing."""
+"""The metric that sums up policies on an MDP: success, or regret where success says nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ift_gridworld.planning import optimal_policy, success_probability
 
 __all__ = ["can_miss_goal", "headline_metric"]
 
-SAME = 0.01  # of the largest success: policies that differ by less are not told apart by it
+SAME = 0.01  # of the largest success: policies that differ by less count as equal
 
 
 def headline_metric(mdp: TabularMDP, success: Sequence[float] = ()) -> str:
@@ -43,7 +43,7 @@ def headline_metric(mdp: TabularMDP, success: Sequence[float] = ()) -> str:
 
 
 def can_miss_goal(mdp: TabularMDP) -> bool:
-    """Whether an episode can be over without the goal: there is a time limit, or an end that is no success.
+    """Return whether an episode can end without the goal: there is a time limit, or a terminal state that is no success.
 
     Raises:
         ValueError: for what is not an MDP.

@@ -97,7 +97,7 @@ _REGISTERED: dict[str, _Registered] = {}
 
 
 def register_metric(name: str, function: Metric, description: str = "") -> None:
-    """Have a metric of your own measured in every run, saved, printed and drawn.
+    """Register a metric of your own, which every run then measures, saves, prints and draws.
 
     Args:
         name: a Python identifier that no other metric has.

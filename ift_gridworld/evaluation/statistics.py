@@ -59,7 +59,7 @@ class Effect:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval excludes 0."""
+        """True if the interval excludes 0."""
         return bool(is_clear(self.low, self.high))
 
 

@@ -1,6 +1,8 @@
-"""What losses over pairs with a reference are functions of: log-ratios of policy and reference, and their difference."""
+"""What losses over pairs with a reference are functions of: log-ratios of policy and reference."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -8,22 +10,15 @@ from torch import Tensor
 from ift_gridworld.log_probs import at_least_float32
 from ift_gridworld.losses._checks import check_same_shape
 
-__all__ = ["log_ratio_difference", "log_ratios"]
+__all__ = ["LogRatios", "log_ratios"]
 
 
-def log_ratio_difference(
-    chosen: Float[Tensor, "*pairs"],
-    rejected: Float[Tensor, "*pairs"],
-    reference_chosen: Float[Tensor, "*#pairs"],
-    reference_rejected: Float[Tensor, "*#pairs"],
-    reference_free: bool = False,
-) -> Float[Tensor, "*pairs"]:
-    """Return d = (c - r) - (c_ref - r_ref), exact where answers of large log-probability differ little."""
-    check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    policy = at_least_float32(chosen) - at_least_float32(rejected)
-    if reference_free:
-        return policy
-    return policy - (at_least_float32(reference_chosen) - at_least_float32(reference_rejected))
+class LogRatios(NamedTuple):
+    """Log-ratio of policy and reference of the chosen and the rejected answer, and the first less the second, in nats."""
+
+    chosen: Float[Tensor, "*pairs"]
+    rejected: Float[Tensor, "*pairs"]
+    difference: Float[Tensor, "*pairs"]
 
 
 def log_ratios(
@@ -31,8 +26,13 @@ def log_ratios(
     rejected: Float[Tensor, "*pairs"],
     reference_chosen: Float[Tensor, "*#pairs"],
     reference_rejected: Float[Tensor, "*#pairs"],
-) -> tuple[Float[Tensor, "*pairs"], Float[Tensor, "*pairs"]]:
-    """Return c - c_ref and r - r_ref."""
+) -> LogRatios:
+    """Return c - c_ref, r - r_ref and (c - r) - (c_ref - r_ref).
+
+    In this order the difference keeps its digits where both answers are far from their reference. Each input is raised to
+    float32 once, so that a half-precision gradient is rounded once.
+    """
     check_same_shape(chosen=chosen, rejected=rejected, reference_chosen=reference_chosen, reference_rejected=reference_rejected)
-    log_ratio_chosen = at_least_float32(chosen) - at_least_float32(reference_chosen)
-    return log_ratio_chosen, at_least_float32(rejected) - at_least_float32(reference_rejected)
+    c, r = at_least_float32(chosen), at_least_float32(rejected)
+    c_ref, r_ref = at_least_float32(reference_chosen), at_least_float32(reference_rejected)
+    return LogRatios(c - c_ref, r - r_ref, (c - r) - (c_ref - r_ref))

@@ -56,8 +56,8 @@ def generalized_jsd_loss(
     student, teacher = (masked_fill_zero(x, mask.unsqueeze(-1)) for x in (logits, teacher_logits))
     if beta in (0, 1):
         return masked_mean(kl_divergence(teacher, student) if beta == 0 else kl_divergence(student, teacher), mask)
-    lowest = torch.finfo(student.dtype).min / 2  # stands for -inf, which has no gradient in logaddexp
+    lowest = torch.finfo(student.dtype).min  # stands for -inf, whose gradient in logaddexp is NaN
     log_s, log_t = (torch.log_softmax(x, -1).clamp(min=lowest) for x in (student, teacher))
-    log_m = torch.logaddexp(log_s + math.log1p(-beta), log_t + math.log(beta))
+    log_m = torch.logaddexp(log_s + math.log(1 - beta), log_t + math.log(beta))
     divergence = beta * log_t.exp() * (log_t - log_m) + (1 - beta) * log_s.exp() * (log_s - log_m)
     return masked_mean(divergence.sum(-1), mask)

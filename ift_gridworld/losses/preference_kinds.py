@@ -29,7 +29,7 @@ from ift_gridworld.losses._checks import (
     check_not_negative,
     check_positive_and_finite,
 )
-from ift_gridworld.losses._log_ratios import log_ratio_difference, log_ratios
+from ift_gridworld.losses._log_ratios import log_ratios
 from ift_gridworld.losses.preferences import dpo_loss, ipo_loss
 
 __all__ = ["PREFERENCE_KINDS", "PreferenceKind", "preference_loss"]
@@ -88,9 +88,9 @@ def preference_loss(
         return dpo_loss(*four, beta=beta, label_smoothing=label_smoothing)
     if kind == "ipo":
         return ipo_loss(*four, beta=beta)
-    margin = beta * log_ratio_difference(*four)
-    x_chosen, x_rejected = (beta * log_ratio for log_ratio in log_ratios(*four))
-    return _KINDS[kind](_Pairs(x_chosen, x_rejected, margin, beta, label_smoothing, tau, weight))
+    ratios = log_ratios(*four)
+    x = beta * ratios.chosen, beta * ratios.rejected, beta * ratios.difference
+    return _KINDS[kind](_Pairs(*x, beta, label_smoothing, tau, weight))
 
 
 class _Pairs(NamedTuple):
@@ -129,7 +129,7 @@ def _robust(x: _Pairs) -> Tensor:
 def _exo(x: _Pairs) -> Tensor:
     """KL(p || (1-ε, ε)) with p = (σ(m), σ(-m)): the KL divergence that DPO minimises, the other way round.
 
-    DPO with label smoothing ε is KL((1-ε, ε) || p) plus a constant. Source: Ji et al. 2024 (arXiv 2402.00856).
+    DPO with label smoothing ε is KL((1-ε, ε) || p) plus a constant. Source: Ji et al. 2024 (arXiv 2402.00856, eq. 16).
     """
     e = x.label_smoothing
     p, log_p, log_q = torch.sigmoid(x.margin), F.logsigmoid(x.margin), F.logsigmoid(-x.margin)
@@ -139,10 +139,10 @@ def _exo(x: _Pairs) -> Tensor:
 def _discopop(x: _Pairs) -> Tensor:
     """-(1-w) log σ(m) + w e^-m with w = σ(m/τ): DPO's loss where m < 0, an exponential where m > 0. Not convex.
 
-    Found by a language model's search over programs. Source: Lu et al. 2024 (arXiv 2406.08414).
+    Found by a language model's search over programs. Source: Lu et al. 2024 (arXiv 2406.08414, eq. 5).
     """
     m, z = x.margin, x.margin / x.tau
-    # w and e^-m as one exponential: apart they are 0 times infinity where m is far below 0.
+    # w and e^-m as one exponential: apart, as in TRL, they are 0 times infinity where m is far below 0.
     return -torch.sigmoid(-z) * F.logsigmoid(m) + torch.exp(F.logsigmoid(z) - m)
 
 
@@ -169,7 +169,7 @@ def _bco(x: _Pairs) -> Tensor:
 def _sppo(x: _Pairs) -> Tensor:
     """(x_c/β - 1/(2β))² + (x_r/β + 1/(2β))²: a target for each log-ratio; the chosen answer always wins ("hard" labels).
 
-    Source: Wu et al. 2024 (arXiv 2405.00675).
+    Source: Wu et al. 2024 (arXiv 2405.00675, eq. 4.7).
     """
     return ((x.chosen - 0.5) / x.beta) ** 2 + ((x.rejected + 0.5) / x.beta) ** 2
 
@@ -177,7 +177,7 @@ def _sppo(x: _Pairs) -> Tensor:
 def _apo_zero(x: _Pairs) -> Tensor:
     """σ(-x_c) + σ(x_r): the chosen answer up, the rejected one down, for chosen answers better than the policy's own.
 
-    Source: D'Oosterlinck et al. 2024 (arXiv 2408.06266), plus 1, as in TRL.
+    Source: D'Oosterlinck et al. 2024 (arXiv 2408.06266, eq. 7), plus 1, as in TRL.
     """
     return torch.sigmoid(-x.chosen) + torch.sigmoid(x.rejected)
 

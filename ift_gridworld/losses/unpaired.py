@@ -31,7 +31,7 @@ def kto_loss(
     The value of an answer is a sigmoid: convex for losses, concave for gains, so that hopeless and settled answers both hardly
     count. `kl` stands for KL(π || π_ref). The paper estimates it by the mean log-ratio of mismatched answers in a batch,
     clamped at 0 as here; where the KL divergence is known exactly, hand that in. No gradient flows through it.
-    Source: Ethayarajh et al. 2024 (arXiv 2402.01306, eq. 8). Tested against numbers of TRL 1.16's trainer.
+    Source: Ethayarajh et al. 2024 (arXiv 2402.01306). Tested against numbers of TRL 1.16's trainer.
 
     Args:
         logp: summed log-probability of each answer under the policy, in nats.

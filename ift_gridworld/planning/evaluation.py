@@ -1,4 +1,4 @@
-"""What a policy achieves, exactly: its values, expected visits, success, and the distribution of its walk.
+"""Exact evaluation of a policy: its values, expected visits, success, and the distribution of its walk.
 
 Policies are arrays [..., S, A] with any leading dimensions (seeds, snapshots); results have the same ones.
 """

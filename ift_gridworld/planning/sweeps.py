@@ -229,7 +229,7 @@ class BlockGrid:
                 self.pending[x, y] |= self.unseen[x, y] > 1
 
     def _at_edge(self, i: int, j: int) -> tuple[bool, bool, bool, bool]:
-        """Whether the block's left, lower, right and upper side is the map's edge."""
+        """Return whether the block's left, lower, right and upper side is the map's edge."""
         last_row, last_column = (n - 1 for n in self.unseen.shape)
         return j == 0, i == last_row, j == last_column, i == 0
 

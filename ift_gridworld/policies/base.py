@@ -1,4 +1,4 @@
-"""What every policy is to a method, whether a table, a network or a language model."""
+"""Interface of a policy to a method, for tables, networks and language models."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ ONE_HOT_STATES = 1024
 
 
 class LakePolicy(nn.Module):
-    """What policies over the states of an MDP share (`policies.base.Policy`). A subclass gives `logits` and `initialise`.
+    """Base of policies over the states of an MDP (`policies.base.Policy`). A subclass gives `logits` and `initialise`.
 
     Args:
         num_states, num_actions: S and A of the MDP.
@@ -50,7 +50,7 @@ class LakePolicy(nn.Module):
         self.num_actions = check_whole("num_actions", num_actions, at_least=1)
 
     def extra_repr(self) -> str:
-        """What `repr` shows between the brackets: num_states, num_actions and population."""
+        """Return the text between the brackets of `repr`: num_states, num_actions and population."""
         return f"num_states={self.num_states}, num_actions={self.num_actions}, population={self.population}"
 
     def initialise(self, generators: Sequence[torch.Generator], *, uniform: bool = False) -> LakePolicy:

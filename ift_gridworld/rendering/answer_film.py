@@ -33,7 +33,7 @@ SECONDS = (4.0, 1.1, 6.0)  # that the first frame stands, each token, and the la
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What one model answers on the lake of the film, and how well it answers on all.
+    """Answer of one model on the lake of the film, and the quality of its answers on all.
 
     Attributes:
         method: its registered name; "base" is the model before alignment.
@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def title(self) -> str:
-        """Its name in the picture."""
+        """Name of the model in the picture."""
         return "base" if self.method == "base" else method_name(self.method)
 
     @property

@@ -1,4 +1,4 @@
-"""Where a comparison's maps and charts go: the arrangement in which maps take the largest part of the picture."""
+"""Arrangement of a comparison's maps and charts, in which maps take the largest part of the picture."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class ChangeArrows:
 
     @property
     def artists(self) -> tuple[PathPatch, PathPatch]:
-        """What was added to the Axes, from below."""
+        """Artists that were added to the Axes, from below."""
         return self.less.artist, self.more.artist
 
     def update(self, change: Float[np.ndarray, "S A"]) -> None:

@@ -134,7 +134,7 @@ class BarChart:
 
 @dataclass(frozen=True)
 class KeyEntry:
-    """What a key explains.
+    """An entry of a key.
 
     Attributes:
         kind: how its sample is drawn.

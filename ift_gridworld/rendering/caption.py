@@ -1,4 +1,4 @@
-"""What a figure for a paper shows, in words and as a caption for LaTeX, and its numbers as a table for LaTeX."""
+"""Description of a figure for a paper in words, its caption for LaTeX, and its numbers as a table for LaTeX."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _NAMES = {
 
 @dataclass(frozen=True)
 class FigureContent:
-    """What a figure shows.
+    """Content of a figure.
 
     Attributes:
         runs, titles: the runs and the names of their methods.
@@ -111,7 +111,7 @@ def _panels(figure: FigureContent) -> list[str]:
 
 
 def _ends(figure: FigureContent) -> list[str]:
-    """Where each method ends, in the metrics that the figure has; means over seeds, with intervals."""
+    """Return each method's final metrics, of those in the figure; means over seeds, with intervals."""
     runs = figure.runs
     plane = [name for name in ("kl_discounted", "frontier_gap") if "frontier" in figure.panels and _all_have(runs, name)]
     names = list(dict.fromkeys([figure.headline, "distance", *figure.curves, *figure.strips, *plane]))

@@ -1,4 +1,4 @@
-"""What training changed: a tile's colour says how much, one bold arrow says from which move to which."""
+"""Map of the change by training: a tile's colour shows how much, one bold arrow from which move to which."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What charts over updates share: how a metric looks, the axis of updates, ticks."""
+"""Parts shared by charts over updates: the look of a metric, the axis of updates, ticks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UPDATES = "update (square-root scale)"
 
 @dataclass(frozen=True)
 class MetricLook:
-    """How charts show a metric.
+    """Look of a metric in charts.
 
     Attributes:
         title: what stands above a chart.

@@ -21,7 +21,8 @@ from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.change import CHANGE_UNIT, PolicyChange, draw_change_key, draw_change_sample
 from ift_gridworld.rendering.charts import about_intervals, look_of
 from ift_gridworld.rendering.dot_chart import CHART_ROW, DotChart, DotContent, DotValues
-from ift_gridworld.rendering.film import DPI, Film
+from ift_gridworld.rendering.film import DPI
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.legend import Legend, draw_arrow_sample
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of_runs
@@ -30,7 +31,7 @@ from ift_gridworld.rendering.outcomes import LIKELIHOODS, Outcomes
 from ift_gridworld.rendering.paths import draw_answers, draw_path_sample
 from ift_gridworld.rendering.scale import SMALL_TILE, is_fine_tile
 from ift_gridworld.rendering.shapes import closed_path, empty_path, rectangle
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import NumberSheet, fill_lines, short_title, shorten, text_width
 from ift_gridworld.rendering.theme import find_theme
 from ift_gridworld.rendering.tiles import TileColours
@@ -54,7 +55,7 @@ BOXES = {
 }  # fmt: skip
 
 
-class ComparisonFilm(Film):
+class ComparisonFilm(RunsFilm):
     """The film of several runs on one lake.
 
     Args:
@@ -80,7 +81,6 @@ class ComparisonFilm(Film):
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
         self.visits = VisitScale.of([run.visits[:, self.walkable] for run in self.runs])
-        self._change = change_between(self.runs, self.snapshots)
         self.places = self._arrange(size)
         self.is_fine = is_fine_tile(self.places.map_width / self.grid.width, DPI)
         super().__init__(theme, (self.places.width, self.places.height))
@@ -116,13 +116,6 @@ class ComparisonFilm(Film):
             fixed=size in ("slide", "square"),
         )
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return self._change
-
     @property
     def alt(self) -> str:
         first, names = self.runs[0], ", ".join(run.method for run in self.runs)
@@ -139,7 +132,7 @@ class ComparisonFilm(Film):
 
     @property
     def arrows_in_words(self) -> str:
-        """What the arrows of the policy are of."""
+        """Words on what the arrows of the policy show."""
         tile = self.places.map_width / self.grid.width
         if self.is_fine:
             return "mean move of a block"
@@ -147,7 +140,7 @@ class ComparisonFilm(Film):
 
     @property
     def _seeds(self) -> list[str]:
-        """Which seed maps and title are of, where there are several."""
+        """Words that name the seed of maps and title, where there are several."""
         if max(run.seeds for run in self.runs) == 1:
             return []
         if len({run.drawn_seed for run in self.runs}) == 1:
@@ -225,7 +218,7 @@ class ComparisonFilm(Film):
 
     @property
     def _note(self) -> str:
-        """What the charts are of."""
+        """Words on what the charts show."""
         seeds = self.runs[0].seeds
         return f"charts: {about_intervals(seeds)}" + (", upright line: the seed that is drawn" if seeds > 1 else "")
 

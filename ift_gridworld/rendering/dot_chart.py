@@ -58,7 +58,7 @@ class DotValues:
 
 @dataclass(frozen=True)
 class DotContent:
-    """What a chart shows.
+    """Content of a chart.
 
     Attributes:
         title: what stands above.

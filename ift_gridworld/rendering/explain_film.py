@@ -32,7 +32,7 @@ STEP, HOLD = 0.45, 0.8  # seconds: of an ordinary frame, added to the first and 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the parts of the film stand.
+    """Places of the parts of the film.
 
     Attributes:
         map, chart, key: the Axes of the three.
@@ -52,7 +52,7 @@ class Layout:
 
     @property
     def is_wide(self) -> bool:
-        """Whether the map is as wide as the picture."""
+        """True if the map is as wide as the picture."""
         return self.map[2] > 0.5
 
 

@@ -135,7 +135,7 @@ def _series(stage: Stage, scene: Step) -> Iterator[Moment]:
 
 
 def _flow(stage: Stage, scene: Step) -> Iterator[Moment]:
-    """From the last step to the first, each takes over what has gathered behind it, faded."""
+    """Draw the flow of losses: from the last step to the first, each takes over the decayed sum of the steps behind it."""
     loss, decay, weights = np.array(scene.data["losses"]), scene.data["decay"], np.array(scene.data["weights"])
     gathered, nothing = loss.copy(), np.zeros_like(loss)
     for t in reversed(range(len(loss) - 1)):

@@ -33,7 +33,7 @@ ROLES = {"shown": 0, "rejected": 1, "own": 2}  # of paths
 
 
 class Stage:
-    """What scenes draw on.
+    """The map and chart that scenes draw on.
 
     Args:
         explanation: the update.
@@ -158,7 +158,7 @@ class Stage:
         return [SIGNS.get(tuple(move), printable(name[:2])) for move, name in moves]
 
     def _bar_names(self, actions: Sequence[int], most: int = MAX_NAMES) -> list[tuple[int, str]]:
-        """What stands below which bar: few are named by their actions, many are numbered here and there."""
+        """Return the labels below bars: few bars are named by their actions, of many every n-th is numbered."""
         if len(actions) <= most:
             signs = self.action_names()
             return [(i, signs[a]) for i, a in enumerate(actions)]
@@ -167,5 +167,5 @@ class Stage:
 
 
 def _across(paths: Sequence[dict[str, Any]]) -> str:
-    """What stands side by side in a chart with a bar a step."""
+    """Return the label of the horizontal axis of a chart with a bar a step."""
     return "moves in order" if len(paths) == 1 else "moves in order, chosen and rejected"

@@ -1,4 +1,4 @@
-"""What a film of a failure shows, computed before: panels with policies, shades of tiles and curves, and the words."""
+"""Content of a film of a failure, computed before it is drawn: panels with policies, shades of tiles and curves, and words."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Panel:
 
 @dataclass(frozen=True, eq=False)
 class Failure:
-    """What the film shows.
+    """Content of the film.
 
     Attributes:
         name: of its files.

@@ -47,7 +47,7 @@ FIRST_SHARE = 0.4  # of the time to read the words that the first frame stands
 
 @dataclass(frozen=True)
 class FailureKeyEntry:
-    """What the key explains, and its place.
+    """An entry of the key, and its place.
 
     Attributes:
         kind: how its sample is drawn.
@@ -99,7 +99,7 @@ class FailureFilm(Film):
 
     @property
     def words(self) -> str:
-        """What fails, why, and how often: all that is to be read."""
+        """All words to be read: what fails, why, and how often."""
         return "\n".join((self.failure.title, self.failure.why, self.failure.often))
 
     @property
@@ -139,7 +139,7 @@ class FailureFilm(Film):
 
     @property
     def key(self) -> list[FailureKeyEntry]:
-        """What the key explains, beside the shades of the tiles."""
+        """Entries of the key, beside the shades of the tiles."""
         return _key_entries(self.failure)
 
     # ---- composition ----
@@ -294,7 +294,7 @@ def _value_axis(ax: Axes, failure: Failure) -> None:
 
 
 def _key_entries(failure: Failure) -> list[FailureKeyEntry]:
-    """What the key explains, not placed yet; lines in their method's colour are shown in ink, as there may be several."""
+    """Return the entries of the key, not placed yet; lines in a method's colour are shown in ink, as there may be several."""
     lines = {line.name: line for panel in failure.cases for line in panel.lines}
     entries = []
     for line in lines.values():

@@ -77,12 +77,12 @@ class Film:
 
     @property
     def change(self) -> Float[np.ndarray, " F"]:
-        """How much changes from each frame to the next, in any unit; one entry fewer than frames."""
+        """Amount of change from each frame to the next, in any unit; one entry fewer than frames."""
         raise NotImplementedError
 
     @property
     def alt(self) -> str:
-        """What the picture shows, in words, for those who cannot see it."""
+        """Description of the picture in words, for those who cannot see it."""
         raise NotImplementedError
 
     def reshaped(self, size: str) -> Film:
@@ -163,7 +163,7 @@ class Film:
     @cached_property
     @isolated
     def _background(self) -> Any:
-        """What never changes, drawn once."""
+        """The parts that never change, drawn once."""
         use_fonts(self.figure)
         self.canvas.draw()
         return self.canvas.copy_from_bbox(self.figure.bbox)
@@ -274,7 +274,7 @@ class Film:
 
 
 class _Page:
-    """What a film's frames are printed on.
+    """The page that a film's frames are printed on.
 
     Args:
         film: to be printed.

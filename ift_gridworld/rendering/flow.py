@@ -19,7 +19,7 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import episodes_within, occupancy, optimal_policy
 from ift_gridworld.rendering.arrange import BESIDE, GAP, MARGIN, arrange
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.keys import draw_strip
 from ift_gridworld.rendering.legend import SAMPLE, Legend
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
@@ -27,7 +27,7 @@ from ift_gridworld.rendering.method_style import styles_of_runs
 from ift_gridworld.rendering.numbers import plain_number
 from ift_gridworld.rendering.outcomes import Outcomes
 from ift_gridworld.rendering.shapes import closed_path, empty_path
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import NumberSheet, fill_lines, shorten
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.rendering.tiles import TileColours
@@ -128,7 +128,7 @@ def sample_walks(
     return states.T
 
 
-class FlowFilm(Film):
+class FlowFilm(RunsFilm):
     """The film of the flow of runs on one lake.
 
     One map has an arrow along each edge, as wide as the edge is often traversed in an episode. The other colours each tile by
@@ -156,7 +156,6 @@ class FlowFilm(Film):
         self.outcomes, self.edges = Outcomes(self.runs), EdgeFlow(self.mdp)
         self.steps = shared_updates(self.runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(self.runs, self.steps)
-        self._change = change_between(self.runs, self.snapshots)
         self.used = [np.unique(column) for column in self.snapshots.T]
         self.flows = [
             {int(i): self.edges.of(self.mdp, run.snapshots[i]) for i in used}
@@ -172,13 +171,6 @@ class FlowFilm(Film):
     def reshaped(self, size: str) -> FlowFilm:
         return type(self)(self.runs, self.theme_name, size)
 
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return self._change
-
     @property
     def alt(self) -> str:
         first, unit = self.runs[0], self._unit
@@ -191,7 +183,7 @@ class FlowFilm(Film):
 
     @property
     def sentence(self) -> str:
-        """How many steps an episode takes under each policy in the end, and under the optimal one."""
+        """A sentence on the number of steps of an episode under each final policy, and under the optimal one."""
         kind = "discounted steps" if self.mdp.horizon is None else "steps"
         listed = self.outcomes.listed([float(length[-1]) for length in self.lengths], lambda x: plain_number(x, 3))
         best = plain_number(self.best_length, 3)

@@ -105,7 +105,7 @@ def poster_of(film: Path) -> Path:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """What a film of runs shows and how it is saved, beside its theme.
+    """Options of a film of runs and of how it is saved, beside its theme.
 
     Attributes:
         view: a name in `views.VIEWS`; None for the usual film, of maps and charts.

@@ -22,12 +22,12 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.planning import path_survival
 from ift_gridworld.rendering.charts import style_axes
 from ift_gridworld.rendering.corridor import corridor
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.method_style import MethodStyle, styles_of
 from ift_gridworld.rendering.scale import is_fine, tile_inches
 from ift_gridworld.rendering.shapes import closed_path, line_style, rectangle
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import short_title, shorten, text_width
 from ift_gridworld.rendering.tile_kinds import tile_words
 from ift_gridworld.rendering.tiles import TileColours
@@ -38,7 +38,7 @@ from ift_gridworld.training.together import drawn_together
 
 __all__ = ["LargeLakeFilm", "is_large"]
 
-LARGE = 58  # tiles along a side from which a tile is too small to be told apart in the films of one small map
+LARGE = 58  # tiles along a side from which a tile is too small to be seen in the films of one small map
 MAX_FRAMES = 24
 FIRST_SECONDS, BETWEEN_SECONDS, LAST_SECONDS = 1.6, 0.16, 3.2  # that frames stand: each is another place of the map
 CHANGED = 0.01  # total variation from the base above which a tile counts as changed
@@ -50,7 +50,7 @@ WINDOW_TILE = 0.195  # inches: about the side of a tile in a window
 
 
 def is_large(run: Run) -> bool:
-    """Whether a run is filmed by its demonstrated path: one map, too large for its tiles to be told apart."""
+    """Return whether a run is filmed along its demonstrated path: it has one map, too large for single tiles to be seen."""
     grid = run.mdp.grid
     return (
         run.mdp.layout is not None and grid is not None and max(grid.height, grid.width) > LARGE and len(run.demonstration) > 0
@@ -59,7 +59,7 @@ def is_large(run: Run) -> bool:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where everything stands, in inches from the upper left corner: (left, top, width, height) of each box."""
+    """Places of all parts, in inches from the upper left corner: (left, top, width, height) of each box."""
 
     size: tuple[float, float]
     map: tuple[float, float, float, float]
@@ -102,7 +102,7 @@ def _split(box: tuple[float, float, float, float], count: int, columns: int) -> 
     return [(left + (i % columns) * (wide + 0.2), top + (i // columns) * (tall + words), wide, tall) for i in range(count)]
 
 
-class LargeLakeFilm(Film):
+class LargeLakeFilm(RunsFilm):
     """The film of one run or several on one large lake.
 
     Args:
@@ -134,13 +134,6 @@ class LargeLakeFilm(Film):
         self.layout = _Layout.of(self.grid, len(self.runs))
         super().__init__(theme, self.layout.size)
         self._compose()
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return change_between(self.runs, self.snapshots)
 
     @property
     def pace(self) -> list[float]:
@@ -345,7 +338,7 @@ class LargeLakeFilm(Film):
         )
 
     def _changed_words(self, index: int) -> str:
-        """How many tiles of the path and beside it have changed."""
+        """Return words on the number of tiles of the path and beside it that have changed."""
         moved, open_tiles = self._moved(index) > CHANGED, ~self.mdp.terminal
         on_path = np.zeros(self.mdp.num_states, bool)
         on_path[self.path[:, 0]] = True

@@ -47,7 +47,7 @@ KEY_ABOVE, KEY_HEIGHT, KEY_BELOW = 0.2, 0.09, 0.2  # inches: the unit over a str
 
 @dataclass(frozen=True)
 class _Places:
-    """Where everything stands in a picture of one shape, in inches from the upper left corner.
+    """Places of all parts in a picture of one shape, in inches from the upper left corner.
 
     Attributes:
         size: width and height of the picture.
@@ -272,7 +272,7 @@ class MethodFilm(Film):
             ax.text(1.1, y + 0.4, words, size=9, color=self.theme.ink, va="center", linespacing=1.1)
 
     def _legend_entries(self) -> list[tuple[DrawSample, str]]:
-        """What the legend explains, from above: how its sample is drawn, and the words beside it."""
+        """Return the entries of the legend, from above: how each sample is drawn, and the words beside it."""
         run, side = self.run, self.arrows.side
         move = "likeliest move" if self.arrows.small else "probability of a move"
         entries: list[tuple[DrawSample, str]] = [

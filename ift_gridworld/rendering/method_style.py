@@ -1,6 +1,6 @@
 """The look of each method: one colour, dash and marker in every picture and on every page, and one short title.
 
-The hue says what a method learns from, dash and marker which one of its kind it is, so that lines can be told apart in grey,
+The hue says what a method learns from, dash and marker which one of its kind it is, so that lines are distinct in grey,
 too. Methods that mix demonstrations with rollouts have the hue of rollouts. The marks of paths on a map (`Theme.shown`,
 `Theme.rejected`) have other colours.
 """
@@ -24,7 +24,7 @@ MARKERS = ("o", "D", "s", "^", "v", "P", "X", "p", "h", "*")
 
 @dataclass(frozen=True)
 class MethodStyle:
-    """How charts draw a method.
+    """Style of a method in charts.
 
     Attributes:
         hue: index in `Theme.methods`.

@@ -1,4 +1,4 @@
-"""What a notebook shows of runs, MDPs and explanations: a picture and a table inside the cell, nothing on disk."""
+"""Display of runs, MDPs and explanations in a notebook: a picture and a table inside the cell, nothing on disk."""
 
 from __future__ import annotations
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
-import numpy as np
-from jaxtyping import Float
 from matplotlib.colors import to_hex
 
 from ift_gridworld.escape import printable
@@ -16,8 +12,7 @@ from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
 from ift_gridworld.rendering.arrows import PolicyArrows
-from ift_gridworld.rendering.encode import reduce_colours
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import Still
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.text import shorten
 from ift_gridworld.rendering.tiles import TileColours
@@ -31,7 +26,7 @@ GAP, MARGIN, HEAD = 0.25, 0.12, 0.52  # inches
 KEY_WIDTH, KEY_HEIGHT, KEY_FOOT, WORDS_FOOT = 1.5, 0.1, 0.56, 0.24  # inches: the strip of visits, and all that is below a map
 
 
-class OptimalPolicyStill(Film):
+class OptimalPolicyStill(Still):
     """Arrows for the policy that is optimal for each MDP's discount, and blue for how often an episode visits a tile.
 
     All maps share one scale of visits, whose key stands below.
@@ -83,23 +78,6 @@ class OptimalPolicyStill(Film):
             draw_starts(ax, grid, self.theme, halo=to_hex(start))
             PolicyArrows(ax, grid, mdp.moves, states, self.theme).update(best)
 
-    def __len__(self) -> int:
-        return 1
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return np.zeros(0)
-
     @property
     def alt(self) -> str:
         return f"{printable(self.title)}: the optimal policy as arrows, blue where it goes. {' '.join(self.results)}"
-
-    def update(self, index: int) -> None:
-        """Do nothing, because nothing moves."""
-
-    def save(self, path: str | Path, **options: Any) -> Path:
-        """Write as `Film.save` does; a PNG with a background in few colours, which takes a third of the bytes."""
-        path = super().save(path, **options)
-        if path.suffix == ".png" and not options.get("transparent"):
-            reduce_colours(path)
-        return path

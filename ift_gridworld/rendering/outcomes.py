@@ -1,4 +1,4 @@
-"""What a comparison says first: how often episodes take the demonstrated path, or reach the goal, in computed words."""
+"""Title of a comparison: how often episodes take the demonstrated path, or reach the goal, in computed words."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEAST_FALL = 0.05  # from its largest value, that is worth saying
 
 
 class Outcomes:
-    """What became of runs on one environment, for the drawn seed of each.
+    """Outcomes of runs on one environment, for the drawn seed of each.
 
     Where nothing is random and there is one pair of answers, the probability of a path is the share of episodes that take it.
     Elsewhere the headline of the runs, success or regret, says more.
@@ -40,7 +40,7 @@ class Outcomes:
 
     @cached_property
     def tells_paths(self) -> bool:
-        """Whether the share of episodes that take the demonstrated path, and the rejected one, is known of every run."""
+        """True if the share of episodes that take the demonstrated path, and the rejected one, is known of every run."""
         return (
             self.runs[0].mdp.is_deterministic
             and all(name in run.metrics for run in self.runs for name in LIKELIHOODS)
@@ -58,7 +58,7 @@ class Outcomes:
 
     @property
     def sentences(self) -> str:
-        """What happened, in one sentence or two, in numbers of the drawn seeds."""
+        """One or two sentences on the outcome, in numbers of the drawn seeds."""
         if self.tells_paths:
             return f"{self._chosen} {self._drained}"
         headline = shared_headline(self.runs)
@@ -69,13 +69,13 @@ class Outcomes:
 
     @property
     def lead(self) -> str:
-        """When it is: after how many updates, if that is one number."""
+        """First words of a sentence: the number of updates, if all runs have the same."""
         ends = {int(run.steps[-1]) for run in self.runs}
         return f"After {ends.pop()} updates," if len(ends) == 1 else "After training,"
 
     @property
     def lengths(self) -> list[str]:
-        """How many updates each method was trained for, in a phrase, where they differ."""
+        """A phrase on the number of updates that each method was trained for, where they differ."""
         ends: dict[int, list[str]] = {}
         for name, run in zip(self.names, self.runs, strict=True):
             ends.setdefault(int(run.steps[-1]), []).append(name)
@@ -87,7 +87,7 @@ class Outcomes:
 
     @property
     def _chosen(self) -> str:
-        """How often each takes the demonstrated path, and how often it did at best if that was clearly more."""
+        """A sentence on the share of episodes on the demonstrated path, and on its maximum where that was clearly more."""
         courses = [np.exp(run.of_drawn("chosen_logp")) for run in self.runs]
         notes = {}
         for name, run, course in zip(self.names, self.runs, courses, strict=True):
@@ -99,7 +99,7 @@ class Outcomes:
 
     @property
     def _drained(self) -> str:
-        """What became of the probability of the rejected path."""
+        """A sentence on the probability of the rejected path."""
         ends = [float(np.exp(run.of_drawn("rejected_logp")[-1])) for run in self.runs]
         begins = [float(np.exp(run.of_drawn("rejected_logp")[0])) for run in self.runs]
         verb = "falls" if max(e - b for e, b in zip(ends, begins, strict=True)) < 0 else "goes"
@@ -143,7 +143,7 @@ class Outcomes:
 
 
 def _is_path(run: Run, steps: Int[np.ndarray, "n 2"], metric: str) -> bool:
-    """Whether a run's metric is the log-probability of this one path: it may be a mean over several."""
+    """Return whether a run's metric is the log-probability of this one path; it may be a mean over several."""
     if not len(steps):
         return False
     probability = run.snapshots[:, steps[:, 0], steps[:, 1]]

@@ -1,4 +1,4 @@
-"""How long the frames of a film stand: as long as its words take to read, at a speed that the reader chooses."""
+"""Durations of the frames of a film: as long as its words take to read, at a speed that the reader chooses."""
 
 from __future__ import annotations
 

@@ -217,7 +217,7 @@ class PaperFigure:
         return arrange_maps(grid, options, len(self.runs), room, stages, fixed=fixed, labelled=self.labelled)
 
     def _notes(self) -> str:
-        """What the figure must not leave to its caption: which seed is drawn, what intervals are, who ended early."""
+        """Return the notes inside the figure: the seed that is drawn, what intervals are, the methods that ended early."""
         several = max(run.seeds for run in self.runs) > 1
         words = []
         if "maps" in self.panels or "matrix" in self.panels:

@@ -94,14 +94,14 @@ class MapLayout:
 
     @property
     def is_good(self) -> bool:
-        """Whether its maps are readable at ease."""
+        """True if its maps are easy to read."""
         if self.made_of_maps:
             return self.tile >= GOOD_SMALL_TILE
         return (self.tile >= GOOD_TILE and self.side >= GOOD_SIDE) or self.side >= FINE_SIDE
 
     @property
     def is_legible(self) -> bool:
-        """Whether its maps can be read at all."""
+        """True if its maps can be read at all."""
         return self.tile >= LEAST_TILE or (self.side >= LEAST_SIDE and not self.made_of_maps)
 
     @property

@@ -1,4 +1,4 @@
-"""What a reader can choose of a figure for a paper, checked before anything is trained or drawn. Loads no matplotlib."""
+"""Options of a figure for a paper, checked before anything is trained or drawn. Loads no matplotlib."""
 
 from __future__ import annotations
 

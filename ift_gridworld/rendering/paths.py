@@ -149,7 +149,7 @@ class Predictions:
     def __init__(self, ax: Axes, grid: GridLayout, theme: Theme) -> None:
         self.place, self.radius = grid.place, min(0.2, max(0.105, DIAMOND_RADIUS / tile_inches(ax, grid)))
         self.ties = PathPatch(empty_path(), fc="none", ec=theme.predicted, lw=1.6, ls=(0, (1.2, 1.2)))
-        edge = 0.4 if is_small(ax, grid) else 0.8  # amber alone cannot be told from a visited tile
+        edge = 0.4 if is_small(ax, grid) else 0.8  # amber alone looks like a visited tile
         self.marks = PathPatch(empty_path(), fc=theme.predicted, ec=theme.predicted_edge, lw=edge)
         ax.add_patch(self.ties)
         ax.add_patch(self.marks)

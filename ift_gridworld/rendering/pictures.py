@@ -29,7 +29,7 @@ __all__ = ["film_of", "save_film", "still_of"]
 def film_of(runs: Sequence[Run], theme: str = "light", view: str | None = None) -> Film:
     """Return the film of one run, or of several side by side.
 
-    A lake too large for its tiles to be told apart is filmed along its demonstration, a grid of small maps (a taxi's) by
+    A lake too large for single tiles to be seen is filmed along its demonstration, a grid of small maps (a taxi's) by
     the maps that the demonstration leads through and an index of all others.
 
     Args:

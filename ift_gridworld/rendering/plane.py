@@ -318,7 +318,7 @@ class PlaneFilm(Film):
 
     @property
     def displaced(self) -> list[str]:
-        """In how many seeds each method leaves the chosen answer less likely than the base, where it does in any."""
+        """Number of seeds in which each method leaves the chosen answer less likely than the base, where it does in any."""
         below = [(track.moves[-1, :, 0] < 0).sum() for track in self.tracks]
         return [f"{track.name} in {n} of {track.moves.shape[1]}" for track, n in zip(self.tracks, below, strict=True) if n]
 

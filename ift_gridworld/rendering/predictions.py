@@ -1,4 +1,4 @@
-"""What IFT predicts along the demonstration, as pictures show it. Loads without torch."""
+"""IFT's predictions along the demonstration, as pictures show them. Loads without torch."""
 
 from __future__ import annotations
 

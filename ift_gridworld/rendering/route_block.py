@@ -1,4 +1,4 @@
-"""What a film and a still of small maps share: the maps on the drawn route, large, the index of all starts, and their key."""
+"""Parts shared by a film and a still of small maps: the maps on the drawn route, large, the index of all starts, their key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ DrawSample = Callable[[Axes, float, float], object]  # of a key, at (x, y), in i
 
 @dataclass(frozen=True, eq=False)
 class RouteScene:
-    """What all blocks of a picture have in common.
+    """Content shared by all blocks of a picture.
 
     Attributes:
         mdp: the environment, or one of several with the same states and layout.
@@ -182,7 +182,7 @@ def draw_key(film: Film, scene: RouteScene, left: float, top: float, width: floa
 
 
 def _samples(scene: RouteScene, theme: Theme) -> list[tuple[DrawSample, str]]:
-    """What the key explains: how each sample is drawn, and the words beside it."""
+    """Return the entries of the key: how each sample is drawn, and the words beside it."""
     mdp, grid = scene.mdp, scene.parts[0].grid
 
     def square(colour: str, *, dashed: bool = False) -> DrawSample:

@@ -1,4 +1,4 @@
-"""How large the tiles of a map are drawn, and what there is room for on them. One tile is one unit of the Axes."""
+"""Size at which the tiles of a map are drawn, and the marks that fit on them. One tile is one unit of the Axes."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def tile_inches(ax: Axes, grid: GridLayout) -> float:
 
 
 def is_small(ax: Axes, grid: GridLayout) -> bool:
-    """Whether tiles are too small for details."""
+    """Return whether tiles are too small for details."""
     return tile_inches(ax, grid) < SMALL_TILE
 
 
 def is_fine(ax: Axes, grid: GridLayout) -> bool:
-    """Whether tiles are too small to be told apart."""
+    """Return whether tiles are too small for single tiles to be seen."""
     return is_fine_tile(tile_inches(ax, grid), float(ax.figure.dpi))
 
 
 def is_fine_tile(inches: float, dpi: float) -> bool:
-    """Whether tiles of that side are too small to be told apart.
+    """Return whether tiles of that side are too small for single tiles to be seen.
 
     Args:
         inches: side of a tile.
@@ -76,7 +76,7 @@ def rim_width(ax: Axes, grid: GridLayout) -> float:
 
 
 def has_signs(ax: Axes, grid: GridLayout) -> bool:
-    """Whether start and goal are drawn as signs larger than a tile; a layout of several maps with headings has no room."""
+    """Return whether start and goal are drawn as signs larger than a tile; several maps with headings leave no room."""
     return is_fine(ax, grid) or (tile_inches(ax, grid) < SIGN_TILE and not grid.headings)
 
 

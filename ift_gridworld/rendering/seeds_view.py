@@ -1,4 +1,4 @@
-"""Where each seed ends, not only their mean: a dot a seed, a row a method; in a film over the updates and in a figure."""
+"""View of every seed, not only of their mean: a dot a seed, a row a method; in a film over the updates and in a figure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.rendering.charts import look_of, style_axes
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.method_style import MethodStyle
 from ift_gridworld.rendering.paper_words import (
     INTERVAL,
@@ -25,7 +25,7 @@ from ift_gridworld.rendering.paper_words import (
     trained_words,
     with_interval,
 )
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import shorten, text_width, wrap_text
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.training.run import Run, check_one_environment
@@ -196,7 +196,7 @@ def _likelihood_titles(role: str) -> tuple[str, ...]:
     )
 
 
-class SeedsFilm(Film):
+class SeedsFilm(RunsFilm):
     """The film of all seeds: dots that move from the base to the end, at the same update for all methods.
 
     Args:
@@ -222,7 +222,6 @@ class SeedsFilm(Film):
         self.names = metrics_of_seeds(runs, self.headline)
         self.steps = shared_updates(runs, MAX_FRAMES)
         self.snapshots = latest_snapshots(runs, self.steps)
-        self._change = change_between(runs, self.snapshots)
         self.strip_height = max(0.6, 0.24 * len(runs))
         lines = -(-len(self.names) // 2)
         self.notes = wrap_text(self._notes(), 0.95 * (self.WIDTH - 2 * self.MARGIN), self.TYPE).split("\n")
@@ -230,13 +229,6 @@ class SeedsFilm(Film):
         height = self.foot + self.LINE * len(self.notes) + 0.15
         super().__init__(theme, (self.WIDTH, round(height, 1)))
         self._compose()
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return self._change
 
     @property
     def alt(self) -> str:
@@ -281,7 +273,7 @@ class SeedsFilm(Film):
             self.add_text(self.MARGIN, self.foot + (index + 0.5) * self.LINE, note, size=self.TYPE, color=theme.muted)
 
     def _notes(self) -> str:
-        """What dots and lines are, and how long each method was trained, if not all alike."""
+        """Return words on what dots and lines are, and on how long each method was trained, if not all alike."""
         words = "A mark a method: one seed."
         if max(run.seeds for run in self.runs) > 1:
             drawn = f"Dot with a rim: {seeds_of_maps(self.runs)}, which maps draw."

@@ -22,7 +22,7 @@ __all__ = ["HINTED", "SMALL", "TEXT", "Sheet", "drawn_width", "first_that_fits",
 
 SMALL, TEXT = 7.0, 8.0  # points
 HINTED = 1.05  # letters that are fitted to pixels may be so much wider than their outlines
-DPI = 200  # of print, at which small tiles must be told apart
+DPI = 200  # of print, at which single small tiles must be seen
 # Signs of this package's own words that LaTeX sets as mathematics.
 _TEX_SIGNS = {
     "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "·": r"\textperiodcentered{}", "…": r"\ldots{}", "−": "$-$",

@@ -19,11 +19,11 @@ from ift_gridworld.evaluation.metrics import expected_visits, metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import success_from
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import RunsFilm
 from ift_gridworld.rendering.method_style import styles_of
 from ift_gridworld.rendering.route_block import WORDS, RouteBlock, RouteScene, draw_key, fitting
 from ift_gridworld.rendering.small_maps import maps_on_path, mean_over_starts, small_maps, start_maps
-from ift_gridworld.rendering.stages import change_between, latest_snapshots, shared_updates
+from ift_gridworld.rendering.stages import latest_snapshots, shared_updates
 from ift_gridworld.rendering.text import Number, short_title, shorten, text_width
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.training.run import Run, check_one_environment
@@ -39,7 +39,7 @@ NOTABLE = 0.005  # difference of two numbers of the index that counts
 
 
 def has_small_maps(run: Run) -> bool:
-    """Whether a run is filmed by its small maps: its demonstration leads through some, and episodes start on some."""
+    """Return whether a run is filmed by its small maps: its demonstration leads through some, and episodes start on some."""
     maps = small_maps(run.mdp.grid)
     return bool(maps and start_maps(run.mdp, maps) and maps_on_path(maps, run.demonstration[:, 0]))
 
@@ -55,7 +55,7 @@ def visits_from(mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"], state:
     return expected_visits(replace(mdp, start=np.eye(mdp.num_states)[state], check=False), policy)
 
 
-class SmallMapsFilm(Film):
+class SmallMapsFilm(RunsFilm):
     """The film of one run or several on one grid of small maps.
 
     Args:
@@ -103,13 +103,6 @@ class SmallMapsFilm(Film):
         name = "demonstrated route"
         self.scene = RouteScene(mdp, route, rejected[:, 0], scale, name, measure, norm, digits)
         self.cells = [mean_over_starts(mdp, self.scene.starts, values) for values in self.values]
-
-    def __len__(self) -> int:
-        return len(self.steps)
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return change_between(self.runs, self.snapshots)
 
     @property
     def alt(self) -> str:
@@ -195,7 +188,7 @@ class SmallMapsFilm(Film):
             self.blocks[i].update(run.snapshots[snapshot], self.visits[i][snapshot], cells, self._words(i, index))
 
     def _result(self, method: int, index: int) -> str:
-        """What episodes reach from the start of the route, and from all starts."""
+        """Return words on the value from the start of the route, and from all starts."""
         values = self.values[method][self.snapshots[index, method]]
         here, everywhere = values[self.scene.route[0]], values @ self.mdp.start
         digits = self.scene.digits + 1
@@ -204,7 +197,7 @@ class SmallMapsFilm(Film):
         return fitting(self.block_width, 9, f"{self.scene.measure}: {words}", words, short, bold=True)
 
     def _words(self, method: int, index: int) -> str:
-        """How many numbers of the index are above, and how many below those of the base."""
+        """Return words on how many numbers of the index are above, and how many below those of the base."""
         gain = self.cells[method][self.snapshots[index, method]] - self.cells[method][0]
         more, less = (gain > NOTABLE).sum(), (gain < -NOTABLE).sum()
         words = f"above the base: {more} of {len(gain)} · below: {less}"

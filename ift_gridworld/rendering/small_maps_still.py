@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +11,7 @@ from matplotlib.colors import Normalize
 from ift_gridworld.escape import printable
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import evaluate_policy, optimal_policy, success_probability
-from ift_gridworld.rendering.encode import reduce_colours
-from ift_gridworld.rendering.film import Film
+from ift_gridworld.rendering.film_bases import Still
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.route_block import RouteBlock, RouteScene, draw_key
 from ift_gridworld.rendering.small_maps import likeliest_drive, mean_over_starts
@@ -27,7 +24,7 @@ __all__ = ["OptimalRouteStill"]
 BLOCK, GAP, MARGIN, HEAD, FOOT = 4.6, 0.4, 0.25, 0.56, 0.9  # inches
 
 
-class OptimalRouteStill(Film):
+class OptimalRouteStill(Still):
     """For each environment the maps that one optimal route leads through, and the return from the starts of every map.
 
     The route is the likeliest drive of the optimal policy from the start whose optimal return in the first environment is the
@@ -84,26 +81,9 @@ class OptimalRouteStill(Film):
         route, nothing = likeliest_drive(mdp, policy, start), np.zeros(0, int)
         return RouteScene(mdp, route, nothing, scale, "likeliest optimal route", "return", Normalize(0, 1), 1)
 
-    def __len__(self) -> int:
-        return 1
-
-    @property
-    def change(self) -> Float[np.ndarray, " F"]:
-        return np.zeros(0)
-
     @property
     def alt(self) -> str:
         return (
             f"{printable(self.title)}: a route of the optimal policy on small maps, large, its moves as arrows, blue where "
             f"episodes from its start go, and a table of the return from the starts of every map. {' '.join(self.results)}"
         )
-
-    def update(self, index: int) -> None:
-        """Do nothing, because nothing moves."""
-
-    def save(self, path: str | Path, **options: Any) -> Path:
-        """Write as `Film.save` does; a PNG with a background in few colours."""
-        path = super().save(path, **options)
-        if path.suffix == ".png" and not options.get("transparent"):
-            reduce_colours(path)
-        return path

@@ -75,7 +75,7 @@ class Estimate:
 
     @property
     def is_clear(self) -> bool:
-        """Whether the interval excludes 0."""
+        """True if the interval excludes 0."""
         return self.samples > 1 and bool(is_clear(self.low, self.high))
 
 

@@ -1,4 +1,4 @@
-"""What the scripts print when they are done: one table and the paths written."""
+"""Output of the scripts at their end: one table and the paths written."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class ResultTable(Table):
 
     def __str__(self) -> str:
         page = io.StringIO()
-        Console(width=120, file=page, no_color=True, force_jupyter=False).print(self)
+        Console(width=132, file=page, no_color=True, force_jupyter=False).print(self)
         return page.getvalue()
 
     __repr__ = __str__
 
 
-def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
+def results(runs: Sequence[Run], width: int = 132) -> ResultTable:
     """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short).
 
     Where it is shorter than `NARROW` characters, the frontier gap is left out.
@@ -95,7 +95,7 @@ def _short(x: float, rare: bool = False) -> str:
     return f"{x:.1e}" if rare and x else f"{x:z.3f}"
 
 
-def estimations(runs: Sequence[Run], width: int = 120) -> Table:
+def estimations(runs: Sequence[Run], width: int = 132) -> Table:
     """Table 1 of the paper with numbers: what each method takes the model to be, and what it is, before and after training.
 
     Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.
@@ -136,7 +136,7 @@ def estimations(runs: Sequence[Run], width: int = 120) -> Table:
 
 
 def _known_mean(values: np.ndarray) -> float:
-    """Of what is known; NaN where nothing is, as where a walk is too long to be followed."""
+    """Return the mean of the known values; NaN if none is known, as where a walk is too long to be followed."""
     finite = values[~np.isnan(values)]
     return float(finite.mean()) if finite.size else float("nan")
 

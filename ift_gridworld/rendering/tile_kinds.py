@@ -1,4 +1,4 @@
-"""What each tile does, read from the MDP: goals, holes that end the episode, cliffs that send the agent back.
+"""Kinds of tiles, read from the MDP: goals, holes that end the episode, cliffs that send the agent back.
 
 A layout's letters say how somebody drew an environment, not how it works: an episode may go on from a tile called H, and a
 cliff may end it or not. Pictures and words go by the layout that `drawn_grid` returns, whose letters follow from the MDP.
@@ -135,7 +135,7 @@ def _ending(mdp: TabularMDP, states: Bool[np.ndarray, " S"]) -> str:
 
 
 def _cliff_words(mdp: TabularMDP) -> TileWords:
-    """Where those are sent who move onto tiles that nothing leads to."""
+    """Describe where an agent is sent that moves onto a tile that nothing leads to."""
     grid = drawn_grid(mdp)
     assert grid is not None
     state, action, target = _pointed(mdp, grid)

@@ -1,4 +1,4 @@
-"""Tiles coloured by numbers. Where tiles are too fine to be told apart, a block of them is one pixel of an image."""
+"""Tiles coloured by numbers. Where tiles are too fine to be seen singly, a block of them is one pixel of an image."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class VisitScale:
 
     @property
     def is_log(self) -> bool:
-        """Whether the scale is logarithmic."""
+        """True if the scale is logarithmic."""
         return self.end > 1.0
 
     @property

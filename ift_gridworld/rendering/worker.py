@@ -117,7 +117,7 @@ class RenderWorker:
             self._process.kill()
 
     def _last_words(self) -> str:
-        """Why the process has ended: the last line that it wrote to stderr."""
+        """Return the reason why the process has ended: the last line that it wrote to stderr."""
         self._process.kill()  # in case it only closed its output
         status = self._process.wait()
         self._stderr.seek(0)

@@ -36,7 +36,7 @@ NEGLIGIBLE = 1e-6  # differences of distances, probabilities or tiles up to this
 
 @dataclass(frozen=True)
 class Claim:
-    """That `first` is below (sign -1) or above (sign 1) `second` in a measure."""
+    """Claim that `first` is below (sign -1) or above (sign 1) `second` in a measure."""
 
     first: str
     second: str
@@ -60,7 +60,7 @@ CLAIMS: dict[str, Claim] = {
 
 @dataclass(frozen=True)
 class View:
-    """Which policies of a method are compared: at which rate (`common` or its own `best`), at which checkpoint."""
+    """Policies of a method that are compared: those at one rate (`common` or its own `best`) and checkpoint."""
 
     rate: str
     checkpoint: str

@@ -32,9 +32,9 @@ class SeedData:
 def draw_data(mdp: TabularMDP, count: int, seeds: int, seed: int) -> list[SeedData] | None:
     """Draw each seed's own demonstrations and preference pairs; None if no two answers ever return different.
 
-    Demonstrations are episodes of the optimal policy, which shares ties evenly, so seeds are shown different paths. On firm
-    ice the preferred answers are these paths, and the other answer is the sub-optimal path (`trajectories.detour`). Else pairs
-    are sampled and labelled by their return as in `preference_pairs`, and repeated where too few differ.
+    Demonstrations are episodes of the optimal policy, which shares ties evenly, so the paths of seeds differ. On
+    deterministic lakes they are the chosen answers, and the rejected one is the sub-optimal path (`trajectories.detour`).
+    Elsewhere pairs are sampled and labelled by their return as in `preference_pairs`, and repeated where too few differ.
     """
     random = generators(seed, seeds)
     best = torch.as_tensor(optimal_policy(mdp))[None]

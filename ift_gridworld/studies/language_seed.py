@@ -142,7 +142,7 @@ class SeedStudy:
 
     @cached_property
     def base_answers(self) -> Answers:
-        """What the base answers on each held-out lake."""
+        """Answers of the base on each held-out lake."""
         return self._answers(self.base)
 
     def _answers(self, policy: LanguagePolicy) -> Answers:

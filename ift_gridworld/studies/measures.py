@@ -93,7 +93,7 @@ def mixing_effects(
 
     Returns:
         missed: the share of predictions that lead elsewhere.
-        right: of those, holes and the gift left out, the share for which the action is a best one there too (NaN where there is
+        right: of those, holes and the goal left out, the share for which the action is a best one there too (NaN where there is
             none).
         push: by how much the mean squared distance of the tile's row to T* changes, to first order, for a unit step of its
             logits along the gradient of the action's log-probability; 0 where nothing is missed; mean over predictions.

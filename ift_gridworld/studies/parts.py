@@ -41,7 +41,7 @@ class StudyPart:
 
     @property
     def about(self) -> dict[str, Any]:
-        """All that determines its rows; a saved part is reused if it says the same."""
+        """Settings that determine the part's rows; a saved part is reused if it has the same."""
         plain = {k: v.name if isinstance(v, Setting) else v for k, v in self.arguments.items()}
         entries: dict[str, Any] = {"study": self.study, "unit": self.name, "arguments": plain, "versions": versions()}
         for setting in self.arguments.values():

@@ -18,7 +18,7 @@ __all__ = ["Knobs", "SettingResults", "SettingsTable", "settings_table", "strata
 
 
 class Knobs(NamedTuple):
-    """What a method was run with, as text: learning rate, and beta (empty for the method's default, or none)."""
+    """Options that a method was run with, as text: learning rate, and beta (empty for the method's default, or none)."""
 
     rate: str
     beta: str
@@ -125,5 +125,5 @@ def settings_table(columns: Columns) -> SettingsTable:
 
 
 def strata(settings: SettingsTable) -> list[tuple[str, str]]:
-    """Return each setting's kind of lake and ice, within which settings are resampled."""
+    """Return each setting's kind of lake and dynamics, within which settings are resampled."""
     return [(setting.family, setting.ice) for setting, _ in settings.values()]

@@ -1,6 +1,6 @@
-"""One setting of a study: lakes, ice, base, policy, optimiser and data, on which methods are compared, seed by seed.
+"""One setting of a study: lakes, dynamics, base, policy, optimiser and data, on which methods are compared, seed by seed.
 
-A setting has a name that says all of it, such as ``4x4,firm,good-0.5,mlp-64,adam,1``; who reads a number can run its setting
+The name of a setting is complete, such as ``4x4,firm,good-0.5,mlp-64,adam,1``: a reader of a number can run its setting
 again (`running.run_setting`).
 """
 
@@ -28,7 +28,7 @@ class Setting:
     """Attributes:
     map: ``two-paths-N``, ``4x4``, ``8x8``; ``lakes-D-B``, block B of ten random 6x6 lakes of which a share D is frozen; or
         ``FILE:B``, block B of ten maps of a text file in which blank lines stand between maps.
-    ice: a name in `ICE`.
+    ice: dynamics, a name in `ICE`; ``firm`` is deterministic.
     base: ``random``, ``uniform`` or ``good-Q``, the mixture with a share Q of the optimal demonstrator.
     policy: ``tabular`` or ``mlp-H`` with H hidden units.
     optimiser: a name in `OPTIMISERS`.

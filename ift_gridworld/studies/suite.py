@@ -1,4 +1,4 @@
-"""The suite of environments whose optimal policy is known: the optimum of each, drawn, and a page that says what each is for.
+"""The suite of environments whose optimal policy is known: a picture of each optimum, and a page on what each is for.
 
 Everything is computed here, exactly: no method is trained.
 """
@@ -38,8 +38,8 @@ class SuiteEnvironment:
 
     Attributes:
         map: its name, as --map takes it.
-        title: in a few words.
-        teaches: what it illustrates; {braces} are filled in with numbers (`numbers`).
+        title: a few words.
+        teaches: the point that it illustrates; {braces} are filled in with numbers (`numbers`).
         seed: of a random map.
     """
 
@@ -54,13 +54,12 @@ class SuiteEnvironment:
 
     @property
     def arguments(self) -> str:
-        """The options of frozen_lake.py."""
+        """Options of frozen_lake.py that choose the environment."""
         return f"--map {self.map}" + (f" --map-seed {self.seed}" if self.seed else "")
 
     def dynamics_name(self, dynamics: str) -> str:
-        """Return what these dynamics are called here."""
-        names = {"Taxi": ("dry", "rain"), "CliffWalking": ("firm ground", "slippery")}
-        return names.get(self.map.partition("-v")[0], ("firm ice", "slippery ice"))[DYNAMICS.index(dynamics)]
+        """Return the name of these dynamics in this environment."""
+        return {"deterministic": "dry", "slippery": "rain"}[dynamics] if self.map.startswith("Taxi") else dynamics
 
     def mdp(self, dynamics: str) -> TabularMDP:
         """Return its MDP."""
@@ -70,71 +69,73 @@ class SuiteEnvironment:
 ENVIRONMENTS = (
     SuiteEnvironment(
         "two-paths",
-        "Two ways to the gift, one shorter",
-        "A small place where a preference means something: both ways arrive, and only the discount says that 5 steps are "
-        "better than 7. Whatever a method does to the second way, it does for lack of data on it, not because it is wrong.",
+        "Two ways to the goal, one shorter",
+        "A small environment in which preferences matter: both paths reach the goal, and only the discount makes 5 steps "
+        "better than 7. A method that makes the second path unlikely does so for lack of data on it, not because it is wrong.",
     ),
     SuiteEnvironment(
         "4x4",
         "FrozenLake, four by four",
-        "On firm ice a child finds the way; on slippery ice the best policy walks into the wall on purpose, because "
-        "from there it cannot slip into a hole. A demonstrated move is therefore no direction but an answer to a risk, and who "
-        "copies the move without the risk copies the wrong thing.",
+        "On the deterministic lake the best way is easy to see; on the slippery one the best policy walks into the wall on "
+        "purpose, because from there it cannot slip into a hole. A demonstrated move is therefore an answer to a risk, not a "
+        "direction, and a policy that copies the move without the risk copies the wrong thing.",
     ),
     SuiteEnvironment(
         "8x8",
         "FrozenLake, eight by eight",
-        "Long enough for the clock to matter: on slippery ice the policy that is optimal for the discount reaches the gift in "
-        "time with {success}, one that watches the clock with {best}. Say for which goal a policy is optimal before you "
-        "measure the distance to it.",
+        "Long enough for the time limit to matter: on the slippery lake the policy that is optimal for the discount reaches "
+        "the goal in time with probability {success}, a policy that knows how much time is left with {best}. Name the "
+        "objective for which a policy is optimal before you measure the distance to it.",
     ),
     SuiteEnvironment(
         "20x20",
         "A random lake of any size",
-        "One demonstration visits {shown} of {tiles} tiles, so nearly all of what a method learns there it was never told. "
-        "What happens on the other tiles is generalisation, and it can be counted.",
+        "One demonstration visits {shown} of {tiles} tiles, so a method has no data on nearly all tiles. Its behaviour there "
+        "is generalisation, and can be measured.",
         seed=2,
     ),
     SuiteEnvironment(
         "open",
         "No holes, no wrong way forward",
-        "All {ways} shortest ways are equally good, and a demonstration is one of them. A perfect imitator is perfectly "
-        "successful and still, on every tile where two moves are best, {gap} away from the optimal policy that shares them: "
-        "distance alone is no failure.",
+        "All {ways} shortest paths are equally good, and a demonstration is one of them. A perfect imitator of it always "
+        "succeeds, and yet is {gap} away from the optimal policy, which shares ties, on every tile where two moves are best: a "
+        "distance above 0 alone is no failure.",
     ),
     SuiteEnvironment(
         "bridge",
         "A risky short way and a safe long one",
-        "From a success rate of {flip} on the bridge is the best way, below it the land is: the right answer depends on the "
-        "world, not on the human. A policy that learned the bridge on firm ice reaches the gift with {crossed} on slippery "
-        "ice, where {best} could have been had.",
+        "At success rates of {flip} and above the bridge is the best way, at lower ones the land is: the right answer depends "
+        "on the dynamics, not on the human. A policy that learned the bridge on the deterministic lake reaches the goal with "
+        "probability {crossed} on the slippery one, where {best} is possible.",
     ),
     SuiteEnvironment(
         "CliffWalking-v1",
         "A reward for every step, a price for every fall",
-        "Who falls starts again, and no clock runs: a policy that leaves no move out arrives some day, so success says little "
-        "here and the return says all. Compare what a policy paid, not whether it got there. The firm optimum walks along the "
-        "edge; where steps slip, its return is {cost}, and {worth} could have been had.",
+        "A fall sends the agent back to the start, and there is no time limit: a policy that gives every move some probability "
+        "arrives in the end, so success says little here, and the return says all. Compare returns, not arrivals. The optimal "
+        "policy of the deterministic version walks along the edge; where moves slip, its return is {cost}, and {worth} is "
+        "possible.",
     ),
     SuiteEnvironment(
         "Taxi-v4",
-        "A task in parts, with 300 beginnings",
-        "A policy has to fetch, carry and deliver, and what is right on a tile depends on who waits where. A few "
-        "demonstrations show a few of 300 beginnings: here it shows who can answer what was never asked.",
+        "A task in parts, with 300 starts",
+        "A policy has to fetch, carry and deliver, and the right move on a tile depends on where the passenger waits and wants "
+        "to go. A few demonstrations cover a few of 300 starts: this environment tests answers to prompts that no "
+        "demonstration began with.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class Optimum:
-    """What the optimal policy for a discount of 0.99 reaches.
+    """Performance of the optimal policy for a discount of 0.99.
 
     Attributes:
         value: its expected discounted return from the start.
         success: its probability of arriving in time.
         best_success: the highest of any policy.
-        steps: that it takes, on average and until the clock stops it.
-        transferred_value, transferred_success: what the policy that is optimal without slip reaches here.
+        steps: its mean number of steps, until the time limit at most.
+        transferred_value, transferred_success: return and success here of the policy that is optimal without slip.
     """
 
     value: float
@@ -175,7 +176,7 @@ def bridge_flip(rows: Rows = LAKES["bridge"], digits: int = 4) -> float:
 
 
 def numbers() -> dict[str, dict[str, str]]:
-    """Return what fills the braces of each environment's words."""
+    """Return the numbers that fill the braces of each environment's words."""
     lake, random = _environment("8x8").mdp("slippery"), _environment("20x20").mdp("deterministic")
     bridge, cliff = (
         optimum(environment.mdp("slippery"), environment.mdp("deterministic"))
@@ -212,15 +213,15 @@ def readme() -> str:
     lines = [
         "# The suite",
         "",
-        "Places whose optimal policy is known, and what each is for. Every one is a value of `--map` and a name for",
-        "`make_env`; `--slippery` makes the ice slip, with a success rate of 1/3 unless `--success-rate` says otherwise",
-        "(CliffWalking's is always 1/3, and the taxi's moves go as intended with 0.8 when it rains). two-paths (from 3),",
+        "Environments whose optimal policy is known, each for a different point. The name of each is a value of `--map` and",
+        "of `make_env`. With `--slippery` moves slip: they go as intended with a success rate of 1/3, or `--success-rate`",
+        "(CliffWalking's is always 1/3, and a taxi's moves go as intended with 0.8 when it rains). two-paths (from 3),",
         "bridge (from 5), open and random lakes (from 2) take a `--size`. The pictures show the optimal policy for a discount",
-        "of 0.99: arrows for its moves, blue for how often an episode visits a tile; on small tiles one arrow, which is short",
-        "where other moves are as good. The taxi's shows one route large, and the return from all starts as a table.",
+        "of 0.99: arrows for its moves, blue for the visits of an episode to a tile; small tiles have one arrow, which is",
+        "short where other moves are as good. The taxi's shows one route large, and the return from all starts as a table.",
         "`python experiments/suite.py --publish` draws and computes all of this page.",
         "",
-        "| place | ice | return | success | best success | steps | the firm optimum there: return | success |",
+        "| environment | dynamics | return | success | best success | steps | deterministic optimum: return | success |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for environment in ENVIRONMENTS:
@@ -234,9 +235,9 @@ def readme() -> str:
     lines += [
         "",
         "Return is the optimal policy's expected discounted return from the start, success its probability of arriving in",
-        "time (CliffWalking has no clock), steps what it takes until it arrives, falls, or runs out of time. Best success is",
-        "the highest of any policy, one that watches the clock. The last two columns are the lesson of imitation: what the",
-        "best policy of firm ice comes to where it slips.",
+        "time (CliffWalking has no time limit), steps the mean number of steps until it arrives, falls, or runs out of time.",
+        "Best success is the highest of any policy, which may know how much time is left. The last two columns show a limit",
+        "of imitation: return and success, where moves slip, of the policy that is optimal in the deterministic version.",
     ]
     for environment in ENVIRONMENTS:
         title, words = environment.title, environment.teaches.format(**filled.get(environment.map, {}))

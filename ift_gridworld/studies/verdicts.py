@@ -33,7 +33,7 @@ class Verdict:
 
     @property
     def word(self) -> str:
-        """holds, reversed (the interval leaves out zero), or unclear; none if nothing was compared."""
+        """The verdict: holds, reversed (the interval leaves out zero), or unclear; none if nothing was compared."""
         if not self.effect.lakes:
             return "none"
         if not self.effect.is_clear or abs(self.effect.value) <= NEGLIGIBLE:

@@ -50,7 +50,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether no case failed, and some case passed."""
+        """True if no case failed and some case passed."""
         return not self.failures and bool(self._with_outcome("passed"))
 
     def __str__(self) -> str:
@@ -202,7 +202,7 @@ def _first_index(wrong: Tensor) -> str:
 
 
 def _hint(actual: Tensor, expected: Tensor, tolerance: float) -> str:
-    """What a wrong answer has in common with the right one."""
+    """Return a hint at what a wrong answer has in common with the right one."""
     if not actual.any():
         return " (it is 0 throughout: is something detached?)"
     nonzero = expected.abs() > 1e-12

@@ -1,4 +1,4 @@
-"""What a case of a loss is, and which losses have cases."""
+"""Test cases of losses, and the registry of losses that have cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which seed is drawn: one rule, on arrays, for a run by itself and for several in one picture. `together` applies it."""
+"""Choice of the seed that is drawn: one rule, on arrays, for one run or several in one picture. `together` applies it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def save(run: Any, path: str | Path) -> Path:
 
 
 def keeps_policies(run: Any) -> bool:
-    """Whether a `run.Run` is saved with the policies of every seed: it has several, and they are not too many numbers."""
+    """Return whether a `run.Run` is saved with policies of every seed: it has several, and those are not too many numbers."""
     policies = run.every_policy
     return policies is not None and run.seeds > 1 and policies.size <= MOST_POLICIES
 

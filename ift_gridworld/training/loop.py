@@ -101,7 +101,7 @@ def train(
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    """What a policy is trained on: where, on which data, and the seed of all that is drawn."""
+    """Training data of a policy: the MDP, demonstrations and pairs, and the seed of all that is drawn."""
 
     mdp: TabularMDP
     demonstrations: Trajectories
@@ -177,7 +177,7 @@ def _trained(
 
 
 def _settings(policy: LakePolicy, options: Any, training: TrainingOptions, data: _Data) -> dict[str, Any]:
-    """All that a run is determined by, beside the code."""
+    """Return all settings that determine a run, beside the code."""
     kind = next((name for name, policy_class in POLICIES.items() if type(policy) is policy_class), type(policy).__name__)
     return {
         "policy": kind,

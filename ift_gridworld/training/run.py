@@ -179,7 +179,7 @@ class Run:
 
     @property
     def is_large(self) -> bool:
-        """Whether tables are packed when they are saved."""
+        """True if tables are packed when they are saved."""
         return sum(np.size(getattr(self, name)) for name in TABLES) > PLAIN
 
     @property
@@ -189,7 +189,7 @@ class Run:
 
     @cached_property
     def visits(self) -> Float[np.ndarray, "M S"]:
-        """How often an episode is in each state under each snapshot (`metrics.expected_visits`)."""
+        """Expected visits of an episode to each state under each snapshot (`metrics.expected_visits`)."""
         return expected_visits(self.mdp, self.snapshots)
 
     @cached_property
@@ -204,10 +204,10 @@ class Run:
         """Environment, dynamics, policy and base in one line, as every picture says them."""
         place = self.environment
         rate = "" if place.success_rate is None else f", {place.success_rate:.2g} as intended"
-        ice = f"slippery{rate}" if place.is_slippery else "no slip"
+        dynamics = f"slippery{rate}" if place.is_slippery else "no slip"
         policy = POLICY_NAMES.get(str(self.settings.get("policy")), "policy")
         base = f" · base: {self.settings['base']}" if "base" in self.settings else ""
-        return printable(f"{place.name} · {ice} · {policy}{base}")
+        return printable(f"{place.name} · {dynamics} · {policy}{base}")
 
     @property
     def place(self) -> str:
@@ -228,7 +228,7 @@ class Run:
 
     @property
     def course(self) -> str:
-        """What became of success (or regret) and distance in the drawn seed, and in all on average, in a sentence."""
+        """A sentence on the course of success (or regret) and distance in the drawn seed, and on average over all."""
         name, parts = self.headline, list[str]()
         for title, metric in ((f"{name.capitalize()} goes", name), ("the distance to the optimal policy", "distance")):
             drawn = self.of_drawn(metric)
@@ -242,7 +242,7 @@ class Run:
 
     @property
     def about_seeds(self) -> str:
-        """Which seed maps and the numbers beside them are of, and what curves are of."""
+        """Words that name the seed of maps and of the numbers beside them, and the seeds of curves."""
         drawn = f"drawn: seed {self.drawn_seed}"
         return f"{drawn}; charts: mean and 95 % interval of {self.seeds} seeds" if self.seeds > 1 else drawn
 
@@ -315,7 +315,7 @@ class Run:
         """Write it as a page to play with: one HTML file, no network; `seed` as for `film`."""
         return compare([self]).page(path, seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where it ended; ``print`` shows it, so does a notebook."""
         return compare([self]).table(width)
 
@@ -380,7 +380,7 @@ class Comparison:
         """Write them as one page, as `Run.page`; `seed` as for `film`."""
         return self._draw("page:save_page", Path(path), seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where each ended, as `Run.table`."""
         return self._draw("tables:results", width)
 
@@ -441,7 +441,7 @@ def check_one_environment(runs: Sequence[Run], *, drawn: bool = False) -> None:
 
 
 def _on_one_environment(one: Run, other: Run) -> bool:
-    """Whether two runs are on one environment: made in the same way, or else of the same arrays."""
+    """Return whether two runs are on one environment: made in the same way, or else of the same arrays."""
     if one.environment != other.environment or one.environment.can_be_made:
         return one.environment == other.environment
     return all(np.array_equal(getattr(one.mdp, name), getattr(other.mdp, name)) for name in files.ARRAYS)

@@ -1,4 +1,4 @@
-"""Which policies of a run are kept, and how much memory a run takes. Loads without torch."""
+"""Choice of the policies of a run to keep, and the memory that a run takes. Loads without torch."""
 
 from __future__ import annotations
 

@@ -216,7 +216,7 @@ BAD = [
     (("--figure", "page", "--panels", "maps,sucess"), "--panels is 'sucess'; did you mean success?"),
     (("--stages", "0,20"), "--stages is '0,20', which only works with --figure"),
     (("--transparent",), "--transparent, which only works with --figure, or films: --render, --view or --redraw"),
-    (("--view", "dots"), "--view is 'dots'; allowed: plane, flow"),
+    (("--view", "dots"), "--view is 'dots'; allowed: plane, frontier, flow"),
     (("--view", "seeds", "--format", "html"), "view seeds is given with format html; allowed with: gif"),
     (("--view", "seeds", "--figure", "page"), "--view is 'seeds', which only works with films"),
     (("--map", "open", "--size", "90x112", "--render", "--format", "html"), "'html'"),

@@ -375,7 +375,7 @@ def test_preference_pairs_on_slippery_ice_say_something():
 def test_too_few_different_returns_are_an_error():
     """Undiscounted, every episode of a lake without holes returns 1."""
     mdp = TabularMDP.from_map(("SFG",), is_slippery=True, discount=1.0)
-    with pytest.raises(ValueError, match="only 0 of 4 preference pairs.*allowed: ice on which episodes do arrive") as error:
+    with pytest.raises(ValueError, match="only 0 of 4 preference pairs.*allowed: a lake on which episodes do arrive") as error:
         preference_pairs(mdp, 4)
     assert "\n" not in str(error.value)
     with pytest.raises(ValueError, match="number of preference pairs is 0"):

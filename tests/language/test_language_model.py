@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -49,9 +50,19 @@ def told(capsys, **options):
     return line
 
 
+@pytest.fixture(scope="module")
+def in_one_process(tmp_path_factory):
+    """Folder of the runs of four methods, made one after the other in this process."""
+    folder = tmp_path_factory.mktemp("one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
+        assert main(Args(**SMALL, method="sft,ift,dpo,ppo_preference", workers=1, out=folder)) == 0
+    return folder
+
+
 @pytest.mark.slow
 def test_a_run_leaves_curves_measures_and_pictures(tmp_path, capsys):
-    assert main(Args(**SMALL, method="sft,ift", seeds=2, render=True, format="png", out=tmp_path)) == 0
+    assert main(Args(**SMALL, method="sft,ift", seeds=2, workers=1, render=True, format="png", out=tmp_path)) == 0
     for name in ("sft", "ift"):
         runs = run_of(tmp_path / f"{name}.json")
         assert [run["seed"] for run in runs] == [0, 1]
@@ -94,11 +105,10 @@ def test_a_run_goes_on_from_its_checkpoint(tmp_path):
 
 
 @pytest.mark.slow
-def test_runs_side_by_side_are_runs_one_after_the_other(tmp_path):
-    for workers in (1, 2):
-        assert main(Args(**SMALL, method="sft,ift,ppo_preference", workers=workers, out=tmp_path / str(workers))) == 0
+def test_runs_side_by_side_are_runs_one_after_the_other(in_one_process, tmp_path):
+    assert main(Args(**SMALL, method="sft,ift,ppo_preference", workers=2, out=tmp_path)) == 0
     for name in ("sft", "ift", "ppo_preference", "sft_tempered"):
-        one, two = (run_of(tmp_path / str(workers) / f"{name}.json")[0] for workers in (1, 2))
+        one, two = (run_of(folder / f"{name}.json")[0] for folder in (in_one_process, tmp_path))
         np.testing.assert_allclose(one["loss"], two["loss"], rtol=1e-3)  # a product is summed in another order on two cores
         assert list(one) == list(two) and one["validation"].keys() == two["validation"].keys()
 
@@ -148,16 +158,22 @@ def test_a_lack_of_memory_is_told_in_one_line(error, tmp_path, capsys, monkeypat
         main(Args(**SMALL, out=tmp_path))
 
 
+def free_port():
+    """A port that nothing listens on, so that several runs of these tests do not meet."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return str(listener.getsockname()[1])
+
+
 @pytest.mark.slow
-def test_two_processes_are_one(tmp_path):
+def test_two_processes_are_one(in_one_process, tmp_path):
     """The same losses but for rounding, by torch's launcher and by accelerate's."""
-    main(Args(**SMALL, method="sft,ift,dpo", out=tmp_path / "one"))
     options = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items() if name != "learning_rates"]
     asked = [str(SCRIPT), *options, "--learning-rates", "0.001", "--method", "sft,ift,dpo", "--out"]
     launchers = {
-        "torch": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29561"],
+        "torch": ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()],
         "accelerate": ["-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1",
-                       "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", "29562"],
+                       "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port", free_port()],
     }  # fmt: skip
     for name, launcher in launchers.items():
         done = subprocess.run(
@@ -168,7 +184,7 @@ def test_two_processes_are_one(tmp_path):
         )
         assert done.returncode == 0, done.stderr[-2000:]
         for method in ("sft", "ift", "dpo"):
-            one, two = (run_of(tmp_path / where / f"{method}.json")[0] for where in ("one", name))
+            one, two = (run_of(folder / f"{method}.json")[0] for folder in (in_one_process, tmp_path / name))
             np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
 
 

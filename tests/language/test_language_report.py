@@ -9,6 +9,7 @@ import pytest
 
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.rendering.theme import THEMES
+from ift_gridworld.studies import language_report
 from ift_gridworld.studies.language_report import (
     by_method,
     draw_figures,
@@ -16,6 +17,7 @@ from ift_gridworld.studies.language_report import (
     findings,
     load_runs,
     paired_differences,
+    print_runs,
     print_tables,
 )
 from ift_gridworld.studies.quotes import quote_findings
@@ -56,6 +58,9 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     print_tables(RUNS)
     out = capsys.readouterr().out
     assert "mean of 3 seeds ± half its 95 % interval" in out and "(base)" in out
+    # seeds 0 to 2 begin at 0.2 + 0.01 seed, and SFT's end at 0.6 + 0.01 seed
+    base, sft = (next(line for line in out.splitlines() if line.startswith(f"│{name} ")) for name in ("(base)", "sft"))
+    assert base.count("0.210") == sft.count("0.610") == len(METRICS)
     # ift: -0.11 with a deviation of 0.01, t of 2 degrees of freedom 4.303: ± 0.025
     less = out[out.index("less SFT's") : out.index("costs")]
     assert less.count("-0.110") == less.count("±0.025") == len(METRICS) and "-0.110?" not in less
@@ -64,6 +69,14 @@ def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     row = next(line for line in costs.splitlines() if "│ift " in line)
     assert [word in row for word in ("0.001", "100", "5,000", "25 %", "1.00 GiB", "99.0 %")] == [True] * 6
     assert "sft_tempered" not in costs
+
+
+def test_a_study_ends_with_its_tables_and_the_paths_written(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    (tmp_path / "tokens.png").touch()
+    print_runs(RUNS, [tmp_path / "tokens.png"])
+    out = capsys.readouterr().out
+    assert "less SFT's" in out and f"wrote {tmp_path / 'tokens.png'}\n" in out
 
 
 TRIED = {"0.0003": 0.1, "0.001": 0.2, "0.003": 0.4}
@@ -142,6 +155,37 @@ def test_one_seed_has_no_interval(capsys):
     assert "±" not in out and "less SFT's" not in out and "interval" not in out
 
 
+def test_two_seeds_have_an_interval_and_differences(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    print_tables([run_of(method, seed) for method in ("sft", "ift") for seed in range(2)])
+    out = capsys.readouterr().out
+    assert "mean of 2 seeds ± half its 95 % interval" in out and "less SFT's" in out
+    print_tables([run_of("ift", seed, 0.1) for seed in range(2)] + [run_of("sft", seed) for seed in range(2)])
+    trained, less = capsys.readouterr().out.split("less SFT's")
+    assert "+" not in trained and less.count("+0.100") == trained.count("0.705") == len(METRICS)
+
+
+def test_one_method_is_compared_with_none(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    print_tables([run_of("sft", seed) for seed in range(2)])
+    assert "less SFT's" not in capsys.readouterr().out
+    print_tables([run_of("sft", seed, -0.605) for seed in range(2)])  # ends at -0.005 and 0.005: only differences get a ?
+    assert "?" not in capsys.readouterr().out
+
+
+def test_costs_are_of_all_seeds(capsys, monkeypatch):
+    """Seconds an update and tokens a second are ratios of sums, memory is the largest, rates are in order."""
+    monkeypatch.setenv("COLUMNS", "200")
+    costs = [(0.2, 2, 1000, 2**30, 0.004), (0.4, 8, 200, 2**31, 0.001), (0.4, 2, 300, 2**29, 0.002)]
+    names = ("seconds", "timed", "tokens", "memory", "learning_rate")
+    print_tables([run_of("sft", seed, **dict(zip(names, values, strict=True))) for seed, values in enumerate(costs)])
+    out = capsys.readouterr().out
+    row = next(line for line in out[out.index("costs (") :].splitlines() if "│sft " in line)
+    # 1.0 s for 12 updates and 1500 tokens
+    assert [word.strip() for word in row.split("│")[2:6]] == ["0.001, 0.002, 0.004", "83", "1,500", "25 %"]
+    assert "2.00 GiB" in row
+
+
 def test_rows_left_out_are_told_once(capsys):
     print_tables([run_of("ift", seed, rows_left_out=3) for seed in range(2)])
     assert capsys.readouterr().out.count("3 rows of the file were left out") == 1
@@ -155,6 +199,56 @@ def test_figures_are_drawn_of_what_is_there(theme, tmp_path):
     assert "greedy success clearly differs for IFT;" in words and "Differences from SFT, 1 to 3 seeds" in words
     assert "as uncertain" not in words, "one seed makes nothing clear"
     assert "SFT 0.61 / IFT 0.50" in (tmp_path / "tokens.png.txt").read_text()
+
+
+class Page:
+    """A page that is not drawn."""
+
+    def save(self, path, words):
+        return [path]
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """What the figures are drawn of, by the name of the function that would draw them."""
+    arguments = {}
+
+    def record(name):
+        return lambda *given: (arguments.update({name: given}) or Page(), "")
+
+    for name in ("draw_tokens", "draw_differences"):
+        monkeypatch.setattr(language_report, name, record(name))
+    return arguments
+
+
+def test_figures_are_of_the_first_seed_and_of_paired_differences(drawn, tmp_path):
+    """Tokens of three methods at most."""
+    pulled = ("sft", "ift", "ift_detached", "ift_propagation")
+    runs = [
+        run_of(name, seed, 0.1 * (name != "sft"), pull=[[i, seed]], pull_at=[10 * i + seed])
+        for i, name in enumerate(pulled)
+        for seed in range(2)
+    ]
+    assert [path.name for path in draw_figures(runs, tmp_path, "light")] == ["findings.json", "tokens", "differences"]
+    pulls, at, methods, *_ = drawn["draw_tokens"]
+    assert {name: pull.tolist() for name, pull in pulls.items()} == {name: [[i, 0]] for i, name in enumerate(pulled[:3])}
+    assert at == {"sft": [0], "ift": [10], "ift_detached": [20]} and list(methods) == list(pulled)
+    differences, *_ = drawn["draw_differences"]
+    assert list(differences) == [*pulled[1:]] and list(differences["ift"]) == ["greedy", "sampled", "distance", "end"]
+    np.testing.assert_allclose(list(differences["ift"].values()), 0.1)
+
+
+def test_two_seeds_of_two_methods_have_differences(drawn, tmp_path):
+    runs = [run_of(name, seed) for name in ("sft", "dpo") for seed in range(2)]
+    assert [path.name for path in draw_figures(runs, tmp_path, "light")] == ["findings.json", "differences"]
+
+
+def test_no_figure_is_drawn_without_a_first_seeds_pull_and_two_seeds_of_sft(drawn, tmp_path):
+    late = [run_of("ift", 0), run_of("ift", 1, pull=[[1, 1]], pull_at=[0])]
+    alone = [run_of("sft", seed) for seed in range(2)]
+    for runs in (late, alone, [alone[0], *late]):
+        assert [path.name for path in draw_figures(runs, tmp_path, "light")] == ["findings.json"]
+    assert not drawn
 
 
 def test_nothing_is_drawn_of_nothing(tmp_path):

@@ -3,6 +3,7 @@
 Each family has tests of its own beside this file; `test_reference_values.py` compares with the original implementations.
 """
 
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -13,14 +14,23 @@ from loss_inputs import MASK, close, draw, gradient, log_probs, with_gradients
 from ift_gridworld import losses
 from ift_gridworld.losses import (
     bradley_terry_loss,
+    cal_dpo_loss,
+    chi_po_loss,
+    cpo_loss,
+    dft_loss,
     dpo_loss,
     generalized_advantage_estimate,
+    generalized_jsd_loss,
+    group_policy_loss,
     group_relative_advantage,
     ift_loss,
     ipo_loss,
     kl_estimate,
+    kto_loss,
+    leave_one_out_advantage,
     orpo_loss,
     ppo_clip_loss,
+    preference_loss,
     relation_weights,
     sft_loss,
     simpo_loss,
@@ -30,6 +40,7 @@ from ift_gridworld.losses import (
 
 SEQUENCE_LOSSES = {
     "sft": sft_loss,
+    "dft": dft_loss,
     **{f"released {n}": lambda logp, mask, n=n: ift_loss(logp, mask, norm=n) for n in losses.NORMS},
     "released detached": lambda logp, mask: ift_loss(logp, mask, detach_weights=True),
     "released decay 0": lambda logp, mask: ift_loss(logp, mask, decay=0.0),
@@ -72,15 +83,16 @@ def test_what_does_not_count_touches_neither_value_nor_gradient(loss, junk):
 
 @SEQUENCE
 def test_sequences_of_length_one(loss):
-    """A single step has weight 1, whatever the normalisation: its loss is l, or l² in algorithm 1."""
+    """A single step has weight 1, whatever the normalisation: its loss is l, l² in algorithm 1, or p l in DFT."""
     logp = log_probs(4, 1)
     power = 2 if loss is SEQUENCE_LOSSES["algorithm1"] else 1
-    close(loss(logp, torch.ones(4, 1, dtype=torch.bool)), (-logp[:, 0]) ** power)
+    weight = logp[:, 0].exp() if loss is dft_loss else 1
+    close(loss(logp, torch.ones(4, 1, dtype=torch.bool)), weight * (-logp[:, 0]) ** power)
 
 
 @SEQUENCE
 def test_gradcheck_of_losses_over_steps(loss):
-    if loss is SEQUENCE_LOSSES["released detached"]:  # held to its formula above; a difference quotient sees through detach
+    if loss in (SEQUENCE_LOSSES["released detached"], dft_loss):  # held to formulas; a difference quotient sees through detach
         loss = SEQUENCE_LOSSES["released L1"]
     assert torch.autograd.gradcheck(lambda x: loss(x, MASK), log_probs(*MASK.shape, grad=True))
 
@@ -104,6 +116,14 @@ PAIR_LOSSES = {  # inputs, all at least 0.05 below 0
     "simpo": (2, simpo_loss),
     "tdpo1": (4, lambda *x: tdpo_loss(*x, version=1)),
     "tdpo2": (4, lambda c, r, kc, kr: tdpo_loss(c, r, kc.detach(), kr)),
+    "chi_po": (4, chi_po_loss),
+    "cal_dpo": (4, cal_dpo_loss),
+    **{kind: (4, partial(preference_loss, kind=kind)) for kind in losses.PREFERENCE_KINDS if kind != "exo"},
+    "exo": (4, partial(preference_loss, kind="exo", label_smoothing=0.1)),
+    "robust noisy": (4, partial(preference_loss, kind="robust", label_smoothing=0.1)),
+    "sigmoid smoothed": (4, partial(preference_loss, kind="sigmoid", label_smoothing=0.1)),
+    "cpo": (2, lambda *x: cpo_loss(*x, label_smoothing=0.1)),
+    "kto": (2, lambda *x: kto_loss(*x, x[0] > x[1], torch.tensor(0.0))),
     "bradley_terry": (2, bradley_terry_loss),
     "k1": (2, lambda *x: kl_estimate(*x, kind="k1")),
     "k2": (2, lambda *x: kl_estimate(*x, kind="k2")),
@@ -139,11 +159,21 @@ def test_half_precision_is_raised_whichever_input_has_the_dimensions(count, loss
         assert torch.equal(loss(*inputs), loss(*(x.float() for x in inputs)))
 
 
+def _group_policy(logp, old_logp, mask, **options):
+    """Loss of answers whose advantages are -1, 0, 1, …"""
+    advantage = (torch.arange(logp.shape[-2]) - 1).to(logp).expand(logp.shape[:-1])
+    return group_policy_loss(logp, old_logp, advantage, mask, clip=(0.2, 1.2), **options)
+
+
 STEP_LOSSES = {  # how many inputs there are beside the mask
     **{name: (1, loss) for name, loss in SEQUENCE_LOSSES.items()},
     "relation_weights": (1, lambda logp, mask: relation_weights(logp, mask, 0.95)),
     "ppo_clip": (3, ppo_clip_loss),
     "value": (3, value_loss),
+    **{
+        f"group {objective} {level}": (2, partial(_group_policy, objective=objective, level=level))
+        for objective, level in product(losses.OBJECTIVES, losses.RATIO_LEVELS)
+    },
 }
 EVERY_LOSS = {  # inputs, and what is to be made of them
     **{
@@ -153,6 +183,12 @@ EVERY_LOSS = {  # inputs, and what is to be made of them
     **{name: ([log_probs(2, 3, seed=i) for i in range(count)], loss) for name, (count, loss) in PAIR_LOSSES.items()},
     "gae": ([draw(2, 6), draw(2, 7, seed=1), torch.full((2, 6), 0.75).double()], generalized_advantage_estimate),
     "group": ([draw(3, 4)], group_relative_advantage),
+    "leave one out": ([draw(3, 4)], leave_one_out_advantage),
+    "leave one out by name": ([draw(3, 4)], lambda x: leave_one_out_advantage(x, torch.tensor([0, 1, 1, 0]).to(x.device))),
+    "generalized_jsd": (
+        [draw(5, 6, 3), draw(5, 6, 3, seed=1)],
+        lambda *x: generalized_jsd_loss(*x, MASK.to(x[0].device), beta=0.3),
+    ),
 }
 EVERY = pytest.mark.parametrize(("inputs", "loss"), EVERY_LOSS.values(), ids=EVERY_LOSS)
 STEPS = pytest.mark.parametrize(("count", "loss"), STEP_LOSSES.values(), ids=STEP_LOSSES)
@@ -205,8 +241,10 @@ def test_steps_that_are_certain_or_hopeless(count, loss, dtype):
 @PRECISIONS
 def test_pairs_that_are_certain_or_hopeless(count, loss, dtype):
     """Log-probs of 0, -1e-9 and -1e4 in every combination: value and gradients are finite, the value is float64's to rounding.
-    Only k3 is not asked for e^10000, which no format holds."""
+    Only k3 and χPO are not asked for e^10000, which no format holds."""
     pairs = [x for x in product(EDGES, repeat=count) if loss is not PAIR_LOSSES["k3"][1] or x[1] - x[0] < 1e3]
+    if loss is chi_po_loss:
+        pairs = [(c, r, c_ref, r_ref) for c, r, c_ref, r_ref in pairs if max(c - c_ref, r - r_ref) < 1e3]
     inputs = [torch.tensor(x, dtype=dtype) for x in zip(*pairs, strict=True)]
     results = with_gradients(loss, inputs)
     assert all(torch.isfinite(x).all() for x in results)
@@ -221,6 +259,13 @@ def test_the_gpu_says_the_same(inputs, loss):
     for one, other in zip(here, there, strict=True):
         assert other.is_cuda
         close(other.cpu(), one, rtol=1e-10)
+
+
+ROW, COUNTED = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
+TWO, THREE = torch.zeros(2), torch.zeros(3)
+HINGE, INF = partial(preference_loss, kind="hinge"), float("inf")
+KTO_DEFAULTS = {"beta": 0.1, "desirable_weight": 1.0, "undesirable_weight": 1.0}
+GROUP_DEFAULTS = {"clip": (0.2, 0.2), "objective": "clip", "level": "token", "average": "sequence", "max_length": None}
 
 
 @pytest.mark.parametrize(
@@ -239,6 +284,22 @@ def test_the_gpu_says_the_same(inputs, loss):
         (lambda r, v, g, **k: generalized_advantage_estimate(r, torch.cat([v, v[:1]]), g, **k), 3, {"lam": 0.95}),
         (group_relative_advantage, 1, {"scale": True, "epsilon": 1e-4}),
         (kl_estimate, 2, {"kind": "k3"}),
+        (chi_po_loss, 4, {"beta": 0.1, "max_reward": None}),
+        (cal_dpo_loss, 4, {"beta": 0.1}),
+        (cpo_loss, 2, {"beta": 0.1, "label_smoothing": 0.0}),
+        (partial(preference_loss, kind="robust"), 4, {"beta": 0.1, "label_smoothing": 0.0}),
+        (partial(preference_loss, kind="discopop"), 4, {"beta": 0.1, "tau": 0.05}),
+        (lambda c, *x, **k: preference_loss(c - 9, *x, kind="dpop", **k), 4, {"beta": 0.1, "weight": 5.0}),
+        (lambda *x, **k: kto_loss(*x, torch.tensor([True, False, True]), x[1], **k), 2, KTO_DEFAULTS),
+        (lambda *x, **k: generalized_jsd_loss(*(y[None] for y in x), COUNTED[0, :1], **k), 2, {"beta": 0.5}),
+        (
+            # Ratios above and below, one row gaining by either.
+            lambda x, old, **k: group_policy_loss(
+                torch.stack([x, x - 3]), torch.stack([old - 1, old]), torch.tensor([1.0, -1.0]).double(), COUNTED, **k
+            ),
+            2,
+            GROUP_DEFAULTS,
+        ),
     ],
 )
 def test_defaults_are_what_the_documentation_says(loss, count, defaults):
@@ -248,10 +309,6 @@ def test_defaults_are_what_the_documentation_says(loss, count, defaults):
         with_gradients(loss, inputs), with_gradients(lambda *x: loss(*x, **defaults), inputs), strict=True
     ):
         assert torch.equal(actual, expected)
-
-
-ROW, COUNTED = torch.zeros(2, 3), torch.ones(2, 3, dtype=torch.bool)
-TWO, THREE = torch.zeros(2), torch.zeros(3)
 
 
 @pytest.mark.parametrize(
@@ -306,6 +363,64 @@ TWO, THREE = torch.zeros(2), torch.zeros(3)
         *((lambda n=n: group_relative_advantage(torch.zeros(3, n)), ["reward", f"(3, {n})"]) for n in (0, 1)),
         (lambda: group_relative_advantage(torch.tensor(1.0)), ["reward", "()"]),
         (lambda: kl_estimate(ROW, ROW, kind="k4"), ["'k4'", "k1, k2, k3"]),
+        *(
+            (lambda f=f, b=b: f(TWO, TWO, TWO, TWO, beta=b), ["beta", str(b)])
+            for f, b in product((chi_po_loss, cal_dpo_loss, HINGE), (0, INF))
+        ),
+        *((lambda f=f: f(TWO, THREE, TWO, TWO), ["(2,)", "(3,)"]) for f in (chi_po_loss, cal_dpo_loss, HINGE)),
+        *((lambda f=f: f(TWO, TWO[:, None], TWO, TWO), ["(2,)", "(2, 1)"]) for f in (chi_po_loss, cal_dpo_loss, HINGE)),
+        *((lambda r=r: chi_po_loss(TWO, TWO, TWO, TWO, max_reward=r), ["max_reward", str(r)]) for r in (0, INF)),
+        *((lambda o=o: cpo_loss(TWO, TWO, **o), [str(v) for v in o]) for o in ({"beta": 0}, {"label_smoothing": 0.5})),
+        (lambda: cpo_loss(TWO, THREE), ["(2,)", "(3,)"]),
+        (lambda: preference_loss(TWO, TWO, TWO, TWO, kind="hing"), ["'hing'", *losses.PREFERENCE_KINDS]),
+        *(
+            (
+                lambda k=k, e=e: preference_loss(TWO, TWO, TWO, TWO, kind=k, label_smoothing=e),
+                ["label_smoothing", str(e), allowed],
+            )
+            for k, e, allowed in (
+                ("robust", 0.5, "[0, 0.5)"),
+                ("exo", -0.1, "[0, 0.5)"),
+                ("exo", 0, "(0, 0.5)"),
+                ("hinge", 0.1, "with hinge: 0"),
+            )
+        ),
+        *((lambda t=t: preference_loss(TWO, TWO, TWO, TWO, kind="discopop", tau=t), ["tau", str(t)]) for t in (0, INF)),
+        *((lambda w=w: preference_loss(TWO, TWO, TWO, TWO, kind="dpop", weight=w), ["weight", str(w)]) for w in (-1, INF)),
+        *((lambda b=b: kto_loss(TWO, TWO, TWO > 0, TWO, beta=b), ["beta", str(b)]) for b in (0, INF)),
+        *(
+            (lambda n=n, w=w: kto_loss(TWO, TWO, TWO > 0, TWO, **{n: w}), [n, str(w)])
+            for n, w in product(("desirable_weight", "undesirable_weight"), (-1, INF))
+        ),
+        (lambda: kto_loss(TWO, TWO, TWO, TWO), ["desirable", "torch.float32"]),
+        (lambda: kto_loss(TWO, THREE, TWO > 0, TWO), ["(2,)", "(3,)"]),
+        (lambda: kto_loss(TWO, TWO, THREE > 0, TWO), ["(2,)", "(3,)"]),
+        (lambda: kto_loss(TWO, TWO, TWO > 0, TWO[:, None]), ["(2,)", "(2, 1)"]),
+        (lambda: dft_loss(ROW, COUNTED[:, :2]), ["(2, 3)", "(2, 2)"]),
+        (lambda: dft_loss(ROW, COUNTED.float()), ["mask", "torch.float32"]),
+        (lambda: generalized_jsd_loss(ROW, ROW, COUNTED[0, :2], beta=1.5), ["beta", "1.5", "[0, 1]"]),
+        (lambda: generalized_jsd_loss(ROW, ROW[:, :2], COUNTED[0, :2]), ["(2, 3)", "(2, 2)"]),
+        (lambda: generalized_jsd_loss(ROW, ROW, COUNTED[0]), ["(2, 3)", "(3, 1)"]),
+        (lambda: generalized_jsd_loss(ROW, ROW, TWO), ["mask", "torch.float32"]),
+        (lambda: group_policy_loss(ROW, ROW[:, :2], TWO, COUNTED), ["(2, 3)", "(2, 2)"]),
+        (lambda: group_policy_loss(ROW, ROW, TWO, COUNTED[:, :1]), ["(2, 3)", "(2, 1)"]),
+        (lambda: group_policy_loss(ROW, ROW, THREE, COUNTED), ["advantage (3,)", "(2,)"]),
+        (lambda: group_policy_loss(ROW, ROW, ROW, COUNTED), ["advantage (2, 3)", "(2,)"]),
+        (lambda: group_policy_loss(THREE, THREE, THREE[0], COUNTED[0]), ["logp", "(3,)", "[..., B, T]"]),
+        (lambda: group_policy_loss(ROW, ROW, TWO, COUNTED.float()), ["mask", "torch.float32"]),
+        (lambda: group_policy_loss(ROW, ROW, TWO, COUNTED, objective="ppo"), ["'ppo'", *losses.OBJECTIVES]),
+        (lambda: group_policy_loss(ROW, ROW, TWO, COUNTED, level="word"), ["'word'", *losses.RATIO_LEVELS]),
+        (lambda: group_policy_loss(ROW, ROW, TWO, COUNTED, average="mean"), ["'mean'", *losses.AVERAGES]),
+        *((lambda c=c: group_policy_loss(ROW, ROW, TWO, COUNTED, clip=c), ["clip[", "0"]) for c in ((0, 0.2), (0.2, 0))),
+        *(
+            (lambda n=n: group_policy_loss(ROW, ROW, TWO, COUNTED, average="length", max_length=n), ["max_length", str(n)])
+            for n in (None, 0, INF)
+        ),
+        (lambda: leave_one_out_advantage(torch.zeros(3, 1)), ["reward", "(3, 1)"]),
+        *((lambda g=g: leave_one_out_advantage(torch.zeros(2, 6), g), ["group", str(g), "(2, 6)"]) for g in (1, 4, 0)),
+        (lambda: leave_one_out_advantage(torch.tensor(1.0), 2), ["group", "2", "()"]),
+        (lambda: leave_one_out_advantage(torch.zeros(3), torch.tensor([5, 5, 7])), ["group 7", "1 answer"]),
+        (lambda: leave_one_out_advantage(torch.zeros(3), torch.tensor([5, 5])), ["(3,)", "(2,)"]),
     ],
 )
 def test_bad_values_are_refused_in_one_line(attempt, named):

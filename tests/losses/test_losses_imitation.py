@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from loss_inputs import MASK, close, draw, gradient, log_probs, tensor
+from loss_inputs import MASK, close, draw, gradient, log_probs, tensor, with_gradients
 
 from ift_gridworld import losses
-from ift_gridworld.losses import ift_loss, imitation, relation_weights, sft_loss
+from ift_gridworld.losses import dft_loss, ift_loss, imitation, relation_weights, sft_loss
 
 NORMS = pytest.mark.parametrize("norm", losses.NORMS)
 DECAYS = pytest.mark.parametrize("decay", [0.3, 0.95, 1.0])
@@ -34,6 +34,27 @@ def test_sft_gradient_on_a_table_is_visits_times_policy_minus_empirical():
         counts[s, a] += counted
     policy = torch.softmax(theta, -1)
     close(grad * mask.sum(), counts.sum(-1, keepdim=True) * policy - counts)
+
+
+def test_dft_gradient_is_sfts_times_the_probability():
+    """So that it ascends the probability itself: -grad p, averaged; and the value is the mean of -p log p."""
+    logp = log_probs(*MASK.shape)
+    sft, dft = (with_gradients(lambda x, f=f: f(x, MASK), [logp]) for f in (sft_loss, dft_loss))
+    close(dft[1], logp.exp() * sft[1])
+    steps = MASK.sum(-1).clamp(min=1)
+    close(dft[0], -torch.where(MASK, logp.exp() * logp, 0.0).sum(-1) / steps)
+    probability = with_gradients(lambda x: -torch.where(MASK, x.exp(), 0.0).sum(-1) / steps, [logp])[1]
+    close(dft[1], probability)
+
+
+def test_dft_on_a_table_learns_nothing_from_what_it_excludes():
+    """dL/dTheta = -p (onehot - pi): as p -> 0 it vanishes, where SFT's has length 1 and more; at -inf it is 0 as well."""
+    for gap in (50.0, 1e4, float("inf")):
+        logits = tensor([[-gap, 0.0]], grad=True)
+        logp = torch.log_softmax(logits, -1)[:, 0]
+        loss = dft_loss(logp[None], torch.ones(1, 1, dtype=torch.bool))
+        close(loss, [gap * np.exp(-gap) if gap < 1e9 else 0.0])
+        close(gradient(loss.sum(), logp)[0], [-np.exp(-gap)])
 
 
 def test_sft_at_its_minimum_is_the_entropy_of_the_data():

@@ -1,5 +1,7 @@
 """Advantages, PPO and estimates of the KL divergence against closed forms and plain loops."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from ift_gridworld.losses import (
     generalized_advantage_estimate,
     group_relative_advantage,
     kl_estimate,
+    leave_one_out_advantage,
     ppo_clip_loss,
     value_loss,
 )
@@ -263,3 +266,69 @@ def test_advantages_of_large_rewards(dtype):
     # A_0 + A_1 = delta_0 + 5/4 delta_1, delta_t = r_t + v_(t+1) / 2 - v_t
     close(result[1], [1.0, 1.25])
     close(result[2], [-1.0, 0.5 - 1.25, 0.625])
+
+
+def test_leave_one_out_by_hand():
+    """Each reward less the mean of the others'."""
+    reward = draw(2, 3, 5)
+    actual = leave_one_out_advantage(reward)
+    for i in np.ndindex(2, 3):
+        for j in range(5):
+            others = torch.cat([reward[i][:j], reward[i][j + 1 :]])
+            close(actual[i][j], reward[i][j] - others.mean())
+    close(actual, 5 / 4 * group_relative_advantage(reward, scale=False))
+
+
+def test_groups_by_size_and_by_name():
+    """Runs of a size, and entries that are equal wherever they stand; groups of unequal size."""
+    reward = draw(2, 6)
+    pairs = leave_one_out_advantage(reward, 2)
+    close(pairs, leave_one_out_advantage(reward.reshape(2, 3, 2)).reshape(2, 6))
+    close(leave_one_out_advantage(reward, torch.tensor([4, 4, 9, 9, 1, 1])), pairs)
+    assert torch.equal(leave_one_out_advantage(reward, 6), leave_one_out_advantage(reward))
+    mixed = leave_one_out_advantage(reward, torch.tensor([0, 1, 0, 1, 1, 1]))
+    close(mixed[:, [0, 2]], leave_one_out_advantage(reward[:, [0, 2]]))
+    close(mixed[:, [1, 3, 4, 5]], leave_one_out_advantage(reward[:, [1, 3, 4, 5]]))
+    each = torch.tensor([[0, 0, 0, 1, 1, 1], [0, 1, 0, 1, 0, 1]])  # a row's own groups
+    close(leave_one_out_advantage(reward, each)[1, ::2], leave_one_out_advantage(reward[1, ::2]))
+
+
+@pytest.mark.parametrize("group", [None, 3, torch.tensor([0, 1, 0, 1, 1, 1])], ids=["all", "runs", "named"])
+def test_leave_one_out_is_linear_and_symmetric(group):
+    """The gradient of a weighted sum of advantages is the advantage of the weights."""
+    reward, weight = draw(2, 6, grad=True), draw(2, 6, seed=1)
+    total = (weight * leave_one_out_advantage(reward, group)).sum()
+    close(gradient(total, reward)[0], leave_one_out_advantage(weight, group), atol=1e-14)
+
+
+@pytest.mark.parametrize("value", [0.1, 1 / 3, 1e6])
+def test_a_group_that_agrees_has_no_advantage_at_all(value):
+    """Exactly, though the mean of equal numbers may differ from them in its last bit."""
+    for dtype in (torch.float32, torch.float64):
+        reward = torch.full((2, 6), value, dtype=dtype)
+        for group in (None, 3, torch.tensor([0, 0, 0, 1, 1, 1])):
+            assert not leave_one_out_advantage(reward, group).any()
+
+
+def test_leave_one_out_is_unbiased_and_the_scaled_advantage_is_not():
+    """Over all groups of two answers of a policy that takes a with 0.7 and is paid 1 for it and 0 for b: the mean of
+    A grad log pi is the gradient of the expected reward for RLOO, half of it for Dr. GRPO (a factor (G - 1)/G), and neither
+    for GRPO."""
+    theta = tensor([np.log(0.7), np.log(0.3)], grad=True)
+    policy, reward = torch.softmax(theta, -1), tensor([1.0, 0.0])
+    exact = gradient((policy * reward).sum(), theta)[0]
+    for advantage, factor in (
+        (leave_one_out_advantage, 1.0),
+        (lambda r: group_relative_advantage(r, scale=False), 0.5),
+        (lambda r: group_relative_advantage(r, epsilon=1e-12), None),
+    ):
+        estimate = torch.zeros(2).double()
+        for group in product(range(2), repeat=2):
+            chance = policy.detach()[list(group)].prod()
+            logp = torch.log_softmax(theta, -1)[list(group)]
+            loss = -(advantage(reward[list(group)]) * logp).mean()
+            estimate -= chance * gradient(loss, theta)[0]
+        if factor is None:
+            assert not torch.allclose(estimate, exact) and not torch.allclose(estimate, exact / 2)
+        else:
+            close(estimate, factor * exact, atol=1e-14)

@@ -7,7 +7,18 @@ import pytest
 import torch
 from loss_inputs import close, draw, gradient, log_probs, tensor, with_gradients
 
-from ift_gridworld.losses import bradley_terry_loss, dpo_loss, ipo_loss, orpo_loss, simpo_loss, tdpo_loss
+from ift_gridworld.losses import (
+    bradley_terry_loss,
+    cal_dpo_loss,
+    chi_po_loss,
+    cpo_loss,
+    dpo_loss,
+    ipo_loss,
+    orpo_loss,
+    preference_loss,
+    simpo_loss,
+    tdpo_loss,
+)
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import soft_value_iteration
 
@@ -42,6 +53,106 @@ def test_ipo_asks_for_a_margin_of_one_over_two_beta():
     loss = ipo_loss(chosen, zero, zero, zero, beta=0.2)  # target 2.5
     close(loss, [2.5**2, 0, 2.5**2])
     close(gradient(loss.sum(), chosen)[0], [-5.0, 0, 5.0])
+
+
+def test_chi_po_by_hand():
+    """z + log z of each density ratio, with and without the clip, of which 0.5 lets some pairs through and stops others."""
+    inputs = [log_probs(8, seed=i) for i in range(4)]
+    z = [(inputs[i] - inputs[i + 2]).exp().numpy() for i in range(2)]
+    margin = 0.7 * (z[0] + np.log(z[0]) - z[1] - np.log(z[1]))
+    close(chi_po_loss(*inputs, beta=0.7), np.log1p(np.exp(-margin)))
+    stopped = np.abs(margin) > 1
+    assert stopped.any() and not stopped.all() and (margin[stopped] > 0).any() and (margin[stopped] < 0).any()
+    loss, *grads = with_gradients(lambda *x: chi_po_loss(*x, beta=0.7, max_reward=0.5), inputs)
+    close(loss, np.log1p(np.exp(-np.clip(margin, -1, 1))))
+    assert all(np.array_equal(grad.numpy() == 0, stopped) for grad in grads)
+
+
+def test_chi_po_is_dpo_where_ratios_are_small_and_twice_as_steep_at_the_reference():
+    inputs = [log_probs(4, seed=i) for i in range(4)]
+    rare = [inputs[0] - 40, inputs[1] - 40, *inputs[2:]]
+    actual, expected = (with_gradients(lambda *x, f=f: f(*x, beta=0.3), rare) for f in (chi_po_loss, dpo_loss))
+    for one, other in zip(actual, expected, strict=True):
+        close(one, other, rtol=1e-12, atol=1e-15)
+    loss, down, up, *_ = with_gradients(lambda *x: chi_po_loss(*x, beta=0.3), [*inputs[2:], *inputs[2:]])
+    close(loss, [np.log(2)] * 4)
+    close(down, [-0.3] * 4)
+    close(up, [0.3] * 4)
+
+
+@pytest.mark.parametrize("beta", [0.2, 1.0])
+def test_population_chi_po_finds_the_policy_that_pays_for_kl_and_chi_squared(beta):
+    """On a bandit, E[r] - beta (KL + chi²/2) is greatest where beta (z + log z) = r - constant. There, over all pairs labelled
+    by Bradley-Terry on r, the loss is stationary; DPO's is not."""
+    reward, reference = np.array([0.0, 1.0, 2.5]), np.array([0.5, 0.3, 0.2])
+    low, high = -50.0, 50.0
+    for _ in range(200):  # bisection for the constant; Newton's method for z + log z = y within
+        constant = (low + high) / 2
+        y, log_z = (reward - constant) / beta, np.zeros(3)
+        for _ in range(100):
+            log_z -= (np.exp(log_z) + log_z - y) / (np.exp(log_z) + 1)
+        low, high = (constant, high) if (reference * np.exp(log_z)).sum() > 1 else (low, constant)
+    policy = reference * np.exp(log_z)
+    assert policy.sum() == pytest.approx(1, abs=1e-12)
+    for loss, is_stationary in ((chi_po_loss, True), (dpo_loss, False)):
+        theta = tensor(np.log(policy), grad=True)
+        logp, base = torch.log_softmax(theta, -1), tensor(np.log(reference))
+        total = torch.zeros(()).double()
+        for c, r in product(range(3), range(3)):
+            chance = 1 / (1 + np.exp(reward[r] - reward[c]))
+            total = total + chance * loss(logp[c], logp[r], base[c], base[r], beta=beta)
+        slope = gradient(total, theta)[0].abs().max().item()
+        assert slope < 1e-9 if is_stationary else slope > 1e-2
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("max_reward", [None, 3.0])
+def test_chi_po_is_finite_where_no_format_holds_the_ratio(dtype, max_reward):
+    edges = [-1e4, -100.0, 0.0, 20.0, 80.0, 100.0, 1e4]
+    chosen, rejected = (torch.tensor(x, dtype=dtype) for x in zip(*product(edges, edges), strict=True))
+
+    def loss(c, r):
+        return chi_po_loss(c, r, torch.zeros_like(c), torch.zeros_like(r), beta=0.5, max_reward=max_reward)
+
+    value, down, up = with_gradients(loss, [chosen, rejected])
+    assert all(torch.isfinite(x).all() for x in (value, down, up))
+    assert (down <= 0).all() and (up >= 0).all()
+    if max_reward is None:  # up to a factor of e below the largest number there is
+        largest = np.log(torch.finfo(dtype).max) - 1.25
+        extreme = loss(torch.zeros(1, dtype=dtype), torch.tensor([largest], dtype=dtype))
+        close(extreme.log(), [np.log(0.5) + largest], rtol=1e-5)
+    small = (chosen <= 80) & (rejected <= 80)  # float32 holds e^80
+    exact = with_gradients(loss, [chosen[small].double(), rejected[small].double()])
+    for one, other in zip((value, down, up), exact, strict=True):
+        close(one[small], other, rtol=2e-5, atol=1e-6)
+
+
+def test_cal_dpo_by_hand():
+    """DPO without beta, and a square for each log-ratio; the squares alone are the loss "sppo"."""
+    inputs = [log_probs(5, seed=i) for i in range(4)]
+    h = [(inputs[i] - inputs[i + 2]).numpy() for i in range(2)]
+    close(cal_dpo_loss(*inputs, beta=0.4), np.log1p(np.exp(h[1] - h[0])) + (h[0] - 1.25) ** 2 + (h[1] + 1.25) ** 2)
+    close(cal_dpo_loss(*inputs, beta=0.4) - dpo_loss(*inputs, beta=1.0), preference_loss(*inputs, kind="sppo", beta=0.4))
+
+
+def test_cal_dpo_keeps_the_chosen_answer_up():
+    """Where both log-ratios are at their targets, only the sigmoid's fading push is left: up for the chosen answer."""
+    zero = torch.zeros(1).double()
+    chosen, rejected = tensor([2.5], grad=True), tensor([-2.5], grad=True)
+    down, up = gradient(cal_dpo_loss(chosen, rejected, zero, zero, beta=0.2).sum(), chosen, rejected)
+    close(down, [-1 / (1 + np.exp(5))])
+    close(up, -down)
+    fallen = tensor([-4.0], grad=True)
+    assert gradient(cal_dpo_loss(fallen, fallen.detach(), zero, zero, beta=0.2).sum(), fallen)[0] < -10
+
+
+def test_cpo_is_dpo_against_a_uniform_reference():
+    """Any reference that gives both answers the same probability; by hand, too."""
+    chosen, rejected, same = (log_probs(5, seed=i) for i in range(3))
+    actual = cpo_loss(chosen, rejected, beta=0.3, label_smoothing=0.1)
+    close(actual, dpo_loss(chosen, rejected, same, same, beta=0.3, label_smoothing=0.1), rtol=1e-10)
+    margin = 0.3 * (chosen - rejected).numpy()
+    close(actual, 0.9 * np.log1p(np.exp(-margin)) + 0.1 * np.log1p(np.exp(margin)))
 
 
 def test_orpo_by_hand():

@@ -10,12 +10,11 @@ from ift_gridworld.rendering.page import save_page
 
 
 @pytest.fixture(scope="session")
-def chromium():
+def chromium(tmp_path_factory):
     """A browser; in CI Debian's is installed if there is none."""
     playwright = pytest.importorskip("playwright.sync_api")
     if shutil.which("chromium") is None and os.environ.get("CI") and shutil.which("apt-get"):
-        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
-            subprocess.run(command, check=False, capture_output=True, timeout=600)
+        install_chromium(tmp_path_factory.getbasetemp())
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("needs a Chromium: apt-get install chromium")
@@ -25,6 +24,18 @@ def chromium():
         browser.close()
 
 
+def install_chromium(folder):
+    """Install it once, whichever worker is the first to need it; the others wait, since apt-get refuses to run twice."""
+    import fcntl  # not on Windows
+
+    shared = folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+    with open(shared / "chromium.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for command in (["apt-get", "update"], ["apt-get", "install", "--yes", "--no-install-recommends", "chromium"]):
+            if shutil.which("chromium") is None:
+                subprocess.run(command, check=False, capture_output=True, timeout=600)
+
+
 @pytest.fixture
 def visit(chromium, tmp_path):
     """Opens the page of some runs from disk; a message of the console that is no mere remark fails the test."""
@@ -32,6 +43,7 @@ def visit(chromium, tmp_path):
 
     def opened(records, **options):
         page = chromium.new_page(**options)
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))

@@ -56,6 +56,7 @@ def in_double_precision():
 @pytest.fixture(scope="module")
 def engine(chromium):
     page = chromium.new_page()
+    page.set_default_timeout(120_000)  # a busy machine takes its time
     yield Engine(page, joined_modules(*MODULES))
     page.close()
 
@@ -425,6 +426,7 @@ def test_a_wrong_sign_is_caught(chromium, mutant, monkeypatch):
     body = re.search(rf"modules\.{module} = \(\(\) => \{{\n.*?\n\}}\)\(\);\n", script, re.DOTALL)[0]
     assert body.count(right) == 1, "the text of the mutant is out of date"
     page = chromium.new_page()
+    page.set_default_timeout(120_000)  # a busy machine takes its time
     engine = Engine(page, script.replace(body, body.replace(right, wrong)))
     try:
         assert _is_caught(engine, monkeypatch)

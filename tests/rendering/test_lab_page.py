@@ -20,6 +20,7 @@ def lab(chromium, tmp_path):
 
     def opened(fragment="", width=1280, height=900, **options):
         page = chromium.new_page(viewport={"width": width, "height": height}, **options)
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url))
@@ -357,6 +358,7 @@ def _use(page, rng):
 def test_the_start_of_a_written_page_is_its_own(chromium, tmp_path):
     path = save_lab(tmp_path / "lab.html", ["SFF", "FHF", "FFG"], slip=0.25, methods=["ift"])
     page = chromium.new_page()
+    page.set_default_timeout(120_000)  # a busy machine takes its time
     page.goto(path.as_uri())
     state = page.evaluate("() => window.lab.state")
     page.close()

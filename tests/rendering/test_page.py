@@ -149,8 +149,8 @@ def test_scrubbing_moves_the_arrows_and_playing_ends_at_the_last_step(visit):
         arrows.append(page.locator("svg[role=grid] path.arrows").get_attribute("d"))
     assert arrows[0] == arrows[3] and len(set(arrows)) == 3
     page.locator("#play").click()
-    page.wait_for_function("document.getElementById('when').textContent === 'update 30'", timeout=5000)
-    page.wait_for_function("document.getElementById('play').textContent.includes('play')", timeout=5000)
+    page.wait_for_function("document.getElementById('when').textContent === 'update 30'")
+    page.wait_for_function("document.getElementById('play').textContent.includes('play')")
 
 
 def test_everything_can_be_done_by_keyboard(visit):
@@ -167,7 +167,7 @@ def test_everything_can_be_done_by_keyboard(visit):
     for _ in range(4):
         page.keyboard.press(".")
     page.keyboard.press("Enter")  # the last policy is optimal, and nothing slips
-    page.wait_for_selector("text=reached the goal after 5 steps, reward 1", timeout=5000)
+    page.wait_for_selector("text=reached the goal after 5 steps, reward 1")
     page.keyboard.press("Escape")
     assert page.locator(".walker").first.get_attribute("visibility") == "hidden"
     page.keyboard.press("m")
@@ -302,9 +302,7 @@ def test_a_taxis_states_are_found_on_small_maps_and_driven_through(visit):
     for _ in STEPS:
         page.keyboard.press(".")
     page.keyboard.press("Enter")
-    page.wait_for_selector(
-        "text=reached the goal after 9 steps, reward 12", timeout=8000
-    )  # down, across, up: 8 moves, and drop off
+    page.wait_for_selector("text=reached the goal after 9 steps, reward 12")  # down, across, up: 8 moves, and drop off
 
 
 def test_a_page_refers_to_nothing_outside_itself_and_stays_small(tmp_path):

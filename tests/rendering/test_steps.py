@@ -49,6 +49,7 @@ def visit(chromium):
 
     def opened(path, **options):
         page = chromium.new_page(**options)
+        page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
         page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
@@ -157,10 +158,10 @@ def test_playing_gives_time_to_read(page_of, visit):
         assert float(section.get_attribute("data-seconds")) == pytest.approx(wanted, abs=0.01)
     page.evaluate("sections.forEach(section => section.dataset.seconds = 0.05)")
     page.locator("#play").click()
-    page.wait_for_function("document.getElementById('play').textContent === 'play'", timeout=5000)
+    page.wait_for_function("document.getElementById('play').textContent === 'play'")
     assert title(page) == titles(page)[-1]
     page.locator("#play").click()  # from the start again
-    page.wait_for_function("here > 0", timeout=5000)
+    page.wait_for_function("here > 0")
 
 
 @pytest.mark.parametrize(("scheme", "theme"), [("light", "light"), ("dark", "dark")])

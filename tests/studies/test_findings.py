@@ -160,6 +160,18 @@ def test_a_variant_is_on_no_edge_where_its_neighbours_were_tried():
     assert not effects["ift"].on_edge and effects["sft"].on_edge
 
 
+def test_a_variant_is_on_an_edge_where_no_larger_mixing_was_tried():
+    """The rate alone has neighbours on both sides."""
+    rows = []
+    for mixing, rate, distance in ((0.2, 0.03, 0.3), (0.5, 0.01, 0.3), (0.5, 0.03, 0.1), (0.5, 0.1, 0.3)):
+        for block in (findings.HELD_IN, "lakes-0.7-6"):
+            for method in (f"ift {mixing}", "sft"):
+                row = {"map": block, "policy": "mlp-64", "lake": block, "method": method, "rate": rate}
+                rows.append(row | {"distance": distance, "success": 0.0, "regret": 0.0})
+    effects = {e.method: e for e in held_out_effects(table(rows)) if e.measure == "distance"}
+    assert (effects["ift"].mixing, effects["ift"].rate, effects["ift"].on_edge) == ("0.5", 0.03, True)
+
+
 # ---- counts, strata, differences ----
 
 

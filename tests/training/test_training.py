@@ -198,7 +198,7 @@ def test_runs_of_any_length_share_round_updates_and_keep_those_asked_for():
     assert len(short) <= 30 and len(long) <= 30
     with pytest.raises(ValueError, match="keep has update 101; allowed: up to 100, the number of updates"):
         steps_of("sft", 100, keep=(101,))
-    with pytest.raises(ValueError, match="keep is -1"):
+    with pytest.raises(ValueError, match="keep is .-1,.; allowed: whole numbers >= 0"):
         steps_of("sft", 100, keep=(-1,))
 
 

@@ -31,13 +31,13 @@ class PlainORPO(ORPO):
 
 
 class HalfPlainORPO(PlainORPO):
-    """The same in the precision in which language models are trained."""
+    """Plain ORPO in bfloat16, the precision in which language models are trained."""
 
     precision = torch.bfloat16
 
 
 class HalfStableORPO(ORPO):
-    """In that precision, too, with log(1 - exp(c)) = log(-expm1(c)) near 0: every operation in bfloat16."""
+    """Stable ORPO in bfloat16, with log(1 - exp(c)) = log(-expm1(c)) near 0."""
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Tensor:
         c, r = chosen.mean.bfloat16(), rejected.mean.bfloat16()

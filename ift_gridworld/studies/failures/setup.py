@@ -44,7 +44,7 @@ class Setup:
         return f"{self.lake.name} · no slip · {policy} · base: mixture · drawn: seed {drawn}, counted: {self.seeds} seeds"
 
     def base(self, policy: str, *, seeds: int | None = None, seed: int | None = None) -> LakePolicy:
-        """Return the base policy of that kind, for all seeds unless told otherwise."""
+        """Return the base policy of that kind, for all seeds unless others are given."""
         start = self.seed if seed is None else seed
         return make_base("mixture", self.mdp, policy=policy, seeds=seeds or self.seeds, seed=start)
 

@@ -1,4 +1,4 @@
-"""What the losses are computed on: a lake, a policy, its reference and one pair of answers."""
+"""The example that losses are computed on: a lake, a policy, its reference and one pair of answers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """What every loss is computed on.
+    """Inputs that every loss is computed on.
 
     Attributes:
         mdp: the lake.

@@ -148,9 +148,9 @@ def run_ablation(
 
 
 def ablation_parts(scope: StudyScope) -> list[StudyPart]:
-    """Return the parts of λ x γ x form x prediction x embedding on ten random lakes, firm and slippery.
+    """Return the parts of λ x γ x form x prediction x embedding on ten random lakes, deterministic and slippery.
 
-    Frozen embeddings, and expected predictions of every form, come on firm ice alone.
+    Frozen embeddings, and expected predictions of every form, come with deterministic dynamics alone.
     """
     mixings = (0.0, 0.2, 1.0) if scope.quick else MIXINGS
     panels = [Setting("lakes-0.8-0", "firm", "good-0.5", "mlp-64", "adam", 1)]
@@ -165,7 +165,7 @@ def ablation_parts(scope: StudyScope) -> list[StudyPart]:
         if (form == "sft" and prediction == "expected") or (embedding == "frozen" and setting.ice != "firm"):
             continue
         if prediction == "expected" and setting.ice != "firm" and form not in ("released", "none"):
-            continue  # expensive, and on firm ice the forms differ there as they do with greedy predictions
+            continue  # expensive, and on deterministic lakes the forms differ there as they do with greedy predictions
         if scope.quick and (prediction, embedding) != ("greedy", "live"):
             continue
         arguments = {

@@ -45,7 +45,7 @@ HELD_OUT = ("lakes-0.7-6", "lakes-0.9-6")  # lakes on which they are compared; n
 
 @dataclass(frozen=True)
 class StudyScope:
-    """How large a study is.
+    """Size of a study.
 
     Attributes:
         quick: whether it runs on fewer settings.
@@ -61,7 +61,7 @@ class StudyScope:
 
 
 def deal_settings(lakes: Sequence[tuple[str, str]], seed: int) -> list[Setting]:
-    """Return a setting for each lake (a map and its ice), the other factors dealt out so that each level comes equally often.
+    """Return a setting for each lake (a map and its dynamics), the other factors dealt so that each level comes equally often.
 
     (A Latin hypercube over the factors: each factor's levels are repeated to the number of settings and shuffled.)
     """
@@ -75,14 +75,15 @@ def deal_settings(lakes: Sequence[tuple[str, str]], seed: int) -> list[Setting]:
 
 
 def seeds_for(setting: Setting, seeds: int) -> int:
-    """Return the number of seeds of a setting: fewer on a block of lakes, whose lakes tell more than their seeds do."""
+    """Return the number of seeds of a setting: fewer on a block of lakes, whose lakes differ more than their seeds do."""
     return seeds if setting.family in SINGLE_LAKES else max(2, seeds // 4)
 
 
 def study_settings(scope: StudyScope) -> list[Setting]:
     """Return the settings of the claims.
 
-    Every single lake comes on every ice, four times; every block of random lakes firm and on one of the two slippery ices.
+    Every single lake comes with all dynamics, four times; every block of random lakes deterministic and with one of the two
+    slippery ones.
     """
     if scope.maps is not None:
         blocks = [f"{scope.maps}:{block}" for block in range((len(read_maps(scope.maps)) - 1) // BLOCK_SIZE + 1)]

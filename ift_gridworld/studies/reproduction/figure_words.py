@@ -1,4 +1,4 @@
-"""Names of ice and views in the figures of the reproduction, and values with their intervals as points."""
+"""Names of dynamics and views in the figures of the reproduction, and values with their intervals as points."""
 
 from __future__ import annotations
 

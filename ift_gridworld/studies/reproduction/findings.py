@@ -160,13 +160,17 @@ def _correlation_key(predictor: str, group: str) -> str:
 
 def saved_correlations(numbers: Mapping[str, Any]) -> dict[str, dict[str, Effect]]:
     """Return the rank correlations among findings, by predictor and group; without groups of fewer than two settings."""
+    saved = {
+        predictor: {group: numbers.get(_correlation_key(predictor, group)) for group in GROUPS}
+        for predictor in ("right", "push")
+    }
     return {
         predictor: {
-            group: Effect(found["value"], found["low"], found["high"], found["negative"], found["settings"], 1)
-            for group in GROUPS
-            if (found := numbers.get(_correlation_key(predictor, group), {})).get("settings", 0) > 1
+            group: Effect(each["value"], each["low"], each["high"], each["negative"], each["settings"], 1)
+            for group, each in groups.items()
+            if each and each["settings"] > 1
         }
-        for predictor in ("right", "push")
+        for predictor, groups in saved.items()
     }
 
 
@@ -217,7 +221,7 @@ def _reward_findings(columns: Columns) -> dict[str, Any]:
 
 
 def ablation_effects(columns: Columns, measure: str) -> dict[tuple[str, ...], Effect]:
-    """Return IFT less SFT, paired by lake and seed, for each (ice, form, prediction, embedding, mixing, decay)."""
+    """Return IFT less SFT, paired by lake and seed, for each (dynamics, form, prediction, embedding, mixing, decay)."""
     values: dict[tuple[str, ...], dict[tuple[str, float], float]] = {}
     rows = select(columns, (columns["checkpoint"] == "last") & (columns["method"] != "base"))
     names = ("ice", *ABLATION_KEYS, "lake", "seed", measure)
@@ -227,7 +231,7 @@ def ablation_effects(columns: Columns, measure: str) -> dict[tuple[str, ...], Ef
     effects: dict[tuple[str, ...], Effect] = {}
     for key, each in values.items():
         reference = values[key[0], "sft", "greedy", "live", "0", "0"]
-        lakes, seeds = sorted({lake for lake, _ in reference}), sorted({seed for _, seed in reference})
+        lakes, seeds = dict.fromkeys(lake for lake, _ in reference), dict.fromkeys(seed for _, seed in reference)
         difference = np.array([[each[lake, seed] - reference[lake, seed] for seed in seeds] for lake in lakes])
         effects[key] = paired_effect(difference)
     return effects
@@ -254,7 +258,7 @@ class HeldOutEffect:
     """A variant against SFT or IFT on held-out lakes.
 
     Attributes:
-        ice, base: of the settings.
+        ice, base: dynamics and base policies of the settings.
         method: the variant.
         mixing: the λ that was best on the held-in lakes, empty for SFT.
         rate: the learning rate that was best there.
