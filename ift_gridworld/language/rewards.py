@@ -80,7 +80,7 @@ def exact_teacher(lakes: Lakes, tokenizer: MoveTokenizer) -> TeacherFunction:
         noise = SUBOPTIMAL_NOISE if teacher == "demonstrator" else 0.0
         knows = optimal.sum(-1, keepdims=True) > 0
         chances = np.concatenate([((1 - noise) * optimal + noise / END_ACTION) * knows, at_goal[..., None]], -1)
-        goes_on = (moves >= 0) & ~at_goal  # what follows other words is no longer an answer
+        goes_on = (moves >= 0) & knows[..., 0]  # after another word, the goal or a hole the answer should have been over
         before = np.concatenate([np.ones((len(moves), 1), bool), goes_on[:, :-1]], 1).cumprod(1)
         return np.array(tokenizer.action_tokens), chances * before[..., None]
 

@@ -126,7 +126,9 @@ class ScheduledSampling(SFT):
     Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099) in the two passes that transformers need (Mihaylova and Martins
     2019, arXiv 1906.07651): a first pass predicts from the true states, then each state is replaced or not by a coin. Departs
     from both in that predictions are the likeliest, not sampled, unless the option says so, and in that the probability rises
-    in a straight line and stays. As in IFT the next action taught is the human's, and no gradient reaches the first pass.
+    in a straight line and stays. On slippery ice a prediction leads to the average over its outcomes, as IFT's does: the
+    likeliest of equally likely ones is an arbitrary neighbour. As in IFT the next action taught is the human's, and no gradient
+    reaches the first pass.
     """
 
     title = "Scheduled · scheduled sampling"

@@ -67,8 +67,8 @@ ENTRIES = (
         ),
     ),
     Entry(
-        "--method all --render --format html",
-        (("all.html", "two_paths.html", "a page to play with: all ten methods at one update, an agent to drop on the ice"),),
+        "--method core --render --format html",
+        (("core.html", "two_paths.html", "a page to play with: all ten methods at one update, an agent to drop on the ice"),),
     ),
     Entry(
         "--method sft,ift,dpo,orpo --map 4x4 --view plane",

@@ -52,9 +52,9 @@ def train(
 ) -> Run:
     """Align a policy in place by one method and keep snapshots.
 
-    On a CPU a member's policies do not depend on how many are trained beside it, to the last bit, except by IFT, GRPO and
-    online DPO: there they agree to float32 rounding, and where GRPO or online DPO draws a number within rounding of a boundary
-    between two actions, the episode takes another way and a member and its copy trained alone part as two seeds do.
+    On a CPU a member's policies do not depend on how many are trained beside it: to the last bit by SFT and its rivals, PPO and
+    most losses over pairs, else to float32 rounding. Where a method draws episodes, a number within rounding of a boundary
+    between two actions may send a member and its copy trained alone different ways; then they part as two seeds do.
 
     Args:
         method: a registered name, or a class of your own: a subclass of `methods.Method`.

@@ -481,7 +481,7 @@ def test_shapes_in_signatures_hold_throughout():
             planning.time_limited_values(mdp, 5)
         run = train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
     """
-    options = {"capture_output": True, "text": True, "timeout": 120, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    options = {"capture_output": True, "text": True, "timeout": 600, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], **options)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -603,7 +603,6 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
         ("dpo_judged", {"walkers": 16}),
         ("luffy", {"walkers": 16}),
         ("hpt", {"walkers": 16}),
-        ("neftune", {}),
     ],
 )
 def test_methods_that_walk_train_on_many_lakes_as_on_each_by_itself(method, options):

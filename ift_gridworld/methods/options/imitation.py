@@ -75,8 +75,8 @@ class ScheduledOptions(MethodOptions):
     """Updates over which the probability rises from 0 in a straight line; 0 is constant."""
     prediction: choices.Prediction = "greedy"
     """Replace by the best action's state (greedy), or the average over actions (expected)."""
-    outcome: choices.Outcome = "likeliest"
-    """On slippery ice: replace by the likeliest state (likeliest), or the average over outcomes (expected)."""
+    outcome: choices.Outcome = "expected"
+    """On slippery ice: replace by the average over outcomes (expected), or the likeliest state (likeliest)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
