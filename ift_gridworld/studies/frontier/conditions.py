@@ -73,16 +73,17 @@ class Condition:
 
 def study_conditions() -> list[Condition]:
     """Return all conditions that are reported: the centre, its variations and the suite, each on both dynamics."""
-    changes: list[dict[str, object]] = [
-        {},
-        *({"base": base} for base in ("random", "good-0.1", "good-0.9")),
-        {"policy": "tabular"},
-        *({"data": count} for count in (1, 40)),
-        *({"flipped": share} for share in (0.1, 0.2, 0.3)),
-        {"start": "anywhere"},
-        *({"lakes": name} for name in SUITE),
+    centre = Condition()
+    varied = [
+        centre,
+        *(replace(centre, base=base) for base in ("random", "good-0.1", "good-0.9")),
+        replace(centre, policy="tabular"),
+        *(replace(centre, data=count) for count in (1, 40)),
+        *(replace(centre, flipped=share) for share in (0.1, 0.2, 0.3)),
+        replace(centre, start="anywhere"),
+        *(replace(centre, lakes=name) for name in SUITE),
     ]
-    return [Condition(dynamics=dynamics, **change) for dynamics in DYNAMICS for change in changes]  # type: ignore[arg-type]
+    return [replace(condition, dynamics=dynamics) for dynamics in DYNAMICS for condition in varied]
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from ift_gridworld.methods.registry import METHODS, family_of
 from ift_gridworld.studies.frontier.conditions import Condition
 from ift_gridworld.studies.tables import Columns
 
-__all__ = ["QUESTIONS", "Answer", "Question", "StudyTable", "answer_question", "answer_questions"]
+__all__ = ["QUESTIONS", "Answer", "Question", "StudyTable", "answer_question", "answer_questions", "share_of_gain"]
 
 FALSE_DISCOVERIES = 0.05
 LEAST_LIKELY = -1000.0  # nats
@@ -49,8 +49,7 @@ class StudyTable:
         rows = self._rows.get((condition, method), [])
         names = zip(self.columns["lake"][rows], self.columns["seed"][rows], strict=True)
         return {
-            (str(lake), int(seed)): float(value)
-            for (lake, seed), value in zip(names, self.columns[measure][rows], strict=True)
+            (str(lake), int(seed)): float(value) for (lake, seed), value in zip(names, self.columns[measure][rows], strict=True)
         }
 
 
@@ -89,7 +88,7 @@ def _likelihood(table: StudyTable, condition: str, method: str) -> Values:
     return {key: float(np.maximum(value, LEAST_LIKELY)) for key, value in values.items()}  # NaN stays
 
 
-def _share_of_gain(table: StudyTable, condition: str, method: str) -> Values:
+def share_of_gain(table: StudyTable, condition: str, method: str) -> Values:
     """Frontier gap as a share of what there is to gain on the lake, the best return less the base's; 0 where that is nothing."""
     gap = table.values(condition, method, "frontier_gap")
     to_gain = table.values(condition, "base", "regret")
@@ -125,8 +124,8 @@ QUESTIONS = (
         _plain("success_any_tile"), lambda method: "sft", lambda method: method != "sft",
     ),
     Question(
-        "likelihood", "Who keeps the chosen answer's likelihood?", "log-likelihood of the chosen answers, change since the base",
-        True, _likelihood, lambda method: "base",
+        "likelihood", "Who keeps the chosen answer's likelihood?", "log-likelihood of the chosen answers, less the base's", True,
+        _likelihood, lambda method: "base",
     ),
     Question(
         "labels", "Who withstands wrong labels?", "regret that wrong labels add, difference to DPO", False,
@@ -135,7 +134,7 @@ QUESTIONS = (
     ),
     Question(
         "frontier", "Who is nearest to the frontier at its KL?",
-        "frontier gap as a share of what there is to gain, difference to SFT", False, _share_of_gain, lambda method: "sft",
+        "frontier gap as a share of what there is to gain, difference to SFT", False, share_of_gain, lambda method: "sft",
         lambda method: method != "sft",
     ),
     Question(
@@ -197,9 +196,7 @@ def answer_question(table: StudyTable, question: Question) -> list[Answer]:
         signs = [np.sign(_rounded(values.mean())) for values in differences.values() if np.isfinite(values).all()]
         share = float(np.mean([sign == np.sign(_rounded(effect.value)) for sign in signs])) if signs else np.nan
         mean_of_own = float(mean), float(low), float(high)
-        answers.append(
-            Answer(method, question.against(method), mean_of_own, effect, np.nan, share, len(differences), diverged)
-        )
+        answers.append(Answer(method, question.against(method), mean_of_own, effect, np.nan, share, len(differences), diverged))
     rates = false_discovery_rates([answer.effect.p for answer in answers])
     direction = -1 if question.higher_is_better else 1
     corrected = [replace(answer, rate=float(rate)) for answer, rate in zip(answers, rates, strict=True)]
@@ -230,4 +227,3 @@ def _difference(table: StudyTable, question: Question, condition: str, method: s
     return np.array([[first[lake, seed] - second[lake, seed] for seed in seeds] for lake in lakes]).reshape(
         len(lakes), len(seeds)
     )
-

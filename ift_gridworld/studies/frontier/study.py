@@ -97,9 +97,7 @@ def chosen_parts(scope: FrontierScope, choices: Mapping[tuple[str, str], Choice]
                 trial = choices[condition.held_in.name, method].trial
                 more = {"method": method, "factor": trial.factor, "knob": trial.knob, "updates": scope.updates}
                 weight = size["lakes"] * _time(method, condition)
-                parts.append(
-                    StudyPart("results", f"{method} {condition.name}", weight, run_chosen, {**arguments, **more})
-                )
+                parts.append(StudyPart("results", f"{method} {condition.name}", weight, run_chosen, {**arguments, **more}))
     return parts
 
 
@@ -153,14 +151,15 @@ def load(folder: Path) -> dict[str, Columns]:
     return tables
 
 
-def report(tables: Mapping[str, Columns], folder: Path, theme: str) -> tuple[list[Table], list[Path]]:
-    """Answer the questions: write findings.json and the figures; return a table for each question, and the paths."""
+def report(tables: Mapping[str, Columns], folder: Path, theme: str) -> tuple[list[Table], list[Path], dict[str, Any]]:
+    """Answer the questions: write findings.json and the figures; return a table for each question, paths and findings."""
     table, choices = StudyTable(tables["results"]), chosen_trials(tables["trials"])
     answers = answer_questions(table)
-    content = json.dumps({"findings": findings(answers), "choices": _choices(choices)}, indent=1, allow_nan=False)
+    numbers = findings(answers)
+    content = json.dumps({"findings": numbers, "choices": _choices(choices)}, indent=1, allow_nan=False)
     paths = [write_atomically(folder / "findings.json", f"{content}\n".encode())]
     paths += draw_figures(table, answers, folder, theme)
-    return [_table_of(key, answers[key]) for key in answers if answers[key]], paths
+    return [_table_of(key, answers[key]) for key in answers if answers[key]], paths, numbers
 
 
 def findings(answers: Mapping[str, Sequence[Answer]]) -> dict[str, Any]:

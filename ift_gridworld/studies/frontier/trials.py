@@ -1,4 +1,4 @@
-"""What each method may try, and how the best trial is chosen: the same number of trials for all, on lakes that are not reported.
+"""What each method may try, and how its best trial is chosen: equally many trials for all, on lakes that are not reported.
 
 A trial is a learning rate, as a multiple of the policy's default, and a value of the one option that is the method's own (its
 knob). A method without such an option tries more rates instead. The best trial has the least mean regret over the held-in lakes
@@ -120,5 +120,3 @@ def choose(columns: Columns, method: str) -> Choice:
 
 def _point(trial: Trial) -> tuple[float, ...]:
     return (trial.factor,) if trial.knob is None else (trial.factor, float(trial.knob))
-
-
