@@ -1,4 +1,4 @@
-"""Figures of the frontier study: every method's answer to every question, and how far from the frontier each ends at which KL."""
+"""Figures of the frontier study: each method's answer to each question, and the frontier gap and KL at which it ends."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ LEAST_GAP = 1e-4  # share below which a gap is drawn at the lower edge
 
 
 def plane_points(table: StudyTable, dynamics: str) -> list[PlanePoint]:
-    """Return where each method ends under the centre's condition of the dynamics; methods of which nothing is finite are left out."""
+    """Return where each method ends under the centre's condition of the dynamics; lakes without a finite KL are left out."""
     condition = Condition(dynamics=dynamics).name
     points = []
     for method in table.methods(condition):

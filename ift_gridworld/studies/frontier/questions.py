@@ -89,7 +89,7 @@ def _likelihood(table: StudyTable, condition: str, method: str) -> Values:
 
 
 def share_of_gain(table: StudyTable, condition: str, method: str) -> Values:
-    """Frontier gap as a share of what there is to gain on the lake, the best return less the base's; 0 where that is nothing."""
+    """Frontier gap as a share of what there is to gain on the lake (best return less the base's); 0 where that is nothing."""
     gap = table.values(condition, method, "frontier_gap")
     to_gain = table.values(condition, "base", "regret")
     return {key: gap[key] / to_gain[key] if to_gain[key] > LEAST else 0.0 for key in gap}
@@ -124,7 +124,7 @@ QUESTIONS = (
         _plain("success_any_tile"), lambda method: "sft", lambda method: method != "sft",
     ),
     Question(
-        "likelihood", "Who keeps the chosen answer's likelihood?", "log-likelihood of the chosen answers, less the base's", True,
+        "likelihood", "Who keeps the chosen answer's likelihood?", "log-likelihood of chosen answers, less the base's", True,
         _likelihood, lambda method: "base",
     ),
     Question(
