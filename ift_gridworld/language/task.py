@@ -107,17 +107,11 @@ class Task:
         """
         lakes = self.lakes[name]
         best, rejected = (encode_walks(lakes, paths[name], tokenizer) for paths in (self.paths, self.rejected))
-        return TextSource(
-            best,
-            best,
-            rejected,
-            end=tokenizer.end,
-            limit=self.limit,
-            reward_function=exact_reward(lakes, tokenizer),
-            teacher_function=exact_teacher(lakes, tokenizer),
-            seed=self.seed,
-            **options,
-        )
+        options = {
+            "reward_function": exact_reward(lakes, tokenizer),
+            "teacher_function": exact_teacher(lakes, tokenizer),
+        } | options
+        return TextSource(best, best, rejected, end=tokenizer.end, limit=self.limit, seed=self.seed, **options)
 
     @property
     def limit(self) -> int:
