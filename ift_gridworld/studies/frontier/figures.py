@@ -34,10 +34,9 @@ COLUMNS = {  # question: the axis in words, its scale near 0, and a few ticks
 
 
 def grouped(methods: Sequence[str]) -> dict[str, list[str]]:
-    """Return methods by the group that they belong to, in the order of figures."""
-    return {
-        name: [method for method in in_order(methods) if family_of(method) in families] for name, families in GROUPS.items()
-    }
+    """Return methods by the group that they belong to, in the order of figures; groups without a method are left out."""
+    groups = {name: [m for m in in_order(methods) if family_of(m) in families] for name, families in GROUPS.items()}
+    return {name: members for name, members in groups.items() if members}
 
 
 def draw_figures(table: StudyTable, answers: Mapping[str, Sequence[Answer]], folder: Path, theme: str) -> list[Path]:
