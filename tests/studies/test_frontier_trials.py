@@ -20,7 +20,7 @@ from ift_gridworld.studies.frontier.conditions import (
 )
 from ift_gridworld.studies.frontier.running import MEASURED, run_base, run_chosen, run_trials
 from ift_gridworld.studies.frontier.study import FrontierScope, chosen_parts, chosen_trials, concerns, trial_parts
-from ift_gridworld.studies.frontier.trials import BUDGET, Trial, choose, trials_of
+from ift_gridworld.studies.frontier.trials import BUDGET, Trial, choose, trials_beyond, trials_of
 
 NAN = float("nan")
 
@@ -65,6 +65,40 @@ def test_whole_numbers_stay_whole():
     rows = table(factor=[1.0, 1.0], knob=[10.0, 30.0], regret=[0.2, 0.1])
     trial = choose(rows, "dagger").trial
     assert trial == Trial(1.0, 30) and isinstance(trial.knob, int)
+
+
+def test_what_lies_on_an_edge_is_tried_beyond_it():
+    """Best at the highest rate and the least price: beyond are a higher rate and a lower price, and nothing on other sides."""
+    rates, prices = (0.3, 1.0, 3.0), (0.01, 0.1, 1.0)
+    rows = table(
+        factor=[rate for rate in rates for _ in prices], knob=list(prices) * 3,
+        regret=[0.5, 0.6, 0.7, 0.4, 0.5, 0.6, 0.1, 0.2, 0.3],
+    )  # fmt: skip
+    assert trials_beyond(rows, "dpo") == [Trial(10.0, 0.01), Trial(3.0, 0.003)]
+    assert choose(rows, "dpo").on_edge
+    rows["regret"][4] = 0.0  # bracketed on both axes
+    assert trials_beyond(rows, "dpo") == [] and not choose(rows, "dpo").on_edge
+
+
+@pytest.mark.parametrize(
+    ("method", "knobs", "best", "beyond"),
+    [
+        ("ift", (0.3, 0.5, 1.0), 1.0, []),  # no mixing above 1
+        ("luffy", (1, 2, 4), 1, []),  # nor less than one guide
+        ("dagger", (10, 30, 100), 10, [3]),
+        ("dapo", (0.0, 0.01, 0.1), 0.0, []),  # nor a price below none
+        ("dapo", (0.0, 0.01, 0.1), 0.1, [0.3]),
+        ("robust", (0.1, 0.2, 0.3), 0.3, []),  # 0.9 of labels cannot be wrong
+    ],
+)
+def test_nothing_is_tried_that_the_method_does_not_allow(method, knobs, best, beyond):
+    rows = table(
+        factor=[f for f in (0.3, 1.0, 3.0) for _ in knobs], knob=[float(knob) for knob in knobs] * 3,
+        regret=[float(abs(f - 1) + abs(knob - best)) for f in (0.3, 1.0, 3.0) for knob in knobs],
+    )  # fmt: skip
+    found = trials_beyond(rows, method)
+    assert [trial.knob for trial in found] == beyond and all(trial.factor == 1.0 for trial in found)
+    assert choose(rows, method).on_edge == bool(beyond)
 
 
 # ---- conditions ----
@@ -167,7 +201,10 @@ def test_likelihoods_are_those_of_the_right_labels():
 def test_trials_differ_by_rate_and_knob_and_equal_chosen_runs():
     condition = Condition().held_in
     rows = run_trials(condition.name, "dpo", lakes=2, seed=0, updates=30)
-    assert len(rows["regret"]) == 2 * BUDGET and len(set(rows["regret"])) > BUDGET
+    tried = set(zip(rows["factor"], rows["knob"], strict=True))
+    assert len(rows["regret"]) == 2 * len(tried) and len(tried) >= BUDGET and len(set(rows["regret"])) > BUDGET
+    if len(tried) == BUDGET:
+        assert not trials_beyond(rows, "dpo")
     for factor, knob in ((0.3, 0.01), (3.0, 1.0)):
         alone = run_chosen(condition.name, "dpo", factor, knob, lakes=2, seeds=1, seed=0, updates=30)
         same = (rows["factor"] == factor) & (rows["knob"] == knob)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ift_gridworld.methods.registry import find_method
 from ift_gridworld.studies.frontier.conditions import Condition, PreparedCondition, prepare
-from ift_gridworld.studies.frontier.trials import Trial, trials_of
+from ift_gridworld.studies.frontier.trials import ROUNDS, Trial, trials_beyond, trials_of
 from ift_gridworld.studies.measures import measure_policies
 from ift_gridworld.studies.running import spread
 from ift_gridworld.studies.tables import Columns, concatenate_tables
@@ -26,7 +26,7 @@ MEASURED = (
 
 
 def run_trials(condition: str, method: str, lakes: int, seed: int, updates: int = UPDATES) -> Columns:
-    """Return the regret of each of a method's trials on each held-in lake.
+    """Return the regret of each of a method's trials on each held-in lake, those beyond the edges of the first included.
 
     Args:
         condition: name of a held-in condition.
@@ -36,7 +36,22 @@ def run_trials(condition: str, method: str, lakes: int, seed: int, updates: int 
         updates: number of updates.
     """
     prepared = prepare(Condition.parse(condition), lakes, 1, seed)
-    tables, trials = [], trials_of(method)
+    columns: Columns = {}
+    waiting = trials_of(method)
+    for _ in range(ROUNDS + 1):
+        more = _trial_rows(prepared, condition, method, waiting, seed, updates)
+        columns = concatenate_tables([columns, more]) if columns else more
+        waiting = trials_beyond(columns, method)
+        if not waiting:
+            break
+    return columns
+
+
+def _trial_rows(
+    prepared: PreparedCondition, condition: str, method: str, trials: Sequence[Trial], seed: int, updates: int
+) -> Columns:
+    """Return the regret of some trials, those that share a knob trained as one population."""
+    tables = []
     for knob in dict.fromkeys(trial.knob for trial in trials):
         together = [trial for trial in trials if trial.knob == knob]
         policies = _trained(prepared, method, together, seed, updates)

@@ -2,7 +2,8 @@
 
 A trial is a learning rate, as a multiple of the policy's default, and a value of the one option that is the method's own (its
 knob). A method without such an option tries more rates instead. The best trial has the least mean regret over the held-in lakes
-after the last update; nothing else is looked at.
+after the last update; nothing else is looked at. Where it lies on an edge of what was tried, the trials beyond that edge are
+made as well, `ROUNDS` times at most; what still lies on an edge then is marked.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from ift_gridworld.evaluation.selection import best_key, is_on_edge
+from ift_gridworld.evaluation.selection import best_key, beyond_edges, is_sound
 from ift_gridworld.methods.registry import method_options
 from ift_gridworld.studies.tables import Columns
 
-__all__ = ["BUDGET", "KNOBS", "Choice", "Trial", "choose", "trials_of"]
+__all__ = ["BUDGET", "KNOBS", "ROUNDS", "Choice", "Trial", "choose", "trials_beyond", "trials_of"]
 
-BUDGET = 9  # trials of each method
+BUDGET = 9  # trials of each method to begin with
+ROUNDS = 3  # times that a method's trials are extended, at most
 FACTORS = (0.3, 1.0, 3.0)  # of the policy's default learning rate
 MORE_FACTORS = (0.03, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 10.0)  # of a method without a knob
 SPREAD = (0.1, 1.0, 10.0)  # of a knob's default, where it has one above 0
 PRICES = (0.0, 0.01, 0.1)  # of KL, where a method charges none by default
+LEAST_KNOB, MOST_FACTOR = 1e-9, 200.0  # beyond which nothing is tried
 
 # The option that is a method's own, and its values (None: `SPREAD` times the default).
 KNOBS: dict[str, tuple[str, Sequence[float] | None]] = {
@@ -108,14 +111,62 @@ def choose(columns: Columns, method: str) -> Choice:
         >>> choose({name: np.array(values) for name, values in rows.items()}, "ift").trial
         Trial(factor=3.0, knob=0.1)
     """
-    scores: dict[tuple[float, ...], list[float]] = {}
+    scores = _mean_regrets(columns)
+    best = best_key(scores)
+    return Choice(_trial(method, best), scores[best], bool(_beyond(method, scores, best)))
+
+
+def trials_beyond(columns: Columns, method: str) -> list[Trial]:
+    """Return the trials beyond the edges that a method's best trial lies on; none where it is bracketed, or has diverged.
+
+    Args:
+        columns: as for `choose`.
+        method: its name.
+
+    Example:
+        >>> rows = {"factor": [0.3, 1.0, 3.0], "knob": [np.nan] * 3, "regret": [0.2, 0.1, 0.0]}
+        >>> trials_beyond({name: np.array(values) for name, values in rows.items()}, "sft")
+        [Trial(factor=10.0, knob=None)]
+    """
+    scores = _mean_regrets(columns)
+    best = best_key(scores)
+    return _beyond(method, scores, best) if is_sound(scores[best]) else []
+
+
+def _mean_regrets(columns: Columns) -> dict[tuple[float, ...], float]:
+    regrets: dict[tuple[float, ...], list[float]] = {}
     for factor, knob, regret in zip(columns["factor"], columns["knob"], columns["regret"], strict=True):
         point = (float(factor),) if np.isnan(float(knob)) else (float(factor), float(knob))
-        scores.setdefault(point, []).append(float(regret))
-    means: Mapping[tuple[float, ...], float] = {point: float(np.mean(values)) for point, values in scores.items()}
-    best = best_key(means)
-    trial = next((t for t in trials_of(method) if _point(t) == best), Trial(best[0], best[1] if len(best) > 1 else None))
-    return Choice(trial, means[best], is_on_edge(best, means))
+        regrets.setdefault(point, []).append(float(regret))
+    return {point: float(np.mean(values)) for point, values in regrets.items()}
+
+
+def _beyond(method: str, tried: Mapping[tuple[float, ...], float], best: tuple[float, ...]) -> list[Trial]:
+    """Return the next trial beyond each edge that the best one lies on, if the method allows its knob that value."""
+    positive = {tuple(max(value, LEAST_KNOB) for value in point): point for point in tried}  # a price of 0 has none below it
+    return [
+        trial
+        for point in beyond_edges(list(positive), tuple(max(value, LEAST_KNOB) for value in best))
+        if _is_allowed(method, trial := _trial(method, point)) and _point(trial) not in tried
+    ]
+
+
+def _is_allowed(method: str, trial: Trial) -> bool:
+    if trial.knob is not None and trial.knob < LEAST_KNOB:
+        return False
+    try:
+        method_options(method)(**trial.options(method))
+    except ValueError:
+        return False
+    return trial.factor < MOST_FACTOR
+
+
+def _trial(method: str, point: tuple[float, ...]) -> Trial:
+    """Return the trial of a point; whole knobs stay whole."""
+    if len(point) == 1:
+        return Trial(point[0], None)
+    is_whole = all(isinstance(value, int) for value in KNOBS.get(method, ("", None))[1] or (0.5,))
+    return Trial(point[0], round(point[1]) if is_whole else point[1])
 
 
 def _point(trial: Trial) -> tuple[float, ...]:
