@@ -139,6 +139,9 @@ class Frontier:
     base: Float[np.ndarray, "S A"]
     points: _Points
 
+    def __post_init__(self) -> None:
+        check_mdp(self.mdp)
+
     @property
     def beta(self) -> Float[np.ndarray, " P"]:
         """The price of a nat at which each point is best, which is the curve's slope there: from infinity down to 0."""
@@ -273,6 +276,7 @@ def frontier_gap(
         >>> frontier_gap(lake, uniform, np.array([0.0, 9.0]), np.array([0.0, 0.3])).round(4)
         array([0.069, 0.2  ])
     """
+    check_mdp(mdp)
     kl, value = np.asarray(kl, float), np.asarray(value, float)
     base = np.asarray(base, float)
     bases = base.reshape(-1, *base.shape[-2:])
