@@ -421,7 +421,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "return load_table(self.path(folder))[1] == self.about",
             "return bool(load_table(self.path(folder)))",
         ),
-        ("a saved part of other lakes counts", '"lakes": lakes, "versions"', '"versions"'),
+        ("a saved part of other lakes counts", 'entries["lakes"] = zlib', "_ = zlib"),
     ),
     *_of(
         "studies.lakes",
