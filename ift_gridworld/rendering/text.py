@@ -198,7 +198,7 @@ def _text_width(text: str, size: float, bold: bool, family: tuple[str, ...]) -> 
 
 
 def _right_end(outline: Path) -> float:
-    """Return the largest x of an outline, as its `get_extents` does, which takes a hundred times longer for quadratic curves."""
+    """Return the largest x of an outline, as its `get_extents` does, which evaluates every curve."""
     codes = np.asarray(outline.codes)
     if (codes == Path.CURVE4).any():
         return float(outline.get_extents().x1)
