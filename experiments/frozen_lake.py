@@ -1,7 +1,7 @@
 """Align a policy on a frozen lake and animate what it learned.
 
     python experiments/frozen_lake.py --method ift --render
-    python experiments/frozen_lake.py --method all --map 4x4 --slippery
+    python experiments/frozen_lake.py --method core --map 4x4 --slippery
 
 Trains every seed in one run, writes METHOD.json (settings, versions, every metric over the updates, policies) and, with
 --render, METHOD.gif under --out, and ends with a table. --redraw METHOD.json draws again without training.

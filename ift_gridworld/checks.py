@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from numbers import Real
 from typing import Any
 
 __all__ = [
-    "check_choice", "check_finite", "check_interval", "check_mdp", "check_memory", "check_positive", "check_probability",
-    "check_whole", "check_whole_numbers", "is_number", "memory_size", "read_variable", "suggestion", "unbox_fields", "unboxed",
+    "check_choice", "check_finite", "check_interval", "check_mdp", "check_memory", "check_not_negative", "check_positive",
+    "check_probability", "check_whole", "check_whole_numbers", "is_number", "listing", "memory_size", "read_variable",
+    "suggestion", "unbox_fields", "unboxed",
 ]  # fmt: skip
 
 
@@ -90,6 +91,14 @@ def check_positive(name: str, value: Any, below: float | None = 1e30) -> float:
     return value
 
 
+def check_not_negative(name: str, value: Any, below: float = 1e30) -> float:
+    """Return the number, unboxed; raise a ValueError unless it is 0 or above, and below the bound."""
+    value = unboxed(value)
+    if not is_number(value) or not 0 <= float(value) < below:
+        raise ValueError(f"{name} is {value!r}; allowed: a number >= 0 (and below {below:g})")
+    return value
+
+
 def check_finite(name: str, value: Any) -> float:
     """Return the number, unboxed; raise a ValueError unless it is finite."""
     value = unboxed(value)
@@ -124,6 +133,17 @@ def check_memory(need: float, name: str, allowed: str) -> None:
     if need > memory_size():
         sizes = f"takes {need / 2**30:.1f} GiB of memory, and this machine has {memory_size() / 2**30:.1f}"
         raise ValueError(f"{name}, which {sizes}; allowed: {allowed}")
+
+
+def listing(names: Sequence[str], most: int = 8) -> str:
+    """Return names with commas between, the first `most` of them where there are many.
+
+    >>> listing(["sft", "ift", "dpo"]), listing(["sft", "ift", "dpo"], most=1)
+    ('sft, ift, dpo', 'sft and 2 others')
+    """
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} others"
 
 
 def suggestion(value: Any, allowed: Iterable[Any]) -> str:

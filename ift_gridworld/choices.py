@@ -19,7 +19,9 @@ __all__ = [
     "PROPAGATIONS",
     "QUALITIES",
     "RATIO_LEVELS",
+    "REFERENCE_POINTS",
     "REWARDS",
+    "TEACHERS",
     "Average",
     "Base",
     "KLKind",
@@ -31,7 +33,9 @@ __all__ = [
     "Propagation",
     "Quality",
     "RatioLevel",
+    "ReferencePoint",
     "Reward",
+    "Teacher",
 ]
 
 Propagation = Literal["released", "algorithm1", "equation21", "none"]
@@ -75,6 +79,14 @@ OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 Reward = Literal["env", "preference"]
 """Source of the rewards of on-policy methods: the environment, or a reward model trained on preference pairs."""
 REWARDS: tuple[Reward, ...] = get_args(Reward)
+
+ReferencePoint = Literal["exact", "mismatched"]
+"""How KTO computes the reference point that it compares an answer with."""
+REFERENCE_POINTS: tuple[ReferencePoint, ...] = get_args(ReferencePoint)
+
+Teacher = Literal["optimal", "demonstrator"]
+"""Who labels the policy's own episodes: the optimal policy, or a sub-optimal demonstrator."""
+TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
 Quality = Literal["optimal", "suboptimal"]
 """Quality of a demonstrator (`data.demonstrations`)."""

@@ -154,7 +154,7 @@ def console() -> Console:
 
     if is_terminal(sys.stdout):
         return Console(markup=False, emoji=False)
-    return Console(width=120, no_color=True, markup=False, emoji=False)
+    return Console(width=132, no_color=True, markup=False, emoji=False)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -49,12 +49,13 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 from rule_mutants import RuleMutant
+from rule_mutants_frontier import MUTANTS as OF_FRONTIER
 from rule_mutants_lakes import MUTANTS as OF_LAKES
 from rule_mutants_language import MUTANTS as OF_LANGUAGE
 
 from ift_gridworld.runtime import cores
 
-RULES = (*OF_LAKES, *OF_LANGUAGE)
+RULES = (*OF_FRONTIER, *OF_LAKES, *OF_LANGUAGE)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"

@@ -146,8 +146,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the chosen answer is the rejected one", "best, best, rejected, end=", "best, rejected, best, end="),
         (
             "the order of the data is the same for all seeds",
-            "reward_function=reward, seed=self.seed, **options",
-            "reward_function=reward, **options",
+            "limit=self.limit, seed=self.seed, **options",
+            "limit=self.limit, **options",
         ),
     ),
     *_of(
@@ -158,8 +158,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("processes draw alike", "(self.seed, self.rank, self.draws)", "(self.seed, self.draws)"),
         (
             "a group is of answers to different prompts",
-            "len(self.demonstrations), prompts).repeat(times)",
-            "len(self.demonstrations), prompts * times)",
+            "self._next_prompts(prompts).repeat(times)",
+            "self._next_prompts(prompts * times)",
         ),
         ("a group's answers stand apart", "prompts).repeat(times)", "prompts)\n        index = np.tile(index, times)"),
         ("rollouts begin from the same prompts again", "self.prompt_batches += 1", "self.prompt_batches += 0"),
@@ -297,10 +297,10 @@ MUTANTS: tuple[RuleMutant, ...] = (
     *_of(
         "methods.on_policy",
         RULES,
-        ("every update walks anew", "self._rollouts is None or step % self.options.epochs == 0", "True"),
+        ("every update walks anew", "self._rollouts is None or step % self.renewal == 0", "True"),
         (
             "the first rollouts serve for all updates",
-            "self._rollouts is None or step % self.options.epochs == 0",
+            "self._rollouts is None or step % self.renewal == 0",
             "self._rollouts is None",
         ),
     ),
@@ -309,8 +309,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         RULES,
         (
             "padded steps are mixed into a shared prompt",
-            "mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)",
-            "mixed = mix(true[..., begin:, :], predicted, torch.ones_like(mask[..., begin:]), mixing)",
+            "mixed = mix_after(true[..., begin:, :], predicted, mask[..., begin:], mixing)",
+            "mixed = mix_after(true[..., begin:, :], predicted, torch.ones_like(mask[..., begin:]), mixing)",
         ),
     ),
     *_of(

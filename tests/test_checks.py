@@ -16,6 +16,7 @@ from ift_gridworld.planning import SOLVERS
 # Placeholders of the other arguments: the MDP is checked before they are used.
 OTHERS = {"row": "sft", "policy": None, "reference": None, "beta": 1.0, "steps": 1, "horizon": 1, "count": 1, "random": []}
 OTHERS |= {"answers": None, "trajectories": None, "generators": [], "self": None, "num_envs": 1, "path": [[0, 0]]}
+OTHERS |= {"base": None, "points": None, "kl": [0.0], "value": [0.0]}
 
 
 def takes_an_mdp(function):

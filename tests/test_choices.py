@@ -19,6 +19,12 @@ PAIRS = {
     "Reward": "REWARDS",
     "Quality": "QUALITIES",
     "Base": "BASES",
+    "ReferencePoint": "REFERENCE_POINTS",
+    "Teacher": "TEACHERS",
+    "PreferenceKind": "PREFERENCE_KINDS",
+    "Objective": "OBJECTIVES",
+    "RatioLevel": "RATIO_LEVELS",
+    "Average": "AVERAGES",
 }
 
 

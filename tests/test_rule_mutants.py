@@ -1,10 +1,11 @@
 """The wrong rules written by hand still fit the code: `python tests/mutate.py --only rules` runs the tests against them."""
 
 import pytest
+import rule_mutants_frontier
 import rule_mutants_lakes
 import rule_mutants_language
 
-RULES = (*rule_mutants_lakes.MUTANTS, *rule_mutants_language.MUTANTS)
+RULES = (*rule_mutants_frontier.MUTANTS, *rule_mutants_lakes.MUTANTS, *rule_mutants_language.MUTANTS)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])

@@ -64,12 +64,12 @@ class LakeArgs(FigureArgs, PolicyArgs):
     """The command line of `lake`; the methods' own options are added by `method_options`."""
 
     method: str = "ift"
-    """sft, ppo and grpo (RLHF), dpo, dpo_online, ift, orpo, ipo, simpo, tdpo, or one that a plugin registers; several with
-    commas between; or all."""
+    """sft, ppo, dpo, dpo_online, ift, orpo, ipo, simpo, tdpo, grpo (core), any other registered method, a family (imitation,
+    pairs, unpaired, on-policy, mixed), or all; several with commas between."""
     demonstrations: int | None = None
     """Demonstrations, and preference pairs for dpo and its relatives (1 if nothing is random, else 16)."""
     steps: int | None = None
-    """Gradient updates (300; ppo and grpo 600)."""
+    """Gradient updates (300; 600 for methods that follow the policy gradient)."""
     snapshots: int | None = None
     """Policies kept along the way, the frames of a film (60; above 10,000 states fewer: 20 on 300x300, 6 on 1000x1000)."""
     seeds: int = 8
@@ -79,7 +79,7 @@ class LakeArgs(FigureArgs, PolicyArgs):
     render: bool = False
     """Draw as well."""
     format: str | None = None
-    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (the alignment lab)."""
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None

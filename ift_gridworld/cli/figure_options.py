@@ -22,15 +22,15 @@ FIGURE_OPTIONS = ("stages", "panels", "font", "usetex")
 class FigureArgs(PictureArgs):
     """Options of pictures of all runs together."""
 
-    figure: Literal["column", "page"] | None = None
+    figure: Literal["column", "page", "frontier"] | None = None
     """A figure for a paper instead of a film, at the width of a column or a page; with --format pdf (then the default), svg or
-    png. Written beside it for LaTeX are a table of the results and the caption."""
+    png. Written beside it for LaTeX are a table of the results and the caption. frontier is a column with --panels frontier."""
     stages: str | None = None
     """With --figure, the updates whose maps are drawn, with commas between, such as 0,20,300 (by default updates between which
     about equally much changes)."""
     panels: str | None = None
-    """With --figure, what it shows, with commas between: maps, matrix (of one method), seeds, and any metric as a curve (by
-    default maps, success or regret, and distance)."""
+    """With --figure, what it shows, with commas between: maps, matrix (of one method), seeds, frontier (return against KL
+    from the base, below the best there is), and any metric as a curve (by default maps, success or regret, and distance)."""
     font: Literal["sans", "serif"] | None = None
     """With --figure, its type: sans (the default), or serif, in the style of Times."""
     usetex: bool = False
@@ -53,13 +53,19 @@ def figure_options(args: FigureArgs, theme: str, kind: str | None) -> FigureOpti
     if args.figure is None:
         return None
     check_choice("format", kind or "pdf", STILLS)
-    return FigureOptions(args.figure, theme, **_choices(args))
+    args.require("panels", args.figure != "frontier", "--figure column or page")
+    return FigureOptions(_width(args), theme, **_choices(args))
+
+
+def _width(args: FigureArgs) -> str:
+    return "column" if args.figure in (None, "frontier") else str(args.figure)
 
 
 def _choices(args: FigureArgs) -> FigureChoices:
+    panels = "frontier" if args.figure == "frontier" else args.panels
     return {
         "stages": _updates(args.stages),
-        "panels": None if args.panels is None else [panel.strip() for panel in args.panels.split(",") if panel.strip()],
+        "panels": None if panels is None else [panel.strip() for panel in panels.split(",") if panel.strip()],
         "font": args.font or "sans",
         "usetex": args.usetex,
         "transparent": args.transparent,
@@ -89,5 +95,5 @@ def draw_figure(args: FigureArgs, comparison: Comparison, out: Path, name: str, 
     """
     assert args.figure is not None
     picture = out / f"{name}_{args.figure}.{kind or 'pdf'}"
-    figure = comparison.figure(picture, width=args.figure, theme=theme, **_choices(args))
+    figure = comparison.figure(picture, width=_width(args), theme=theme, **_choices(args))
     return [figure, picture.with_suffix(".caption.tex"), comparison.latex(out / f"{name}.tex")]

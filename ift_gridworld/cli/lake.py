@@ -1,7 +1,7 @@
 """Align a policy on a frozen lake and animate what it learned.
 
     ift-gridworld lake --method ift --render
-    ift-gridworld lake --method all --map 4x4 --slippery
+    ift-gridworld lake --method core --map 4x4 --slippery
 
 Trains every seed in one run, writes METHOD.json (settings, versions, every metric over the updates, policies) and, with
 --render, METHOD.gif under --out, and ends with a table. --redraw METHOD.json draws again without training.

@@ -35,6 +35,8 @@ from ift_gridworld.training.snapshots import memory
 
 __all__ = ["run"]
 
+MOST_FILMED = 12  # methods side by side that can still be read
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -60,7 +62,7 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     try:
         runs = align(args, plan, worker, paths)
         if args.figure is not None:
-            name = together(args.method, [one.method for one in runs])
+            name = together(args.method)
             paths.extend(draw_figure(args, compare(runs), args.out, name, args.theme, args.format))
     except BaseException as error:  # of a method of the user's own, too: what is saved is not lost, and is named
         if paths:
@@ -69,9 +71,9 @@ def run(args: LakeArgs, worker: RenderWorker | None) -> int:
     return report(runs, paths)
 
 
-def together(method: str, names: Sequence[str]) -> str:
-    """Name the file of several methods' common picture."""
-    return "all" if method == "all" else file_stem("-".join(names))
+def together(method: str) -> str:
+    """Name the file of the common picture of the methods and families that ``--method`` names."""
+    return file_stem("-".join(method.split(",")))
 
 
 # ---- before training ----
@@ -118,6 +120,11 @@ def _check_drawable(args: LakeArgs, mdp: TabularMDP, methods: int) -> None:
     figure = figure_options(args, args.theme, args.format)
     if figure is not None:
         figure.check_before_training(methods)
+    if figure is None and (args.render or args.view) and methods > MOST_FILMED:
+        option = f"--view {args.view}" if args.view else "--render"
+        raise ValueError(
+            f"{option} draws {methods} methods in one picture; allowed: up to {MOST_FILMED}, such as --method core"
+        )
     drawn = VIEWS[args.view].needs_map if args.view else args.render
     if not drawn and not (figure and figure.needs_map(methods)):
         return
@@ -188,7 +195,7 @@ def align(args: LakeArgs, plan: Plan, worker: RenderWorker | None, paths: list[P
     if worker is not None:
         is_together = len(names) > 1 or args.view is not None
         if is_together:
-            picture = args.out / f"{view_stem(together(args.method, names), args.view)}.{args.format or 'gif'}"
+            picture = args.out / f"{view_stem(together(args.method), args.view)}.{args.format or 'gif'}"
             worker.draw([args.out / f"{file_stem(name)}.json" for name in names], picture, args.theme, **asdict(options))
         ordered = len(runs) * (args.view is None) + is_together
         with progress("drawing") as advance:

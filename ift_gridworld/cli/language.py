@@ -116,7 +116,7 @@ class Args:
     redraw: bool = False
     """Draw what is saved in the output folder, and print its tables; train nothing."""
     format: str | None = None
-    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with) (gif)."""
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (the alignment lab) (gif)."""
     theme: str | None = None
     """light or dark (light)."""
     out: str | None = None

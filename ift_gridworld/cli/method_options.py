@@ -10,13 +10,14 @@ from dataclasses import MISSING, Field, field, fields, make_dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_type_hints
 
-from ift_gridworld.checks import suggestion
+from ift_gridworld.checks import listing, suggestion
 from ift_gridworld.cli.parser import Arguments, flag
 from ift_gridworld.methods.options import MethodOptions, option_names
-from ift_gridworld.methods.registry import METHODS, VARIANTS, method_options
+from ift_gridworld.methods.registry import CORE, FAMILIES, METHODS, VARIANTS, family_of, method_options
 
 __all__ = ["chosen_methods", "method_overrides", "with_method_options"]
 
+GROUPS = (*FAMILIES, "core", "all")  # words of --method that stand for several methods
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
@@ -52,20 +53,32 @@ def with_method_options(command: type[ArgumentsT], methods: Iterable[str] | None
 
 
 def chosen_methods(text: str) -> list[str]:
-    """Return the names that ``--method`` gives: one, several with commas between, or all.
+    """Return the names that ``--method`` gives: methods and families, with commas between; core or all.
+
+    A family stands for its listed methods. One that is named beside its family, or whose families overlap, stands once.
 
     Raises:
         ValueError: for an unknown name, or one that stands twice.
     """
-    names = list(METHODS) if text == "all" else text.split(",")
-    for name in names:
-        if name not in METHODS and name not in VARIANTS:
-            near = suggestion(name, METHODS)
-            allowed = f"{', '.join(METHODS)}, several with commas between, all by itself, or what a --plugin registers"
-            raise ValueError(f"--method is {name!r}; {near}allowed: {allowed}")
-    if len(set(names)) < len(names):
+    words = text.split(",")
+    names: list[str] = []
+    for word in words:
+        if word not in GROUPS and word not in METHODS and word not in VARIANTS:
+            near = suggestion(word, (*METHODS, *GROUPS))
+            families = ", ".join(GROUPS)
+            allowed = f"{', '.join(METHODS)}, what a --plugin registers, or all of {families}; several with commas between"
+            raise ValueError(f"--method is {word!r}; {near}allowed: {allowed}")
+        names += [name for name in _members(word) if name not in names]
+    if len(set(words)) < len(words):
         raise ValueError(f"--method is {text!r}, which names a method twice; allowed: each once")
     return names
+
+
+def _members(word: str) -> list[str]:
+    """Return the methods that a word of ``--method`` stands for."""
+    if word in FAMILIES:
+        return [name for name in METHODS if family_of(name) == word]
+    return list({"all": METHODS, "core": CORE}.get(word, (word,)))
 
 
 def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -84,7 +97,7 @@ def method_overrides(args: Arguments, methods: Sequence[str]) -> dict[str, dict[
         using = [method for method in methods if name in overrides[method]]
         value = args.spelled(name)
         if not using:
-            whose = ", ".join(method for method in METHODS if name in option_names(method_options(method)))
+            whose = listing([method for method in METHODS if name in option_names(method_options(method))])
             do = "does" if len(methods) == 1 else "do"
             raise ValueError(f"{value}, which {', '.join(methods)} {do} not use; it is an option of {whose}")
         reasons = [_options_of(method, overrides[method]).unused().get(name) for method in using]

@@ -19,8 +19,9 @@ class PictureArgs(Arguments):
 
     view: str | None = None
     """Another film of all methods together: plane (log-probability of the chosen against the rejected answer, a trajectory a
-    method), flow (arrows as wide as steps are often taken, and visits less those of the optimal policy), walks (sampled
-    episodes, on the same random numbers for all methods), seeds (every seed as a dot)."""
+    method), frontier (return against KL from the base, below the best there is), flow (arrows as wide as steps are often
+    taken, and visits less those of the optimal policy), walks (sampled episodes, on the same random numbers for all methods),
+    seeds (every seed as a dot)."""
     picture_size: Literal["slide", "square", "column"] | None = None
     """slide (1920x1080 pixels), square (1080x1080) or column (1050 wide: 3.5 inches at 300 dots an inch), laid out anew."""
     transparent: bool = False

@@ -118,7 +118,13 @@ class Walkers:
 
 
 def lakes_alike(mdp: TabularMDP | Sequence[TabularMDP]) -> list[TabularMDP]:
-    """Return an MDP, or several that differ in neither size nor horizon, as a list; raise a ValueError for anything else."""
+    """Return an MDP, or several that differ in neither size nor horizon, as a list; raise a ValueError for anything else.
+
+    Example:
+        >>> lake = TabularMDP.from_map(("SFG",))
+        >>> lakes_alike(lake) == lakes_alike([lake])
+        True
+    """
     lakes = list(mdp) if isinstance(mdp, Sequence) else [mdp]
     for lake in lakes:
         check_mdp(lake)

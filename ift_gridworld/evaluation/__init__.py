@@ -1,16 +1,20 @@
 """Evaluation of policies and of methods.
 
     metrics.py       exact measures of a policy on a lake; `MEASURES` names them
+    frontier.py      the highest return of any policy at each KL from a base, and how far below it a policy lies
     estimation.py    what each method assumes about the model it trains, against the truth (Table 1); needs torch
     selection.py     the best of several runs, and the values to try beyond a grid whose edge is best
     statistics.py    means, interquartile means and their intervals over lakes and seeds
 
-Names are loaded on first use, so that measuring does not load torch.
+Most names are loaded on first use, so that measuring does not load torch.
 """
 
 from typing import TYPE_CHECKING
 
 from ift_gridworld._lazy import lazy_names
+
+# At once: a function that is named like its module would be hidden by it as soon as that is loaded.
+from ift_gridworld.evaluation.frontier import Frontier, frontier, frontier_gap, kl_from_base
 
 if TYPE_CHECKING:
     from ift_gridworld.evaluation.estimation import TABLE, Assumption, Estimation, estimate
@@ -41,11 +45,15 @@ __all__ = [
     "Assumption",
     "Effect",
     "Estimation",
+    "Frontier",
     "estimate",
     "even_change",
     "expected_visits",
     "format_effect",
+    "frontier",
+    "frontier_gap",
     "interquartile_mean",
+    "kl_from_base",
     "log_likelihood",
     "mean_interval",
     "measure",

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ift_gridworld.checks import check_mdp
+from ift_gridworld.evaluation.frontier import frontier_gap, kl_from_base
 from ift_gridworld.evaluation.statistics import mean_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import (
@@ -25,12 +26,14 @@ from ift_gridworld.planning import (
     optimal_policy,
     optimal_success,
     optimal_values,
+    success_from,
     success_probability,
 )
 
 __all__ = [
-    "MEASURES", "RANGES", "Steps", "even_change", "expected_visits", "log_likelihood", "mean_interval", "measure",
-    "metric_descriptions", "metric_interval", "reference_points", "register_metric", "tiles_of", "unregister_metric",
+    "MEASURES", "ON_REQUEST", "RANGES", "Steps", "affordable_metrics", "even_change", "expected_visits", "log_likelihood",
+    "mean_interval", "measure", "metric_descriptions", "metric_interval", "reference_points", "register_metric", "tiles_of",
+    "unregister_metric",
 ]  # fmt: skip
 
 
@@ -52,6 +55,7 @@ STATES_AT_ONCE = 2**14  # states whose successors are compared with one another 
 
 MEASURES: dict[str, str] = {
     "success": "probability of reaching the goal within the time limit",
+    "success_any_tile": "the same, mean over all non-terminal tiles that an episode may start from",
     "return": "expected discounted return from the start, no time limit",
     "regret": "optimal return minus return",
     "distance": "mean squared distance of T(a|s) to T*, over non-terminal tiles",
@@ -63,13 +67,20 @@ MEASURES: dict[str, str] = {
     "distance_next_optimal": "the same, weighted by the optimal policy's expected visits",
     "distance_next_visited": "the same, weighted by the policy's own expected visits",
     "kl": "expected KL to the base policy over an episode, in nats (discounted where there is no time limit)",
+    "kl_discounted": "the same, discounted as the return is, no time limit",
+    "frontier_gap": "highest return of any policy at the same kl_discounted (`evaluation.frontier`) minus the return",
     "tiles": "tiles visited at least once in ten episodes, on average",
     "chosen_logp": "log-likelihood of the preferred trajectory, in nats",
     "rejected_logp": "log-likelihood of the other trajectory, in nats",
 }
 
+# Computed only if they are named: they take as long as all others together.
+ON_REQUEST = ("success_any_tile", "kl_discounted", "frontier_gap")
+SMALL = 1024  # states up to which training requests them
+
 RANGES: dict[str, tuple[float, float]] = {  # of measures whose values cannot be any number
-    "success": (0, 1), "distance": (0, 1), "regret": (0, np.inf), "kl": (0, np.inf), "tiles": (0, np.inf),
+    "success": (0, 1), "success_any_tile": (0, 1), "distance": (0, 1), "regret": (0, np.inf), "kl": (0, np.inf),
+    "kl_discounted": (0, np.inf), "frontier_gap": (0, np.inf), "tiles": (0, np.inf),
     "chosen_logp": (-np.inf, 0), "rejected_logp": (-np.inf, 0),
 }  # fmt: skip
 
@@ -132,6 +143,20 @@ def metric_descriptions() -> dict[str, str]:
     return MEASURES | {name: entry.description for name, entry in _REGISTERED.items()}
 
 
+def affordable_metrics(mdp: TabularMDP) -> list[str]:
+    """Return the metrics that a run is measured by: all, but those on request on more than `SMALL` states.
+
+    Nor are the two that the reward-KL frontier needs where nothing is discounted, for a trained policy may walk for ever.
+
+    Example:
+        >>> lake = TabularMDP.from_map(("SFG",))
+        >>> "frontier_gap" in affordable_metrics(lake), "frontier_gap" in affordable_metrics(TabularMDP.make("64x64"))
+        (True, False)
+    """
+    left_out = ON_REQUEST if mdp.num_states > SMALL else ON_REQUEST[1:] if mdp.discount == 1 else ()
+    return [name for name in metric_descriptions() if name not in left_out]
+
+
 def _custom(name: str, mdp: TabularMDP, policy: Float[np.ndarray, "*batch S A"]) -> Float[np.ndarray, "*batch"]:
     value = np.asarray(_REGISTERED[name].function(mdp, policy), float)
     if value.shape != policy.shape[:-2]:
@@ -149,16 +174,16 @@ def measure(
     rejected: Steps | None = None,
     only: Sequence[str] | None = None,
 ) -> dict[str, Float[np.ndarray, "*batch"]]:
-    """Measure policies: all of `MEASURES`, and all registered metrics.
+    """Measure policies: `MEASURES` but those `ON_REQUEST`, and all registered metrics.
 
     Args:
         mdp: the lake; its discount defines the optimum, its horizon the time limit of success and visits.
         policy: T_θ(a|s), with any leading dimensions.
-        base: what "kl" is measured from; without it "kl" is omitted.
+        base: what "kl", "kl_discounted" and "frontier_gap" are measured from; without it they are omitted.
         shown: weight of each state in the human's demonstrations, such as `tiles_of` gives; without it distances over them
             are omitted.
         chosen, rejected: trajectories [B, T] whose mean log-likelihood is measured; without them it is omitted.
-        only: names of the metrics to compute (default: all). Expensive ones are computed only if they are named.
+        only: names of the metrics to compute (default: all but those `ON_REQUEST`).
 
     Returns:
         One array per metric, in the units that `metric_descriptions` names.
@@ -174,10 +199,12 @@ def measure(
     """
     check_mdp(mdp)
     policy = np.asarray(policy, float)
-    wanted = set(metric_descriptions() if only is None else only)
+    wanted = set(metric_descriptions()) - set(ON_REQUEST) if only is None else set(only)
     result: dict[str, Any] = {}
     steps, visits, result["success"] = _episodes(mdp, policy)
-    if wanted & {"return", "regret"}:
+    if "success_any_tile" in wanted:
+        result["success_any_tile"] = success_from(mdp, policy, mdp.horizon)[..., ~mdp.terminal].mean(-1)
+    if wanted & {"return", "regret", "frontier_gap"}:
         result["return"] = evaluate_policy(mdp, policy) @ mdp.start
         result["regret"] = optimal_values(mdp)[0] @ mdp.start - result["return"]
     walkable = ~mdp.terminal
@@ -186,6 +213,10 @@ def measure(
     result |= _distances(mdp, policy, {over: weight for over, weight in weights.items() if weight is not None}, wanted)
     if base is not None and "kl" in wanted:
         result["kl"] = (steps * _kl(policy, np.asarray(base, float)))[..., walkable].sum(-1)
+    if base is not None and wanted & {"kl_discounted", "frontier_gap"}:
+        result["kl_discounted"] = kl_from_base(mdp, policy, base)
+        if "frontier_gap" in wanted:
+            result["frontier_gap"] = frontier_gap(mdp, base, result["kl_discounted"], result["return"])
     for name, batch in (("chosen_logp", chosen), ("rejected_logp", rejected)):
         if batch is not None and name in wanted:
             result[name] = log_likelihood(policy, batch)

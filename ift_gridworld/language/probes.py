@@ -113,7 +113,7 @@ def _logits_after(
         index = np.flatnonzero(lengths == length)
         for part in np.array_split(index, -(-len(index) // rows)):
             ids = torch.tensor([prefixes[i] for i in part], device=device)[None]
-            logits = policy.logits(policy.embed(ids), torch.tensor([int(length) - 1], device=device))[0, :, 0]
+            logits = policy.logits(None, torch.tensor([int(length) - 1], device=device), states=ids)[0, :, 0]
             yield part, logits
 
 

@@ -8,18 +8,19 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.checks import unbox_fields
+from ift_gridworld.choices import Teacher
 from ift_gridworld.data import Batch, Trajectories
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.policy import Critic, LanguagePolicy
-from ift_gridworld.language.rewards import RewardFunction
+from ift_gridworld.language.rewards import RewardFunction, TeacherFunction
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.methods.options import IFTOptions
-from ift_gridworld.methods.source import DataSource
+from ift_gridworld.methods.source import DataSource, Labelled
 from ift_gridworld.optimisation import descend
 from ift_gridworld.policies.residual import Successor
 
@@ -40,6 +41,7 @@ class TextSource(DataSource[LanguagePolicy]):
         rows: number of rows that an update sees, on all processes together.
         seed: seed of their order and of what is sampled.
         reward_function: the exact reward of answers to the demonstrations' prompts; without it the reward is 0.
+        teacher_function: what a teacher would do at each step of such answers; without it there is no teacher.
         device: device of the policy.
         rank, processes: number of this process and number of processes; each sees its share of the rows.
 
@@ -55,6 +57,7 @@ class TextSource(DataSource[LanguagePolicy]):
     rows: int = 64
     seed: int = 0
     reward_function: RewardFunction | None = None
+    teacher_function: TeacherFunction | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     rank: int = 0
     processes: int = 1
@@ -129,12 +132,11 @@ class TextSource(DataSource[LanguagePolicy]):
 
     def successor(self, policy: LanguagePolicy, options: IFTOptions) -> Successor:
         """Return the successor of predictions: the predicted token itself, in place of the true one; or the mean of all."""
-        table: torch.nn.Embedding = policy.model.get_input_embeddings()
 
         def successor(states: Tensor, logits: Float[Tensor, "1 B K V"]) -> Float[Tensor, "1 B K D"]:
             if options.prediction == "greedy":
-                return table(logits.argmax(-1))
-            return torch.softmax(logits.float(), -1).to(table.weight.dtype) @ table.weight
+                return policy.embed(logits.argmax(-1))
+            return policy.expected_embedding(logits)
 
         return successor
 
@@ -148,6 +150,21 @@ class TextSource(DataSource[LanguagePolicy]):
         prompts = [row[: first + 1] for row, first in zip(ids, begin, strict=True)]
         return self._sampled(policy, prompts).batch(device=self.device)
 
+    def mismatched(self, batch: Batch) -> Batch:
+        prompts, answers = [], []
+        for ids, actions, mask in zip(batch.states[0].tolist(), batch.actions[0].tolist(), batch.mask[0].tolist(), strict=True):
+            first = mask.index(True)
+            prompts.append(ids[: first + 1])
+            answers.append([token for token, counts in zip(actions, mask, strict=True) if counts])
+        return Completions.of(prompts, [*answers[-1:], *answers[:-1]], self.end).batch(device=self.device)
+
+    def uniform(self, *shape: int) -> Float[Tensor, "1 *shape"]:
+        return torch.rand((1, *shape), generator=self.random(), dtype=torch.float64).to(self.device)
+
+    @property
+    def longest(self) -> int:
+        return self.limit
+
     def walker(self, policy: LanguagePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
         return lambda: self._episodes(policy, walkers, 1)
 
@@ -157,21 +174,73 @@ class TextSource(DataSource[LanguagePolicy]):
             raise ValueError(f"a batch has {walkers} answer; allowed: two or more, which GRPO compares")
         return self._episodes(policy, walkers // group, group), group
 
+    def guided_groups(self, policy: LanguagePolicy, number: int, walkers: int, group: int) -> tuple[Trajectories, Trajectories]:
+        assert self.demonstrations is not None
+        index = self._next_prompts(walkers // group)
+        shown = self._rewarded(self.demonstrations[index], index)
+        return shown, self._rewarded(self._answered(policy, index.repeat(group)), index.repeat(group))
+
+    def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "1 B"]:
+        return episodes.reward.sum(-1) > 0
+
     def _episodes(self, policy: LanguagePolicy, prompts: int, times: int) -> Trajectories:
         """Sample `times` answers to each of the next prompts; each is rewarded at its last token."""
+        index = self._next_prompts(prompts).repeat(times)
+        return self._rewarded(self._answered(policy, index), index)
+
+    def _next_prompts(self, count: int) -> Int[np.ndarray, " B"]:
+        """Return the rows of the next prompts."""
         assert self.demonstrations is not None
-        self._check_shares("prompts of an update", prompts)
-        index = self.index(self.prompt_batches, len(self.demonstrations), prompts).repeat(times)
+        self._check_shares("prompts of an update", count)
         self.prompt_batches += 1
+        return self.index(self.prompt_batches - 1, len(self.demonstrations), count)
+
+    def _answered(self, policy: LanguagePolicy, index: Int[np.ndarray, " B"]) -> Completions:
+        """Sample one answer to the prompt of each row."""
+        assert self.demonstrations is not None
         data = self.demonstrations
-        sampled = self._sampled(policy, [data.ids[i, : data.prompt[i]].tolist() for i in index])
-        batch = sampled.batch(device=self.device)
+        return self._sampled(policy, [data.ids[i, : data.prompt[i]].tolist() for i in index])
+
+    def _rewarded(self, data: Completions, index: Int[np.ndarray, " B"]) -> Trajectories:
+        """Return answers to the prompts of these rows with their rewards."""
+        batch = data.batch(device=self.device)
         last = batch.mask & ~torch.cat([batch.mask[..., 1:], torch.zeros_like(batch.mask[..., :1])], -1)
         rewards = torch.zeros(len(index), dtype=torch.float64)
         if self.reward_function is not None:
-            rewards = torch.as_tensor(self.reward_function(index, sampled.answers(self.end)))
+            rewards = torch.as_tensor(self.reward_function(index, data.answers(self.end)))
         reward = last * rewards.to(self.device, torch.float32)[None, :, None]
         return Trajectories(batch.states, batch.actions, batch.mask, batch.actions, reward, last, torch.zeros_like(last))
+
+    # ---- a teacher ----
+
+    def labelled_answers(self, policy: LanguagePolicy, walkers: int, teacher: Teacher) -> Labelled:
+        self._check_teacher(teacher)
+        index = self._next_prompts(walkers)
+        return self._labelled(self._answered(policy, index), index, teacher)
+
+    def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
+        assert self.demonstrations is not None
+        self._check_teacher(teacher)
+        index = self.index(step, len(self.demonstrations))
+        return self._labelled(self.demonstrations[index], index, teacher)
+
+    def _check_teacher(self, teacher: Teacher) -> None:
+        if self.teacher_function is None:
+            allowed = "methods without a teacher"
+            raise ValueError(f"teacher is {teacher!r}, who is known on texts about lakes alone; allowed on others: {allowed}")
+
+    def _labelled(self, data: Completions, index: Int[np.ndarray, " B"], teacher: Teacher) -> Labelled:
+        """Have the teacher label answers to the prompts of these rows, each word in the column that predicts it."""
+        assert self.teacher_function is not None
+        batch = data.batch(device=self.device)
+        words, known = self.teacher_function(index, data.answers(self.end), teacher)
+        step = np.arange(batch.mask.shape[-1]) - data.prompt[:, None] + 1
+        inside = (step >= 0) & (step < known.shape[1])
+        step = np.clip(step, 0, known.shape[1] - 1)
+        chances = np.where(inside[..., None], np.take_along_axis(known, step[..., None], 1), 0.0)
+        mask = batch.mask & torch.as_tensor(chances.sum(-1) > 0, device=self.device)
+        actions = torch.as_tensor(words[np.minimum(step, len(words) - 1)], device=self.device)[None]
+        return Labelled(Batch(batch.states, batch.actions, mask), actions, torch.as_tensor(chances, device=self.device)[None])
 
     def _sampled(self, policy: LanguagePolicy, prompts: Sequence[list[int]]) -> Completions:
         """Sample one answer to each prompt, prompts of one length at a time."""

@@ -14,7 +14,7 @@ from ift_gridworld.language.data import Completions, tokenize_rows
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, draw_lakes, tiles_along, walk
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.probes import Probes
-from ift_gridworld.language.rewards import exact_reward
+from ift_gridworld.language.rewards import exact_reward, exact_teacher
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import PAD, VOCABULARY, Compact, dataset_row
 
@@ -107,10 +107,11 @@ class Task:
         """
         lakes = self.lakes[name]
         best, rejected = (encode_walks(lakes, paths[name], tokenizer) for paths in (self.paths, self.rejected))
-        reward = exact_reward(lakes, tokenizer)
-        return TextSource(
-            best, best, rejected, end=tokenizer.end, limit=self.limit, reward_function=reward, seed=self.seed, **options
-        )
+        options = {
+            "reward_function": exact_reward(lakes, tokenizer),
+            "teacher_function": exact_teacher(lakes, tokenizer),
+        } | options
+        return TextSource(best, best, rejected, end=tokenizer.end, limit=self.limit, seed=self.seed, **options)
 
     @property
     def limit(self) -> int:

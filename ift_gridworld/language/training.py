@@ -20,7 +20,6 @@ from ift_gridworld.language.precision import autocast
 from ift_gridworld.language.profiling import PeakMemory
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.on_policy import OnPolicy
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.registry import name_of
 from ift_gridworld.optimisation import descend
@@ -144,7 +143,7 @@ def align(
             about |= {"precision": [str(dtype), str(policy.first_pass)]}
             about |= {"base": weights_hash(policy), "data": source.fingerprint}
             # Rollouts are not kept: a checkpoint falls between two batches of them.
-            multiple = learner.options.epochs if isinstance(learner, OnPolicy) else 1
+            multiple = learner.renewal or training.steps
             run.keep(Checkpoint(checkpoint, about), -(-keep_every // multiple) * multiple)
         run.train()
     return run.log
@@ -178,6 +177,7 @@ class _TrainingRun:
         self.steps, self.peak, self.dtype = steps, peak, dtype
         self.parameters = [p for p in learner.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+        self.balances = isinstance(policy, LanguagePolicy) and policy.calls.balances > 0
         self.log, self.done = TrainingLog(), 0
         self.pending: list[tuple[Tensor, Tensor]] = []  # losses and token counts that the device may still work on
         self.checkpoint: Checkpoint | None = None
@@ -212,7 +212,8 @@ class _TrainingRun:
         with autocast(self.dtype, self.source.device):
             batch = self.learner.batch(step)
             self.tokens = count_tokens(batch)
-            return self.learner.loss(batch).sum()
+            loss = self.learner.loss(batch).sum()
+            return loss + self.policy.auxiliary_loss() if self.balances else loss
 
     def _step(self) -> None:
         average_gradients(self.parameters, self.source.processes)

@@ -53,7 +53,8 @@ def generalized_jsd_loss(
     check_unit_interval("beta", beta)
     check_same_shape(logits=logits, teacher_logits=teacher_logits, **{"mask, with actions": mask.unsqueeze(-1)})
     # Set to 0 before the softmax, whose gradient at a padded NaN would be NaN.
-    student, teacher = (masked_fill_zero(x, mask.unsqueeze(-1)) for x in (logits, teacher_logits))
+    counted = mask.unsqueeze(-1).expand(*mask.shape, logits.shape[-1])
+    student, teacher = (masked_fill_zero(x, counted) for x in (logits, teacher_logits))
     if beta in (0, 1):
         return masked_mean(kl_divergence(teacher, student) if beta == 0 else kl_divergence(student, teacher), mask)
     lowest = torch.finfo(student.dtype).min  # stands for -inf, whose gradient in logaddexp is NaN

@@ -93,6 +93,7 @@ def group_policy_loss(
         loss = -bounded * advantage * masked_fill_zero(logp, mask)
     else:
         loss = _clip(log_ratio, advantage, *clip) if objective == "clip" else _sapo(log_ratio, advantage)
+    loss = loss.expand(*loss.shape[:-1], mask.shape[-1])  # one value a sequence counts at each of its steps
     return _averaged(masked_fill_zero(loss, mask), mask, average, max_length)
 
 

@@ -15,7 +15,16 @@ from ift_gridworld.methods.options import (
     TDPOOptions,
     TrainingOptions,
 )  # fmt: skip
-from ift_gridworld.methods.registry import METHODS, VARIANTS, find_method, method_options, register_method
+from ift_gridworld.methods.registry import (
+    CORE,
+    FAMILIES,
+    METHODS,
+    VARIANTS,
+    family_of,
+    find_method,
+    method_options,
+    register_method,
+)
 
 if TYPE_CHECKING:
     from ift_gridworld.methods.base import Method
@@ -25,10 +34,10 @@ if TYPE_CHECKING:
     from ift_gridworld.methods.source import DataSource, LakeSource
 
 __all__ = [
-    "DPO", "GRPO", "IFT", "IPO", "METHODS", "ORPO", "PPO", "SFT", "TDPO", "VARIANTS", "DPOOptions", "DataSource",
-    "GRPOOptions", "IFTOptions", "IPOOptions", "LakeSource", "Method", "MethodOptions", "ORPOOptions", "OnPolicy", "OnlineDPO",
-    "PPOOptions", "PairMethod", "PairSide", "Rollouts", "Scored", "SimPO", "SimPOOptions", "TDPOOptions", "TrainingOptions",
-    "find_method", "method_options", "register_method",
+    "CORE", "DPO", "FAMILIES", "GRPO", "IFT", "IPO", "METHODS", "ORPO", "PPO", "SFT", "TDPO", "VARIANTS", "DPOOptions",
+    "DataSource", "GRPOOptions", "IFTOptions", "IPOOptions", "LakeSource", "Method", "MethodOptions", "ORPOOptions",
+    "OnPolicy", "OnlineDPO", "PPOOptions", "PairMethod", "PairSide", "Rollouts", "Scored", "SimPO",
+    "SimPOOptions", "TDPOOptions", "TrainingOptions", "family_of", "find_method", "method_options", "register_method",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(

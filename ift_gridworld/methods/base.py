@@ -19,7 +19,7 @@ from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.base import Policy
 
-__all__ = ["Method"]
+__all__ = ["Method", "Needs"]
 
 BatchT = TypeVar("BatchT")
 Needs = Literal["demonstrations", "pairs", "rollouts"]
@@ -41,6 +41,7 @@ class Method(Generic[BatchT]):
         steps: updates, unless the caller asks for another number.
         options_type: dataclass of its options.
         keeps_reference: whether it compares the policy with a frozen copy of the base.
+        asks_teacher: whether a teacher labels the policy's own episodes.
         trains_critic: whether it trains a critic, of the policy's own kind, beside the policy.
         max_grad_norm: gradient norm, per seed, above which it is scaled down; None for no bound.
     """
@@ -52,6 +53,7 @@ class Method(Generic[BatchT]):
     steps: ClassVar[int] = 300
     options_type: ClassVar[type[MethodOptions]] = MethodOptions
     keeps_reference: ClassVar[bool] = True
+    asks_teacher: ClassVar[bool] = False
     trains_critic: ClassVar[bool] = False
     max_grad_norm: float | None = None
 
@@ -86,6 +88,12 @@ class Method(Generic[BatchT]):
         return replace(
             training, steps=training.steps or cls.steps, learning_rate=training.learning_rate or policy.learning_rate
         )
+
+    @property
+    def renewal(self) -> int | None:
+        """Number of updates after which all that the method keeps beside its parameters is made anew, so that a run can be
+        resumed there; None if it never is."""
+        return 1
 
     def parameters(self) -> Iterable[torch.nn.Parameter]:
         """What the optimiser moves; the first dimension of each is the seed."""

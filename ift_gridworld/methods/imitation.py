@@ -1,19 +1,35 @@
-"""Imitation: methods that learn from demonstrations alone, SFT and IFT."""
+"""Imitation: methods that learn from demonstrations alone, SFT, IFT, and IFT's rivals with the same data.
+
+DFT and ASFT weigh SFT's steps anew; scheduled sampling and NEFTune run the policy on other states than the demonstrated ones,
+as IFT does. Those that ask a teacher about the policy's own episodes are in `distillation`.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.data import Batch
+from ift_gridworld.log_probs import kl_divergence, masked_mean
 from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.options import IFTOptions
+from ift_gridworld.methods.options import (
+    ASFTOptions,
+    IFTOptions,
+    MethodOptions,
+    NEFTuneOptions,
+    ScheduledOptions,
+)
+from ift_gridworld.methods.source import DataSource
+from ift_gridworld.policies.base import Policy
 from ift_gridworld.policies.residual import Successor, Windows
+from ift_gridworld.policies.sparse import SparseStates
 
-__all__ = ["IFT", "SFT"]
+__all__ = ["ASFT", "DFT", "IFT", "SFT", "NEFTune", "ScheduledSampling"]
 
 
 class SFT(Method[Batch]):
@@ -71,3 +87,113 @@ class IFT(SFT):
             norm=options.norm,
             detach_weights=options.detach_weights,
         ).mean(-1)
+
+
+class DFT(SFT):
+    """Imitate the demonstrations, each step weighted by the probability that the policy gives it: SFT without its implicit 1/p.
+
+    Dynamic fine-tuning (Wu et al. 2025, arXiv 2508.05629). Departs from TRL, which averages over all steps of a batch, in that
+    each demonstration is averaged first, as in SFT here.
+    """
+
+    title = "DFT · dynamic fine-tuning"
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        return losses.dft_loss(self.policy.log_probs(batch.states, batch.actions, batch.mask), batch.mask).mean(-1)
+
+
+class ASFT(DFT):
+    """DFT with a price on leaving the base, paid on the demonstrations' states.
+
+    Anchored supervised fine-tuning (Zhu et al. 2025, arXiv 2509.23753). The divergence is KL(base || policy), as in the
+    authors' code, over all actions of each demonstrated state; the weight 0.05 is theirs.
+    """
+
+    title = "ASFT · anchored supervised fine-tuning"
+    options_type = ASFTOptions
+    keeps_reference = True
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        with torch.no_grad():
+            base = self.reference(batch.states)
+        price = masked_mean(kl_divergence(base, self.policy(batch.states)), batch.mask).mean(-1)
+        return super().loss(batch) + self.options.kl_weight * price
+
+
+class ScheduledSampling(SFT):
+    """Imitate from states of which some are replaced by where the policy's own prediction leads: IFT's hard cousin.
+
+    Scheduled sampling (Bengio et al. 2015, arXiv 1506.03099) in the two passes that transformers need (Mihaylova and Martins
+    2019, arXiv 1906.07651): a first pass predicts from the true states, then each state is replaced or not by a coin. Departs
+    from both in that predictions are the likeliest, not sampled, unless the option says so, and in that the probability rises
+    in a straight line and stays. On slippery ice a prediction leads to the average over its outcomes, as IFT's does: the
+    likeliest of equally likely ones is an arbitrary neighbour. As in IFT the next action taught is the human's, and no gradient
+    reaches the first pass.
+    """
+
+    title = "Scheduled · scheduled sampling"
+    options_type = ScheduledOptions
+    assumed_prior = "ift"
+    _step = 0
+
+    def batch(self, step: int) -> Batch:
+        self._step = step
+        return super().batch(step)
+
+    @property
+    def probability(self) -> float:
+        """Probability of a replacement at this update."""
+        options: ScheduledOptions = self.options
+        return options.probability * (min(1.0, self._step / options.rise) if options.rise else 1.0)
+
+    @cached_property
+    def _predicted(self) -> Successor:
+        options: ScheduledOptions = self.options
+        return self.source.successor(
+            self.policy, IFTOptions(mixing=1.0, prediction=options.prediction, outcome=options.outcome)
+        )
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        if self.probability == 0:
+            return super().loss(batch)
+        return losses.sft_loss(self.source.residual_log_probs(self.policy, batch, self._replacement, 1.0), batch.mask).mean(-1)
+
+    def _replacement(self, states: Tensor, logits: Tensor) -> Any:
+        """Return what stands in for the state after each step: the prediction, or the true one."""
+        predicted = self._predicted(states, logits)
+        true = self.policy.embed(torch.cat([states[..., 1:], states[..., -1:]], -1))
+        if self.probability == 1:
+            return predicted
+        replaced = (self.source.uniform(*states.shape[1:]) < self.probability)[..., None]
+        if isinstance(true, SparseStates):
+            return true.blend(predicted, replaced.to(true.weight))
+        return torch.where(replaced, predicted, true)
+
+
+class NEFTune(SFT):
+    """Imitate from states with noise on their embeddings: the null model for IFT's mixing.
+
+    Jain et al. 2023 (arXiv 2310.05914): noise alpha / sqrt(L d) times uniform numbers in [-1, 1] on an embedding of d numbers,
+    in a sequence of L. On lakes the embedding is the one-hot vector of a tile. Departs from public code, where L is the padded
+    length of a batch, in that each sequence has its own, so that padding changes nothing.
+    """
+
+    title = "NEFTune · noise on embeddings"
+    options_type = NEFTuneOptions
+
+    def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
+        super().__init__(source, policy, options)
+        states: int = getattr(policy, "num_states", 0)
+        if states and isinstance(policy.embed(torch.zeros(1, 1, dtype=torch.long)), SparseStates):
+            raise ValueError(f"the lake has {states} states, which are not embedded as vectors; NEFTune takes smaller lakes")
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        if self.options.noise == 0:
+            return super().loss(batch)
+        true = self.policy.embed(batch.states)
+        count = torch.arange(1, batch.mask.shape[-1] + 1, device=batch.mask.device)
+        length = (batch.mask * count).amax(-1).clamp(min=1)[..., None, None]  # of the whole sequence, a prompt included
+        scale = self.options.noise / (length * true.shape[-1]).double().sqrt()
+        noise = scale * (2 * self.source.uniform(*true.shape[1:]) - 1)
+        noisy = true + noise.to(true.dtype)
+        return losses.sft_loss(self.policy.log_probs_of(noisy, batch.actions, batch.mask), batch.mask).mean(-1)

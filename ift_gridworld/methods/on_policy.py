@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,11 +14,11 @@ from ift_gridworld import losses
 from ift_gridworld.data import Trajectories
 from ift_gridworld.log_probs import entropy, masked_mean
 from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.options import GRPOOptions, MethodOptions, OnPolicyOptions, PPOOptions
+from ift_gridworld.methods.options import GRPOOptions, MethodOptions, OnPolicyOptions, PPOOptions, RewardedOptions
 from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.base import Policy
 
-__all__ = ["GRPO", "PPO", "OnPolicy", "Rollouts", "Valued"]
+__all__ = ["GRPO", "PPO", "OnPolicy", "Rewarded", "Rollouts", "Valued"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,40 +44,59 @@ class Valued(Rollouts):
     target: Float[Tensor, "N B T"]
 
 
+BatchT = TypeVar("BatchT")
 RolloutsT = TypeVar("RolloutsT", bound=Rollouts)
 
 
-class OnPolicy(Method[RolloutsT], Generic[RolloutsT]):
-    """What methods that walk themselves share: rollouts of the current policy, new ones every `epochs` updates."""
+class Rewarded(Method[BatchT], Generic[BatchT]):
+    """What methods whose own episodes are rewarded share: by the environment, or by a learned reward."""
 
     needs = "rollouts"
-    assumed_prior = "ppo"
     draws = True
-    steps = 600
-    options_type = OnPolicyOptions
+    options_type: ClassVar[type[MethodOptions]] = RewardedOptions
 
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
         super().__init__(source, policy, options)
-        self.max_grad_norm = self.options.max_grad_norm
-        self._rollouts: RolloutsT | None = None
         # What `DataSource.learn_reward` gives; None where the environment itself rewards.
         self.learned_reward: Any = None
         if self.options.reward != "env":
             self.learned_reward = source.learn_reward(self.reference, self.options.pairs)
 
-    def batch(self, step: int) -> RolloutsT:
-        if self._rollouts is None or step % self.options.epochs == 0:
-            self._rollouts = self._walk()
-        return self._rollouts
-
-    def _walk(self) -> RolloutsT:
-        raise NotImplementedError
+    def _returns(self, episodes: Trajectories) -> Float[Tensor, "N B"]:
+        """The discounted sum of what each step of whole episodes pays."""
+        return replace(episodes, reward=self._reward(episodes)).returns(self.source.discount)
 
     def _reward(self, steps: Trajectories) -> Float[Tensor, "N B T"]:
         """What each step pays: the environment's reward, or the learned one."""
         if self.learned_reward is None:
             return steps.reward.to(next(self.policy.parameters()).dtype)
         return self.source.reward(self.learned_reward, steps)
+
+
+class OnPolicy(Rewarded[RolloutsT], Generic[RolloutsT]):
+    """What methods that follow the policy gradient share: rollouts of the current policy, new ones every `epochs` updates."""
+
+    assumed_prior = "ppo"
+    steps = 600
+    options_type: ClassVar[type[MethodOptions]] = OnPolicyOptions
+
+    def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
+        super().__init__(source, policy, options)
+        self.max_grad_norm = self.options.max_grad_norm
+        self._rollouts: RolloutsT | None = None
+
+    @property
+    def renewal(self) -> int:
+        """Number of updates on each batch of rollouts."""
+        return getattr(self.options, "epochs", 1)
+
+    def batch(self, step: int) -> RolloutsT:
+        if self._rollouts is None or step % self.renewal == 0:
+            self._rollouts = self._walk()
+        return self._rollouts
+
+    def _walk(self) -> RolloutsT:
+        raise NotImplementedError
 
 
 class PPO(OnPolicy[Valued]):
@@ -145,8 +164,7 @@ class GRPO(OnPolicy[Rollouts]):
     @torch.no_grad()
     def _walk(self) -> Rollouts:
         steps, group = self.source.groups(self.policy, self.options.walkers, self.options.group)
-        returns = replace(steps, reward=self._reward(steps)).returns(self.source.discount)
-        advantage = losses.group_relative_advantage(returns.unflatten(-1, (-1, group))).flatten(1)
+        advantage = losses.group_relative_advantage(self._returns(steps).unflatten(-1, (-1, group))).flatten(1)
         logp = self.policy.log_probs(steps.states, steps.actions, steps.mask)
         return Rollouts(steps, logp, advantage[..., None].expand_as(logp))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,8 +13,8 @@ from torch import Tensor
 from ift_gridworld import losses
 from ift_gridworld.data import Batch
 from ift_gridworld.log_probs import kl_divergence, masked_mean, masked_sum
-from ift_gridworld.methods.base import Method
-from ift_gridworld.methods.options import DPOOptions, IPOOptions, ORPOOptions, SimPOOptions, TDPOOptions
+from ift_gridworld.methods.base import Method, Needs
+from ift_gridworld.methods.options import DPOOptions, IPOOptions, MethodOptions, ORPOOptions, SimPOOptions, TDPOOptions
 from ift_gridworld.policies.base import Policy
 
 __all__ = ["DPO", "IPO", "ORPO", "TDPO", "OnlineDPO", "PairMethod", "PairSide", "Scored", "SimPO"]
@@ -79,7 +80,7 @@ class Scored:
 class PairMethod(Method[tuple[PairSide, PairSide]]):
     """Learn from pairs: one answer the human prefers, one not."""
 
-    needs = "pairs"
+    needs: ClassVar[Needs] = "pairs"
     assumed_prior = "dpo"
 
     def batch(self, step: int) -> tuple[PairSide, PairSide]:
@@ -102,7 +103,7 @@ class DPO(PairMethod):
     """Make the preferred answer likelier relative to the other, against the frozen base."""
 
     title = "DPO · direct preference optimisation"
-    options_type = DPOOptions
+    options_type: ClassVar[type[MethodOptions]] = DPOOptions
 
     def pair_loss(self, chosen: Scored, rejected: Scored) -> Float[Tensor, "N B"]:
         return losses.dpo_loss(

@@ -8,23 +8,46 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ift_gridworld.choices import Teacher
 from ift_gridworld.data import Batch, Trajectories, Walkers, sample_episodes
+from ift_gridworld.data.demonstrator import SUBOPTIMAL_NOISE
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.reward_model import train_reward_model
+from ift_gridworld.planning import occupancy, optimal_policy
 from ift_gridworld.policies.base import Policy
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Successor, lake_successor, residual_embeddings
 
-__all__ = ["DataSource", "LakeSource"]
+__all__ = ["DataSource", "Labelled", "LakeSource"]
 
 PolicyT = TypeVar("PolicyT", bound=Policy)
+
+# `LakeSource.own_kl` follows every member through every state for every step of an episode, up to so many numbers an update.
+FOLLOWED = 2**26
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """Steps with a teacher's probabilities of what to do there.
+
+    Attributes:
+        batch: the steps; the mask leaves out those where the teacher knows nothing to do.
+        actions: K actions that the teacher may take at each step.
+        chances: its probability of each.
+    """
+
+    batch: Batch
+    actions: Int[Tensor, "#N #B #T K"]
+    chances: Float[Tensor, "#N B T K"]
 
 
 class DataSource(Generic[PolicyT]):
@@ -59,6 +82,32 @@ class DataSource(Generic[PolicyT]):
         """One answer of the policy to each prompt of a batch: an episode from the same start."""
         raise NotImplementedError
 
+    def mismatched(self, batch: Batch) -> Batch:
+        """Return the batch's prompts with each other's answers, each prompt with that of the row before."""
+        raise NotImplementedError
+
+    def own_kl(self, policy: PolicyT, reference: PolicyT) -> Float[Tensor, " N"] | None:
+        """Return KL(policy || reference) over the policy's own episodes, in nats an episode; None where it is not known."""
+        return None
+
+    def uniform(self, *shape: int) -> Float[Tensor, "N *shape"]:
+        """Draw numbers in [0, 1), each seed's from its own generator."""
+        raise NotImplementedError
+
+    def labelled_answers(self, policy: PolicyT, walkers: int, teacher: Teacher) -> Labelled:
+        """Sample episodes of the policy and have a teacher say what to do at each step.
+
+        Args:
+            policy: whose episodes.
+            walkers: number of episodes.
+            teacher: who is asked.
+        """
+        raise NotImplementedError
+
+    def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
+        """The demonstrations of this update, with a teacher's probabilities in place of the demonstrated actions."""
+        raise NotImplementedError
+
     def walker(self, policy: PolicyT, walkers: int, segment: int) -> Callable[[], Trajectories]:
         """Return a function that gives new steps of the policy, as it then is; each call may go on where the last one stopped.
 
@@ -77,6 +126,26 @@ class DataSource(Generic[PolicyT]):
             walkers: number of episodes, at most.
             group: number of episodes with one start; None for the source's own default.
         """
+        raise NotImplementedError
+
+    def guided_groups(self, policy: PolicyT, number: int, walkers: int, group: int) -> tuple[Trajectories, Trajectories]:
+        """Return some demonstrations, and a group of the policy's own whole episodes from the start of each, side by side.
+
+        Args:
+            policy: whose episodes.
+            number: number of the batch of groups, from 0; each sees the next demonstrations.
+            walkers: number of episodes, at most.
+            group: number of episodes from one start.
+        """
+        raise NotImplementedError
+
+    def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "N B"]:
+        """Whether each episode reached the goal, or was right."""
+        raise NotImplementedError
+
+    @property
+    def longest(self) -> int:
+        """Number of steps of the longest episode."""
         raise NotImplementedError
 
     def critic(self, policy: PolicyT) -> Any:
@@ -137,6 +206,50 @@ class LakeSource(DataSource[LakePolicy]):
     def answers(self, policy: LakePolicy, to: Batch) -> Trajectories:
         return self._episodes(policy, to.states[..., 0].expand(len(self.generators), -1))
 
+    def mismatched(self, batch: Batch) -> Batch:
+        """Return the batch: all its rows answer the one prompt of a lake, and the mean over them is that over any order."""
+        return batch
+
+    def own_kl(self, policy: LakePolicy, reference: LakePolicy) -> Float[Tensor, " N"] | None:
+        """Return the exact divergence, by occupancy: Σ_s d(s) KL(π(.|s) || π_ref(.|s)), d the undiscounted visits."""
+        ours, base = policy.probabilities(), reference.probabilities()
+        if ours.size * self.longest > FOLLOWED:
+            return None
+        sound = np.isfinite(ours).all((1, 2))  # others have diverged
+        tables = np.where(sound[:, None, None], ours, 1 / self.mdp.num_actions)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
+        lakes = self.lakes or [self.mdp]
+        visits = [
+            occupancy(lake, table, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal
+            for lake, table in zip(lakes, np.split(tables, len(lakes)), strict=True)
+        ]
+        walked = np.concatenate(visits)
+        divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
+        return torch.as_tensor(np.where(sound, divergence, np.nan), device=self.device)
+
+    def uniform(self, *shape: int) -> Float[Tensor, "N *shape"]:
+        return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
+
+    def labelled_answers(self, policy: LakePolicy, walkers: int, teacher: Teacher) -> Labelled:
+        return self._labelled(self._episodes(policy, Walkers(self.lakes or self.mdp, self.generators, walkers).states), teacher)
+
+    def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
+        return self._labelled(self.demonstrations, teacher)
+
+    def _labelled(self, steps: Trajectories, teacher: Teacher) -> Labelled:
+        table, members = self._optimal, len(steps.states)
+        if teacher == "demonstrator":
+            table = (1 - SUBOPTIMAL_NOISE) * table + SUBOPTIMAL_NOISE / self.mdp.num_actions
+        lake = torch.arange(members, device=self.device) * len(table) // members
+        actions = torch.arange(self.mdp.num_actions, device=self.device)[None, None, None]
+        return Labelled(steps, actions, table[lake[:, None, None], steps.states])
+
+    @cached_property
+    def _optimal(self) -> Float[Tensor, "L S A"]:
+        lakes = self.lakes or [self.mdp]
+        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in lakes])
+
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
         walking = Walkers(self.lakes or self.mdp, self.generators, walkers, self.device)
         return lambda: walking.walk(policy.distribution(), segment)
@@ -145,6 +258,23 @@ class LakeSource(DataSource[LakePolicy]):
         group = group or walkers
         starts = Walkers(self.lakes or self.mdp, self.generators, walkers // group).states.repeat_interleave(group, -1)
         return self._episodes(policy, starts), group
+
+    def guided_groups(self, policy: LakePolicy, number: int, walkers: int, group: int) -> tuple[Trajectories, Trajectories]:
+        count = walkers // group
+        rows = (number * count + torch.arange(count, device=self.device)) % self.demonstrations.states.shape[1]
+        chosen = self.demonstrations[:, rows]
+        starts = chosen.states[..., 0].expand(len(self.generators), -1).repeat_interleave(group, -1)
+        return chosen, self._episodes(policy, starts)
+
+    def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "N B"]:
+        lakes = self.lakes or [self.mdp]
+        each = len(episodes.states) // len(lakes)
+        parts = [episodes[i * each : (i + 1) * each].reached_goal(lake) for i, lake in enumerate(lakes)]
+        return torch.cat(parts).any(-1)
+
+    @property
+    def longest(self) -> int:
+        return _longest(self.mdp)
 
     def _episodes(self, policy: LakePolicy, starts: Tensor) -> Trajectories:
         lakes = self.lakes or self.mdp
@@ -162,3 +292,8 @@ class LakeSource(DataSource[LakePolicy]):
     def reward(self, learned: Float[Tensor, "N S A"], steps: Trajectories) -> Float[Tensor, "N B T"]:
         index = steps.states * self.mdp.num_actions + steps.actions
         return learned.flatten(1).gather(1, index.flatten(1)).reshape(index.shape)
+
+
+def _longest(mdp: TabularMDP) -> int:
+    """Number of steps after which `sample_episodes` cuts an episode off."""
+    return mdp.horizon or 10 * mdp.num_states

@@ -1,11 +1,12 @@
 """Pictures of runs: maps on an Axes, films, stills, figures for a paper, a page. Needs no display, no torch, and no training.
 
     film        the base of every film: MethodFilm, ComparisonFilm, LargeLakeFilm, SmallMapsFilm, ExplainFilm,
-                FailureFilm, PlaneFilm, OptimalPolicyStill, OptimalRouteStill
+                FailureFilm, PlaneFilm, FrontierFilm, OptimalPolicyStill, OptimalRouteStill
     maps        the map of a lake on an Axes; over it tiles (colours), arrows (a policy), paths (the human's answers)
-    paper       small multiples, matrices, curves and seeds at the width of a column or of a page; caption and table for LaTeX
-    views       further views of runs, by name: the preference plane, the flow of episodes, every seed
-    page        runs as one HTML file to play with
+    paper       small multiples, matrices, curves, seeds and the frontier plane at the width of a column or of a page; caption
+                and table for LaTeX
+    views       further views of runs, by name: the preference plane, the frontier plane, the flow of episodes, every seed
+    page        runs as one HTML file: the alignment lab (`lab_page`) with them inside
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
     tables      results for a terminal
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from ift_gridworld.rendering.failure import ChartLine, Failure, Panel
     from ift_gridworld.rendering.failure_film import FailureFilm
     from ift_gridworld.rendering.film import Film
+    from ift_gridworld.rendering.frontier_plane import FrontierFilm
     from ift_gridworld.rendering.large_film import LargeLakeFilm
     from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, prepare_axes, walkable
     from ift_gridworld.rendering.matrix import PolicyMatrix
@@ -60,6 +62,7 @@ __all__ = [
     "Failure",
     "FailureFilm",
     "Film",
+    "FrontierFilm",
     "LargeLakeFilm",
     "MethodFilm",
     "OptimalPolicyStill",
@@ -117,6 +120,7 @@ __getattr__, __dir__ = lazy_names(
         "theme": ("THEMES", "Theme"),
         "tiles": ("TileColours",),
         "pictures": ("film_of", "save_film", "still_of"),
+        "frontier_plane": ("FrontierFilm",),
         "plane": ("PlaneFilm", "draw_plane"),
         "views": ("VIEWS",),
         "small_maps_film": ("SmallMapsFilm",),

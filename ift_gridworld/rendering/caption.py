@@ -27,6 +27,8 @@ __all__ = ["FigureContent", "caption_of", "latex_table"]
 
 _NAMES = {
     "kl": "KL to the base policy (nats)",
+    "kl_discounted": "discounted KL to the base policy (nats)",
+    "success_any_tile": "success from any tile",
     "distance": "distance to optimal",
     "chosen_logp": "log-probability of the chosen answer (nats)",
     "rejected_logp": "log-probability of the rejected answer (nats)",
@@ -95,6 +97,12 @@ def _panels(figure: FigureContent) -> list[str]:
         names = listed([_named(name) for name in figure.curves])
         over = f"mean and {INTERVAL} (Student's t) over {seed_counts(runs)}" if several else "one seed, so without an interval"
         words.append(f"Curves: {names} over the updates on a square-root scale, {over}.")
+    if "frontier" in figure.panels:
+        words.append(
+            "Frontier: return against discounted KL from the base, a trajectory a method, of "
+            f"{seeds_of_maps(runs)}; the thick curve is exact: no policy lies above it. Dotted: the gap to it, the highest "
+            "return at that KL minus the method's."
+        )
     if "seeds" in figure.panels:
         names = listed([_named(name) for name in figure.strips])
         mean = f"; the large mark and the line are mean and {INTERVAL}" if several else ""
@@ -105,13 +113,18 @@ def _panels(figure: FigureContent) -> list[str]:
 def _ends(figure: FigureContent) -> list[str]:
     """Return each method's final metrics, of those in the figure; means over seeds, with intervals."""
     runs = figure.runs
-    names = list(dict.fromkeys([figure.headline, "distance", *figure.curves, *figure.strips]))
+    plane = [name for name in ("kl_discounted", "frontier_gap") if "frontier" in figure.panels and _all_have(runs, name)]
+    names = list(dict.fromkeys([figure.headline, "distance", *figure.curves, *figure.strips, *plane]))
     ends = [
         f"{title}: " + ", ".join(f"{_named(name)} {_interval_words(name, run)}" for name in names)
         for title, run in zip(figure.titles, runs, strict=True)
     ]
     several = max(run.seeds for run in runs) > 1
     return [f"After the last update{f' (mean over seeds and {INTERVAL})' if several else ''}: {'; '.join(ends)}."]
+
+
+def _all_have(runs: Sequence[Run], name: str) -> bool:
+    return all(name in run.metrics for run in runs)
 
 
 def _named(name: str) -> str:

@@ -13,6 +13,12 @@ __all__ = ["CONTROL_NAMES", "METHOD_NAMES", "VARIANT_NAMES", "in_order", "method
 METHOD_NAMES = {
     "sft": "SFT", "ift": "IFT", "dpo": "DPO", "dpo_online": "DPO online", "orpo": "ORPO", "ipo": "IPO", "simpo": "SimPO",
     "tdpo": "TDPO", "ppo": "PPO", "grpo": "GRPO",
+    "dft": "DFT", "asft": "ASFT", "scheduled": "Scheduled", "neftune": "NEFTune", "dagger": "DAgger", "distill": "Distill",
+    "hinge": "Hinge", "robust": "Robust DPO", "exo": "EXO", "nca": "NCA", "bco": "BCO", "sppo": "SPPO",
+    "apo_zero": "APO zero", "apo_down": "APO down", "discopop": "DiscoPOP", "dpop": "DPOP", "cpo": "CPO", "chi_po": "χPO",
+    "cal_dpo": "Cal-DPO", "kto": "KTO", "spin": "SPIN", "dpo_judged": "DPO judged", "hpt": "HPT", "luffy": "LUFFY",
+    "reinforce": "REINFORCE", "rloo": "RLOO", "dr_grpo": "Dr. GRPO", "dapo": "DAPO", "gspo": "GSPO", "cispo": "CISPO",
+    "sapo": "SAPO",
 }  # fmt: skip
 _SFT, _IFT, _DPO, _PPO = (METHOD_NAMES[name] for name in ("sft", "ift", "dpo", "ppo"))
 CONTROL_NAMES = {  # of the language study

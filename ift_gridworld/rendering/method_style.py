@@ -1,7 +1,8 @@
 """The look of each method: one colour, dash and marker in every picture and on every page, and one short title.
 
 The hue says what a method learns from, dash and marker which one of its kind it is, so that lines are distinct in grey,
-too. The marks of paths on a map (`Theme.shown`, `Theme.rejected`) have other colours.
+too. Methods that mix demonstrations with rollouts have the hue of rollouts. The marks of paths on a map (`Theme.shown`,
+`Theme.rejected`) have other colours.
 """
 
 from __future__ import annotations
@@ -55,6 +56,40 @@ _STYLES = {
     "simpo": _style("pairs", 2, "p"),
     "ppo": _style("on-policy", 0, "h"),
     "grpo": _style("on-policy", 1, "*"),
+    # Imitation beside SFT and IFT.
+    "dft": _style("imitation", 1, "D"),
+    "asft": _style("imitation", 2, "X"),
+    "scheduled": _style("imitation", 3, "P"),
+    "neftune": _style("imitation", 4, "v"),
+    "dagger": _style("imitation", 1, "h"),
+    "distill": _style("imitation", 2, "*"),
+    # Margins over the base have DPO's hue, and so has DPO against the policy's own answers.
+    "hinge": _style("dpo", 1, "o"),
+    "robust": _style("dpo", 2, "D"),
+    "exo": _style("dpo", 3, "v"),
+    "discopop": _style("dpo", 4, "p"),
+    "dpop": _style("dpo", 1, "h"),
+    "chi_po": _style("dpo", 2, "*"),
+    "cal_dpo": _style("dpo", 3, "s"),
+    "spin": _style("dpo", 4, "^"),
+    "dpo_judged": _style("dpo", 4, "P"),
+    # Answers that are judged each on its own.
+    "nca": _style("pairs", 3, "o"),
+    "bco": _style("pairs", 4, "D"),
+    "sppo": _style("pairs", 1, "s"),
+    "apo_zero": _style("pairs", 2, "P"),
+    "apo_down": _style("pairs", 3, "X"),
+    "cpo": _style("pairs", 4, "h"),
+    "kto": _style("pairs", 0, "*"),
+    "reinforce": _style("on-policy", 3, "s"),
+    "rloo": _style("on-policy", 4, "D"),
+    "dr_grpo": _style("on-policy", 1, "^"),
+    "dapo": _style("on-policy", 2, "P"),
+    "gspo": _style("on-policy", 3, "v"),
+    "cispo": _style("on-policy", 4, "p"),
+    "sapo": _style("on-policy", 1, "o"),
+    "hpt": _style("on-policy", 2, "D"),
+    "luffy": _style("on-policy", 3, "*"),
     "ppo_exact": _style("on-policy", 2, "o"),  # of the lab alone
     # Controls and variants have the hue of the method that they change.
     "sft_frozen": _style("imitation", 1, "s"),

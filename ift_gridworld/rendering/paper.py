@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from ift_gridworld.rendering.caption import FigureContent, caption_of
 from ift_gridworld.rendering.film import file_metadata, write_words
 from ift_gridworld.rendering.formats import STILLS, check_format
+from ift_gridworld.rendering.frontier_plane import MARKS, FrontierTracks, tracks_under
 from ift_gridworld.rendering.isolation import own_settings
 from ift_gridworld.rendering.maps import grid_of
 from ift_gridworld.rendering.paper_key import (
@@ -32,10 +33,11 @@ from ift_gridworld.rendering.paper_key import (
 )
 from ift_gridworld.rendering.paper_layout import MARGIN, MAX_HEIGHT, NAME, MapLayout, arrange_maps, below_maps
 from ift_gridworld.rendering.paper_options import PANELS, FigureChoices, FigureOptions
-from ift_gridworld.rendering.paper_panels import draw_curves, draw_map, draw_matrices, draw_seeds
+from ift_gridworld.rendering.paper_panels import draw_curves, draw_frontier, draw_map, draw_matrices, draw_seeds
 from ift_gridworld.rendering.paper_words import (
     INTERVAL,
     end_words,
+    listed,
     number,
     run_styles,
     run_titles,
@@ -128,6 +130,7 @@ class PaperFigure:
         self.curves = [panel for panel in self.panels if panel not in PANELS]
         self.strips = metrics_of_seeds(runs, self.headline) if "seeds" in self.panels else []
         self.layout: MapLayout | None = None
+        self.tracks: FrontierTracks | None = None
         with own_settings(**font_settings(self.options)):
             self._arrange()
             self._compose()
@@ -176,6 +179,9 @@ class PaperFigure:
         """Choose updates, maps, key and notes; the height follows from them."""
         runs, options = self.runs, self.options
         self.updates = np.zeros(0, int)
+        if "frontier" in self.panels:
+            marked = stages_of_even_change(runs, MARKS) if options.stages is None else chosen_stages(runs, options.stages)
+            self.tracks = tracks_under(runs, shared_updates(runs), marked)
         self.notes = wrap_text(self._notes(), (options.inches - 2 * MARGIN - 0.04) / HINTED, SMALL).split("\n")
         several = method_entries(self.titles, self.styles) if len(runs) > 1 and self.curves else []
         self.method_key = lines_of(several, options.inches)
@@ -222,6 +228,9 @@ class PaperFigure:
             words.append(
                 f"Seeds at the end: a dot a seed; large mark and line: mean and {INTERVAL}; rim: {seeds_of_maps(self.runs)}."
             )
+        if self.tracks is not None:
+            marks = f"small marks: updates {listed(self.tracks.marked)}"
+            words.append(f"Frontier: {seeds_of_maps(self.runs)}; {marks}; dotted: gap to the frontier.")
         return " ".join([word for word in words if word] + end_words(self.runs))
 
     # ---- drawing ----
@@ -242,6 +251,8 @@ class PaperFigure:
             top = draw_curves(self.sheet, top, self.curves, self.runs, self.styles, marked)
         if "seeds" in self.panels:
             top = draw_seeds(self.sheet, top, self.strips, self.runs, self.styles, self.titles)
+        if self.tracks is not None:
+            top = draw_frontier(self.sheet, top, self.tracks)
         top = draw_flow(self.sheet, top, self.method_key)
         for line in self.notes:
             self.sheet.add_text(MARGIN + 0.02, top + 0.11, line, color=self.sheet.theme.muted)

@@ -9,8 +9,8 @@ from ift_gridworld.envs.grid import GridLayout
 from ift_gridworld.rendering.paper_options import PANELS, FigureOptions
 
 __all__ = [
-    "CHART", "CHART_HEIGHT", "MARGIN", "MATRIX", "MATRIX_HEIGHT", "MAX_HEIGHT", "NAME", "STRIP_AROUND", "MapLayout",
-    "arrange_maps", "below_maps", "charts_per_line", "check_fits", "strip_height",
+    "CHART", "CHART_HEIGHT", "MARGIN", "MATRIX", "MATRIX_HEIGHT", "MAX_HEIGHT", "NAME", "PLANE_AROUND", "STRIP_AROUND",
+    "MapLayout", "arrange_maps", "below_maps", "charts_per_line", "check_fits", "plane_height", "strip_height",
 ]  # fmt: skip
 
 MAX_HEIGHT = 9.0  # of a page
@@ -20,6 +20,7 @@ BLOCK_GAPS = (0.12, 0.22)  # between methods that stand beside one another, with
 CHART, CHART_AROUND = 0.92, 0.52  # a curve; its title above, ticks and axis label below
 STRIP_ROW, STRIP_AROUND = 0.14, 0.52  # a method in a panel of seeds; the rest of the panel
 MATRIX, MATRIX_AROUND = 0.52, 0.28
+PLANE, PLANE_ROW, PLANE_AROUND = 1.75, 0.155, 0.42  # the frontier plane; a name beside it; its title above, its axis below
 STAGES = {"column": 3, "page": 5}  # maps a method, at most, unless the reader chooses more
 CHARTS = {"column": 2, "page": 4}  # in a line, at most
 MAX_MAP = 3.3  # neither side of a map is larger
@@ -187,8 +188,13 @@ def strip_height(methods: int) -> float:
     return max(0.3, STRIP_ROW * methods)
 
 
+def plane_height(methods: int) -> float:
+    """Return the height of the frontier plane, beside which there is room for the names of methods."""
+    return max(PLANE, PLANE_ROW * methods)
+
+
 def below_maps(options: FigureOptions, panels: list[str], methods: int, strips: int) -> float:
-    """Return the height of matrices, curves and panels of seeds.
+    """Return the height of matrices, curves, panels of seeds and the frontier plane.
 
     Args:
         options: of the figure.
@@ -199,6 +205,7 @@ def below_maps(options: FigureOptions, panels: list[str], methods: int, strips: 
     charts = len([panel for panel in panels if panel not in PANELS])
     height = MATRIX_HEIGHT * ("matrix" in panels)
     height += CHART_HEIGHT * -(-charts // charts_per_line(options, charts))
+    height += (plane_height(methods) + PLANE_AROUND) * ("frontier" in panels)
     if "seeds" in panels:
         height += (strip_height(methods) + STRIP_AROUND) * -(-strips // charts_per_line(options, strips))
     return height

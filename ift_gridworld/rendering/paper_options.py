@@ -15,7 +15,7 @@ from ift_gridworld.rendering.formats import check_theme
 __all__ = ["FONTS", "PANELS", "WIDTHS", "FigureChoices", "FigureOptions"]
 
 WIDTHS = {"column": 3.3, "page": 6.9}  # inches
-PANELS = ("maps", "matrix", "seeds")  # and any metric, as a curve
+PANELS = ("maps", "matrix", "seeds", "frontier")  # and any metric, as a curve
 FONTS = {  # families that come with matplotlib, so that a figure is the same on every machine, and mathematics to match
     "sans": ("DejaVu Sans", "dejavusans"),
     "serif": ("STIXGeneral", "stix"),

@@ -13,6 +13,7 @@ from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.planning import optimal_policy, state_matrix
 from ift_gridworld.rendering.arrows import PolicyArrows
 from ift_gridworld.rendering.charts import look_of, style_axes, update_axis
+from ift_gridworld.rendering.frontier_plane import FrontierPlane, FrontierTracks
 from ift_gridworld.rendering.maps import draw_lake, draw_landmarks, draw_starts, grid_of, walkable
 from ift_gridworld.rendering.matrix import PolicyMatrix
 from ift_gridworld.rendering.method_style import MethodStyle
@@ -22,8 +23,10 @@ from ift_gridworld.rendering.paper_layout import (
     MARGIN,
     MATRIX,
     MATRIX_HEIGHT,
+    PLANE_AROUND,
     STRIP_AROUND,
     charts_per_line,
+    plane_height,
     strip_height,
 )
 from ift_gridworld.rendering.paths import draw_answers
@@ -35,11 +38,12 @@ from ift_gridworld.rendering.tiles import TileColours
 from ift_gridworld.rendering.visit_scale import VisitScale
 from ift_gridworld.training.run import Run
 
-__all__ = ["draw_curves", "draw_map", "draw_matrices", "draw_seeds"]
+__all__ = ["draw_curves", "draw_frontier", "draw_map", "draw_matrices", "draw_seeds"]
 
 MAX_SQUARE = 70  # states up to which the matrix of states by states is drawn
 LEFT, BETWEEN = 0.34, 0.44  # inches: of tick labels left of a chart; between charts, where the last tick's label ends, too
 TITLE = 0.2  # inches: above a chart
+MOST_BESIDE = 1.2  # inches: for the names beside the frontier plane
 
 
 def draw_map(ax: Axes, run: Run, snapshot: int, scale: VisitScale, theme: Theme) -> None:
@@ -195,3 +199,18 @@ def draw_seeds(
         title = strip_title(name, runs[0].mdp.horizon, (width + between - 0.06) / HINTED, SMALL)
         ax.set_title(title, size=SMALL, color=theme.ink, loc="left", pad=3)
     return top + (height + STRIP_AROUND) * -(-len(names) // per_line)
+
+
+def draw_frontier(sheet: Sheet, top: float, tracks: FrontierTracks) -> float:
+    """Draw the frontier plane with the methods' names at its right; returns where the panel ends.
+
+    Args:
+        sheet: the figure.
+        top: where it begins, in inches.
+        tracks: the trajectories.
+    """
+    height, left = plane_height(len(tracks.names)), MARGIN + LEFT + 0.12
+    beside = min(MOST_BESIDE, max(drawn_width(name, TEXT, bold=True) for name in tracks.names) + 0.2)
+    ax = sheet.add_axes(left, top + 0.06, sheet.options.inches - left - beside - MARGIN, height)
+    FrontierPlane(ax, tracks, sheet.theme, TEXT, beside=beside).update(len(tracks.points) - 1)
+    return top + height + PLANE_AROUND

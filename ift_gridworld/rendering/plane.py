@@ -15,6 +15,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.patheffects import AbstractPathEffect, withStroke
+from matplotlib.text import Text
 
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.charts import style_axes
@@ -26,7 +27,7 @@ from ift_gridworld.rendering.text import plain_text, short_title, shorten, wrap_
 from ift_gridworld.rendering.theme import Theme
 from ift_gridworld.training.run import Run, check_one_environment
 
-__all__ = ["Plane", "PlaneFilm", "Track", "draw_plane", "has_pair", "tracks_of"]
+__all__ = ["Plane", "PlaneFilm", "Track", "apart", "draw_plane", "has_pair", "place_names", "tracks_of"]
 
 WIDTH, HEIGHT = 9.6, 5.4  # inches
 MAX_FRAMES = 72
@@ -202,16 +203,27 @@ class Plane:
         """Write each name beside its end, on the side of the plane's middle, and move names apart that would touch."""
         limits = np.array([self.ax.get_xlim(), self.ax.get_ylim()])
         places = np.stack([_share(ends[:, axis], *limits[axis]) for axis in (0, 1)], -1)
-        height = float(self.ax.get_window_extent().height)
-        for on_left in (False, True):
-            side = [i for i in np.argsort(-places[:, 1], kind="stable") if (places[i, 0] > 0.72) == on_left]
-            heights = _apart([float(places[i, 1]) for i in side], LABEL_GAP * max(1.0, 330 / height))
-            for i, y in zip(side, heights, strict=True):
-                self.names[i].set_transform(self.ax.transAxes)
-                self.names[i].set(x=places[i, 0] + (-0.022 if on_left else 0.022), y=y, ha="right" if on_left else "left")
+        place_names(self.ax, self.names, places)
 
 
-def _apart(heights: Sequence[float], gap: float) -> list[float]:
+def place_names(ax: Axes, names: Sequence[Text], places: Float[np.ndarray, "M 2"]) -> None:
+    """Write each name beside its point, on the side of the Axes' middle, and move names apart that would touch.
+
+    Args:
+        ax: the Axes that names stand in.
+        names: the texts.
+        places: of their points, as shares of the Axes.
+    """
+    height = float(ax.get_window_extent().height)
+    for on_left in (False, True):
+        side = [i for i in np.argsort(-places[:, 1], kind="stable") if (places[i, 0] > 0.72) == on_left]
+        heights = apart([float(places[i, 1]) for i in side], LABEL_GAP * max(1.0, 330 / height))
+        for i, y in zip(side, heights, strict=True):
+            names[i].set_transform(ax.transAxes)
+            names[i].set(x=places[i, 0] + (-0.022 if on_left else 0.022), y=y, ha="right" if on_left else "left")
+
+
+def apart(heights: Sequence[float], gap: float) -> list[float]:
     """Move heights, in descending order, so that none is nearer than `gap` to the next, and all stay within 0 and 1."""
     placed: list[float] = []
     for height in heights:

@@ -19,21 +19,29 @@ from ift_gridworld.training.together import shared_headline
 __all__ = ["ResultTable", "estimations", "result_metrics", "results", "written"]
 
 
+NARROW = 96
+
+
 class ResultTable(Table):
     """A table that ``print`` and a prompt show as text."""
 
     def __str__(self) -> str:
         page = io.StringIO()
-        Console(width=120, file=page, no_color=True, force_jupyter=False).print(self)
+        Console(width=132, file=page, no_color=True, force_jupyter=False).print(self)
         return page.getvalue()
 
     __repr__ = __str__
 
 
-def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
-    """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short)."""
-    gap = " " if width >= 106 else "\n"
-    first = runs[0]
+def results(runs: Sequence[Run], width: int = 132) -> ResultTable:
+    """One row a method: where it ended, mean over seeds and 95 % interval (under the mean where `width` is short).
+
+    Where it is shorter than `NARROW` characters, the frontier gap is left out.
+    """
+    first, custom, names = runs[0], shared_custom_metrics(runs), result_metrics(runs)
+    if width < NARROW:
+        names = [name for name in names if name != "frontier_gap"]
+    gap = " " if width >= 106 + 23 * (len(names) - 3) else "\n"
     horizon = "" if first.environment.horizon is None else f" within {first.environment.horizon} steps"
     optimum = first.optimum["success"]
     rate = "" if first.environment.success_rate is None else f" ({first.environment.success_rate:.3g} as intended)"
@@ -41,8 +49,7 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
     title = f"{first.environment.name}{slip}: {first.seeds} seed{'s' * (first.seeds > 1)}, mean [95 % interval]"
     table = ResultTable(title=_name(title, "title"), title_justify="left")
     table.add_column("method")
-    custom, names = shared_custom_metrics(runs), result_metrics(runs)
-    headings = {"success": f"success{horizon}", "distance": "distance to optimal"}
+    headings = {"success": f"success{horizon}", "distance": "distance to optimal", "frontier_gap": "frontier gap"}
     for heading in (*(headings.get(name, name) for name in names), *custom):
         table.add_column(_name(heading), justify="right")
     table.add_column("updates", justify="right")
@@ -68,9 +75,9 @@ def results(runs: Sequence[Run], width: int = 120) -> ResultTable:
 
 
 def result_metrics(runs: Sequence[Run]) -> list[str]:
-    """Return the metrics that tables of results have: success, or the return where success says nothing; regret; distance."""
+    """Return the metrics that tables of results have: success (the return where it says nothing), regret, distance, gap."""
     first = "success" if shared_headline(runs) == "success" else "return"
-    return [name for name in (first, "regret", "distance") if all(name in run.metrics for run in runs)]
+    return [name for name in (first, "regret", "distance", "frontier_gap") if all(name in run.metrics for run in runs)]
 
 
 def _name(text: str, part: str = "cell") -> Text:
@@ -88,7 +95,7 @@ def _short(x: float, rare: bool = False) -> str:
     return f"{x:.1e}" if rare and x else f"{x:z.3f}"
 
 
-def estimations(runs: Sequence[Run], width: int = 120) -> Table:
+def estimations(runs: Sequence[Run], width: int = 132) -> Table:
     """Table 1 of the paper with numbers: what each method takes the model to be, and what it is, before and after training.
 
     Means over the steps of the human's answers and over seeds. The symbols are left out where `width` is short.

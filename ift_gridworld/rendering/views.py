@@ -39,6 +39,10 @@ VIEWS = {
         "plane:PlaneFilm",
         needs_pairs=True,
     ),
+    "frontier": View(
+        "the frontier plane: return against KL from the base, a trajectory a method, below the best that any policy can do",
+        "frontier_plane:FrontierFilm",
+    ),
     "flow": View(
         "arrows as wide as steps are often taken, and visits less those of the optimal policy", "flow:FlowFilm", needs_map=True
     ),

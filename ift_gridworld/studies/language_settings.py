@@ -17,7 +17,7 @@ from ift_gridworld.language.controls import CONTROLS, RandomTokens, SampledToken
 from ift_gridworld.language.models import SIZES
 from ift_gridworld.language.task import Task
 from ift_gridworld.methods.options import IFTOptions, MethodOptions, TrainingOptions, option_names
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.registry import CORE, METHODS
 from ift_gridworld.reading import Limits, MaybeNaN
 from ift_gridworld.runtime import pick_device
 
@@ -35,7 +35,8 @@ __all__ = [
     "used_options",
 ]
 
-ALL_METHODS = (*METHODS, *CONTROLS)
+ALL_METHODS = (*CORE, *CONTROLS)  # what --method all stands for
+_KNOWN = (*METHODS, *CONTROLS)
 LanguageRun = dict[str, Any]  # the fields of a `SavedRun` that a run has
 OPTIONS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")  # those of the methods that may be given
 
@@ -226,11 +227,11 @@ def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -
         ValueError: naming the option of the command line, its value and what is allowed.
     """
     for name in settings.methods:
-        check_choice("--method", name, ("all", *ALL_METHODS))
-        if settings.data is not None and find_method(name)[0].needs == "rollouts":
-            raise ValueError(
-                f"--method {name} needs a reward, which a file has not; allowed with --data: what learns from data"
-            )
+        check_choice("--method", name, ("all", *_KNOWN))
+        kind = find_method(name)[0]
+        if settings.data is not None and (kind.needs == "rollouts" or kind.asks_teacher):
+            what = "asks a teacher" if kind.asks_teacher else "needs a reward"
+            raise ValueError(f"--method {name} {what}, which a file has not; allowed with --data: what learns from data")
         for rate in settings.learning_rates:
             method_settings(settings, name, rate)
         for beta in betas_of(settings, name):

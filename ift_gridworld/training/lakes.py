@@ -78,7 +78,7 @@ def train_lakes(
     each, device = policy.population // len(lakes), next(policy.parameters()).device
     chosen, rejected = ([pair[i] for pair in preferences] for i in (0, 1))
     data = [stacked(batches, policy.population // len(batches)).to(device) for batches in (demonstrations, chosen, rejected)]
-    draw_from = generators(seed, policy.population) if kind.draws else ()
+    draw_from = generators(seed, policy.population)
     source = LakeSource(lakes[0], data[0], data[1], data[2], draw_from, device, lakes if len(lakes) > 1 else ())
     learner = kind(source, policy, options)
     steps, policies, _, _ = optimise(learner, training, set(keep), progress, rates=rates, tolerant=True)

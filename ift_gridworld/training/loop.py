@@ -17,7 +17,7 @@ from ift_gridworld.checks import check_choice, check_whole
 from ift_gridworld.data import Trajectories, generators, path_of, preference_pairs
 from ift_gridworld.data import demonstrations as demonstrate
 from ift_gridworld.evaluation.estimation import TABLE, estimate
-from ift_gridworld.evaluation.metrics import even_change, measure, reference_points, tiles_of
+from ift_gridworld.evaluation.metrics import affordable_metrics, even_change, measure, reference_points, tiles_of
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions, split_overrides
@@ -52,9 +52,9 @@ def train(
 ) -> Run:
     """Align a policy in place by one method and keep snapshots.
 
-    On a CPU a member's policies do not depend on how many are trained beside it, to the last bit, except by IFT, GRPO and
-    online DPO: there they agree to float32 rounding, and where GRPO or online DPO draws a number within rounding of a boundary
-    between two actions, the episode takes another way and a member and its copy trained alone part as two seeds do.
+    On a CPU a member's policies do not depend on how many are trained beside it: to the last bit by SFT and its rivals, PPO and
+    most losses over pairs, else to float32 rounding. Where a method draws episodes, a number within rounding of a boundary
+    between two actions may send a member and its copy trained alone different ways; then they part as two seeds do.
 
     Args:
         method: a registered name, or a class of your own: a subclass of `methods.Method`.
@@ -148,6 +148,7 @@ def _trained(
         chosen = {i for i in chosen if steps[i] in fixed}
         chosen |= set(even_change(np.array(steps), policies, max(2, most_kept - len(chosen))))
     steps, policies = [steps[i] for i in sorted(chosen)], policies[sorted(chosen)]
+    shown = tiles_of(mdp, data.demonstrations)
     pair: dict[str, Any] = {"chosen": data.chosen, "rejected": data.rejected} if len(data.chosen.states) else {}
     run = Run(
         method=name,
@@ -157,7 +158,7 @@ def _trained(
         settings=_settings(policy, options, training, data),
         versions=versions(),
         steps=np.array(steps),
-        metrics=measure(mdp, policies, base=policies[0], shown=tiles_of(mdp, data.demonstrations), **pair),
+        metrics=measure(mdp, policies, base=policies[0], shown=shown, only=affordable_metrics(mdp), **pair),
         optimum=reference_points(mdp),
         loss=torch.stack(losses).cpu().numpy() if losses else np.zeros((0, policy.population)),
         snapshots=policies[:, 0],

@@ -312,10 +312,10 @@ class Run:
         return compare([self]).figure(path, width=width, theme=theme, seed=seed, **choices)
 
     def page(self, path: str | Path, *, seed: int | None = None) -> Path:
-        """Write it as a page to play with: one HTML file, no network; `seed` as for `film`."""
+        """Write it into the alignment lab: one HTML file, no network; `seed` as for `film`."""
         return compare([self]).page(path, seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where it ended; ``print`` shows it, so does a notebook."""
         return compare([self]).table(width)
 
@@ -380,7 +380,7 @@ class Comparison:
         """Write them as one page, as `Run.page`; `seed` as for `film`."""
         return self._draw("page:save_page", Path(path), seed=seed)
 
-    def table(self, width: int = 120) -> Table:
+    def table(self, width: int = 132) -> Table:
         """Return a table of where each ended, as `Run.table`."""
         return self._draw("tables:results", width)
 

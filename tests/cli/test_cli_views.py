@@ -80,7 +80,7 @@ def test_an_explanation_is_written_as_a_page(command, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
-        (["lake", "--render", "--view", "plan"], "did you mean plane? allowed: plane, flow, walks, seeds"),
+        (["lake", "--render", "--view", "plan"], "did you mean plane? allowed: plane, frontier, flow, walks, seeds"),
         (["lake", "--render", "--view", "plane", "--format", "html"], "allowed with: gif, mp4, webp, png, pdf, svg"),
         (["lake", "--figure", "page", "--view", "plane"], "--view is 'plane'"),
         (["lake", "--render", "--speed", "0"], "allowed: a number in [0.1, 10]"),

@@ -14,10 +14,11 @@ from PIL import Image
 from test_saved_runs import MAPLESS, record
 
 from ift_gridworld.cli.main import command_of
+from ift_gridworld.cli.method_options import chosen_methods
 from ift_gridworld.cli.parser import parse
 from ift_gridworld.cli.setup import default_snapshots
 from ift_gridworld.evaluation.estimation import TABLE
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.registry import CORE, FAMILIES, METHODS, family_of
 from ift_gridworld.rendering.tables import estimations
 from ift_gridworld.training.run import Run
 
@@ -97,14 +98,33 @@ def test_numbers_agree_with_an_independent_evaluation_of_the_saved_policies(tmp_
 
 
 def test_all_methods_start_from_one_base_and_end_in_one_table(tmp_path, capsys):
-    assert run(tmp_path, "--method", "all", "--steps", 3, "--seeds", 2) == 0
+    assert run(tmp_path, "--method", "core", "--steps", 3, "--seeds", 2) == 0
     printed = capsys.readouterr().out
-    saved = [written(tmp_path, method) for method in METHODS]
-    for method, entry in zip(METHODS, saved, strict=True):
+    saved = [written(tmp_path, method) for method in CORE]
+    for method, entry in zip(CORE, saved, strict=True):
         assert entry["method"] == method and f"│ {method} " in printed and f"{method}.json" in printed
         assert entry["base"] == saved[0]["base"] and entry["final"] != entry["base"]
         assert entry["settings"]["steps"] == 3 and entry["settings"]["seed"] == 0 and entry["versions"]["torch"]
         assert np.array(entry["loss"]).shape == (3, 2)
+
+
+def test_families_stand_for_their_methods():
+    """Each for those that are listed with it, in the order of the registry; one that is named beside its family stands once."""
+    for family in FAMILIES:
+        assert chosen_methods(family) == [name for name in METHODS if family_of(name) == family] != []
+    assert chosen_methods("all") == list(METHODS) and chosen_methods("core") == list(CORE)
+    assert chosen_methods("unpaired,mixed,sft") == ["kto", "hpt", "luffy", "sft"]
+    assert chosen_methods("kto,unpaired") == ["kto"] and chosen_methods("core,all") == list(METHODS)
+    with pytest.raises(ValueError, match=r"^--method is 'pair'; did you mean pairs\? allowed: sft, ppo, .* all of imitation, "):
+        chosen_methods("pair")
+    with pytest.raises(ValueError, match="names a method twice"):
+        chosen_methods("kto,kto")
+
+
+def test_a_family_is_trained_and_drawn_under_its_own_name(tmp_path, capsys):
+    assert run(tmp_path, "--method", "unpaired,sft", "--steps", 3, "--figure", "column") == 0
+    assert {path.stem for path in tmp_path.iterdir()} >= {"kto", "sft"}
+    assert any(path.name.startswith("unpaired-sft") for path in tmp_path.iterdir()), [p.name for p in tmp_path.iterdir()]
 
 
 def test_same_seed_same_numbers_and_other_seed_others(tmp_path):
@@ -189,12 +209,14 @@ BAD = [
     (("--map", MAPLESS, "--figure", "column"), MAPLESS),
     (("--map", MAPLESS, "--explain", "sft"), "no map to draw"),
     (("--map", "bridge", "--size", 4), "4x4"),
-    (("--map", "Taxi-v4", "--figure", "column", "--method", "all"), "'column', on which 10 methods"),
+    (("--method", "all", "--render"), "--render draws 41 methods in one picture; allowed: up to 12, such as --method core"),
+    (("--method", "pairs", "--view", "flow"), "--view flow draws 21 methods in one picture; allowed: up to 12"),
+    (("--map", "Taxi-v4", "--figure", "column", "--method", "all"), "'column', on which 41 methods"),
     (("--figure", "page", "--stages", "0,x"), "--stages is '0,x'; allowed: updates with commas between"),
     (("--figure", "page", "--panels", "maps,sucess"), "--panels is 'sucess'; did you mean success?"),
     (("--stages", "0,20"), "--stages is '0,20', which only works with --figure"),
     (("--transparent",), "--transparent, which only works with --figure, or films: --render, --view or --redraw"),
-    (("--view", "dots"), "--view is 'dots'; allowed: plane, flow"),
+    (("--view", "dots"), "--view is 'dots'; allowed: plane, frontier, flow"),
     (("--view", "seeds", "--format", "html"), "view seeds is given with format html; allowed with: gif"),
     (("--view", "seeds", "--figure", "page"), "--view is 'seeds', which only works with films"),
     (("--map", "open", "--size", "90x112", "--render", "--format", "html"), "'html'"),
@@ -360,12 +382,12 @@ def test_sft_and_ift_reach_the_goal_from_the_mixture_base(tmp_path, lake, policy
 def test_all_methods_end_with_table_1(tmp_path, capsys, lake):
     """One row a method; what is printed is the mean of what is saved. The truth before training is one number for all methods
     that learn from the same answers, and SFT's estimate is above it."""
-    assert run(tmp_path, "--method", "all", "--steps", 4, "--seeds", 2, *lake) == 0
+    assert run(tmp_path, "--method", "core", "--steps", 4, "--seeds", 2, *lake) == 0
     printed = capsys.readouterr().out.split("Preference estimation")[1]
     rows = {
         line.split("│")[1].strip(): [c.strip() for c in line.split("│")[2:-1]] for line in printed.splitlines() if "│" in line
     }
-    assert set(rows) == set(METHODS)
+    assert set(rows) == set(CORE)
     truths = {}
     for method, cells in rows.items():
         saved = written(tmp_path, method)

@@ -40,7 +40,7 @@ def test_a_map_file_of_any_name_is_text_in_what_is_written(name, tmp_path, capsy
     path.write_text("SF\nFG\n", encoding="utf-8")
     assert run(tmp_path / "out", *QUICK, "--map", path, "--figure", "column", "--format", "svg") == 0
     table = (tmp_path / "out" / "sft.tex").read_text(encoding="utf-8").splitlines()
-    assert table[0][0] == "%" and table[1] == r"\begin{tabular}{lrrr}"
+    assert table[0][0] == "%" and table[1] == r"\begin{tabular}{lrrrr}"
     assert not set(capsys.readouterr().out) & CONTROL
 
 

@@ -17,7 +17,18 @@ from ift_gridworld.envs import GridLayout
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.envs.registry import REGISTERED, lake_rows, unregister_environment
 from ift_gridworld.evaluation.metrics import MEASURES, measure, metric_descriptions, unregister_metric
-from ift_gridworld.methods import DPO, IFT, SFT, VARIANTS, IFTOptions, Method, MethodOptions, find_method, method_options
+from ift_gridworld.methods import (
+    DPO,
+    IFT,
+    SFT,
+    VARIANTS,
+    IFTOptions,
+    Method,
+    MethodOptions,
+    family_of,
+    find_method,
+    method_options,
+)
 from ift_gridworld.methods import registry as methods
 from ift_gridworld.policies.lake import TabularPolicy
 from ift_gridworld.training import make_base
@@ -70,7 +81,7 @@ class Scaled(SFT):
 def test_a_method_is_trained_saved_reloaded_drawn_and_printed(tmp_path):
     """Its loss is three times that of SFT, at first log 4 for each step of a uniform policy."""
     register_method("scaled", Scaled)
-    assert METHODS["scaled"] is Scaled and list(METHODS)[-1] == "scaled" and len(METHODS) == 11
+    assert METHODS["scaled"] is Scaled and list(METHODS)[-1] == "scaled"
     assert method_options("scaled") is ScaledOptions and "scaled" not in VARIANTS
     run = trained("scaled", scale=3.0)
     assert run.loss[0] == pytest.approx([3 * np.log(4)] * 2, rel=1e-6)
@@ -110,6 +121,16 @@ def test_a_decorator_registers_and_gives_the_class_back():
 
     assert METHODS["mine"] is Mine and method_options("mine") is IFTOptions
     assert trained("mine", mixing=0.0).loss[0, 0] == pytest.approx(trained("ift", mixing=0.0).loss[0, 0] + 1, rel=1e-6)
+
+
+@pytest.mark.parametrize(("given", "family"), [({}, "imitation"), ({"family": "mixed"}, "mixed")])
+def test_a_method_falls_into_the_family_of_what_it_needs(given, family):
+    """Unless it is registered with another; by a name alone the class is asked."""
+    register_method("scaled", Scaled, **given)
+    register_method("by_name", f"{__name__}:Scaled", **given)
+    assert family_of("scaled") == family_of("by_name") == family
+    with pytest.raises(ValueError, match="unknown method 'scalde'"):
+        family_of("scalde")
 
 
 def test_a_method_that_is_not_listed_is_found_by_name_alone():
@@ -162,9 +183,11 @@ class Nothing(Method):
         ("sft", "somewhere:Own", {}, ["a method named 'sft' is registered already"]),
         ("my method", Scaled, {}, ["'my method'", "an identifier"]),
         ("", Scaled, {}, ["''", "an identifier"]),
-        ("all", Scaled, {}, ["'all'", "other than all and base"]),
-        ("base", Scaled, {}, ["'base'", "other than all and base"]),
+        ("all", Scaled, {}, ["'all'", "other than all, base, core, imitation, pairs, unpaired, mixed"]),
+        ("base", Scaled, {}, ["'base'", "other than all, base, core"]),
         (3, Scaled, {}, ["is 3;", "an identifier"]),
+        ("pairs", Scaled, {}, ["'pairs'", "other than all, base, core, imitation, pairs"]),
+        ("mine", Scaled, {"family": "pair"}, ["family is 'pair'; did you mean pairs? allowed: imitation, pairs, unpaired"]),
         ("mine", NoLoss, {}, ["'mine'", "NoLoss", "which has no loss; allowed: a subclass of ift_gridworld.methods.Method"]),
         ("mine", Nothing, {}, ["which has no batch and no loss"]),
         ("mine", dict, {}, ["<class 'dict'>; allowed: a subclass of ift_gridworld.methods.Method"]),

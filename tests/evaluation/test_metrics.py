@@ -12,6 +12,7 @@ from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import (
     MEASURES,
+    ON_REQUEST,
     even_change,
     log_likelihood,
     mean_interval,
@@ -137,7 +138,7 @@ def test_log_likelihood_by_hand():
 
 
 def test_what_is_not_given_is_not_measured():
-    extra = {"kl", "distance_shown", "distance_next_shown", "chosen_logp", "rejected_logp"}
+    extra = {*ON_REQUEST, "kl", "distance_shown", "distance_next_shown", "chosen_logp", "rejected_logp"}
     assert list(measure(corridor(3), POLICY)) == [name for name in MEASURES if name not in extra]
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 from sharp_models import sharp_model
+from support import options_of
 
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import build_model, load_model
-from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
@@ -130,7 +132,7 @@ def test_what_is_asked_of_each_step(policy):
     batch = answers(shared=False).batch()
     found = policy.per_state(batch.states, entropy, batch.mask)
     close(found, torch.where(batch.mask, entropy(policy(batch.states)), 0.0))
-    assert counted_columns(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
+    assert columns_of(batch.mask).index.tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
 
 
 # ---- sampling ----
@@ -186,14 +188,15 @@ def test_every_method_trains_a_language_model(name, policy):
     """The very classes of the lake: the loss is one number, and its gradient reaches the model."""
     policy = copy.deepcopy(policy)
     data = answers(rows=8)
-    source = TextSource(data, data, answers(rows=8, seed=1), rows=4, limit=6, reward_function=lambda index, said: said.mean(1))
-    rollouts = {"ppo": {"walkers": 16}, "grpo": {"walkers": 16, "group": 4}}
-    learner = METHODS[name](source, policy, METHODS[name].options_type(**rollouts.get(name, {})))
+    source = TextSource(
+        data, data, answers(rows=8, seed=1), rows=4, limit=6, reward_function=lambda index, said: said.mean(1),
+        teacher_function=lambda index, said, teacher: (np.array([[2, 3], [4, 5]]), np.full((*said.shape, 2), 0.5)),
+    )  # fmt: skip
+    learner = METHODS[name](source, policy, options_of(name, walkers=16, group=4, rise=0))
     loss = learner.loss(learner.batch(0))
     assert loss.shape == (1,) and torch.isfinite(loss).all()
     loss.sum().backward()
     assert policy.model.lm_head.weight.grad.abs().max() > 0
-    assert learner.keeps_reference == (name not in ("sft", "ift", "orpo", "simpo"))
     if learner.keeps_reference:
         assert all(p.grad is None for p in learner.reference.parameters())
 
@@ -228,6 +231,23 @@ def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
     with pytest.raises(ValueError, match="none.gguf' is no file"):
         load_model(str(tmp_path / "none.gguf"))
+
+
+def test_a_model_read_from_quantized_weights_is_trained(tmp_path, monkeypatch):
+    """A GGUF file is read into plain weights; Trainer refuses a model that is still marked as quantized."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_utils import validate_quantization_for_training
+
+    from ift_gridworld.language.text import COMPACT
+
+    marked = build_model("tiny")
+    marked.is_quantized, marked.hf_quantizer, marked.config.quantization_config = True, object(), {"quant_method": "gguf"}
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: marked)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda **_: COMPACT.tokenizer)
+    (tmp_path / "weights.gguf").touch()
+    policy, _, _ = load_model(str(tmp_path / "weights.gguf"))
+    validate_quantization_for_training(policy.model)
+    assert not hasattr(policy.model.config, "quantization_config")
 
 
 def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):

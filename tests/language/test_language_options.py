@@ -13,7 +13,7 @@ from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.task import Task
 from ift_gridworld.methods.options import IFTOptions
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.registry import CORE
 from ift_gridworld.studies.language_settings import ALL_METHODS, StudySettings, saved_settings, used_options
 
 
@@ -55,7 +55,8 @@ def test_each_option_reaches_the_study():
         film=True,
         out=Path("here"),
     )
-    assert resolved(method="all").methods == ALL_METHODS == (*METHODS, *CONTROLS)
+    assert resolved(method="all").methods == ALL_METHODS == (*CORE, *CONTROLS)
+    assert resolved(method="kto,rloo").methods == ("kto", "rloo")  # others are studied by name
 
 
 def test_what_is_saved_names_the_options_that_a_method_uses():
@@ -181,7 +182,7 @@ def test_the_methods_use_the_options_that_they_have():
     assert used_options("ift", {"propagation": "equation21"}) == every - {"detach_weights"}
     assert used_options("sft", {}) == used_options("sft_frozen", {}) == set()
     with_beta = {name for name in ALL_METHODS if "beta" in used_options(name, {})}
-    assert with_beta == {*METHODS, "ppo_preference"} - {"sft", "ift"}
+    assert with_beta == {*CORE, "ppo_preference"} - {"sft", "ift"}
 
 
 # ---- defaults ----

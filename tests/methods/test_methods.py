@@ -14,6 +14,7 @@ from ift_gridworld.data import Batch, demonstrations, generators, preference_pai
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import GRPOOptions, IFTOptions
+from ift_gridworld.methods.registry import CORE, FAMILIES, family_of
 from ift_gridworld.methods.reward_model import train_reward_model
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
@@ -28,7 +29,7 @@ def make(name, *, mdp=SLIPPERY, count=3, kind="tabular", **changes):
     """A method in float64 whose policy has moved on from its reference, with only the data that it says it needs."""
     policy = POLICIES[kind](mdp.num_states, mdp.num_actions, SEEDS).initialise(generators(5, SEEDS)).double()
     data = dict.fromkeys(("demonstrations", "chosen", "rejected"))
-    if METHODS[name].needs == "demonstrations":
+    if METHODS[name].needs == "demonstrations" or family_of(name) == "mixed":
         data["demonstrations"] = demonstrations(mdp, count)[None]
     elif METHODS[name].needs == "pairs":
         data["chosen"], data["rejected"] = (side[None] for side in preference_pairs(mdp, count))
@@ -61,9 +62,23 @@ def rows(logp, batch, mean=False):
 
 
 def test_methods_are_those_that_are_promised():
-    assert set(METHODS) == {"sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo", "grpo"}
-    assert {name for name in METHODS if METHODS[name].needs == "demonstrations"} == {"sft", "ift"}
-    assert {name for name in METHODS if METHODS[name].needs == "rollouts"} == {"ppo", "grpo"}
+    assert CORE == ("sft", "ppo", "dpo", "dpo_online", "ift", "orpo", "ipo", "simpo", "tdpo", "grpo") == tuple(METHODS)[:10]
+    families = {family: {name for name in METHODS if family_of(name) == family} for family in FAMILIES}
+    assert families == {
+        "imitation": {"sft", "ift", "dft", "asft", "scheduled", "neftune", "dagger", "distill"},
+        "pairs": {
+            "dpo", "dpo_online", "orpo", "ipo", "simpo", "tdpo", "hinge", "robust", "exo", "nca", "bco", "sppo", "apo_zero",
+            "apo_down", "discopop", "dpop", "cpo", "chi_po", "cal_dpo", "spin", "dpo_judged",
+        },
+        "unpaired": {"kto"},
+        "on-policy": {"ppo", "grpo", "reinforce", "rloo", "dr_grpo", "dapo", "gspo", "cispo", "sapo"},
+        "mixed": {"hpt", "luffy"},
+    }  # fmt: skip
+    assert {name for name in METHODS if METHODS[name].needs == "demonstrations"} == families["imitation"] | {"spin"}
+    walking = families["on-policy"] | families["mixed"] | {"dpo_judged"}
+    assert {name for name in METHODS if METHODS[name].needs == "rollouts"} == walking
+    assert {name for name in METHODS if METHODS[name].draws} == walking | {"dpo_online", "spin", "dagger", "distill"}
+    assert {name for name in METHODS if METHODS[name].asks_teacher} == {"dagger", "distill"}
 
 
 # ---- the losses, re-computed ----
@@ -164,7 +179,9 @@ def test_online_dpo_draws_its_rejected_answers_from_the_current_policy():
 @pytest.mark.parametrize("kind", POLICIES)
 def test_seeds_never_mix(name, kind):
     """The loss of one seed has no gradient on another's parameters, and has one on its own."""
-    method = make(name, kind=kind, walkers=4, segment=8) if name != "ppo" else rollout(kind=kind)
+    walks = METHODS[name].needs == "rollouts" and family_of(name) != "mixed"
+    # χPO's margin of policies this far apart is beyond a clip at 2.
+    method = rollout(name, kind, BESIDE_THE_GOAL, walkers=32) if walks else make(name, kind=kind, walkers=16, max_reward=1e9)
     loss = method.loss(method.batch(0))
     assert loss.shape == (SEEDS,)
     parameters = list(method.parameters())
@@ -175,9 +192,10 @@ def test_seeds_never_mix(name, kind):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_only_who_compares_with_the_base_keeps_a_copy_of_it(name):
-    """Imitation, ORPO and SimPO have nothing to compare with; the copy of the others is the policy as it was handed over."""
+    """Most of imitation, ORPO, SimPO and CPO have nothing to compare with; others keep the policy as it was handed over."""
     method = make(name, kind="tabular", walkers=4, segment=8)
-    assert method.keeps_reference == (name not in ("sft", "ift", "orpo", "simpo"))
+    alone = {"sft", "ift", "dft", "scheduled", "neftune", "dagger", "distill", "orpo", "simpo", "cpo"}
+    assert method.keeps_reference == (name not in alone)
     if not method.keeps_reference:
         copies = [each for each in vars(method).values() if isinstance(each, TabularPolicy)]
         assert copies == [method.policy]

@@ -10,12 +10,28 @@ from support import options_of
 
 from ift_gridworld.data import demonstrations, generators
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods import options
 from ift_gridworld.methods.options import (
+    ASFTOptions,
+    DAPOOptions,
+    DiscoPOPOptions,
+    DistillOptions,
     DPOOptions,
+    DPOPOptions,
+    EXOOptions,
+    GroupOptions,
     GRPOOptions,
+    GSPOOptions,
+    HPTOptions,
     IFTOptions,
+    LUFFYOptions,
     MethodOptions,
+    NEFTuneOptions,
     PPOOptions,
+    ReinforceOptions,
+    RewardedOptions,
+    RobustDPOOptions,
+    ScheduledOptions,
     TrainingOptions,
     option_names,
     split_overrides,
@@ -27,6 +43,7 @@ from ift_gridworld.policies.lake import POLICIES
 EVERY = (*METHODS, *VARIANTS)
 CLASSES = list(dict.fromkeys([TrainingOptions, *map(method_options, EVERY)]))
 NAN, INF = float("nan"), float("inf")
+WEIGHTS = (-0.1, NAN, INF, "1", True, None)
 PARTS = (-0.1, 1.1, NAN, "0.5", True, None)
 OUT_OF_RANGE = {  # of each option, wherever it occurs
     "steps": (0, -1, 1.5, True, "10"),
@@ -56,9 +73,35 @@ OUT_OF_RANGE = {  # of each option, wherever it occurs
     "kl_kind": ("k4", None),
     "entropy_bonus": (-0.1, NAN, None),
     "group": (0, 1, 65, 2.5),
+    "kl_weight": WEIGHTS,
+    "probability": PARTS,
+    "rise": (-1, 1.5, None),
+    "noise": WEIGHTS,
+    "teacher": ("human", None),
+    "every": (0, 1.5, None),
+    "divergence": (*PARTS, 1, 1.0),  # 1 with the optimal teacher
+    "on_policy": PARTS,
+    "tau": (0, -1.0, NAN, None),
+    "weight": WEIGHTS,
+    "imitation": WEIGHTS,
+    "max_reward": (0, -1.0, NAN, None),
+    "kl": ("z",),
+    "desirable_weight": (0, -1.0, NAN, None),
+    "undesirable_weight": (0, -1.0, NAN, None),
+    "clip_high": (0, -1.0, NAN, None),
+    "gate": PARTS,
+    "guides": (-1, 8, 1.5, None),
+    "shaping": (0, -1.0, NAN, None),
 }
 ANY_VALUE = {"detach_weights"}  # yes or no
-CASES = [(kind, name, value) for kind in CLASSES for name in option_names(kind) for value in OUT_OF_RANGE.get(name, ())]
+MAY_BE_FREE = (ReinforceOptions, GroupOptions)  # whose KL divergence may cost nothing
+CASES = [
+    (kind, name, value)
+    for kind in CLASSES
+    for name in option_names(kind)
+    for value in OUT_OF_RANGE.get(name, ())
+    if not (name == "beta" and value == 0 and value is not False and issubclass(kind, MAY_BE_FREE))
+]
 
 
 @pytest.mark.parametrize(("kind", "name", "value"), CASES, ids=[f"{k.__name__}-{n}-{v!r}" for k, n, v in CASES])
@@ -70,7 +113,10 @@ def test_what_is_out_of_range_is_refused_in_one_line(kind, name, value):
 
 
 def test_every_option_of_every_method_is_checked():
-    assert len(CLASSES) == 1 + 9  # training; SFT's none, IFT, DPO, IPO, ORPO, SimPO, TDPO, PPO and GRPO
+    assert {option.__name__ for option in CLASSES} == {*options.__all__} - {
+        "option_names", "split_overrides",  # functions
+        "OnPolicyOptions", "RewardedOptions", "RolloutOptions", "MixedOptions",  # of no method of its own
+    }  # fmt: skip
     assert {name for kind in CLASSES for name in option_names(kind)} == set(OUT_OF_RANGE) | ANY_VALUE
 
 
@@ -80,11 +126,33 @@ def test_the_ends_of_every_range_are_allowed(kind):
         "mixing": (0, 1), "decay": (0, 1), "lam": (0, 1), "label_smoothing": (0, 0.499), "beta": (1e-9, 9e29),
         "learning_rate": (1e-9, 9e29), "steps": (1,), "snapshots": (2,), "pairs": (1,), "epochs": (1,), "walkers": (1,),
         "segment": (1,), "clip": (1e-9, INF), "max_grad_norm": (1e-9, INF), "entropy_bonus": (0,), "gamma": (-1e300,),
-        "alpha": (0, -1.0), "version": (1, 2), "group": (2, 64),
+        "alpha": (0, -1.0), "version": (1, 2), "group": (2, 64), "kl_weight": (0, 9e29), "probability": (0, 1), "rise": (0,),
+        "noise": (0, 9e29), "every": (1,), "divergence": (0, 0.999), "on_policy": (0, 1), "tau": (1e-9, 9e29),
+        "weight": (0, 9e29), "imitation": (0, 9e29), "max_reward": (1e-9, 9e29), "desirable_weight": (1e-9, 9e29),
+        "undesirable_weight": (1e-9, 9e29), "clip_high": (1e-9, INF), "gate": (0, 1), "guides": (0, 7), "shaping": (1e-9, 9e29),
+        "teacher": ("optimal", "demonstrator"), "kl": (None, "exact", "mismatched"),
     }  # fmt: skip
+    if issubclass(kind, MAY_BE_FREE):
+        ends["beta"] = (0, 9e29)
+    if kind is EXOOptions:
+        ends["label_smoothing"] = (1e-9, 0.499)
+    if kind is LUFFYOptions:
+        ends |= {"walkers": (2,), "group": (2, 64)}
     for name in option_names(kind):
         for value in (*ends.get(name, ()), *(np.float64(end) for end in ends.get(name, ()) if isinstance(end, float))):
             assert getattr(kind(**{name: value}), name) == value
+
+
+def test_options_that_bound_each_other():
+    """An error of one names what the other allows."""
+    with pytest.raises(ValueError, match=r"^label_smoothing is 0; allowed: a number in \(0, 0.5\)$"):
+        EXOOptions(label_smoothing=0)
+    with pytest.raises(ValueError, match=r"^divergence is 1; allowed: a number in \[0, 1\) with teacher optimal, "):
+        DistillOptions(divergence=1)
+    assert DistillOptions(divergence=1, teacher="demonstrator").divergence == 1
+    with pytest.raises(ValueError, match=r"^guides is 2; allowed: a whole number from 0 to 1, fewer than a group$"):
+        LUFFYOptions(guides=2, group=2)
+    assert [HPTOptions(walkers=walkers).resolved().group for walkers in (2, 8, 64)] == [2, 8, 8]
 
 
 def test_a_group_may_be_all_walkers_but_no_more():
@@ -101,10 +169,20 @@ def test_choices_suggest_the_nearest():
 def test_defaults_are_the_papers():
     """beta of each; what depends on another option is filled in."""
     betas = {name: getattr(method_options(name)().resolved(), "beta", None) for name in METHODS}
-    assert betas == {
-        "sft": None, "ift": None, "dpo": 0.1, "dpo_online": 0.1, "ipo": 0.1, "orpo": 0.25, "simpo": 2.0, "tdpo": 0.1,
-        "ppo": 0.001, "grpo": 0.04,
+    imitation = dict.fromkeys(("sft", "ift", "dft", "asft", "scheduled", "neftune", "dagger", "distill"))
+    free = dict.fromkeys(("dr_grpo", "dapo", "gspo", "cispo", "sapo", "hpt", "luffy"), 0.0)
+    usual = dict.fromkeys(
+        ("dpo", "dpo_online", "ipo", "tdpo", "hinge", "robust", "exo", "bco", "apo_zero", "apo_down", "cpo", "chi_po",
+         "cal_dpo", "kto", "spin", "dpo_judged"), 0.1
+    )  # fmt: skip
+    assert betas == imitation | free | usual | {
+        "orpo": 0.25, "simpo": 2.0, "ppo": 0.001, "grpo": 0.04, "nca": 0.01, "sppo": 0.001, "discopop": 0.05, "dpop": 0.3,
+        "reinforce": 0.03, "rloo": 0.03,
     }  # fmt: skip
+    assert (ASFTOptions().kl_weight, NEFTuneOptions().noise, DPOPOptions().weight) == (0.05, 5.0, 50.0)
+    assert (RobustDPOOptions().label_smoothing, DiscoPOPOptions().tau) == (0.1, 0.05)
+    assert [(o.clip, o.clip_high) for o in (DAPOOptions(), GSPOOptions())] == [(0.2, 0.28), (3e-4, 4e-4)]
+    assert (HPTOptions().gate, LUFFYOptions().guides, LUFFYOptions().shaping) == (0.0, 1, 0.1)
     assert (IFTOptions().mixing, IFTOptions().decay) == (0.2, 0.95)
     assert PPOOptions().beta is None, "not chosen yet"
     for reward, beta in (("env", 0.001), ("preference", 1.0)):
@@ -200,16 +278,31 @@ def test_ift_knows_which_of_its_options_have_no_effect(given, unused):
         assert any(f"{setting} {value}" in reason for setting, value in given.items() if setting != name), reason
 
 
-def test_pairs_are_for_a_learned_reward_alone():
-    for kind in (PPOOptions, GRPOOptions):
-        assert kind().unused() == {"pairs": "without reward preference"}
-        assert kind(reward="preference").unused() == {}
+@pytest.mark.parametrize(
+    ("kind", "given", "unused"),
+    [
+        (ScheduledOptions, {}, {}),
+        (ScheduledOptions, {"probability": 0}, dict.fromkeys(("rise", "prediction", "outcome"), "with probability 0")),
+        (DistillOptions, {}, {}),
+        (DistillOptions, {"on_policy": 0}, {"walkers": "with on_policy 0"}),
+        (LUFFYOptions, {"reward": "preference"}, {}),
+        (LUFFYOptions, {"reward": "preference", "guides": 0}, {"shaping": "with guides 0"}),
+    ],
+)
+def test_what_has_no_effect_is_known_with_its_reason(kind, given, unused):
+    assert kind(**given).unused() == unused
 
 
-@pytest.mark.parametrize("name", sorted({*EVERY} - {"ift", "ppo", "grpo"}))
+@pytest.mark.parametrize("kind", [kind for kind in CLASSES if issubclass(kind, RewardedOptions)])
+def test_pairs_are_for_a_learned_reward_alone(kind):
+    assert kind().unused() == {"pairs": "without reward preference"}
+    assert kind(reward="preference").unused() == {}
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_others_use_all_that_they_have(name):
     options = method_options(name)()
-    if not isinstance(options, IFTOptions):
+    if not isinstance(options, IFTOptions | RewardedOptions):
         assert options.unused() == {}
     assert set(options.unused()) <= {field.name for field in fields(options)}
 

@@ -94,7 +94,7 @@ def updated(name, mdp, kind, windows=True, **changes):
     policy = POLICIES[kind](16, 4, 2).initialise(generators(5, 2)).double()
     chosen, rejected = (side[None] for side in preference_pairs(mdp, 3))
     source = LakeSource(mdp, demonstrations(mdp, 3)[None], chosen, rejected, generators(0, 2))
-    method = METHODS[name](source, policy, options_of(name, walkers=8, segment=8, **changes))
+    method = METHODS[name](source, policy, options_of(name, walkers=8, segment=8, rise=0, **changes))
     if not windows:
         method.windows = None
     loss = method.loss(method.batch(0))
@@ -103,7 +103,7 @@ def updated(name, mdp, kind, windows=True, **changes):
 
 @ICE
 @KINDS
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "neftune"])  # whose noise needs vectors
 def test_every_method_has_the_same_loss_and_gradient(name, kind, mdp, sparse):
     results = []
     for on in (True, False):

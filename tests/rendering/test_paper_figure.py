@@ -298,7 +298,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path, name, width, named):
 @pytest.mark.parametrize(
     ("choices", "complaint"),
     [
-        ({"panels": ["maps", "sucess"]}, "panels is 'sucess'; did you mean success\\? allowed: maps, matrix, seeds, success"),
+        (
+            {"panels": ["maps", "sucess"]},
+            "panels is 'sucess'; did you mean success\\? allowed: maps, matrix, seeds, frontier, success",
+        ),
         ({"panels": ["maps", "maps"]}, "panels is 'maps,maps', which names 'maps' twice"),
         ({"panels": []}, "panels is empty; allowed: maps"),
         ({"panels": ["matrix"]}, "panels is 'matrix', which is drawn of one run, not of 2"),

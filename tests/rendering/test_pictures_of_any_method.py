@@ -56,7 +56,7 @@ def test_it_is_in_figures_and_tables_for_a_paper(width, tmp_path):
     assert "Mine: success 0." in (tmp_path / "figure.pdf.txt").read_text()
     save_figure(runs[1:], tmp_path / "falls.pdf", width, panels=["maps", "falls_per_episode"])
     assert "falls per episode 1." in (tmp_path / "falls.caption.tex").read_text()
-    with pytest.raises(ValueError, match="panels is 'falls_per_episode'; allowed: maps, matrix, seeds, success"):
+    with pytest.raises(ValueError, match="panels is 'falls_per_episode'; allowed: maps, matrix, seeds, frontier, success"):
         save_figure(runs, tmp_path / "falls.pdf", width, panels=["falls_per_episode"])
 
 

@@ -11,7 +11,7 @@ from test_isolation import HOSTILE
 from test_page import STEPS, lake_record
 
 from ift_gridworld.rendering.method_style import style_of
-from ift_gridworld.rendering.plane import MARGINS, Plane, PlaneFilm, _apart, draw_plane, has_pair, tracks_of
+from ift_gridworld.rendering.plane import MARGINS, Plane, PlaneFilm, apart, draw_plane, has_pair, tracks_of
 from ift_gridworld.rendering.theme import THEMES
 
 # A method that drains both answers: the chosen one gains a nat, then loses ten; and one that does not.
@@ -121,10 +121,10 @@ def test_it_draws_on_an_axes_of_the_readers():
 def test_names_keep_apart_and_within():
     """Ten that end at one place, at the bottom, at the top."""
     for height in (0.0, 0.5, 1.0):
-        placed = _apart([height] * 10, 0.05)
+        placed = apart([height] * 10, 0.05)
         assert all(one - other >= 0.05 - 1e-9 for one, other in pairwise(placed))
         assert max(placed) <= 1 and min(placed) >= 0
-    assert _apart([0.9, 0.5], 0.05) == [0.9, 0.5]
+    assert apart([0.9, 0.5], 0.05) == [0.9, 0.5]
 
 
 def test_a_run_that_does_not_move_is_drawn():

@@ -10,6 +10,7 @@ from PIL import Image
 from test_answer_film import ROWS, answers
 from test_explain_film import film as explained
 from test_failure_film import failure
+from test_frontier_plane import run as frontier_run
 from test_large_film import large_record
 from test_page import lake_record
 from test_plane import run as pair_run
@@ -23,6 +24,7 @@ from ift_gridworld.rendering.explain_film import ExplainFilm
 from ift_gridworld.rendering.failure_film import FailureFilm
 from ift_gridworld.rendering.film import Film
 from ift_gridworld.rendering.flow import FlowFilm, WalksFilm
+from ift_gridworld.rendering.frontier_plane import FrontierFilm
 from ift_gridworld.rendering.large_film import LargeLakeFilm
 from ift_gridworld.rendering.method_film import MethodFilm
 from ift_gridworld.rendering.optimal_still import OptimalPolicyStill
@@ -44,6 +46,7 @@ FILMS = {
     "walks": lambda: WalksFilm([lake_record()]),
     "seeds": lambda: SeedsFilm([lake_record()]),
     "plane": lambda: PlaneFilm([pair_run("sft"), pair_run("dpo")]),
+    "frontier": lambda: FrontierFilm([frontier_run("sft"), frontier_run("dpo")]),
     "failure": lambda: FailureFilm(failure()),
     **{f"explain {method}": lambda method=method: explained(method) for method in EXPLAINED},
     "explain a wide map": lambda: explained("ppo", "CliffWalking-v1", "dark"),
@@ -106,7 +109,7 @@ def _labels(film):
     return {text for ax in axes for text in ax.findobj(Text)} - {film.stage.chart.title}
 
 
-@pytest.mark.parametrize("name", ["method", "comparison", "plane"])
+@pytest.mark.parametrize("name", ["method", "comparison", "plane", "frontier"])
 def test_numbers_at_either_end_can_be_read(name):
     """A film of a run begins and ends with numbers that stand still."""
     film = made(name)

@@ -33,7 +33,7 @@ def test_a_picture_is_saved_in_a_view(tmp_path):
 
 
 def test_an_unknown_view_is_told(tmp_path):
-    with pytest.raises(ValueError, match=r"^view is 'plan'; did you mean plane\? allowed: plane, flow, walks, seeds"):
+    with pytest.raises(ValueError, match=r"^view is 'plan'; did you mean plane\? allowed: plane, frontier, flow, walks, seeds"):
         save_film([run()], tmp_path / "x.gif", view="plan")
     assert not list(tmp_path.iterdir())
 

@@ -13,7 +13,7 @@ from ift_gridworld.envs.registry import make_env
 from ift_gridworld.envs.tables import LAKE_ACTIONS
 from ift_gridworld.evaluation.metrics import log_likelihood
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.registry import METHODS
+from ift_gridworld.methods.registry import CORE, METHODS
 from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
 from ift_gridworld.studies import suite
 from ift_gridworld.training.base_policies import make_base
@@ -104,7 +104,7 @@ def test_a_bridges_land_is_safe_and_its_bridge_is_not(size):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", CORE)
 @pytest.mark.parametrize("dynamics", suite.DYNAMICS)
 @pytest.mark.parametrize("place", suite.ENVIRONMENTS, ids=lambda m: m.name)
 def test_every_method_trains_in_every_place(place, dynamics, method):

@@ -19,8 +19,9 @@ from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.envs.registry import make_env
 from ift_gridworld.evaluation.metrics import MEASURES, measure, tiles_of
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.on_policy import OnPolicy
 from ift_gridworld.methods.options import DPOOptions, IFTOptions, PPOOptions, TrainingOptions, option_names
-from ift_gridworld.methods.registry import VARIANTS, method_options
+from ift_gridworld.methods.registry import CORE, VARIANTS, method_options
 from ift_gridworld.methods.source import LakeSource
 from ift_gridworld.optimisation import OPTIMISERS
 from ift_gridworld.policies.lake import POLICIES, MLPPolicy, TabularPolicy
@@ -35,7 +36,8 @@ from ift_gridworld.training.snapshots import fixed_steps, memory, snapshot_steps
 TWO_PATHS = TabularMDP.from_map(LAKES["two-paths"])
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
 SMALL = {"walkers": 8, "segment": 8}  # of PPO, to keep the tests short
-EVERY = pytest.mark.parametrize("method", METHODS)
+EVERY = pytest.mark.parametrize("method", CORE)
+OTHERS = [name for name in METHODS if name not in CORE]
 KINDS = pytest.mark.parametrize("kind", POLICIES)
 
 
@@ -80,6 +82,28 @@ def test_a_member_of_a_base_depends_on_its_own_seed_alone(base, kind):
         alone = make_base(base, TWO_PATHS, policy=kind, seed=4 + i)
         for ours, theirs in zip(many.parameters(), alone.parameters(), strict=True):
             torch.testing.assert_close(ours[i], theirs[0], rtol=0, atol=0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OTHERS)
+def test_a_population_of_any_method_is_its_members_trained_alone(method):
+    """To float32 rounding; to the last bit where no loss is computed over a batch of another shape. SPIN may draw the
+    demonstrated path itself, as online DPO."""
+    many = run(method, SLIPPERY, seeds=2, seed=4, steps=8)
+    alone = run(method, SLIPPERY, seed=5, steps=8)
+    exact = method in ("dft", "asft", "scheduled", "neftune", "dagger", "hinge", "robust", "nca", "bco", "cpo", "cal_dpo")
+    spread = 0.0 if exact else 1e-3 if method == "spin" else 1e-6
+    np.testing.assert_allclose(many.policies[-1, 1], alone.policies[-1, 0], rtol=0, atol=spread)
+    np.testing.assert_allclose(many.loss[:, 1], alone.loss[:, 0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", OTHERS)
+def test_any_method_has_the_same_numbers_with_the_same_seed(method):
+    data = {"demonstrations": demonstrations(SLIPPERY, 4), "preferences": preference_pairs(SLIPPERY, 4)}
+    small = known(method, {"walkers": 8, "every": 2, "rise": 1})
+    one, two = (train(method, SLIPPERY, make_base("random", SLIPPERY, policy="tabular"), steps=4, **small, **data)
+                for _ in range(2))  # fmt: skip
+    assert np.array_equal(one.policies, two.policies) and np.array_equal(one.loss, two.loss)
 
 
 @EVERY
@@ -174,7 +198,7 @@ def test_runs_of_any_length_share_round_updates_and_keep_those_asked_for():
     assert len(short) <= 30 and len(long) <= 30
     with pytest.raises(ValueError, match="keep has update 101; allowed: up to 100, the number of updates"):
         steps_of("sft", 100, keep=(101,))
-    with pytest.raises(ValueError, match="keep is -1"):
+    with pytest.raises(ValueError, match="keep is .-1,.; allowed: whole numbers >= 0"):
         steps_of("sft", 100, keep=(-1,))
 
 
@@ -207,7 +231,7 @@ def test_a_run_keeps_what_it_says():
     assert made.loss[0] == pytest.approx([np.log(2)] * 2, rel=1e-6)  # the reference is the base
     chosen, rejected = preference_pairs(TWO_PATHS, 1)
     stood = tiles_of(TWO_PATHS, demonstrations(TWO_PATHS, 1))
-    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=chosen, rejected=rejected)
+    expected = measure(TWO_PATHS, made.policies, base=base, shown=stood, chosen=chosen, rejected=rejected, only=[*MEASURES])
     assert all(np.array_equal(made.metrics[name], round_significant(expected[name])) for name in MEASURES)
     assert made.settings == {
         "policy": "tabular",
@@ -315,7 +339,7 @@ def test_divergence_is_reported_and_keeps_what_was_good(method, kind):
 
 
 def test_training_without_divergence_says_nothing_of_it():
-    assert all(run(method, steps=3).diverged is None for method in METHODS)
+    assert all(run(method, steps=3).diverged is None for method in CORE)
 
 
 def test_ppo_holds_the_gradient_norm():
@@ -326,7 +350,7 @@ def test_ppo_holds_the_gradient_norm():
     train("ppo", TWO_PATHS, policy, steps=10, learning_rate=0.1, max_grad_norm=1e-11, **SMALL)
     assert 0 < (policy.theta - before).abs().max() <= 10 * (1e-3 * 0.1 + 1e-7)
     for name, method in METHODS.items():
-        assert ("max_grad_norm" in option_names(method.options_type)) == (method.needs == "rollouts"), name
+        assert ("max_grad_norm" in option_names(method.options_type)) == issubclass(method, OnPolicy), name
         assert method.max_grad_norm is None  # unless its options say so
 
 
@@ -371,7 +395,7 @@ def test_bad_values_are_refused_in_one_line(attempt, named):
         (lambda: run("ift", mixng=0.2), ["ift has no option mixng (given: 0.2)", "did you mean mixing?", "decay", "steps"]),
         (lambda: run("sft", learningrate=0.2), ["sft has no option learningrate", "did you mean learning_rate?"]),
         (lambda: run("dpo", mixing=0.2), ["dpo has no option mixing (given: 0.2); it is an option of ift;", "label_smoothing"]),
-        (lambda: run("sft", beta=1), ["it is an option of ppo, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo;"]),
+        (lambda: run("sft", beta=1), ["it is an option of ppo, dpo, dpo_online, orpo, ipo, simpo, tdpo, grpo and 25 others;"]),
         (lambda: run("ift", settings=None), ["ift has no option settings (given: None)"]),
         (lambda: run("dpo", options=IFTOptions()), ["options is a IFTOptions; allowed: DPOOptions"]),
         (lambda: run("sft", options=IFTOptions()), ["options is a IFTOptions; allowed: MethodOptions"]),
@@ -457,7 +481,7 @@ def test_shapes_in_signatures_hold_throughout():
             planning.time_limited_values(mdp, 5)
         run = train("ppo", mdp, base, steps=2, walkers=4, segment=4, reward="preference")
     """
-    options = {"capture_output": True, "text": True, "timeout": 120, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    options = {"capture_output": True, "text": True, "timeout": 600, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], **options)
     assert done.returncode == 0, done.stderr[-3000:]
 
@@ -573,6 +597,12 @@ def test_on_many_lakes_one_that_diverges_leaves_the_others_alone():
         ("ppo", {"walkers": 6, "segment": 5, "reward": "preference", "pairs": 200}),
         ("grpo", {"walkers": 8, "group": 4}),
         ("dpo_online", {}),
+        ("dagger", {"walkers": 6, "every": 2}),
+        ("distill", {"walkers": 6}),
+        ("spin", {"every": 4}),
+        ("dpo_judged", {"walkers": 16}),
+        ("luffy", {"walkers": 16}),
+        ("hpt", {"walkers": 16}),
     ],
 )
 def test_methods_that_walk_train_on_many_lakes_as_on_each_by_itself(method, options):
