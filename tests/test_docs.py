@@ -25,7 +25,7 @@ BLOCK = re.compile(r"^( *)```(\w*)([^\n]*)\n(.*?)^\1```$", re.MULTILINE | re.DOT
 # By script in experiments/: its command, or the module whose Args it parses.
 SCRIPTS = {
     "frozen_lake": "lake", "loss_walk": "losses", "language_model": "language", "failures": "failures", "suite": "suite",
-    "reproduction": "reproduction", "gallery": "gallery", "benchmark": "benchmarks.command",
+    "reproduction": "reproduction", "frontier": "frontier", "gallery": "gallery", "benchmark": "benchmarks.command",
     "language_updates": "benchmarks.language_updates",
 }  # fmt: skip
 
@@ -158,6 +158,15 @@ def test_commands_of_a_page_exist(path, monkeypatch):
         unregister_environment("windy-corridor")
         for plugin in [name for name in _loaded if name.startswith("examples/")]:
             del _loaded[plugin]
+
+
+def test_every_command_and_script_is_listed():
+    rows = re.findall(r"^\| `(\w+)` \|[^|]+\|([^|]*)\|$", text_of(DOCS / "guides" / "command_line.md"), re.MULTILINE)
+    rows = [(command, script) for command, script in rows if command in COMMANDS]
+    assert {command for command, _ in rows} == set(COMMANDS) and len(rows) == len(COMMANDS)
+    for command, script in rows:
+        assert script.strip() in ("", *(f"`experiments/{stem}.py`" for stem, name in SCRIPTS.items() if name == command))
+    assert set(SCRIPTS) == {path.stem for path in (ROOT / "experiments").glob("*.py")}
 
 
 def test_a_command_that_does_not_exist_is_found():
