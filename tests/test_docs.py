@@ -38,7 +38,7 @@ def load(name):
 
 
 def name_of(path):
-    return str(path.relative_to(ROOT))
+    return path.relative_to(ROOT).as_posix()
 
 
 def text_of(path):
@@ -83,7 +83,7 @@ def test_links_lead_to_files_and_headings(path):
 def test_navigation_lists_every_page_once():
     """The pages outside docs/ that it lists are added by a hook because pages link to them."""
     listed = re.findall(r": ([\w/]+\.md)$", text_of(ROOT / "mkdocs.yml"), re.MULTILINE)
-    own = {str(path.relative_to(DOCS)) for path in PAGES}
+    own = {path.relative_to(DOCS).as_posix() for path in PAGES}
     assert len(listed) == len(set(listed)) and own <= set(listed)
     hooks = load("hooks")
     assert set(listed) - own <= hooks.linked([name_of(path) for path in PAGES])
