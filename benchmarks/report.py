@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -54,17 +55,18 @@ def page(
         machines: on which each section was measured.
         growth: the picture of growth in words.
     """
-    once = next(iter(machines.values())) if len(set(machines.values())) == 1 else ""
+    usual = Counter(machines.values()).most_common(1)[0][0]  # other sections name their own
+    all_but = ", where a section names no other" if len(set(machines.values())) > 1 else ""
     paragraphs = [
         "# Measured side by side",
         "Ours and the peer's are run in turn, so many pairs; figures and ratios are their medians. "
         "`python experiments/benchmark.py --publish` (extra `[bench]`) measures all of it again.",
-        *([f"Measured on {once}."] if once else []),
+        f"Measured on {usual}{all_but}.",
     ]
     for name, section in comparisons.items():
         if section:
             described = " ".join((sections[name].__doc__ or "").split())
-            machine = "" if once else f" Measured on {machines[name]}."
+            machine = "" if machines[name] == usual else f" Measured on {machines[name]}."
             paragraphs.append(f"## {HEADINGS.get(name, name.capitalize())}\n\n{described}{machine}")
             rule = ["---:" if heading in FIGURES else "---" for heading in COLUMNS]
             paragraphs.append("\n".join(f"| {' | '.join(line)} |" for line in (COLUMNS, rule, *map(cells, section))))

@@ -63,7 +63,7 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     "version 2 detaches it right after": ("losses.preferences.tdpo_loss stop-gradient 7",),
     "only the shape is looked at, and both slices have the same": (
         "losses.on_policy.generalized_advantage_estimate shift 1",
-        "policies.residual._follows_counted shift 1",
+        "policies.residual._after_counted shift 1",
     ),
     "zeros have no gradient": (
         "losses.on_policy.generalized_advantage_estimate stop-gradient 9",

@@ -309,8 +309,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         RULES,
         (
             "padded steps are mixed into a shared prompt",
-            "mixed = mix(true[..., begin:, :], predicted, mask[..., begin:], mixing)",
-            "mixed = mix(true[..., begin:, :], predicted, torch.ones_like(mask[..., begin:]), mixing)",
+            "mixed = mix_after(true[..., begin:, :], predicted, mask[..., begin:], mixing)",
+            "mixed = mix_after(true[..., begin:, :], predicted, torch.ones_like(mask[..., begin:]), mixing)",
         ),
     ),
     *_of(

@@ -79,7 +79,7 @@ class LakeArgs(FigureArgs, PolicyArgs):
     render: bool = False
     """Draw as well."""
     format: str | None = None
-    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (the alignment lab)."""
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one nearest to the median; several methods draw one together)."""
     explain: Literal["sft", "ift", "dpo", "orpo", "ppo"] | None = None

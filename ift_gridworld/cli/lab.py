@@ -43,8 +43,8 @@ class Args:
     success_rate: float | None = None
     """With --slippery, probability of going where intended (1/3 if not given)."""
     method: str = ""
-    """Methods that it opens with, up to six with commas between: sft, ift, dpo, ipo, orpo, simpo, ppo, ppo_exact
-    (sft,ift,dpo,ppo)."""
+    """Methods that it opens with, up to six with commas between: sft, ift, dpo, tdpo, ipo, orpo, simpo, ppo,
+    ppo_exact (sft,ift,dpo,ppo)."""
     out: Path = Path("runs/lab/lab.html")
     """File that is written."""
     open: bool = True

@@ -63,6 +63,8 @@ class Args:
     """Lakes to align on (2000; quick 100)."""
     held_out: int | None = None
     """Lakes that everything is measured on (200; quick 50)."""
+    validation: int | None = None
+    """Lakes on which learning rates, betas and temperatures are chosen (100)."""
     data: str | None = None
     """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, or with prompt, chosen and
     rejected; plain text or messages, as TRL reads them."""
@@ -114,7 +116,7 @@ class Args:
     redraw: bool = False
     """Draw what is saved in the output folder, and print its tables; train nothing."""
     format: str | None = None
-    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (a page to play with) (gif)."""
+    """gif, mp4, webp (films); png, pdf, svg (the last frame); html (the alignment lab) (gif)."""
     theme: str | None = None
     """light or dark (light)."""
     out: str | None = None
@@ -138,13 +140,13 @@ QUICK: dict[str, Any] = {
     "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30,
 }  # fmt: skip
 LEAST = {
-    "size": 2, "base_maps": 1, "base_steps": 0, "maps": 1, "held_out": 1, "steps": 1, "batch": 1, "every": 1, "seeds": 1,
-    "workers": 0,
+    "size": 2, "base_maps": 1, "base_steps": 0, "maps": 1, "held_out": 1, "validation": 1, "steps": 1, "batch": 1, "every": 1,
+    "seeds": 1, "workers": 0,
 }  # fmt: skip
 # options by what uses them
 TASK = {
     "size": "size", "ice": "ice", "detours": "detours", "base_maps": "base", "base_noise": "noise", "maps": "maps",
-    "held_out": "held_out", "seed": "seed",
+    "held_out": "held_out", "validation": "validation", "seed": "seed",
 }  # fmt: skip
 STUDY = (
     "model", "base_steps", "data", "steps", "batch", "learning_rates", "betas", "every", "seeds", "device", "dtype",

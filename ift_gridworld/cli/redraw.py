@@ -29,7 +29,7 @@ class RedrawArgs(FigureArgs):
     runs: Positional[tuple[Path, ...]] = ()
     """Saved runs: METHOD.json."""
     format: str | None = None
-    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (a page to play with)."""
+    """gif (the default), mp4, webp (films); png, pdf, svg (the last frame, or --figure); html (the alignment lab)."""
     drawn_seed: int | None = None
     """The seed whose policies are drawn (by default the one that the run draws; several runs draw one together)."""
     theme: Literal["light", "dark"] = "light"

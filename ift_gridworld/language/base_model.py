@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -70,16 +71,22 @@ def train_or_load_base(
         Whether it was trained.
     """
     path: Path | None = None
+    kept = False
     with optional("the cache of base models cannot be used, and one is trained"):
         path = (cache or cache_folder()) / _file_name(task, model, steps, rows, peak, device, dtype)
         if path.exists():
             _load(path, policy)
             return False
+    if path is not None:
+        with optional("the base model is not kept for the next run"):  # said before it is trained, which takes minutes
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path.parent):
+                kept = True
     data = encode_walks(task.lakes["base"], task.base_walks, tokenizer)
     source = TextSource(data, end=tokenizer.end, rows=rows, seed=task.seed, device=device)
     training = TrainingOptions(steps=steps, learning_rate=peak)
     align("sft", source, policy, training=training, dtype=dtype, progress=progress)
-    if path is not None:
+    if path is not None and kept:
         with optional("the base model is not kept for the next run"):
             _save(path, policy)
     return True

@@ -32,9 +32,11 @@ class FrozenSFT(SFT):
     """SFT with frozen inputs, as in IFT: no gradient reaches the embedding table through them."""
 
     title = "SFT, frozen inputs"
+    policy: LanguagePolicy
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:
-        logp = self.policy.log_probs_of(self.policy.embed(batch.states).detach(), batch.actions, batch.mask)
+        embeddings = self.policy.embed(batch.states).detach()
+        logp = self.policy.log_probs_of(embeddings, batch.actions, batch.mask, states=batch.states)
         return losses.sft_loss(logp, batch.mask).mean(-1)
 
 

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int
 
 from ift_gridworld.data import Batch
 from ift_gridworld.escape import one_line
+from ift_gridworld.language.columns import remember_columns
 from ift_gridworld.language.text import Text
 from ift_gridworld.reading import LARGE, parse_json, read_text
 from ift_gridworld.storage import write_atomically
@@ -82,7 +83,10 @@ class Completions:
         step = np.arange(ids.shape[1] - 1)
         mask = (step >= prompt - 1) & (step < length - 1)
         tensors = (torch.as_tensor(np.ascontiguousarray(x))[None] for x in (ids[:, :-1], ids[:, 1:], mask))
-        return Batch(*(x.to(device, non_blocking=True) for x in tensors))
+        pinned = (x.pin_memory() if torch.device(device).type == "cuda" else x for x in tensors)  # else a copy would wait
+        batch = Batch(*(x.to(device, non_blocking=True) for x in pinned))
+        remember_columns(batch.mask, mask)
+        return batch
 
 
 def tokenize_rows(

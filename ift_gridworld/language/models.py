@@ -5,6 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,7 +23,7 @@ from ift_gridworld.runtime import standard_settings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["SIZES", "build_model", "load_model"]
+__all__ = ["SIZES", "build_model", "load_model", "quiet_transformers"]
 
 # Llama configurations that are built here, on the compact vocabulary.
 SIZES: dict[str, dict[str, int]] = {
@@ -30,13 +33,14 @@ SIZES: dict[str, dict[str, int]] = {
 
 
 @standard_settings(threads=None)
-def build_model(size: str, *, seed: int = 0) -> PreTrainedModel:
-    """Build a Llama of one of `SIZES` with random weights drawn from `seed`."""
+def build_model(size: str | dict[str, int], *, seed: int = 0) -> PreTrainedModel:
+    """Build a Llama with random weights drawn from `seed`, of one of `SIZES` or of such sizes."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
         vocab_size=len(VOCABULARY), max_position_embeddings=CONTEXT, tie_word_embeddings=False, bos_token_id=None,
-        eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD), **SIZES[size],
+        eos_token_id=VOCABULARY.index(END), pad_token_id=VOCABULARY.index(PAD),
+        **(SIZES[size] if isinstance(size, str) else size),
     )  # fmt: skip
     seed = check_whole("seed", seed, at_least=0)
     with torch.random.fork_rng(devices=[]):
@@ -81,8 +85,33 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
         raise ValueError(f"model {name!r} cannot be loaded ({reason}); allowed: {allowed}") from error
     if tokenizer.eos_token_id is None:
         raise ValueError(f"the tokenizer of {name!r} has no end token; allowed: one with eos_token, or answers have no end")
+    if path.suffix == ".gguf":
+        _mark_dequantized(model)
     own = set(VOCABULARY) <= set(tokenizer.get_vocab())
     return LanguagePolicy(model), tokenizer, COMPACT if own else CHAT
+
+
+def _mark_dequantized(model: Any) -> None:
+    """Clear the flags of a model that was read from quantized weights and holds none: Trainer refuses quantized models."""
+    if all(parameter.is_floating_point() for parameter in model.parameters()):
+        model.is_quantized, model.hf_quantizer = False, None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Silence transformers' messages and warnings about models that are built or loaded on trial."""
+    from transformers.utils import logging as transformers_logging
+
+    level = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(transformers_logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers_logging.set_verbosity(level)
 
 
 def _hub_answers() -> bool:

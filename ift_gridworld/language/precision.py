@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.data import Completions
-from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.policy import LanguagePolicy
 
 __all__ = ["autocast", "bfloat16_agreement", "first_pass_predictions"]
 
@@ -36,9 +37,9 @@ def first_pass_predictions(
         device: the model's device.
     """
     batch = data.batch(device=device)
-    columns = counted_columns(batch.mask)
+    columns = columns_of(batch.mask).index
     with torch.autocast(device.type, dtype or torch.float32, enabled=dtype not in (None, torch.float32)):
-        logits = policy.logits(policy.embed(batch.states), columns)
+        logits = policy.logits(None, columns, states=batch.states)
     return logits.argmax(-1)[batch.mask[..., columns]]
 
 

@@ -8,9 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ift_gridworld.language.policy import LanguagePolicy, cache_name, eval_mode
+from ift_gridworld.language.policy import LanguagePolicy, eval_mode
 
 __all__ = ["sample", "sample_tokens"]
+
+READ_EVERY = 16  # tokens after which the host asks a device whether all answers have ended, which it waits for
 
 
 @torch.no_grad()
@@ -38,20 +40,30 @@ def sample(
     Returns:
         Token ids with the end token, if it was sampled, then `pad`; T is at most `limit`.
     """
+    # A custom choice may have effects of its own, so that it is asked for nothing that is not wanted.
+    every = 1 if choose is not None or prompts.device.type == "cpu" else READ_EVERY
     if choose is None:
         choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: sample_tokens(logits, generator))
-    cache, step, name = None, prompts, cache_name(policy.model)
+    past, step = None, prompts
     alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     tokens: list[Tensor] = []
+    unread: list[tuple[Tensor, Tensor | None]] = []  # whether any answer goes on, and the generator's state then
     with eval_mode(policy):
-        for _ in range(limit):
-            out = policy.model(input_ids=step, use_cache=True, logits_to_keep=1, **{name: cache})
-            logits, cache = out.logits[:, -1].float() / policy.temperature, getattr(out, name)
-            token = choose(logits)
+        for count in range(1, limit + 1):
+            logits, past = policy.calls.next_logits(policy.model, step, past)
+            token = choose(logits.float() / policy.temperature)
             tokens.append(torch.where(alive, token, pad))
             alive = alive & (token != end)
-            if not alive.any():
-                break
+            unread.append((alive.any(), None if generator is None or every == 1 else generator.get_state()))
+            if len(unread) == every or count == limit:
+                goes_on = torch.stack([any_alive for any_alive, _ in unread]).tolist()  # the host waits for the device
+                if not all(goes_on):
+                    state = unread[goes_on.index(False)][1]
+                    if generator is not None and state is not None:
+                        generator.set_state(state)  # as if nothing had been drawn after the last end token
+                    del tokens[count - len(goes_on) + goes_on.index(False) + 1 :]
+                    break
+                unread.clear()
             step = token[:, None]
     return torch.stack(tokens, -1)
 

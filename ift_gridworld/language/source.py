@@ -132,12 +132,11 @@ class TextSource(DataSource[LanguagePolicy]):
 
     def successor(self, policy: LanguagePolicy, options: IFTOptions) -> Successor:
         """Return the successor of predictions: the predicted token itself, in place of the true one; or the mean of all."""
-        table: torch.nn.Embedding = policy.model.get_input_embeddings()
 
         def successor(states: Tensor, logits: Float[Tensor, "1 B K V"]) -> Float[Tensor, "1 B K D"]:
             if options.prediction == "greedy":
-                return table(logits.argmax(-1))
-            return torch.softmax(logits.float(), -1).to(table.weight.dtype) @ table.weight
+                return policy.embed(logits.argmax(-1))
+            return policy.expected_embedding(logits)
 
         return successor
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 from transformers import Trainer
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from ift_gridworld.data import Batch
 from ift_gridworld.language.policy import LanguagePolicy
@@ -20,6 +22,8 @@ from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.policies.residual import Prediction, Successor
 
 __all__ = ["IFTTrainer"]
+
+WHOLE = "allowed: whole models, on one device or under DDP"
 
 
 class IFTTrainer(Trainer):
@@ -36,7 +40,10 @@ class IFTTrainer(Trainer):
     tokens there, so that long answers weigh more.)
 
     Under DDP a table that is not tied to the output is without gradient, so that `ddp_find_unused_parameters` is switched on
-    where the arguments leave it open. Models whose table lies in pieces on several devices (FSDP, ZeRO-3) are not provided for.
+    where the arguments leave it open. Models whose table lies in pieces on several devices (FSDP, ZeRO-3) are refused, and so
+    are models of which `probe.probe` finds that a path gives other numbers than their own forward pass.
+
+    A mixture of experts whose own loss contains the routers' auxiliary loss (`output_router_logits`) is trained on it, too.
 
     Args:
         model, args, others, named: Trainer's own.
@@ -46,9 +53,13 @@ class IFTTrainer(Trainer):
         norm: how the released definition scales its weights.
         detach_weights: hold the weights constant in the backward pass.
         prediction: mix in the likeliest token, or the average over tokens.
+        embedding_gradient: let gradient reach the table of tokens through what the second pass reads. In the authors' code it
+            does not: with a table that is not tied to the output, rows of added tokens are then never trained (a warning says
+            so where the tokenizer given as `processing_class` has added tokens).
 
     Raises:
-        ValueError: if one of these is not allowed, or Trainer is told to compute or spread the loss in a way of its own.
+        ValueError: if one of these is not allowed, the model cannot be trained by IFT, or the arguments ask for a loss or
+            batches of their own (label smoothing, TRL's `loss_type`, packing and padding-free batches, FSDP, ZeRO-3).
     """
 
     def __init__(
@@ -62,18 +73,31 @@ class IFTTrainer(Trainer):
         norm: Norm = IFTOptions.norm,
         detach_weights: bool = IFTOptions.detach_weights,
         prediction: Prediction = IFTOptions.prediction,
+        embedding_gradient: bool = False,
         **named: Any,
     ) -> None:
         self.options = IFTOptions(
             mixing=mixing, decay=decay, propagation=propagation, norm=norm, detach_weights=detach_weights, prediction=prediction
         )
-        if args is not None and args.ddp_find_unused_parameters is None and mixing > 0:
-            args.ddp_find_unused_parameters = True
+        if args is not None:
+            _check_arguments(args)
+            if args.ddp_find_unused_parameters is None and mixing > 0:
+                args.ddp_find_unused_parameters = True
         super().__init__(model, args, *others, **named)
         if self.compute_loss_func is not None or self.args.label_smoothing_factor:
             raise ValueError("compute_loss_func or label_smoothing_factor is given; allowed: neither, the loss is IFT's")
         if self.args.n_gpu > 1:
             raise ValueError(f"one process has {self.args.n_gpu} GPUs; allowed: one GPU a process, as torchrun starts them")
+        if self.is_fsdp_enabled or is_deepspeed_zero3_enabled():
+            raise ValueError(f"the model is split by {'FSDP' if self.is_fsdp_enabled else 'ZeRO-3'}; {WHOLE}")
+        policy = LanguagePolicy(self.accelerator.unwrap_model(self.model))
+        self.calls, self.embedding_gradient = policy.calls, embedding_gradient
+        if mixing > 0 and not embedding_gradient and _has_added_rows(policy.model, self.processing_class):
+            warnings.warn(
+                "the tokenizer has added tokens, whose rows of an untied embedding table are not trained, as in the authors' "
+                "code; embedding_gradient=True trains them",
+                stacklevel=2,
+            )
         self.model_accepts_loss_kwargs = True  # Trainer then leaves the loss as it is: `compute_loss` counts the rows
 
     def get_batch_samples(
@@ -96,11 +120,17 @@ class IFTTrainer(Trainer):
         if not {"input_ids", "labels"} <= set(inputs) <= {"input_ids", "labels", "attention_mask"}:
             allowed = "input_ids, labels and, where rows are padded, attention_mask; one sequence a row"
             raise ValueError(f"a batch holds {', '.join(sorted(inputs))}; allowed: {allowed}")
+        if inputs["input_ids"].shape[1] == 1:  # nothing is predicted: with one more token that does not count, the loss is 0
+            inputs = {
+                name: torch.cat([x, x if name != "labels" else torch.full_like(x, -100)], 1) for name, x in inputs.items()
+            }
         shift = _left_padding(inputs.get("attention_mask"), inputs["input_ids"])
         ids, labels = (_roll_left(inputs[name], shift) for name in ("input_ids", "labels"))
         batch = Batch(ids[None, :, :-1], ids[None, :, 1:], labels[None, :, 1:] != -100)
-        policy = LanguagePolicy(_WrappedModel(model, self.accelerator.unwrap_model(model)))
-        loss = IFT(_WholeRows(), policy, self.options).loss(batch)[0]
+        wrapped: Any = _WrappedModel(model, self.accelerator.unwrap_model(model))
+        policy = LanguagePolicy(wrapped, self.calls)
+        policy.embedding_gradient = self.embedding_gradient
+        loss = IFT(_WholeRows(), policy, self.options).loss(batch)[0] + policy.auxiliary_loss()
         if model.training and num_items_in_batch is not None:
             loss = loss * (len(ids) / num_items_in_batch)
         if not return_outputs:
@@ -109,6 +139,24 @@ class IFTTrainer(Trainer):
             outputs = model(input_ids=ids, use_cache=False)
         outputs.logits = _roll_left(outputs.logits, -shift)
         return loss, outputs
+
+
+def _check_arguments(args: Any) -> None:
+    """Raise a ValueError for arguments, TRL's among them, that ask for another loss or for batches that are not read here."""
+    if getattr(args, "fsdp", None):
+        raise ValueError(f"fsdp is {args.fsdp!r}; {WHOLE}")
+    if getattr(args, "loss_type", None) not in (None, "nll"):
+        raise ValueError(f"loss_type is {args.loss_type!r}; allowed: nll or none, the loss is IFT's")
+    for name in ("packing", "padding_free", "eval_packing"):
+        if getattr(args, name, None):
+            raise ValueError(f"{name} is {getattr(args, name)!r}; allowed: False, one sequence a row")
+
+
+def _has_added_rows(model: Any, tokenizer: Any) -> bool:
+    """Return whether a tokenizer has added tokens, and the model a trainable table of tokens that its output does not share."""
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
+    own = table.requires_grad and getattr(head, "weight", None) is not table
+    return own and bool(getattr(tokenizer, "added_tokens_encoder", None))
 
 
 @dataclass

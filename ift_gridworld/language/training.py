@@ -177,6 +177,7 @@ class _TrainingRun:
         self.steps, self.peak, self.dtype = steps, peak, dtype
         self.parameters = [p for p in learner.parameters() if p.requires_grad]
         self.optimiser = torch.optim.AdamW(self.parameters, lr=peak, betas=(0.9, 0.95), weight_decay=0.0)
+        self.balances = isinstance(policy, LanguagePolicy) and policy.calls.balances > 0
         self.log, self.done = TrainingLog(), 0
         self.pending: list[tuple[Tensor, Tensor]] = []  # losses and token counts that the device may still work on
         self.checkpoint: Checkpoint | None = None
@@ -211,7 +212,8 @@ class _TrainingRun:
         with autocast(self.dtype, self.source.device):
             batch = self.learner.batch(step)
             self.tokens = count_tokens(batch)
-            return self.learner.loss(batch).sum()
+            loss = self.learner.loss(batch).sum()
+            return loss + self.policy.auxiliary_loss() if self.balances else loss
 
     def _step(self) -> None:
         average_gradients(self.parameters, self.source.processes)

@@ -10,10 +10,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
-from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 
 __all__ = ["repeat_lakes", "row_batches", "sample_paths", "slippery_success", "step_probabilities"]
@@ -91,8 +92,8 @@ def step_probabilities(
     result = np.zeros((*moves.shape, END_ACTION + 1))
     for part in row_batches(len(data)):
         batch = data.batch(part, device)
-        columns = counted_columns(batch.mask)
-        logits = policy.logits(policy.embed(batch.states), columns)[0].double()
+        columns = columns_of(batch.mask).index
+        logits = policy.logits(None, columns, states=batch.states)[0].double()
         step = columns - torch.as_tensor(data.prompt[part, None], device=device) + 1  # step of the answer in each column
         tokens = actions[step.clamp(0, moves.shape[1] - 1)]
         chance = (logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)).exp()

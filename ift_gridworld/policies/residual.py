@@ -39,6 +39,7 @@ __all__ = [
     "greedy_action",
     "lake_successor",
     "mix",
+    "mix_after",
     "predicted_distribution",
     "residual_embeddings",
 ]
@@ -92,6 +93,25 @@ def mix(true: Embedding, predicted: Embedding, mask: Bool[Tensor, "*#batch T"], 
     return _mix_where(_follows_counted(mask), true, predicted[..., before, :], mixing)
 
 
+def mix_after(
+    true: Float[Tensor, "*batch T D"], predicted: Float[Tensor, "*batch T D"], mask: Bool[Tensor, "*#batch T"], mixing: float
+) -> Float[Tensor, "*batch T D"]:
+    """Mix embeddings where the step before counts, whether or not the step itself does.
+
+    `mix` differs only at a step behind the last counted one: the last token of an answer, which a later turn of a conversation
+    reads. The authors' code mixes it as every other token of an answer.
+
+    Args:
+        true, predicted, mask, mixing: those of `mix`.
+
+    Example:
+        >>> true, predicted = torch.zeros(3, 1), torch.tensor([[10.0], [20.0], [30.0]])
+        >>> mix_after(true, predicted, torch.tensor([True, False, False]), 0.2)[:, 0]
+        tensor([0., 2., 0.])
+    """
+    return _mix_where(_after_counted(mask), true, predicted.roll(1, -2), mixing)
+
+
 def _mix_where(has_prediction: Bool[Tensor, "*#batch"], true: Embedding, predicted: Embedding, mixing: float) -> Embedding:
     if not 0 <= mixing <= 1:
         raise ValueError(f"mixing is {mixing}; allowed: [0, 1]")
@@ -102,7 +122,12 @@ def _mix_where(has_prediction: Bool[Tensor, "*#batch"], true: Embedding, predict
 
 def _follows_counted(mask: Bool[Tensor, "*batch T"]) -> Bool[Tensor, "*batch T"]:
     """Steps that count and follow a step that counts: a prediction leads there."""
-    return mask & torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
+    return mask & _after_counted(mask)
+
+
+def _after_counted(mask: Bool[Tensor, "*batch T"]) -> Bool[Tensor, "*batch T"]:
+    """Steps that follow a step that counts."""
+    return torch.cat([torch.zeros_like(mask[..., :1]), mask[..., :-1]], -1)
 
 
 def residual_embeddings(

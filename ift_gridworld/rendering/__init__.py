@@ -6,7 +6,7 @@
     paper       small multiples, matrices, curves, seeds and the frontier plane at the width of a column or of a page; caption
                 and table for LaTeX
     views       further views of runs, by name: the preference plane, the frontier plane, the flow of episodes, every seed
-    page        runs as one HTML file to play with
+    page        runs as one HTML file: the alignment lab (`lab_page`) with them inside
     fonts       signs that matplotlib's own font lacks: another installed font, or their escapes
     worker      draws in a process of its own
     tables      results for a terminal

@@ -5,24 +5,29 @@ Its scripts stand in the folder ``lab``, as modules beside one another; they are
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Sequence
+import html
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from ift_gridworld.checks import check_choice, check_interval
 from ift_gridworld.envs.maps import parse_map
+from ift_gridworld.escape import printable
+from ift_gridworld.mdp import Origin
+from ift_gridworld.rendering.html_page import fill, line_look, script_json, style_sheet
 from ift_gridworld.rendering.method_style import style_of
 from ift_gridworld.rendering.modules import joined_modules
-from ift_gridworld.rendering.theme import THEMES, style_sheet
 from ift_gridworld.storage import write_atomically
+from ift_gridworld.training.run import Run
 
-__all__ = ["METHODS", "lab_page", "save_lab"]
+__all__ = ["METHODS", "lab_page", "save_lab", "start_of"]
 
 MOST_TILES, MOST_METHODS = 12, 6
-METHODS = ("sft", "ift", "dpo", "ipo", "orpo", "simpo", "ppo", "ppo_exact")  # those of lab/training.js
+DISCOUNT = 0.99  # of the lab's lakes
+SHARED = ("mixing", "decay", "propagation", "norm", "prediction", "seed")  # settings that the lab and runs have alike
+METHODS = ("sft", "ift", "dpo", "tdpo", "ipo", "orpo", "simpo", "ppo", "ppo_exact")  # those of lab/training.js
 
 
 def save_lab(path: str | Path, rows: Sequence[str] | None = None, *, slip: float = 0.0, methods: Sequence[str] = ()) -> Path:
@@ -48,22 +53,70 @@ def save_lab(path: str | Path, rows: Sequence[str] | None = None, *, slip: float
     return write_atomically(path, lab_page(_fragment(rows, slip, methods)).encode())
 
 
-def lab_page(start: str = "") -> str:
+def lab_page(start: str = "", runs: Mapping[str, Any] | None = None) -> str:
     """Return the lab's page: HTML with its styles and scripts inside.
 
     Args:
         start: fragment of an address whose state the page opens with where its own address has none.
+        runs: saved runs inside, as `page_data` returns them; without them the page is for training alone.
     """
     folder = files(__package__) / "lab"
     template, style = ((folder / name).read_text(encoding="utf-8") for name in ("lab.html", "lab.css"))
     parts = {
+        "TITLE": html.escape(printable(runs["lake"]["title"])) if runs else "Alignment lab",
         "COLOURS": style_sheet(),
         "STYLE": style,
-        "STYLES": _json(_method_styles()),
-        "START": _json(start),
-        "SCRIPT": joined_modules("app").replace("</script", "<\\/script"),
+        "LOOKS": script_json({method: line_look(style_of(method)) for method in METHODS}),
+        "START": script_json(start),
+        "DATA": script_json(runs),
+        "SCRIPT": joined_modules("saved", "app").replace("</script", "<\\/script"),
     }
-    return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], template)
+    return fill(template, parts)
+
+
+def start_of(runs: Sequence[Run]) -> tuple[str, str]:
+    """Return the start of a page in which the live view trains as these runs did, and why it cannot, in words, if so.
+
+    The start is a fragment of an address: lake, base, the runs' paths, and the settings that the lab has.
+    """
+    origin = runs[0].environment
+    reason = _why_not_live(origin)
+    if origin.rows is None or reason:
+        return "", reason
+    slip = 1 - (1 / 3 if origin.success_rate is None else origin.success_rate) if origin.is_slippery else 0.0
+    state = {"rows": ".".join(origin.rows), "slip": repr(slip), "base": "run"}
+    methods = list(dict.fromkeys(run.method for run in runs if run.method in METHODS))[:MOST_METHODS]
+    if methods:
+        state["methods"] = ",".join(methods)
+    if runs[0].settings.get("policy") == "tabular":
+        state["policy"] = "table"
+    if not origin.is_slippery:
+        state |= {name: ",".join(map(str, path)) for name, path in _paths(runs).items()}
+    for run in runs:
+        state |= {name: str(run.settings[name]) for name in SHARED if isinstance(run.settings.get(name), (int, float, str))}
+    return urlencode(state), ""
+
+
+def _why_not_live(origin: Origin) -> str:
+    if origin.rows is None:
+        return "Only lakes can be trained on in this page."
+    height, width = len(origin.rows), len(origin.rows[0])
+    if max(height, width) > MOST_TILES:
+        return f"Lakes of up to {MOST_TILES} tiles each way can be trained on in this page; this one has {height} by {width}."
+    if origin.discount != DISCOUNT:
+        return f"This page trains with a discount of {DISCOUNT}; the run has {origin.discount:g}."
+    return ""
+
+
+def _paths(runs: Sequence[Run]) -> dict[str, list[int]]:
+    """Return the states of the demonstration and of the rejected answer, with those that they lead to."""
+    paths = {}
+    for name in ("demonstration", "rejected"):
+        steps = next((getattr(run, name) for run in runs if len(getattr(run, name))), None)
+        if steps is not None:
+            state, action = steps[-1]
+            paths[name] = [*steps[:, 0].tolist(), int(runs[0].mdp.next_state[state, action, 0])]
+    return paths
 
 
 def _fragment(rows: Sequence[str] | None, slip: float, methods: Sequence[str]) -> str:
@@ -83,21 +136,3 @@ def _fragment(rows: Sequence[str] | None, slip: float, methods: Sequence[str]) -
     if methods:
         state["methods"] = ",".join(dict.fromkeys(methods))
     return urlencode(state)
-
-
-def _json(value: object) -> str:
-    """A value for a script element, which no text in it can end or leave."""
-    return json.dumps(value, allow_nan=False).replace("<", "\\u003c")
-
-
-def _method_styles() -> dict[str, dict[str, dict[str, object]]]:
-    """Colour and dash, in pixels, of each method, by theme."""
-
-    def dash(method: str) -> list[float]:
-        line = style_of(method).dash
-        return [] if isinstance(line, str) else [2 * length for length in line[1]]
-
-    return {
-        name: {method: {"colour": style_of(method).colour(theme), "dash": dash(method)} for method in METHODS}
-        for name, theme in THEMES.items()
-    }

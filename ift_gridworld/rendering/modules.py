@@ -15,32 +15,31 @@ EXPORT = re.compile(r"^export (?:async )?(?:class|function|const|let) (\w+)", re
 EXPORT_LIST = re.compile(r"^export \{([^}]*)\};\n", re.MULTILINE)
 
 
-def joined_modules(*names: str, folder: str = "lab") -> str:
+def joined_modules(*names: str) -> str:
     """Return a script that runs these modules and those that they import, each once, dependencies first.
 
     What the modules export is on the object ``modules``: ``modules.planning.optimalValues``.
 
     Args:
-        names: of modules under this package's folder, without their suffix.
-        folder: the folder.
+        names: of modules in the folder ``lab``, without their suffix.
 
     Raises:
         ValueError: for modules that import each other in a circle, or a form of import or export that is not joined.
     """
     done: dict[str, str] = {}
     for name in names:
-        _add(name, folder, done, ())
+        _add(name, done, ())
     return "const modules = {};\n" + "".join(done.values())
 
 
-def _add(name: str, folder: str, done: dict[str, str], importing: tuple[str, ...]) -> None:
+def _add(name: str, done: dict[str, str], importing: tuple[str, ...]) -> None:
     if name in importing:
         raise ValueError(f"modules import each other: {' -> '.join((*importing, name))}")
     if name in done:
         return
-    source = (files(__package__) / folder / f"{name}.js").read_text(encoding="utf-8")
+    source = (files(__package__) / "lab" / f"{name}.js").read_text(encoding="utf-8")
     for _, other in IMPORT.findall(source):
-        _add(other, folder, done, (*importing, name))
+        _add(other, done, (*importing, name))
     exported = EXPORT.findall(source)
     for names in EXPORT_LIST.findall(source):
         exported += [part.strip() for part in names.split(",") if part.strip()]

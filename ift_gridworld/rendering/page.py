@@ -1,32 +1,25 @@
-"""A page to play with: one self-contained HTML file of one or more saved runs, for any browser, from disk, without a network.
+"""The lab with saved runs inside: one self-contained HTML file, for any browser, from disk, without a network.
 
 The page stays below a megabyte. Where it would grow beyond that, updates are left out, so that equally much changes between
 those that stay, and then whole methods; the page says so. The curves of each method are complete. Where there is room, the
 reader can choose among the seeds that all runs have.
 
-What it shows is made by `page_data`; what it does is written in `page.html`, `page.css` and the modules `page_*.js`.
+What it shows is made by `page_data`; what it does is written in the folder ``lab``.
 """
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.rendering.formats import PICTURES
-from ift_gridworld.rendering.modules import joined_modules
+from ift_gridworld.rendering.lab_page import lab_page, start_of
 from ift_gridworld.rendering.page_data import page_data, short_titles
 from ift_gridworld.rendering.stages import shared_updates
-from ift_gridworld.rendering.theme import THEMES
 from ift_gridworld.storage import write_atomically
 from ift_gridworld.training.run import Run, check_one_environment
 from ift_gridworld.training.together import drawn_together
@@ -34,7 +27,7 @@ from ift_gridworld.training.together import drawn_together
 __all__ = ["MAX_BYTES", "MAX_TILES", "check_tiles", "save_page"]
 
 MAX_BYTES = 1_000_000  # of a page of one method at two updates or more
-SEED_BYTES = 500_000  # of a page on which another seed can be chosen
+SEED_BYTES = 600_000  # of a page on which another seed can be chosen
 MAX_TILES = 10_000  # each is an element of the page by itself
 
 
@@ -67,15 +60,15 @@ def save_page(runs: Sequence[Run], path: str | Path) -> Path:
 def _fitting(runs: Sequence[Run]) -> tuple[bytes, Sequence[Run], Int[np.ndarray, " F"], str]:
     """Return a page that is small enough, its runs and updates, and in words what was left out."""
     updates, methods = shared_updates(runs), len(runs)
-    most = len(updates)
+    most, empty = len(updates), len(lab_page().encode())
     while True:
         kept = shared_updates(runs, most)
         left_out = _left_out(runs, methods, len(kept), len(updates))
-        page = _page(page_data([runs[:methods]], kept, left_out))
+        page = _page([runs[:methods]], kept, left_out)
         if len(page) <= MAX_BYTES or (most == 2 and methods == 1):
             return page, runs[:methods], kept, left_out
         if most > 2:
-            most = max(2, min(most - 1, int(most * MAX_BYTES / len(page))))
+            most = max(2, min(most - 1, int(most * (MAX_BYTES - empty) / (len(page) - empty))))
         else:
             methods -= 1
 
@@ -83,12 +76,12 @@ def _fitting(runs: Sequence[Run]) -> tuple[bytes, Sequence[Run], Int[np.ndarray,
 def _with_seeds(page: bytes, runs: Sequence[Run], updates: Int[np.ndarray, " F"], left_out: str) -> bytes:
     """Return the page with as many other seeds to choose from as keep it below `SEED_BYTES`."""
     shared = sorted(set.intersection(*(set(run.drawable) for run in runs)) - {runs[0].drawn_seed})
-    without = len(_page(page_data([runs], updates[:1], left_out)))
+    without = len(_page([runs], updates[:1], left_out))
     others = shared[: max(0, (SEED_BYTES - len(page)) // max(1, len(page) - without))]
     while others and not left_out:
         some = f"To keep this page small: maps of {len(others) + 1} of {len(shared) + 1} seeds."
         drawn = [runs, *([run.drawing(seed) for run in runs] for seed in others)]
-        larger = _page(page_data(drawn, updates, some if len(others) < len(shared) else ""))
+        larger = _page(drawn, updates, some if len(others) < len(shared) else "")
         if len(larger) <= SEED_BYTES:
             return larger
         others.pop()
@@ -119,37 +112,7 @@ def check_tiles(mdp: TabularMDP) -> None:
         raise ValueError(f"format is 'html', which has no room for {count}; allowed: {', '.join(PICTURES)}")
 
 
-def _page(data: dict[str, Any]) -> bytes:
-    """The page of this data, encoded."""
-    parts = {
-        "TITLE": html.escape(data["lake"]["title"]),
-        "STYLE": _colours() + _source("page.css"),
-        "DATA": _json(data),
-        "PROGRAM": joined_modules("page_main", folder="."),
-    }
-    # In one pass: what is filled in is not looked at again.
-    return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], _source("page.html")).encode()
-
-
-def _source(name: str) -> str:
-    return files("ift_gridworld.rendering").joinpath(name).read_text(encoding="utf-8")
-
-
-def _json(data: dict[str, Any]) -> str:
-    """Data for a script element, which no text in it can end or leave."""
-    return json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-
-
-def _colours() -> str:
-    """Style sheets of the themes: light, dark where the reader's system is dark, and either by choice."""
-    light, dark = (
-        "".join(f"--{name}:{value};" for name, value in asdict(THEMES[theme]).items() if isinstance(value, str))
-        + "".join(f"--method-{i}:{colour};" for i, colour in enumerate(THEMES[theme].methods))
-        + f"--changed:{THEMES[other].less};"  # a ground, which marks stand out from as they do from the other theme's page
-        for theme, other in (("light", "dark"), ("dark", "light"))
-    )
-    return (
-        f":root{{{light}color-scheme:light}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}color-scheme:dark}}}}\n"
-        f":root[data-theme=dark]{{{dark}color-scheme:dark}}\n"
-    )
+def _page(drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], left_out: str) -> bytes:
+    """The page of these runs, encoded."""
+    start, not_live = start_of(drawn[0])
+    return lab_page(start, page_data(drawn, updates, left_out, not_live)).encode()

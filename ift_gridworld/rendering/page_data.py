@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-from matplotlib.markers import MarkerStyle
 
 from ift_gridworld.evaluation.metrics import metric_interval
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning import optimal_policy, optimal_values
 from ift_gridworld.rendering.charts import look_of, update_ticks
 from ift_gridworld.rendering.frontier_plane import frontier_data
+from ift_gridworld.rendering.html_page import line_look
 from ift_gridworld.rendering.maps import grid_of, walkable
-from ift_gridworld.rendering.method_style import MethodStyle, styles_of
+from ift_gridworld.rendering.method_style import styles_of
 from ift_gridworld.rendering.predictions import PredictedStates, mixing_of
 from ift_gridworld.rendering.stages import latest_snapshots
 from ift_gridworld.rendering.text import short_title
@@ -33,18 +33,21 @@ from ift_gridworld.training.together import shared_headline
 
 __all__ = ["page_data", "short_titles"]
 
-LINE = 2.2  # width of a line in a chart, which lengths of dashes are multiples of
+LEVEL = 7  # of zlib: a tenth of the time of level 9, for one percent more
 PAIR = ("chosen_logp", "rejected_logp")
 CLIPPED = 0.2  # share of values that may lie below the scale of values, where the worst would stretch it
 
 
-def page_data(drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], left_out: str) -> dict[str, Any]:
+def page_data(
+    drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], left_out: str, not_live: str = ""
+) -> dict[str, Any]:
     """Return what the page shows.
 
     Args:
         drawn: runs on one environment with a map; for each seed that the reader can choose, those runs drawing it.
         updates: at which policies are shown, ascending.
         left_out: what the page leaves out to stay small, in words; empty for nothing.
+        not_live: why methods cannot be trained on this environment in the page, in words; empty if they can.
 
     Raises:
         ValueError: if a metric is not a finite number at every update.
@@ -65,6 +68,7 @@ def page_data(drawn: Sequence[Sequence[Run]], updates: Int[np.ndarray, " F"], le
         "updates": updates.tolist(),
         "ticks": update_ticks(int(updates[-1]), apart=0.16),
         "leftOut": left_out,
+        "notLive": not_live,
         "charts": [_chart(name) for name in metrics],
         "headline": headline,
         "visits": _visit_scale([run.visits[snapshots] for run, snapshots in every], mdp),
@@ -201,30 +205,9 @@ def _looks(runs: Sequence[Run]) -> list[dict[str, Any]]:
         names.append(run.method if seen[run.method] == 1 else f"{run.method} {seen[run.method]}")
     styles = styles_of(names)
     return [
-        {
-            "name": name,
-            "title": title,
-            "full": run.title,
-            "hue": styles[name].hue,
-            "dash": _dash(styles[name]),
-            "marker": _marker(styles[name]),
-        }
+        {"name": name, "title": title, "full": run.title, "look": line_look(styles[name])}
         for run, name, title in zip(runs, names, short_titles(runs), strict=True)
     ]
-
-
-def _dash(style: MethodStyle) -> str:
-    """The dashes of a line as SVG writes them."""
-    return "none" if isinstance(style.dash, str) else " ".join(f"{LINE * part:.1f}" for part in style.dash[1])
-
-
-def _marker(style: MethodStyle) -> str:
-    """The marker as a path of SVG, of about radius 1 around the origin."""
-    marker = MarkerStyle(style.marker)
-    path = marker.get_path().transformed(marker.get_transform())
-    polygons = [np.asarray(polygon)[:-1] for polygon in path.to_polygons(closed_only=True)]
-    size = np.abs(np.concatenate(polygons)).max()
-    return "".join("M" + "L".join(f"{x:.2f} {-y:.2f}" for x, y in polygon / size) + "Z" for polygon in polygons)
 
 
 def _chart(name: str) -> dict[str, Any]:
@@ -291,7 +274,7 @@ def _packed(
     first = np.zeros_like(whole[:1]) if before is None else before[None]
     steps = (whole - np.concatenate([first, whole[:-1]])) % 256**size
     planes = [(steps >> 8 * i & 255).astype(np.uint8).tobytes() for i in range(size)]
-    data = base64.b64encode(zlib.compress(b"".join(planes), 9)).decode()
+    data = base64.b64encode(zlib.compress(b"".join(planes), LEVEL)).decode()
     return {"low": low, "high": high, "size": size, "rows": len(whole), "after": before is not None, "data": data}
 
 

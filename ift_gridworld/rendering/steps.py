@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import html
 import io
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -21,9 +20,9 @@ from PIL import Image
 from ift_gridworld.escape import printable
 from ift_gridworld.rendering.encode import shared_palette
 from ift_gridworld.rendering.film import Box
+from ift_gridworld.rendering.html_page import fill, style_sheet
 from ift_gridworld.rendering.mathml import mathml
 from ift_gridworld.rendering.pace import reading_seconds
-from ift_gridworld.rendering.theme import style_sheet
 from ift_gridworld.storage import write_atomically
 
 __all__ = ["MAX_BYTES", "SHARPNESS", "PageStep", "StepPicture", "cut_out", "save_steps"]
@@ -98,17 +97,12 @@ def save_steps(path: Path, heading: str, about: str, steps: Sequence[PageStep]) 
             "COLOURS": style_sheet(),
             "STEPS": "\n".join(_section(step, scale) for step in steps),
         }
-        page = _fill(template, parts).encode()
+        page = fill(template, parts).encode()
         if len(page) <= MAX_BYTES:
             return write_atomically(path, page)
         scale *= SHRINK
         if scale < LEAST_SCALE:
             raise ValueError(f"the page would have {len(page):,} bytes; allowed: at most {MAX_BYTES:,}, of a smaller map")
-
-
-def _fill(template: str, parts: Mapping[str, str]) -> str:
-    """Replace each /*NAME*/ in one pass, so that what is filled in is not looked at again."""
-    return re.sub(r"/\*([A-Z]+)\*/", lambda name: parts[name[1]], template)
 
 
 def _section(step: PageStep, scale: float) -> str:

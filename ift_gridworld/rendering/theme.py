@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 
 from ift_gridworld.rendering.formats import check_theme
 
-__all__ = ["THEMES", "Theme", "find_theme", "style_sheet"]
+__all__ = ["THEMES", "Theme", "find_theme"]
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,6 @@ class Theme:
         shown, rejected: the human's path and the rejected one; no method has such a colour (`methods`).
         predicted, predicted_edge: the model's prediction, and the line around it.
         goal, ribbon: the goal, a wrapped box.
-        success, distance: curves.
         methods: the hues of methods, in the order that `method_style.HUES` names.
         more, less: what became likelier, and less likely; more than a policy that it is compared with, and less.
         moved: a tile on which all probability has gone to other moves.
@@ -46,8 +45,6 @@ class Theme:
     predicted_edge: str
     goal: str
     ribbon: str
-    success: str
-    distance: str
     methods: tuple[str, ...]
     more: str
     less: str
@@ -101,8 +98,6 @@ THEMES: dict[str, Theme] = {
         predicted_edge="#523600",
         goal="#c65300",
         ribbon="#ffe9b8",
-        success="#0072b2",
-        distance="#7a2fe0",
         methods=("#0072b2", "#d81b60", "#1d2731", "#7a2fe0", "#a07400"),
         more="#0a64a4",
         less="#b35a00",
@@ -129,8 +124,6 @@ THEMES: dict[str, Theme] = {
         predicted_edge="#04070a",
         goal="#f07a26",
         ribbon="#542300",
-        success="#3d9be0",
-        distance="#9a5cff",
         methods=("#3d9be0", "#ff8fb8", "#f2f5f8", "#9a5cff", "#e3b505"),
         more="#62bdf2",
         less="#ffb45e",
@@ -155,21 +148,3 @@ def find_theme(name: str) -> Theme:
     """
     check_theme(name)
     return THEMES[name]
-
-
-def style_sheet() -> str:
-    """Return the themes as variables of CSS: light, dark where the reader's system is dark, and either by choice.
-
-    Example:
-        >>> style_sheet().splitlines()[0].startswith(":root{--background:#ffffff;")
-        True
-    """
-    light, dark = (
-        "".join(f"--{name}:{value};" for name, value in asdict(theme).items() if isinstance(value, str))
-        for theme in THEMES.values()
-    )
-    return (
-        f":root{{{light}color-scheme:light}}\n"
-        f"@media (prefers-color-scheme:dark){{:root:not([data-theme=light]){{{dark}color-scheme:dark}}}}\n"
-        f":root[data-theme=dark]{{{dark}color-scheme:dark}}"
-    )

@@ -68,7 +68,14 @@ ENTRIES = (
     ),
     Entry(
         "--method core --render --format html",
-        (("core.html", "two_paths.html", "a page to play with: all ten methods at one update, an agent to drop on the ice"),),
+        (
+            (
+                "core.html",
+                "two_paths.html",
+                "the alignment lab with all ten methods inside: side by side at one update, an agent to drop on the ice, and "
+                "live training",
+            ),
+        ),
     ),
     Entry(
         "--method sft,ift,dpo,orpo --map 4x4 --view plane",

@@ -312,7 +312,7 @@ class Run:
         return compare([self]).figure(path, width=width, theme=theme, seed=seed, **choices)
 
     def page(self, path: str | Path, *, seed: int | None = None) -> Path:
-        """Write it as a page to play with: one HTML file, no network; `seed` as for `film`."""
+        """Write it into the alignment lab: one HTML file, no network; `seed` as for `film`."""
         return compare([self]).page(path, seed=seed)
 
     def table(self, width: int = 132) -> Table:

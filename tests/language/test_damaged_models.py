@@ -141,13 +141,18 @@ def test_a_damaged_cache_is_made_anew(damage, tokenizer, tmp_path, caplog):
     assert base_of(tokenizer, tmp_path)[0] == (damage == "a folder"), "what was damaged is whole again"
 
 
-def test_where_nothing_can_be_written_a_base_is_trained_all_the_same(tokenizer, tmp_path, caplog):
+def test_where_nothing_can_be_written_a_base_is_trained_all_the_same(tokenizer, tmp_path, caplog, monkeypatch):
     (tmp_path / "file").write_text("no folder")
     for cache in (tmp_path / "file" / "cache", tmp_path / "file"):
         caplog.clear()
         assert base_of(tokenizer, cache)[0]
         assert [record.levelno for record in caplog.records] == [logging.WARNING]
         assert "the base model is not kept for the next run: " in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(base_model, "align", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        base_of(tokenizer, tmp_path / "file")
+    assert "the base model is not kept" in caplog.text, "it is said before training, which takes minutes"
 
 
 def test_without_a_home_there_is_no_cache(tokenizer, monkeypatch, caplog):

@@ -8,9 +8,10 @@ import torch
 from sharp_models import sharp_model
 from support import options_of
 
+from ift_gridworld.language.columns import columns_of
 from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import build_model, load_model
-from ift_gridworld.language.policy import LanguagePolicy, counted_columns
+from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs, entropy
@@ -131,7 +132,7 @@ def test_what_is_asked_of_each_step(policy):
     batch = answers(shared=False).batch()
     found = policy.per_state(batch.states, entropy, batch.mask)
     close(found, torch.where(batch.mask, entropy(policy(batch.states)), 0.0))
-    assert counted_columns(batch.mask).tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
+    assert columns_of(batch.mask).index.tolist() == [t for t in range(batch.mask.shape[-1]) if batch.mask[..., t].any()]
 
 
 # ---- sampling ----
@@ -230,6 +231,23 @@ def test_a_model_that_is_not_there_is_told_in_one_line(tmp_path, monkeypatch):
     assert "\n" not in str(error.value) and "tiny, small" in str(error.value)
     with pytest.raises(ValueError, match="none.gguf' is no file"):
         load_model(str(tmp_path / "none.gguf"))
+
+
+def test_a_model_read_from_quantized_weights_is_trained(tmp_path, monkeypatch):
+    """A GGUF file is read into plain weights; Trainer refuses a model that is still marked as quantized."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.trainer_utils import validate_quantization_for_training
+
+    from ift_gridworld.language.text import COMPACT
+
+    marked = build_model("tiny")
+    marked.is_quantized, marked.hf_quantizer, marked.config.quantization_config = True, object(), {"quant_method": "gguf"}
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", lambda **_: marked)
+    monkeypatch.setattr(AutoTokenizer, "from_pretrained", lambda **_: COMPACT.tokenizer)
+    (tmp_path / "weights.gguf").touch()
+    policy, _, _ = load_model(str(tmp_path / "weights.gguf"))
+    validate_quantization_for_training(policy.model)
+    assert not hasattr(policy.model.config, "quantization_config")
 
 
 def test_a_hub_out_of_reach_is_not_asked_again_and_again(monkeypatch):

@@ -103,21 +103,27 @@ def test_random_tokens_are_words_of_answers_drawn_anew(policy):
     assert (draws[0] != draws[1]).any()
 
 
-def test_steps_that_do_not_count_are_not_mixed_into_a_shared_prompt(policy):
-    """A conversation's answers have the human's words between them, which keep their own embeddings on either way."""
+def test_every_token_of_an_answer_but_its_first_is_mixed(policy):
+    """In a conversation, too, as in the authors' code: an answer's last token is read by later turns and is mixed though no
+    step counts there; the human's words and each answer's first token keep their own embeddings."""
     ids = torch.randint(2, 12, (1, 3, 13), generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(1, 3, 12, dtype=torch.bool)
-    mask[..., 4:7] = mask[..., 9:] = True  # two answers, and what stands between them
+    states, actions = ids[..., :-1], ids[..., 1:]
+    labels = torch.full_like(ids, -100)
+    labels[..., 5:8], labels[..., 10:] = ids[..., 5:8], ids[..., 10:]  # two answers, and what stands between them
+    mask = labels[..., 1:] != -100
     successor = TextSource().successor(policy, IFTOptions())
-    given = ids[..., :-1], ids[..., 1:], mask, successor
-    mixed = residual_embeddings(policy, ids[..., :-1], mask, successor, mixing=0.5)
-    expected = policy.log_probs_of(mixed, ids[..., 1:], mask)
+    with torch.no_grad():
+        predicted = policy(states).argmax(-1)
+        # Token i of an answer stands beside the prediction after token i - 1.
+        tokens = torch.where(labels[..., :-1] == -100, states, predicted.roll(1, -1))
+        mixed = 0.5 * policy.embed(states) + 0.5 * policy.embed(tokens)
+        expected = policy.log_probs_of(mixed, actions, mask)
+        kept = residual_embeddings(policy, states, mask, successor, mixing=0.5)  # without the first answer's last token
+        assert ((kept != mixed).any(-1).any(-2).flatten()).nonzero().flatten().tolist() == [7]
     for share in (True, False):
-        torch.testing.assert_close(policy.residual_log_probs(*given, mixing=0.5, share=share), expected, rtol=1e-5, atol=1e-5)
-    table, shared = policy.model.get_input_embeddings().weight, ids[..., :-1]
-    assert torch.equal(mixed[..., 7:10, :], table[shared][..., 7:10, :]), (
-        "the first step after a gap has no prediction before it"
-    )
+        found = policy.residual_log_probs(states, actions, mask, successor, mixing=0.5, share=share)
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+        assert (found - policy.log_probs_of(kept, actions, mask))[..., 9:].abs().max() > 1e-3, "a later turn reads it"
 
 
 # ---- the learned reward ----

@@ -5,6 +5,7 @@ import faulthandler
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -174,6 +175,14 @@ def test_a_row_that_counts_nothing_is_worth_nothing(model, tmp_path):
     assert all(p.grad is None or not p.grad.any() for p in learner.model.parameters())
 
 
+def test_a_batch_of_rows_of_one_token_is_worth_nothing(model, tmp_path):
+    learner = trainer(model, tmp_path)
+    batch = {"input_ids": torch.tensor([[3], [4]]), "labels": torch.tensor([[3], [-100]])}
+    loss = learner.compute_loss(learner.model, batch)
+    assert loss == 0 and batch["labels"].shape == (2, 1)
+    loss.backward()
+
+
 # ---- updates ----
 
 
@@ -327,6 +336,51 @@ def test_one_process_has_one_gpu(model, tmp_path, monkeypatch):
     monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
     with pytest.raises(ValueError, match="one process has 2 GPUs; allowed: one GPU a process"):
         trainer(model, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("loss_type", "dft", "loss_type is 'dft'; allowed: nll or none"),
+        ("packing", True, "packing is True; allowed: False, one sequence a row"),
+        ("padding_free", True, "padding_free is True; allowed: False"),
+        ("fsdp", ["full_shard"], "fsdp is .'full_shard'.; allowed: whole models, on one device or under DDP"),
+    ],
+)
+def test_arguments_for_other_losses_and_batches_are_refused(model, tmp_path, name, value, words):
+    """TRL's arguments are Trainer's with fields of its own; those that would change what is computed are not passed over."""
+    arguments = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    setattr(arguments, name, value)
+    with pytest.raises(ValueError, match=f"^{words}") as error:
+        IFTTrainer(model, arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_zero_3_is_refused(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("ift_gridworld.language.trainer.is_deepspeed_zero3_enabled", lambda: True)
+    with pytest.raises(ValueError, match="the model is split by ZeRO-3; allowed: whole models"):
+        trainer(model, tmp_path)
+
+
+def test_a_model_is_probed_before_anything_is_trained(model, tmp_path):
+    broken = copy.deepcopy(model)
+    broken.config.is_encoder_decoder = True
+    with pytest.raises(ValueError, match="LlamaForCausalLM is an encoder with a decoder; allowed: causal"):
+        trainer(broken, tmp_path)
+
+
+def test_live_embeddings_train_rows_of_added_tokens(model, tmp_path):
+    """The warning comes where a tokenizer has added tokens, and not where they are trained."""
+    tokenizer = copy.deepcopy(COMPACT.tokenizer)
+    tokenizer.add_tokens(["<new>"])
+    with pytest.warns(UserWarning, match="rows of an untied embedding table are not trained"):
+        held = trainer(model, tmp_path, rows(), named={"processing_class": tokenizer})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        live = trainer(model, tmp_path, rows(), named={"processing_class": tokenizer, "embedding_gradient": True})
+    for learner, moves in ((held, False), (live, True)):
+        learner.train()
+        assert torch.equal(learner.model.model.embed_tokens.weight, model.model.embed_tokens.weight) != moves
 
 
 @pytest.mark.parametrize(("name", "verb"), [("position_ids", "added"), ("labels", "missing")])

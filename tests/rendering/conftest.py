@@ -37,18 +37,17 @@ def install_chromium(folder):
 
 
 @pytest.fixture
-def visit(chromium, tmp_path):
-    """Opens the page of some runs from disk; a message of the console that is no mere remark fails the test."""
+def open_page(chromium):
+    """Opens a page from disk; a complaint of the console, or a request beyond the file, fails the test."""
     complaints, pages = [], []
 
-    def opened(records, **options):
+    def opened(path, fragment="", **options):
         page = chromium.new_page(**options)
         page.set_default_timeout(120_000)  # a busy machine takes its time
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("request", lambda request: None if request.url.startswith("file:") else complaints.append(request.url))
-        page.goto(save_page(records, tmp_path / "page.html").as_uri())
-        page.wait_for_selector("body[data-ready]")
+        page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url))
+        page.goto(f"{path.as_uri()}{fragment}")
         pages.append(page)
         return page
 
@@ -56,3 +55,15 @@ def visit(chromium, tmp_path):
     for page in pages:
         page.close()
     assert not complaints
+
+
+@pytest.fixture
+def visit(open_page, tmp_path):
+    """Opens the page of some runs."""
+
+    def opened(records, fragment="", **options):
+        page = open_page(save_page(records, tmp_path / "page.html"), fragment, **options)
+        page.wait_for_selector("body[data-ready]")
+        return page
+
+    return opened

@@ -14,24 +14,13 @@ MAX_BYTES = 350_000
 
 
 @pytest.fixture
-def lab(chromium, tmp_path):
-    """Opens the lab at an address's fragment; a complaint of the console, or a request, fails the test."""
-    complaints, pages = [], []
+def lab(open_page, tmp_path):
+    """Opens the lab at an address's fragment."""
 
     def opened(fragment="", width=1280, height=900, **options):
-        page = chromium.new_page(viewport={"width": width, "height": height}, **options)
-        page.set_default_timeout(120_000)  # a busy machine takes its time
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("request", lambda r: None if r.url.startswith(("file:", "blob:", "data:")) else complaints.append(r.url))
-        page.goto(f"{save_lab(tmp_path / 'lab.html').as_uri()}{fragment}")
-        pages.append(page)
-        return page
+        return open_page(save_lab(tmp_path / "lab.html"), fragment, viewport={"width": width, "height": height}, **options)
 
-    yield opened
-    for page in pages:
-        page.close()
-    assert not complaints
+    return opened
 
 
 def app(page, expression):
@@ -310,21 +299,21 @@ def test_random_use_leaves_no_error_and_no_nan(lab, seed):
     rng = np.random.default_rng(seed)
     page = lab("#methods=sft,dpo")
     for _ in range(200):
-        _use(page, rng)
+        use(page, rng)
     assert "NaN" not in page.inner_text("body") and "undefined" not in page.inner_text("body")
     page.reload()
     assert "NaN" not in page.inner_text("body")
 
 
 SELECTORS = {
-    "button": "main button, #tour, #guesses button, #next, #leave, #theme",
+    "button": "main button, #tour, #guesses button, #next, #leave, #theme, #views button, #methods button",
     "check": "#controls input:not([type=range]):not([type=number])",
     "select": "select",
     "slider": "input[type=range]",
 }
 
 
-def _use(page, rng):
+def use(page, rng):
     """One random click, drag, key press or slider move."""
     kind = rng.choice(["button", "slider", "select", "check", "cell", "drag", "key"])
     if kind in ("button", "check", "select", "slider"):
@@ -338,7 +327,7 @@ def _use(page, rng):
                 "(e, share) => { e.value = Number(e.min) + share * (e.max - e.min); e.oninput(); }", float(rng.random())
             )
         elif kind == "select":
-            options = element.evaluate("(e) => [...e.options].map((o) => o.value)")
+            options = element.evaluate("(e) => [...e.options].filter((o) => !o.disabled).map((o) => o.value)")
             element.select_option(options[rng.integers(len(options))])
         else:
             element.evaluate("(e) => e.click()")

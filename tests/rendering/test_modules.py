@@ -9,6 +9,7 @@ from ift_gridworld.rendering import modules
 from ift_gridworld.rendering.modules import joined_modules
 
 LAB = Path(modules.__file__).parent / "lab"
+TESTS = tuple(Path(__file__).parent.glob("test_lab_*.py"))
 
 
 @pytest.fixture
@@ -53,3 +54,14 @@ def test_what_is_not_joined_is_refused(folder):
 @pytest.mark.parametrize("path", sorted(LAB.glob("*.js")), ids=lambda path: path.stem)
 def test_each_module_can_be_read_in_one_sitting(path):
     assert path.read_text(encoding="utf-8").count("\n") <= 300
+
+
+@pytest.mark.parametrize("path", sorted(LAB.glob("*.js")), ids=lambda path: path.stem)
+def test_each_module_uses_what_it_imports_and_exports_what_is_used(path):
+    source = path.read_text(encoding="utf-8")
+    for imported in modules.IMPORT.findall(source):
+        for name in re.findall(r"\w+(?=\s*[,}]|$)", imported[0]):
+            assert len(re.findall(rf"\b{name}\b", source)) > 1, name
+    others = "".join(other.read_text(encoding="utf-8") for other in [*LAB.iterdir(), *TESTS] if other != path)
+    for name in modules.EXPORT.findall(source):
+        assert re.search(rf"\b{name}\b", others), name

@@ -42,27 +42,6 @@ def page_of(tmp_path_factory):
     return write
 
 
-@pytest.fixture
-def visit(chromium):
-    """Opens a page from disk; a complaint of the console, or a request beyond the file, fails the test."""
-    complaints, pages = [], []
-
-    def opened(path, **options):
-        page = chromium.new_page(**options)
-        page.set_default_timeout(120_000)  # a busy machine takes its time
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
-        page.on("request", lambda r: None if r.url.startswith(("file:", "data:")) else complaints.append(r.url))
-        page.goto(path.as_uri())
-        pages.append(page)
-        return page
-
-    yield opened
-    for page in pages:
-        page.close()
-    assert not complaints
-
-
 def title(page):
     (shown,) = page.locator("section h2:visible").all_inner_texts()
     return shown
@@ -99,8 +78,8 @@ def test_every_picture_is_there_in_both_themes_with_words(page_of):
     assert any("minus log-probability" in p["alt"] and f"{-values[0]:.2f}" in p["alt"] for p in light)
 
 
-def test_by_keyboard(page_of, visit):
-    page = visit(page_of())
+def test_by_keyboard(page_of, open_page):
+    page = open_page(page_of())
     every = titles(page)
     assert title(page) == every[0]
     for key, place in (("ArrowRight", 1), ("ArrowRight", 2), ("ArrowLeft", 1), ("End", -1), ("ArrowRight", -1), ("Home", 0)):
@@ -116,8 +95,8 @@ def test_by_keyboard(page_of, visit):
     assert page.locator("#play").inner_text() == "play" and title(page) == every[1]
 
 
-def test_by_mouse(page_of, visit):
-    page = visit(page_of())
+def test_by_mouse(page_of, open_page):
+    page = open_page(page_of())
     every = titles(page)
     page.locator("#next").click()
     page.locator("#next").click()
@@ -129,8 +108,8 @@ def test_by_mouse(page_of, visit):
     assert page.locator("#dots [aria-current=step]").count() == 1
 
 
-def test_by_touch(page_of, visit):
-    page = visit(page_of(), **PHONE)
+def test_by_touch(page_of, open_page):
+    page = open_page(page_of(), **PHONE)
     every = titles(page)
     swipe = """([from, to]) => {
       const at = x => [new Touch({identifier: 1, target: document.body, clientX: x, clientY: 300})];
@@ -149,9 +128,9 @@ def test_by_touch(page_of, visit):
     assert title(page) == every[1]
 
 
-def test_playing_gives_time_to_read(page_of, visit):
+def test_playing_gives_time_to_read(page_of, open_page):
     """Three words a second and a look, and more where there is an equation; it ends at the last step."""
-    page = visit(page_of())
+    page = open_page(page_of())
     for section in page.locator("section").all():
         words = " ".join([section.locator("h2").text_content(), section.locator(".caption").text_content()])
         wanted = reading_seconds(words) + EQUATION_SECONDS * (section.locator("math").count() > 0)
@@ -165,8 +144,8 @@ def test_playing_gives_time_to_read(page_of, visit):
 
 
 @pytest.mark.parametrize(("scheme", "theme"), [("light", "light"), ("dark", "dark")])
-def test_light_and_dark_follow_the_system_and_the_button(page_of, visit, scheme, theme):
-    page = visit(page_of(), color_scheme=scheme)
+def test_light_and_dark_follow_the_system_and_the_button(page_of, open_page, scheme, theme):
+    page = open_page(page_of(), color_scheme=scheme)
 
     def shown():
         return {page.locator("section.shown img").nth(i).get_attribute("class") for i in range(4)
@@ -183,9 +162,9 @@ def test_light_and_dark_follow_the_system_and_the_button(page_of, visit, scheme,
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_sticks_out(page_of, visit, method, width):
+def test_nothing_sticks_out(page_of, open_page, method, width):
     """Neither of the page nor of an equation's own line; the pictures are large enough to be seen."""
-    page = visit(page_of(method), viewport={"width": width, "height": 844})
+    page = open_page(page_of(method), viewport={"width": width, "height": 844})
     for _ in titles(page):
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         cut = "all => all.filter(x => x.scrollWidth > x.clientWidth + 1).length"
@@ -195,9 +174,9 @@ def test_nothing_sticks_out(page_of, visit, method, width):
         page.keyboard.press("ArrowRight")
 
 
-def test_equations_are_drawn_by_the_browser(page_of, visit):
+def test_equations_are_drawn_by_the_browser(page_of, open_page):
     """A fraction is higher than a letter: MathML is laid out, not read as text."""
-    page = visit(page_of())
+    page = open_page(page_of())
     page.keyboard.press("End")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
@@ -208,13 +187,13 @@ def test_equations_are_drawn_by_the_browser(page_of, visit):
     assert heights[0] > 1.6 * heights[1] > 0
 
 
-def test_focus_is_seen_and_motion_can_be_reduced(page_of, visit):
-    page = visit(page_of(), reduced_motion="reduce")
+def test_focus_is_seen_and_motion_can_be_reduced(page_of, open_page):
+    page = open_page(page_of(), reduced_motion="reduce")
     page.keyboard.press("Tab")
     outline = page.evaluate("getComputedStyle(document.activeElement).outline")
     assert page.evaluate("document.activeElement.tagName") == "BUTTON" and "3px" in outline and "solid" in outline
     assert page.evaluate("getComputedStyle(document.querySelector('section.shown')).animationName") == "none"
-    moving = visit(page_of())
+    moving = open_page(page_of())
     assert moving.evaluate("getComputedStyle(document.querySelector('section.shown')).animationName") == "appear"
     targets = page.locator("nav > button").evaluate_all("all => all.map(x => x.getBoundingClientRect().height)")
     assert min(targets) >= 44
@@ -229,8 +208,8 @@ def test_without_scripts_all_steps_are_shown(page_of, chromium):
     context.close()
 
 
-def test_a_wide_map_stands_across_the_page(page_of, visit):
-    page = visit(page_of("dpo", "CliffWalking-v1"), viewport={"width": 1280, "height": 844})
+def test_a_wide_map_stands_across_the_page(page_of, open_page):
+    page = open_page(page_of("dpo", "CliffWalking-v1"), viewport={"width": 1280, "height": 844})
     assert page.locator("section.shown .map img:visible").bounding_box()["width"] > 1000
 
 
@@ -249,9 +228,9 @@ def test_a_page_that_cannot_be_made_small_enough_is_refused(tmp_path, monkeypatc
     assert not list(tmp_path.iterdir())
 
 
-def test_words_are_text(tmp_path, visit):
+def test_words_are_text(tmp_path, open_page):
     name = "/*STEPS*/ </style><script>alert(1)</script> \"'&\x1b"
     path = save_steps(tmp_path / "page.html", name, name, [PageStep(name, name, [picture()], more=[(name, name)])])
-    page = visit(path)
+    page = open_page(path)
     assert page.locator("h1").text_content() == name.replace("\x1b", "\\x1b") == page.locator("h2").text_content()
     assert page.locator("script").count() == 1 and not re.search(r"\x1b", path.read_text(encoding="utf-8"))

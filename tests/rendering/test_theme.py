@@ -21,7 +21,6 @@ EYES = {
 NEIGHBOURS = [
     ("shown", "rejected"),
     ("more", "less"),
-    ("success", "distance"),
     ("predicted", "visited"),
     ("predicted", "predicted_edge"),
     ("visited", "ice"),
@@ -67,7 +66,7 @@ def test_neighbouring_categories_stay_apart(theme, eye):
 GROUNDS = {
     "ice": ("arrow", "ink", "muted", "shown", "rejected", "goal", "more", "less", "rim"),
     "visited": ("arrow", "ink", "shown", "rejected"),
-    "background": ("rim", "ink", "muted", "success", "distance", "more", "less", "shown", "rejected"),
+    "background": ("rim", "ink", "muted", "more", "less", "shown", "rejected"),
     "predicted": ("predicted_edge",),
     "goal": ("ribbon",),
     "moved": ("arrow", "ink"),

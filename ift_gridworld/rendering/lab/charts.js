@@ -1,33 +1,61 @@
-// Charts: curves over updates, the plane of both answers' log-probabilities, the plane of KL and return, and the steps of an
-// answer. Lines end in a dot with the method's name, so that no key is needed.
+// Charts: curves over updates, planes of two numbers, and the steps of an answer. Lines end in a marker with the method's name,
+// so that no key is needed.
 
 const [LEFT, RIGHT, TOP, BOTTOM] = [44, 62, 22, 30];
+const MARKER = 5; // pixels: radius of a marker
 
-// series: [{ name, colour, dash, points: [[x, y], …] }]
-export function drawChart(pen, { width, height, title, x, y, series, lines = [], labels = true }, theme) {
+// series: [{ name, colour, dash, marker, points: [[x, y], …], band: [[x, low, high], …] or none, at: index of the point where
+// the marker stands (default: the last), whiskers: [x low, x high, y low, y high] or none }]
+// x, y: { low, high, label, root: whether the axis is of square roots, ticks }; lines: dashed ones of another kind;
+// cursor: x that is marked; origin: [x, y] of a ring.
+export function drawChart(pen, { width, height, title, x, y, series, lines = [], cursor = null, origin = null }, theme) {
   const inner = { left: LEFT, right: width - RIGHT, top: TOP, bottom: height - BOTTOM };
   const points = series.flatMap((one) => one.points).filter((point) => point.every(Number.isFinite));
   const [xRange, yRange] = [rangeOf(points.map((p) => p[0]), x), rangeOf(points.map((p) => p[1]), y)];
-  const across = scale(xRange, inner.left, inner.right);
+  const across = scale(xRange, inner.left, inner.right, x.root);
   const up = scale(yRange, inner.bottom, inner.top);
   pen.text(inner.left - 38, 9, title, { size: 12.5, weight: 650, fill: theme.ink });
-  drawAxes(pen, inner, ticks(xRange), ticks(yRange), across, up, { x, y }, theme);
-  for (const { points: line, dash = [3, 4], label } of lines) {
-    pen.shape(line.flatMap(([a, b]) => [across(a), up(b)]), { stroke: theme.muted, width: 1.2, dash, closed: false });
-    const [endX, endY] = line[line.length - 1];
+  drawAxes(pen, inner, x.ticks ?? ticks(xRange), ticks(yRange), across, up, { x, y }, theme);
+  if (cursor !== null) pen.shape([across(cursor), inner.top, across(cursor), inner.bottom], { stroke: theme.muted, width: 1, closed: false, part: "cursor" });
+  drawLines(pen, lines, inner, across, up, theme);
+  for (const { band, colour } of series) {
+    if (!band) continue;
+    const edge = [...band.map(([a, low]) => [a, low]), ...band.map(([a, , high]) => [a, high]).reverse()];
+    pen.shape(edge.flatMap(([a, b]) => [across(a), up(b)]), { fill: colour, opacity: 0.16, part: "band" });
+  }
+  const ends = series.map((one) => drawSeries(pen, one, across, up, theme)).filter(Boolean);
+  if (origin) pen.circle(across(origin[0]), up(origin[1]), 3.5, { fill: theme.background, stroke: theme.ink, width: 1.5, part: "origin" });
+  drawLabels(pen, ends, inner, theme);
+}
+
+function drawLines(pen, lines, inner, across, up, theme) {
+  for (const { points, dash = [3, 4], label, part = "margin" } of lines) {
+    pen.shape(points.flatMap(([a, b]) => [across(a), up(b)]), { stroke: theme.muted, width: 1.2, dash, closed: false, part });
+    const [endX, endY] = points[points.length - 1];
     if (label) pen.text(Math.min(across(endX), inner.right) + 4, up(endY), label, { size: 11, fill: theme.muted });
   }
-  const ends = [];
-  for (const { colour, dash = [], points: line, name } of series) {
-    const drawn = line.filter((point) => point.every(Number.isFinite));
-    if (!drawn.length) continue;
-    if (drawn.length > 1) pen.shape(drawn.flatMap(([a, b]) => [across(a), up(b)]), { stroke: colour, width: 2, dash, closed: false });
-    const [a, b] = drawn[drawn.length - 1];
-    pen.circle(across(a), up(b), 3.5, { fill: colour, stroke: theme.background, width: 1 });
-    ends.push({ x: across(a), y: up(b), name, colour });
+}
+
+// One line with its marker; returns where its name belongs.
+function drawSeries(pen, { name, colour, dash, marker, points, at = points.length - 1, whiskers }, across, up, theme) {
+  const drawn = points.filter((point) => point.every(Number.isFinite));
+  if (!drawn.length) return null;
+  const line = drawn.flatMap(([a, b]) => [across(a), up(b)]);
+  if (drawn.length > 1) pen.shape(line, { stroke: colour, width: 2.2, dash, closed: false, part: `line ${name}` });
+  const [a, b] = points[at]?.every(Number.isFinite) ? points[at] : drawn[drawn.length - 1];
+  if (whiskers) {
+    const [left, right, low, high] = whiskers;
+    pen.shape([across(left), up(b), across(right), up(b)], { stroke: colour, width: 1.2, opacity: 0.7, closed: false, part: `whisker ${name}` });
+    pen.shape([across(a), up(low), across(a), up(high)], { stroke: colour, width: 1.2, opacity: 0.7, closed: false });
   }
-  if (labels) drawLabels(pen, ends, inner, theme);
-  return { across, up };
+  drawMarker(pen, marker, across(a), up(b), MARKER, { fill: colour, stroke: theme.background, width: 1, part: `dot ${name}` });
+  const [endX, endY] = at === points.length - 1 ? [across(a), up(b)] : line.slice(-2);
+  return { x: endX, y: endY, name, colour };
+}
+
+// marker: polygons of about radius 1, each [x, y, x, y, …].
+export function drawMarker(pen, marker, x, y, radius, style) {
+  for (const polygon of marker) pen.shape(polygon.map((share, i) => (i % 2 ? y : x) + radius * share), style);
 }
 
 // Names beside the ends of lines, moved apart where they would overlap.
@@ -36,7 +64,7 @@ function drawLabels(pen, ends, inner, theme) {
   sorted.forEach((end, i) => (end.at = i ? Math.max(end.y, sorted[i - 1].at + 13) : end.y));
   const over = sorted.length ? sorted[sorted.length - 1].at - inner.bottom : 0;
   for (const end of sorted) {
-    pen.text(end.x + 7, end.at - Math.max(0, over), end.name, { size: 12, weight: 600, fill: end.colour, halo: theme.background });
+    pen.text(end.x + 8, end.at - Math.max(0, over), end.name, { size: 12, weight: 600, fill: end.colour, halo: theme.background });
   }
 }
 
@@ -60,7 +88,10 @@ function rangeOf(values, { low = null, high = null }) {
   return [low ?? a - room, high ?? b + room];
 }
 
-const scale = ([a, b], from, to) => (x) => from + ((x - a) / (b - a || 1)) * (to - from);
+function scale([a, b], from, to, root = false) {
+  const shape = root ? (x) => Math.sqrt(Math.max(0, x - a)) : (x) => x - a;
+  return (x) => from + (shape(x) / (shape(b) || 1)) * (to - from);
+}
 
 export function ticks([low, high], about = 4) {
   const rough = (high - low) / about;
@@ -72,6 +103,46 @@ export function ticks([low, high], about = 4) {
 }
 
 export const number = (x) => (Math.abs(x) >= 1e4 ? x.toExponential(0) : String(Number(x.toPrecision(3)))).replace("-", "−");
+
+// Three decimals, fewer of large numbers.
+export function written(x) {
+  const size = Math.abs(x);
+  const text = size.toFixed(size < 10 ? 3 : size < 100 ? 2 : size < 1000 ? 1 : 0);
+  return (x < 0 && Number(text) > 0 ? "−" : "") + text;
+}
+
+// At most three decimals.
+export const plain = (x) => String(Number(x.toFixed(3))).replace("-", "−");
+
+// The plane of both answers' log-probabilities since the base: on a dotted line the margin, which DPO scales by beta, is the same.
+export function drawPlane(pen, { width, height, title, series }, theme) {
+  const values = series.flatMap(({ points }) => points);
+  const [low, high] = [Math.min(-1, ...values.map((p) => p[1])), Math.max(1, ...values.map((p) => p[1]))];
+  const [left, right] = [Math.min(-1, ...values.map((p) => p[0])), Math.max(1, ...values.map((p) => p[0]))];
+  const margin = (d) => {
+    const [from, to] = [Math.max(left, low + d), Math.min(right, high + d)];
+    return { points: [[from, from - d], [to, to - d]], dash: [1.5, 4], label: number(d) };
+  };
+  const lines = ticks([left - high, right - low]).map(margin).filter(({ points: [a, b] }) => b[0] > a[0]);
+  drawChart(pen, {
+    width, height, title, series, lines, origin: [0, 0], x: { label: "chosen answer: likelier to the right · ··· equal margin" }, y: {},
+  }, theme);
+}
+
+// The plane of KL and return; curve: points of the best return for each KL, which nothing lies above.
+export function drawFrontier(pen, { width, height, title, series, curve }, theme) {
+  const most = Math.max(...series.flatMap(({ points }) => points.map((p) => p[0])), 0.5);
+  const sorted = [...curve].sort((a, b) => a[0] - b[0]);
+  const inside = sorted.filter(([kl]) => kl <= most);
+  const drawn = inside.length > 1 ? inside : sorted.slice(0, 2);
+  if (drawn.length === sorted.length) drawn.push([most, drawn[drawn.length - 1][1]]); // more KL buys nothing more
+  const lines = [{ points: drawn, dash: [5, 4], label: "best possible", part: "frontier" }];
+  const high = Math.max(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
+  const low = Math.min(...lines[0].points.map((p) => p[1]), ...series.flatMap(({ points }) => points.map((p) => p[1])));
+  const room = 0.06 * (high - low || 1);
+  const y = { low: low - room, high: high + room };
+  drawChart(pen, { width, height, title, series, lines, x: { low: 0, label: "KL from the base" }, y }, theme);
+}
 
 // One bar a step of an answer: its height a number, with a second, narrower bar inside. bars: [{ label, value, pull }]
 export function drawSteps(pen, { width, height, title, note, bars, colour }, theme) {

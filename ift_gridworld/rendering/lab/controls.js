@@ -5,26 +5,28 @@ import { CHOICES, MOST_METHODS, PRESETS, RANGES } from "./state.js";
 
 // kind, setting, label, term, and what the kind needs
 const PANEL = [
-  ["The lake", [
+  ["The lake", "live", [
     ["preset"], ["size"],
     ["range", "slip", "slip", "slip", 1 / 30],
     ["tools"],
   ]],
-  ["The policy", [
+  ["The policy", "live", [
     ["choice", "policy", "policy", "policy"], ["choice", "base", "base", "base"],
     ["range", "noise", "noise of the base", "noise", 0.05], ["whole", "seed", "seed", "seed"],
   ]],
-  ["The methods", [
+  ["The methods", "live", [
     ["methods"],
     ["range", "mixing", "λ, IFT's mixing", "lambda", 0.05], ["range", "decay", "γ, IFT's decay", "gamma", 0.05],
     ["choice", "propagation", "propagation", "propagation"], ["choice", "norm", "norm", "norm"],
     ["choice", "prediction", "prediction", "prediction"],
-    ["log", "beta", "β, price of KL", "beta"], ["log", "rate", "learning rate", "rate"],
+    ["log", "beta", "β, price of KL", "beta"], ["range", "smoothing", "ε, DPO's label smoothing", "smoothing", 0.05],
+    ["log", "rate", "learning rate", "rate"],
     ["choice", "optimiser", "optimiser", "optimiser"],
   ]],
-  ["On the boards", [["choice", "colour", "colour", "visits"], ["choice", "arrows", "arrows", "policy"]]],
+  ["On the boards", "", [["choice", "colour", "colour", "visits"], ["choice", "arrows", "arrows", "policy"], ["check", "predictions", "IFT's predictions"]]],
 ];
 const NAMES = {
+  base: { run: "the saved run's" },
   colour: { visits: "visits", value: "value", change: "change since the base", none: "none" },
   arrows: {
     policy: "policy", optimal: "T*, the optimal policy", change: "change since the base", push: "push of the next update",
@@ -53,7 +55,7 @@ export class Controls {
   // set(name, value) changes a setting; tool(name) chooses what a click on a board does.
   constructor(panel, handlers) {
     Object.assign(this, { panel, handlers, fields: {} });
-    panel.replaceChildren(...PANEL.map(([title, rows]) => element("section", {},
+    panel.append(...PANEL.map(([title, only, rows]) => element("section", { "data-only": only || null },
       element("h2", {}, title), ...rows.map((row) => this[`_${row[0]}`](...row.slice(1))))));
   }
 
@@ -97,6 +99,13 @@ export class Controls {
       if (button && ABOUT[name]) button.dataset.term = ABOUT[name][value] ?? about;
     };
     return this._labelled(name, label, about, select);
+  }
+
+  _check(name, label) {
+    const input = element("input", { type: "checkbox" });
+    input.onchange = () => this.handlers.set(name, input.checked);
+    input.show = (value) => (input.checked = value);
+    return this._labelled(name, label, null, input);
   }
 
   _whole(name, label, about) {
@@ -147,6 +156,13 @@ export class Controls {
     return group;
   }
 
+  // Offers what there is: the base of a saved run where the page has one, arrows that need training where methods are trained.
+  offer(hasRun, isLive) {
+    const option = (name, value) => this.fields[name].querySelector(`[value=${value}]`);
+    option("base", "run").hidden = option("base", "run").disabled = !hasRun;
+    for (const arrows of ["push", "advantage"]) option("arrows", arrows).disabled = !isLive;
+  }
+
   // Shows a state; `settings` are those that hold now.
   show(state, settings, tool) {
     for (const [name, field] of Object.entries(this.fields)) {
@@ -172,6 +188,7 @@ export class Controls {
     for (const name of uses.ift) this.fields[name].closest(".field").classList.toggle("unused", !state.methods.includes("ift"));
     const priced = state.methods.some((name) => !["sft", "ift"].includes(name));
     this.fields.beta.closest(".field").classList.toggle("unused", !priced);
+    this.fields.smoothing.closest(".field").classList.toggle("unused", !state.methods.includes("dpo"));
     this.fields.noise.closest(".field").classList.toggle("unused", state.base !== "mixture");
   }
 }

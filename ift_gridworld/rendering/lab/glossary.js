@@ -2,7 +2,7 @@
 
 export const TERMS = {
   policy: "What the agent does: for each tile a probability of each move, drawn as arrows.",
-  base: "The policy that every method starts from, as a language model is pre-trained before it is aligned. A mixture has been cloned from a good and a bad demonstrator and some noise.",
+  base: "The policy that every method starts from, as a language model is pre-trained before it is aligned. A mixture has been cloned from a good and a bad demonstrator and some noise. A saved run's base is taken from its probabilities: a table has them exactly, a network is fitted to them.",
   network: "A network with one hidden layer of 64 units. What it learns about one tile changes others too.",
   table: "A table of numbers, one row a tile. What it learns about one tile changes no other.",
   noise: "Share of each of the base's choices that is spread over all moves.",
@@ -16,6 +16,7 @@ export const TERMS = {
   norm: "How the released definition scales the weights of the steps.",
   prediction: "What IFT mixes in: the tile that the likeliest move leads to (greedy), or the average over all moves (expected).",
   beta: "Price of leaving the base, measured by KL. Each method scales it so that the middle of the slider is its usual value.",
+  smoothing: "ε, DPO's label smoothing: the share of preferences that are assumed to be wrong. 0 trusts every pair.",
   rate: "Learning rate: the size of an update's step. A table takes three times as much.",
   optimiser: "How gradients become steps: Adam, RMSprop, or plain gradient descent.",
   success: "Probability of reaching the goal within the time limit; exact, no sampling.",
@@ -37,11 +38,14 @@ export const METHODS_IN_WORDS = {
   sft: ["SFT", "Supervised fine-tuning: make the demonstrated moves likelier."],
   ift: ["IFT", "Intuitive fine-tuning: SFT from states mixed with the model's own predictions; early steps answer for later ones."],
   dpo: ["DPO", "Direct preference optimisation: make the chosen answer likelier than the rejected one, relative to the base."],
+  tdpo: ["TDPO", "DPO with the KL from the base, step by step, in the margin: the rejected answer's tiles are held nearer to it."],
   ipo: ["IPO", "Like DPO, but only up to a margin."],
   orpo: ["ORPO", "SFT plus a push between the odds of both answers; needs no base."],
   simpo: ["SimPO", "A margin between the answers' mean log-probabilities; needs no base."],
   ppo: ["PPO", "Reinforcement learning from the policy's own episodes, with a price on leaving the base."],
   ppo_exact: ["PPO, exact", "PPO with exact advantages: what infinitely many episodes would give."],
 };
+
+export const PREFERENCE = ["dpo", "tdpo", "ipo", "orpo", "simpo"]; // which learn from pairs
 
 export const titleOf = (method) => METHODS_IN_WORDS[method][0];

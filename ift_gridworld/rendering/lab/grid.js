@@ -1,52 +1,69 @@
 // What makes a drawn board a thing to use: a grid of cells over it, for pointer, touch, keyboard and screen reader.
 
-import { ACTIONS, MOVES } from "./mdp.js";
+import { MOVES } from "./mdp.js";
 
 const KEYS = { // both the arrow keys and the letters W A S D
   ArrowLeft: 0, a: 0, ArrowDown: 1, s: 1, ArrowRight: 2, d: 2, ArrowUp: 3, w: 3,
 };
-const KINDS = { F: "ice", H: "hole", G: "goal", S: "start" };
+const FAR = { Home: 0, End: 2 }; // to the last tile of the row
 
 export class Grid {
-  // handlers: label(tile) for the screen reader, look(tile or null), apply(tile), path(tiles), tool()
-  constructor(element, lake, name, handlers) {
-    Object.assign(this, { element, lake, handlers, drawn: null });
+  // handlers: label(tile) for the screen reader, look(tile or null), apply(tile), drop(tile), path(tiles), tool()
+  constructor(element, layout, name, handlers) {
+    Object.assign(this, { element, layout, handlers, drawn: null, cells: [] });
     element.setAttribute("role", "grid");
-    element.setAttribute("aria-label", `${name}: lake of ${lake.height} by ${lake.width} tiles`);
-    element.style.setProperty("--columns", lake.width);
-    element.replaceChildren(...Array.from({ length: lake.height }, (_, row) => this.#row(row)));
-    this.cells = [...element.querySelectorAll("[role=gridcell]")];
-    this.cells[lake.first].tabIndex = 0;
+    element.setAttribute("aria-label", `${name}: map of ${layout.height} by ${layout.width} tiles`);
+    element.setAttribute("aria-rowcount", layout.height);
+    element.setAttribute("aria-colcount", layout.width);
+    element.style.setProperty("--columns", layout.width);
+    element.style.setProperty("--rows", layout.height);
+    element.replaceChildren(...this.#rows());
+    this.stop = this.cells[layout.first] ? layout.first : layout.tiles[0]; // the one cell that the tab key reaches
+    this.cells[this.stop].tabIndex = 0;
     element.onkeydown = (event) => this.#key(event);
-    element.onfocusin = (event) => this.#focus(event);
+    element.addEventListener("focusin", (event) => this.#focus(event));
     element.onpointerdown = (event) => this.#down(event);
     element.onpointermove = (event) => this.#move(event);
     element.onpointerup = () => this.#finish();
     element.onpointercancel = () => this.#cancel();
     element.onpointerleave = () => handlers.look(null);
+    element.onclick = (event) => this.handlers.tool() === "look" && this.#tileOf(event) !== null && handlers.drop(this.#tileOf(event));
   }
 
-  #row(row) {
-    const element = document.createElement("div");
-    element.setAttribute("role", "row");
-    for (let column = 0; column < this.lake.width; column++) {
-      const cell = document.createElement("div");
-      const tile = this.lake.at(row, column);
-      cell.setAttribute("role", "gridcell");
-      cell.setAttribute("aria-label", this.#place(tile));
-      cell.tabIndex = -1;
-      cell.dataset.tile = tile;
-      element.append(cell);
+  #rows() {
+    const { layout } = this;
+    const rows = new Map();
+    for (const tile of layout.tiles) {
+      const row = layout.row(tile);
+      if (!rows.has(row)) {
+        const element = document.createElement("div");
+        element.setAttribute("role", "row");
+        element.setAttribute("aria-rowindex", row + 1);
+        element.style.gridRow = row + 1;
+        rows.set(row, element);
+      }
+      rows.get(row).append((this.cells[tile] = this.#cell(tile)));
     }
-    return element;
+    return rows.values();
+  }
+
+  #cell(tile) {
+    const cell = document.createElement("div");
+    cell.setAttribute("role", "gridcell");
+    cell.setAttribute("aria-colindex", this.layout.column(tile) + 1);
+    cell.setAttribute("aria-label", this.#place(tile));
+    cell.tabIndex = -1;
+    cell.dataset.tile = tile;
+    if (this.layout.place) cell.style.gridColumn = this.layout.column(tile) + 1;
+    return cell;
   }
 
   #place(tile) {
-    return `row ${Math.floor(tile / this.lake.width) + 1}, column ${(tile % this.lake.width) + 1}: ${KINDS[this.lake.letters[tile]]}`;
+    return `${this.layout.nameOf(tile)}: ${this.layout.kindOf(tile)}`;
   }
 
   #tileOf(event) {
-    const cell = event.type.startsWith("pointer")
+    const cell = event.type.startsWith("pointer") // a captured pointer's target is where it was pressed
       ? document.elementFromPoint(event.clientX, event.clientY)?.closest("[data-tile]") : event.target.closest("[data-tile]");
     return cell && this.element.contains(cell) ? Number(cell.dataset.tile) : null;
   }
@@ -54,6 +71,9 @@ export class Grid {
   #focus(event) {
     const tile = this.#tileOf(event);
     if (tile === null) return;
+    this.cells[this.stop].tabIndex = -1;
+    this.cells[tile].tabIndex = 0;
+    this.stop = tile;
     this.#describe(tile);
     this.handlers.look(tile);
   }
@@ -65,24 +85,21 @@ export class Grid {
   #key(event) {
     const tile = this.#tileOf(event);
     if (tile === null || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.key in KEYS) {
-      const [rows, columns] = MOVES[KEYS[event.key]];
-      const [row, column] = [Math.floor(tile / this.lake.width) + rows, (tile % this.lake.width) + columns];
-      if (row < 0 || row >= this.lake.height || column < 0 || column >= this.lake.width) return event.preventDefault();
-      this.#go(tile, this.lake.at(row, column));
-    } else if (event.key === "Enter" || event.key === " ") {
+    const direction = KEYS[event.key] ?? FAR[event.key];
+    if (direction !== undefined) {
+      const next = this.layout.beside(tile, MOVES[direction], event.key in FAR);
+      if (next !== undefined) this.#go(next);
+    } else if (event.key === "Enter" || (event.key === " " && this.handlers.tool() !== "look")) {
       if (this.handlers.tool() === "tile") this.handlers.apply(tile);
-      else if (this.handlers.tool() !== "look") this.drawn ? this.#finish() : this.#begin(tile);
+      else if (this.handlers.tool() === "look") this.handlers.drop(tile);
+      else this.drawn ? this.#finish() : this.#begin(tile);
     } else if (event.key === "Escape" && this.drawn) this.#cancel();
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  #go(from, to) {
-    this.cells[from].tabIndex = -1;
-    this.cells[to].tabIndex = 0;
-    this.#describe(to);
+  #go(to) {
     this.cells[to].focus();
     if (this.drawn) this.#extend(to);
   }
@@ -130,10 +147,4 @@ export class Grid {
     this.drawn = null;
     this.handlers.path(null, true);
   }
-}
-
-// What a tile's policy does, in words: the moves that have more than a hundredth.
-export function movesInWords(policy, tile) {
-  const moves = ACTIONS.map((name, a) => [policy[tile * ACTIONS.length + a], name]).filter(([p]) => p >= 0.01);
-  return moves.sort((a, b) => b[0] - a[0]).map(([p, name]) => `${name} ${(100 * p).toFixed(p > 0.995 || p < 0.1 ? 1 : 0)} %`).join(", ");
 }

@@ -16,9 +16,8 @@ export class Tour {
   go(stop) {
     const { app } = this;
     app.play(false);
-    app.until = null;
     const { theme, speed } = app.state;
-    app.state = { ...structuredClone(STOPS[stop].state), theme, speed, stop };
+    app.state = { ...structuredClone(STOPS[stop].state), theme, speed, stop, view: "live" };
     app.tool = "look";
     app.build(0);
     this.show();
@@ -58,8 +57,7 @@ export class Tour {
     this.guess = guess;
     $("answer").textContent = `You guess: ${guess}. Watch …`;
     app.restart({});
-    app.until = STOPS[app.state.stop].updates;
-    app.play(true);
+    app.player.play(true, STOPS[app.state.stop].updates, () => this.answer());
   }
 
   answer() {

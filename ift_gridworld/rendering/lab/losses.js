@@ -7,7 +7,7 @@ export const NORMS = ["L1", "L2", "softmax", "log"];
 // ---- numerically safe forms ----
 
 // log σ(x)
-export const logSigmoid = (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
+const logSigmoid = (x) => Math.min(x, 0) - Math.log1p(Math.exp(-Math.abs(x)));
 // σ(x)
 export const sigmoid = (x) => (x >= 0 ? 1 / (1 + Math.exp(-x)) : Math.exp(x) / (1 + Math.exp(x)));
 
@@ -96,12 +96,6 @@ function shaped(u, mask, norm) {
 }
 
 // w_t, scaled such that the counted ones sum to their number.
-export function relationWeights(logp, mask, decay, norm = "L1") {
-  if (decay === 0) return new Float64Array(logp.length).fill(1);
-  const { weight } = scaledWeights(Float64Array.from(logp, (x, t) => (mask[t] ? -x : 0)), mask, decay, norm);
-  return weight;
-}
-
 function scaledWeights(loss, mask, decay, norm) {
   const count = mask.reduce((n, m) => n + (m ? 1 : 0), 0);
   const u = decayedAfter(loss.map((x) => x / Math.max(1, count)), decay);
@@ -139,6 +133,15 @@ export function dpoLoss(c, r, referenceC, referenceR, { beta = 0.1, smoothing = 
 export function ipoLoss(c, r, referenceC, referenceR, { beta = 0.1, referenceFree = false } = {}) {
   const off = c - r - (referenceFree ? 0 : referenceC - referenceR) - 1 / (2 * beta);
   return pushed(off ** 2, 2 * off);
+}
+
+// m = log π - log π_ref, k = Σ_t KL(π_ref || π), both summed over steps. L = -log σ(β d); version 1: d = m_c - m_r - (k_r - k_c),
+// version 2: d = m_c - m_r - α (k_r - stopgrad(k_c)).
+export function tdpoLoss(marginC, marginR, klC, klR, { beta = 0.1, alpha = 0.5, version = 2 } = {}) {
+  const weight = version === 1 ? 1 : alpha;
+  const margin = beta * (marginC - marginR - weight * (klR - klC));
+  const slope = -beta * sigmoid(-margin);
+  return { ...pushed(-logSigmoid(margin), slope), chosenKL: version === 1 ? slope : 0, rejectedKL: -weight * slope };
 }
 
 // Means over steps. L = -c - β log σ(log odds c - log odds r)

@@ -77,7 +77,7 @@ export class Lake {
 }
 
 // 25 steps for each tile of mean side length, at least 100: Gymnasium's 100 for 4x4 and 200 for 8x8.
-export function timeLimit(rows) {
+function timeLimit(rows) {
   return Math.max(100, Math.floor((25 * (rows.length + rows[0].length)) / 2));
 }
 

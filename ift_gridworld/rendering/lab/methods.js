@@ -7,7 +7,7 @@ import * as losses from "./losses.js";
 const TIE_TOLERANCE = 1e-5; // nats: actions that are liked equally to within rounding; the first is predicted
 
 // Answers as steps of which equal ones are run once: distinct states, and for each step which of them it is.
-export class Batch {
+class Batch {
   constructor(answers) {
     this.answers = answers;
     const states = [...new Set(answers.flatMap((answer) => answer.states))];
@@ -42,6 +42,30 @@ class Scored {
     this.pulls = this.batch.answers.map((answer, b) => answer.actions.map((_, t) => -gradient(b, t)));
     this.batch.answers.forEach((answer, b) => answer.actions.forEach((action, t) =>
       pushLogits(this.slope, this.table, this.index[b][t], this.policy.outputs, action, gradient(b, t))));
+  }
+
+  // Σ_t KL(π_ref(.|s_t) || π(.|s_t)) of each answer; `reference` is the same batch's table under the reference.
+  kl(reference) {
+    const width = this.policy.outputs;
+    return this.index.map((row) => row.reduce((sum, place) => {
+      let nats = 0;
+      for (let i = place * width; i < (place + 1) * width; i++) {
+        if (reference[i] > -Infinity) nats += Math.exp(reference[i]) * (reference[i] - this.table[i]);
+      }
+      return sum + nats;
+    }, 0));
+  }
+
+  // gradient(b) = ∂loss/∂KL of answer b.
+  pushKL(reference, gradient) {
+    const width = this.policy.outputs;
+    this.index.forEach((row, b) => {
+      const g = gradient(b);
+      if (g === 0) return;
+      for (const place of row) {
+        for (let i = place * width; i < (place + 1) * width; i++) this.slope[i] += g * (Math.exp(this.table[i]) - Math.exp(reference[i]));
+      }
+    });
   }
 
   backward() {
@@ -148,7 +172,7 @@ function outcomesOf(lake, state, action, outcome) {
 const oneHot = (place, width) => Float64Array.from({ length: width }, (_, i) => (i === place ? 1 : 0));
 
 // The action of highest logit; of those that are highest to within the tolerance, the first.
-export function greedyAction(logits, first, width) {
+function greedyAction(logits, first, width) {
   let best = -Infinity;
   for (let a = 0; a < width; a++) best = Math.max(best, logits[first + a]);
   for (let a = 0; a < width; a++) if (logits[first + a] >= best - TIE_TOLERANCE) return a;
@@ -176,7 +200,9 @@ class PairMethod extends Method {
     const { chosen, rejected } = this.data;
     if (!chosen.length || chosen.length !== rejected.length) throw new RangeError("this lake has no pair to learn from");
     this.sides = [new Batch(chosen), new Batch(rejected)];
-    this.reference = this.sides.map((side) => side.score(this.policy).sums); // the policy is the base now
+    const scored = this.sides.map((side) => side.score(this.policy)); // the policy is the base now
+    this.reference = scored.map((side) => side.sums);
+    this.referenceTable = scored.map((side) => side.table);
   }
 
   step() {
@@ -185,20 +211,39 @@ class PairMethod extends Method {
     const mean = this.constructor.means;
     const [c, r] = [chosen, rejected].map((side) =>
       side.sums.map((sum, b) => (mean ? sum / side.logp[b].length : sum)));
-    const parts = c.map((_, b) => this.pairLoss(c[b], r[b], this.reference[0][b], this.reference[1][b]));
+    const parts = c.map((_, b) => this.pairLoss(c[b], r[b], this.reference[0][b], this.reference[1][b], b));
     const share = (side, b) => 1 / (parts.length * (mean ? side.logp[b].length : 1));
     chosen.push((b) => parts[b].chosen * share(chosen, b));
     rejected.push((b) => parts[b].rejected * share(rejected, b));
+    this.pushMore(parts);
     chosen.backward();
     rejected.backward();
     return parts.reduce((sum, part) => sum + part.value, 0) / parts.length;
   }
+
+  pushMore() {} // gradients by other numbers than log-probabilities
 }
 
 export class DPO extends PairMethod {
   static defaults = { beta: 0.1, smoothing: 0 };
   pairLoss(c, r, referenceC, referenceR) {
     return losses.dpoLoss(c, r, referenceC, referenceR, this.options);
+  }
+}
+
+export class TDPO extends PairMethod {
+  static defaults = { beta: 0.1, alpha: 0.5, version: 2 };
+
+  pairLoss(c, r, referenceC, referenceR, b) {
+    const { chosen, rejected } = this.scored;
+    if (b === 0) this.kl = [chosen, rejected].map((side, i) => side.kl(this.referenceTable[i]));
+    return losses.tdpoLoss(c - referenceC, r - referenceR, this.kl[0][b], this.kl[1][b], this.options);
+  }
+
+  pushMore(parts) {
+    const { chosen, rejected } = this.scored;
+    chosen.pushKL(this.referenceTable[0], (b) => parts[b].chosenKL / parts.length);
+    rejected.pushKL(this.referenceTable[1], (b) => parts[b].rejectedKL / parts.length);
   }
 }
 

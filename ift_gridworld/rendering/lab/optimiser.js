@@ -31,7 +31,7 @@ class Optimiser {
   }
 }
 
-export class Descent extends Optimiser {
+class Descent extends Optimiser {
   move(parameter, gradient) {
     for (let i = 0; i < parameter.length; i++) parameter[i] -= this.rate * gradient[i];
   }

@@ -156,6 +156,6 @@ export function defaultAnswers(lake, random, count = 16) {
   return { demonstrations, chosen, rejected };
 }
 
-export function returnOf(lake, answer) {
+function returnOf(lake, answer) {
   return answer.rewards.reduce((sum, reward, t) => sum + reward * lake.discount ** t, 0);
 }

@@ -14,7 +14,7 @@ export class CanvasPen {
     this.context.clearRect(0, 0, width, height);
   }
 
-  // points: [x, y, x, y, …]; style: fill, stroke, width, dash, opacity, closed
+  // points: [x, y, x, y, …]; style: fill, stroke, width, dash, opacity, closed, and part, the name that it has in an SVG
   shape(points, style) {
     const { context } = this;
     context.beginPath();
@@ -63,7 +63,9 @@ export class CanvasPen {
   }
 }
 
-const escaped = (text) => String(text).replace(/[&<>"]/g, (c) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" })[c]);
+// Names are text: what stands in a string of HTML or SVG is escaped.
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+export const escaped = (text) => String(text).replace(/[&<>"']/g, (c) => ESCAPES[c]);
 const rounded = (x) => Number(x.toFixed(2));
 
 export class SvgPen {
@@ -83,11 +85,11 @@ export class SvgPen {
     this.parts.push(`<circle cx="${rounded(x)}" cy="${rounded(y)}" r="${rounded(radius)}"${paint(style)}/>`);
   }
 
-  text(x, y, text, { size = 12, fill, weight = 400, align = "left", halo = null }) {
+  text(x, y, text, { size = 12, fill, weight = 400, align = "left", halo = null, part = "" }) {
     const anchor = { left: "start", center: "middle", right: "end" }[align];
     const edge = halo ? ` stroke="${halo}" stroke-width="3" paint-order="stroke" stroke-linejoin="round"` : "";
     this.parts.push(`<text x="${rounded(x)}" y="${rounded(y)}" font-size="${size}" font-weight="${weight}" `
-      + `text-anchor="${anchor}" dominant-baseline="central" fill="${fill}"${edge}>${escaped(text)}</text>`);
+      + `text-anchor="${anchor}" dominant-baseline="central" fill="${fill}"${edge}${named(part)}>${escaped(text)}</text>`);
   }
 
   // Draws what follows moved by (x, y), until `draw` ends.
@@ -103,8 +105,10 @@ export class SvgPen {
   }
 }
 
-function paint({ fill, stroke, width = 1, dash = [], opacity = 1, closed }) {
+const named = (part) => (part ? ` data-part="${escaped(part)}"` : "");
+
+function paint({ fill, stroke, width = 1, dash = [], opacity = 1, closed, part }) {
   const line = stroke ? ` stroke="${stroke}" stroke-width="${width}" stroke-linejoin="round"` : "";
   const dashes = stroke && dash.length ? ` stroke-dasharray="${dash.join(" ")}"` : "";
-  return ` fill="${fill ?? "none"}"${line}${dashes}${opacity < 1 ? ` opacity="${rounded(opacity)}"` : ""}${closed === false && !fill ? ' stroke-linecap="round"' : ""}`;
+  return ` fill="${fill ?? "none"}"${line}${dashes}${opacity < 1 ? ` opacity="${rounded(opacity)}"` : ""}${closed === false && !fill ? ' stroke-linecap="round"' : ""}${named(part)}`;
 }

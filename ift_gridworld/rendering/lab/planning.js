@@ -95,7 +95,7 @@ function softPolicy(lake, reference, beta, q) {
 }
 
 // P(s'|s) of the outcomes that go on, [S S], and r(s), both under a policy.
-export function chainOf(lake, policy, reward = null) {
+function chainOf(lake, policy, reward = null) {
   const { states, actions } = lake;
   const onward = new Float64Array(states * states);
   const paid = new Float64Array(states);

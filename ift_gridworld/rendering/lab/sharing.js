@@ -3,11 +3,11 @@
 import { drawBoard } from "./board.js";
 import { CanvasPen } from "./pen.js";
 import { csvOf, download, filmOf, pictureOf, pngOf } from "./share.js";
+import { sceneOf } from "./scene.js";
 import { command } from "./state.js";
-import { World } from "./world.js";
 
 const FRAMES = 100; // of a film, beside those on which its end stands
-const [TILE, GAP, HEAD] = [44, 20, 34]; // pixels of a film
+const [TILE, LARGEST, GAP, HEAD] = [44, 400, 20, 34]; // pixels of a film: of a tile at most, of a board at most
 
 export class Sharing {
   constructor(app) {
@@ -18,8 +18,8 @@ export class Sharing {
   }
 
   get picture() {
-    const { world, state, display } = this.app;
-    return pictureOf(world, state, display.theme, display.styles, display.scenes().scenes, display.charts());
+    const { world, display } = this.app;
+    return pictureOf(world, display.view, display.theme, display.scenes(), display.charts());
   }
 
   async link() {
@@ -52,28 +52,27 @@ export class Sharing {
   async film() {
     const { app } = this;
     const { state, display } = app;
-    const last = Math.max(1, app.world.update);
-    const world = new World(state);
-    const { width, height } = world.lake;
+    const last = Math.max(1, app.world === app.replay ? app.replay.runs.updates[app.replay.end] : app.world.update);
+    const world = app.fresh();
+    const { width, height } = world.layout;
+    const side = Math.min(TILE, LARGEST / Math.max(width, height));
     const canvas = document.createElement("canvas");
-    const size = [GAP + world.tracks.length * (width * TILE + GAP), HEAD + height * TILE + GAP];
-    const shown = app.world;
+    const size = [GAP + world.tracks.length * (width * side + GAP), HEAD + height * side + GAP].map((x) => 2 * Math.ceil(x / 2));
     app.say("recording …");
     const frame = (i) => {
       const share = Math.min(1, i / FRAMES);
       world.advance(state, Math.round(last * share ** 2));
-      app.world = world;
-      const { scenes } = display.scenes();
-      app.world = shown;
+      const scenes = world.tracks.map((track) => sceneOf(world, track, state));
       const pen = new CanvasPen(canvas, ...size);
       pen.shape([0, 0, size[0], 0, ...size, 0, size[1]], { fill: display.theme.background });
       pen.text(size[0] - GAP, HEAD / 2, `update ${world.update}`, { size: 15, weight: 700, fill: display.theme.ink, align: "right" });
       scenes.forEach((scene, j) => {
-        pen.context.translate(GAP + j * (width * TILE + GAP), HEAD);
-        drawBoard(pen, scene, TILE, display.theme);
-        pen.context.translate(-(GAP + j * (width * TILE + GAP)), -HEAD);
-        const { name } = world.tracks[j];
-        pen.text(GAP + j * (width * TILE + GAP), HEAD / 2, name.toUpperCase().replace("_", " "), { size: 15, weight: 700, fill: display.styles[name].colour });
+        const left = GAP + j * (width * side + GAP);
+        pen.context.translate(left, HEAD);
+        drawBoard(pen, scene, side, display.theme);
+        pen.context.translate(-left, -HEAD);
+        const { title, look } = world.tracks[j];
+        pen.text(left, HEAD / 2, title, { size: 15, weight: 700, fill: display.theme.methods[look.hue] });
       });
     };
     frame(0); // so that the canvas has its size before it is recorded

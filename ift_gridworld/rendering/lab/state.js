@@ -16,16 +16,17 @@ export const PRESETS = {
 export const DEFAULTS = {
   rows: PRESETS["two-paths"], slip: 0, policy: "network", base: "mixture", noise: 0.3, seed: 0,
   methods: ["sft", "ift", "dpo", "ppo"], mixing: 0.2, decay: 0.95, propagation: "released", norm: "L1", prediction: "greedy",
-  beta: 0.1, rate: 0.01, optimiser: "adam", demonstration: null, rejected: null, update: 0, changes: [],
-  colour: "visits", arrows: "policy", chart: "curves", selected: 0, speed: 30, theme: "auto", stop: null,
+  beta: 0.1, smoothing: 0, rate: 0.01, optimiser: "adam", demonstration: null, rejected: null, update: 0, changes: [],
+  view: "auto", shownUpdate: 0, shownSeed: null, shownMethods: null,
+  colour: "visits", arrows: "policy", predictions: true, chart: "curves", selected: 0, speed: 30, theme: "auto", stop: null,
 };
 
 // What may be changed while methods are trained; everything else starts them anew.
-export const LIVE = ["mixing", "decay", "propagation", "norm", "prediction", "beta", "rate"];
+export const LIVE = ["mixing", "decay", "propagation", "norm", "prediction", "beta", "smoothing", "rate"];
 
 export const CHOICES = {
   policy: ["network", "table"],
-  base: ["mixture", "random", "uniform"],
+  base: ["mixture", "random", "uniform", "run"], // run: that of the saved run that the page has
   propagation: PROPAGATIONS,
   norm: NORMS,
   prediction: ["greedy", "expected"],
@@ -34,10 +35,13 @@ export const CHOICES = {
   arrows: ["policy", "optimal", "change", "push", "advantage"],
   chart: ["curves", "preference", "frontier", "steps"],
   theme: ["auto", "light", "dark"],
+  view: ["auto", "run", "live"], // auto: the saved run where the page has one
+  predictions: [true, false],
 };
 export const RANGES = { // lowest, highest
-  slip: [0, 2 / 3], noise: [0.05, 1], seed: [0, 9999], mixing: [0, 1], decay: [0, 1], beta: [0.01, 2], rate: [0.001, 0.3],
+  slip: [0, 2 / 3], noise: [0.05, 1], seed: [0, 9999], mixing: [0, 1], decay: [0, 1], beta: [0.01, 2], smoothing: [0, 0.45], rate: [0.001, 0.3],
   update: [0, 3000], selected: [0, 5], speed: [1, 300], stop: [0, 5],
+  shownUpdate: [0, 1e9], shownSeed: [0, 1e9],
 };
 export const MOST_METHODS = 6;
 const [SMALLEST, LARGEST] = [2, 12]; // tiles of a side
@@ -48,6 +52,8 @@ const READERS = {
   methods: (text) => text.split(","),
   demonstration: list,
   rejected: list,
+  shownMethods: list,
+  predictions: (text) => text === "true",
   changes: (text) => text.split(";").filter(Boolean).map((part) => {
     const [update, name, value] = part.split(":");
     return [Number(update), name, name in RANGES ? Number(value) : value];
@@ -96,7 +102,7 @@ export function decode(fragment) {
 function problemWith(name, value) {
   if (name in RANGES) {
     const [low, high] = RANGES[name];
-    const whole = ["seed", "update", "selected", "speed", "stop"].includes(name);
+    const whole = ["seed", "update", "selected", "speed", "stop", "shownUpdate", "shownSeed"].includes(name);
     if (!(value >= low - 1e-9 && value <= high + 1e-9) || (whole && !Number.isInteger(value))) return `allowed: ${low} to ${high}`;
   }
   if (name in CHOICES && !CHOICES[name].includes(value)) return `allowed: ${CHOICES[name].join(", ")}`;
@@ -131,11 +137,12 @@ export function command(state) {
   const parts = [`ift-gridworld lake --method ${[...new Set(own)].join(",")}`, `--map ${preset ?? "lake.txt"}`];
   if (state.slip > 0) parts.push(`--slippery --success-rate ${Number((1 - state.slip).toPrecision(6))}`);
   if (state.policy === "table") parts.push("--policy tabular");
-  if (state.base !== "mixture") parts.push(`--base ${state.base}`);
+  if (!["mixture", "run"].includes(state.base)) parts.push(`--base ${state.base}`);
   if (state.seed) parts.push(`--seed ${state.seed}`);
   parts.push(`--learning-rate ${state.rate}`, `--steps ${Math.max(1, state.update)}`);
   if (state.optimiser === "rmsprop") parts.push("--optimiser rmsprop");
   if (own.includes("ift")) parts.push(`--mixing ${state.mixing}`, `--decay ${state.decay}`, `--propagation ${state.propagation}`);
+  if (own.includes("dpo") && state.smoothing) parts.push(`--label-smoothing ${state.smoothing}`);
   parts.push("--render");
   return parts.join(" ");
 }

@@ -21,7 +21,7 @@ export const STOPS = [
     question: "SFT copies the green path. What will happen on the tiles of the lower way, which nobody shows?",
     guesses: ["nothing", "they change, too"],
     answer: (world) => {
-      const tiles = new Set(world.shown("demonstrations"));
+      const tiles = new Set(world.shown());
       const { policy, base } = { policy: track(world, "sft").policy, base: world.references.base };
       const moved = world.lake.walkable.filter((s) => !tiles.has(s)).map((s) => {
         let apart = 0;

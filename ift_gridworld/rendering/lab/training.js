@@ -1,21 +1,26 @@
 // Base policies, the loop, and what is measured.
 
-import { DPO, IFT, IPO, ORPO, SFT, SimPO } from "./methods.js";
+import { DPO, IFT, IPO, ORPO, SFT, SimPO, TDPO } from "./methods.js";
 import { Adam, OPTIMISERS } from "./optimiser.js";
 import { episodesWithin, evaluatePolicy, optimalPolicy, optimalValues } from "./planning.js";
 import { Inputs, logSoftmax, POLICIES } from "./policy.js";
 import { ExactPPO, PPO } from "./ppo.js";
 import { Random } from "./random.js";
 
-export const METHODS = { sft: SFT, ift: IFT, dpo: DPO, ipo: IPO, orpo: ORPO, simpo: SimPO, ppo: PPO, ppo_exact: ExactPPO };
+export const METHODS = { sft: SFT, ift: IFT, dpo: DPO, tdpo: TDPO, ipo: IPO, orpo: ORPO, simpo: SimPO, ppo: PPO, ppo_exact: ExactPPO };
 
-// A policy to align: uniform, random, or cloned from answers good and bad as a pre-trained model is.
-export function makeBase(kind, lake, { policy = "network", seed = 0, hidden = 64, good = 0.5, noise = 0.3, answers } = {}) {
+const LEAST = 1e-12; // probability that a saved 0 counts as
+
+// A policy to align: uniform, random, cloned from answers good and bad as a pre-trained model is, or that of a saved run, of
+// which the page has the probabilities: a table has them exactly, a network is fitted to them.
+export function makeBase(kind, lake, { policy = "network", seed = 0, hidden = 64, good = 0.5, noise = 0.3, answers, saved } = {}) {
   const Kind = POLICIES[policy];
   if (kind === "uniform" && policy === "table") return new Kind(lake.states, lake.actions);
   const base = Kind.random(lake.states, lake.actions, new Random(seed), hidden);
   if (kind === "uniform") base.parameters[2].fill(0);
   if (kind === "mixture") clone(base, lake, answers, [good, 1 - good], noise);
+  if (kind === "run" && policy === "table") base.parameters[0].set(saved.map((p) => Math.log(Math.max(p, LEAST))));
+  else if (kind === "run") fit(base, lake.walkable, lake.walkable.flatMap((s) => [...saved.slice(s * lake.actions, (s + 1) * lake.actions)]), 400);
   return base;
 }
 
@@ -29,17 +34,22 @@ export function clone(policy, lake, [optimal, suboptimal], shares, noise, update
     }
   });
   const visited = [...Array(lake.states).keys()].filter((s) => counts.subarray(s * width, (s + 1) * width).some((c) => c > 0));
-  const inputs = Inputs.states(visited);
   const target = visited.flatMap((s) => {
     const row = [...counts.subarray(s * width, (s + 1) * width)];
     const total = row.reduce((a, b) => a + b);
     return row.map((c) => ((1 - noise) * c) / total + noise / width);
   });
+  fit(policy, visited, target, updates);
+}
+
+// Fits a policy to target probabilities in some states, by their cross entropy.
+function fit(policy, states, target, updates) {
+  const [inputs, width] = [Inputs.states(states), policy.outputs];
   const adam = new Adam([policy], 0);
   for (let update = 0; update < updates; update++) {
     adam.rate = 8 * policy.constructor.learningRate * (1 - update / updates); // fast at first, then settling down
     const pass = policy.forward(inputs);
-    const slope = logSoftmax(pass.logits, width).map((logp, i) => (Math.exp(logp) - target[i]) / visited.length);
+    const slope = logSoftmax(pass.logits, width).map((logp, i) => (Math.exp(logp) - target[i]) / states.length);
     policy.backward(pass, slope);
     adam.step();
   }

@@ -1,5 +1,7 @@
 // The world behind the boards: a lake, what the human shows, one base, and the methods that are trained on it, all at one update.
 
+import { titleOf, PREFERENCE } from "./glossary.js";
+import { layoutOf } from "./layout.js";
 import { Lake } from "./mdp.js";
 import { defaultAnswers, pathFromTiles } from "./paths.js";
 import { backup, discountedVisits, evaluatePolicy, softOptimal } from "./planning.js";
@@ -7,23 +9,30 @@ import { Random } from "./random.js";
 import { settingsAt } from "./state.js";
 import { Learner, makeBase, measure, referencesOf } from "./training.js";
 
-export const EVERY = 10; // updates between two points of a curve
-const PREFERENCE = ["dpo", "ipo", "orpo", "simpo"];
+// Where a logarithmic scale of visits begins; up to how many a linear one says enough.
+const [LEAST_VISITS, LINEAR_TO] = [0.01, 3];
+const EVERY = 10; // updates between two points of a curve
 // Of the page's one beta each method takes a share, so that its default stands where the slider's is.
-const BETA = { dpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
+const BETA = { dpo: 1, tdpo: 1, ipo: 1, orpo: 2.5, simpo: 20, ppo: 0.01, ppo_exact: 0.01 };
 
 export class World {
-  constructor(state) {
+  // looks: of each method, how charts draw it. saved: probabilities [S A] of the base of a saved run, if the page has one.
+  constructor(state, looks, saved = null) {
     this.lake = new Lake(state.rows, { slip: state.slip });
+    this.looks = looks;
+    this.layout = layoutOf(this.lake);
     const random = new Random(state.seed);
     this.data = defaultAnswers(this.lake, random);
     this.problem = this.#drawn(state);
     const second = this.lake.deterministic ? this.data : defaultAnswers(this.lake, random);
     const suboptimal = second.rejected.length ? second.rejected : this.data.demonstrations;
-    this.base = makeBase(state.base, this.lake, {
-      policy: state.policy, seed: state.seed, noise: state.noise, answers: [this.data.demonstrations, suboptimal],
+    const fits = saved?.length === this.lake.states * this.lake.actions;
+    if (state.base === "run" && !fits) this.problem ??= "this lake has no saved base; a mixture takes its place";
+    this.base = makeBase(state.base === "run" && !fits ? "mixture" : state.base, this.lake, {
+      policy: state.policy, seed: state.seed, noise: state.noise, answers: [this.data.demonstrations, suboptimal], saved,
     });
     this.references = referencesOf(this.lake, this.base);
+    this.optimum = this.references;
     this.update = 0;
     this.tracks = state.methods.map((name) => this.#track(name, state));
     for (const track of this.tracks) this.#note(track);
@@ -46,7 +55,7 @@ export class World {
   }
 
   #track(name, state) {
-    const track = { name, history: [], loss: null, problem: null };
+    const track = { name, title: titleOf(name), look: this.looks[name], history: [], loss: null, problem: null };
     if (PREFERENCE.includes(name) && !this.data.chosen.length) {
       track.problem = "needs a rejected path: draw one";
       return track;
@@ -148,18 +157,69 @@ export class World {
     return copy.policy.distribution().map((p, i) => p - before[i]);
   }
 
-  // The way that is shown on the boards, as tiles: the first answer, with the goal.
-  shown(kind) {
-    const answer = this.data[kind][0];
-    return answer ? [...answer.states, answer.reached] : [];
+  // ---- what the boards show ----
+
+  seen(track) {
+    const { value, visits } = this.measured(track);
+    return { policy: track.policy, base: this.references.base, value, visits };
   }
 
+  get scales() {
+    const visits = Math.max(...this.tracks.map((track) => Math.max(...this.measured(track).visits)));
+    const best = Math.max(...this.references.value) || 1;
+    return {
+      visits: { ...visitScale(visits), unit: "visits an episode" },
+      value: { low: 0, high: best, log: false, ticks: [0, best / 2, best], below: false, unit: "value: return from there, discounted by 0.99 a step" },
+    };
+  }
+
+  // What follows each action, for agents that walk: `ends` is 1 where the episode ends, 2 at the goal.
+  get dynamics() {
+    const { slots, next, probability, reward, terminated, letters, horizon } = this.lake;
+    this.ends ??= terminated.map((ends, i) => (ends && letters[next[i]] === "G" ? 2 : ends));
+    return { slots, next, chance: probability, reward, ends: this.ends, horizon };
+  }
+
+  shown() {
+    return tilesOf(this.data.demonstrations[0]);
+  }
+
+  rejected(track) {
+    return PREFERENCE.includes(track.name) ? tilesOf(this.data.rejected[0]) : [];
+  }
+
+  // IFT's predictions at the steps of the first demonstration: [right tile, predicted tile, weight].
+  predictions({ name, learner }) {
+    if (name !== "ift" || !learner || !(learner.method.options.mixing > 0)) return [];
+    const reached = learner.method.predictions();
+    const { states } = this.data.demonstrations[0];
+    const drawn = new Map(); // of equal ones the heaviest
+    states.slice(1).forEach((right, t) => reached.get(states[t]).forEach(([to, weight]) => {
+      const key = `${weight > 0.99 ? right : to} ${to}`; // a spread of tiles is not tied to the right one
+      if (!(drawn.get(key)?.[2] >= weight)) drawn.set(key, [weight > 0.99 ? right : to, to, weight]);
+    }));
+    return [...drawn.values()];
+  }
 }
+
+// A scale that ends at or above the most visits: linear where that says enough, else logarithmic as the package's `VisitScale`.
+function visitScale(most) {
+  if (most <= LINEAR_TO) return { low: 0, high: Math.max(1, most), log: false, ticks: most > 1.3 ? [0, 1, most] : [0, 0.5, 1], below: false };
+  const power = 10 ** Math.floor(Math.log10(most));
+  const high = [1, 2, 5, 10].map((step) => step * power).find((end) => end >= most * (1 - 1e-9));
+  const ticks = [0.01, 0.1, 1, 10, 100, 1000].filter((tick) => tick < high / 3);
+  return { low: LEAST_VISITS, high, log: true, ticks: [...ticks, high], below: true };
+}
+
+// An answer as tiles, with the one that it leads to.
+const tilesOf = (answer) => (answer ? [...answer.states, answer.reached] : []);
 
 function optionsOf(name, state) {
   if (name === "ift") {
     const { mixing, decay, propagation, norm, prediction } = state;
     return { mixing, decay, propagation, norm, prediction };
   }
-  return name in BETA ? { beta: state.beta * BETA[name] } : {};
+  if (!(name in BETA)) return {};
+  const beta = state.beta * BETA[name];
+  return name === "dpo" ? { beta, smoothing: state.smoothing } : { beta };
 }
