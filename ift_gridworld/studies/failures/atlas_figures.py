@@ -56,9 +56,9 @@ def draw_displacement(result: Displacement, theme: str) -> StudyFigure:
     _draw_losses(page, result)
     page.add_note(
         0.1, 5.55,
-        f"ρ > 0: where it is larger before training, c falls further. Left, {HOLLOW}; right, filled: after {last} "
-        f"updates, hollow: after {result.updates[0]}. Numbers: medians after {last} updates, in nats, of the change of c, the chosen answer’s "
-        f"log-probability, and of the margin c − r. Line in the scatters: medians of {BINS} equal parts of the pairs.",
+        f"ρ > 0: where it is larger before training, c falls further. Left, {HOLLOW}; right, filled: after {last} updates, "
+        f"hollow: after {result.updates[0]}. Numbers: medians after {last} updates, in nats, of the change of c, the chosen "
+        f"answer’s log-probability, and of the margin c − r. Line in the scatters: medians of {BINS} equal parts of the pairs.",
     )  # fmt: skip
     return page
 

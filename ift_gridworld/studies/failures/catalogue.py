@@ -63,7 +63,7 @@ def save_atlas_figure(figure: AtlasFigure, settings: Mapping[str, Any], path: Pa
     """
     words = {name: getattr(figure, name) for name in ("name", "title", "why", "often", "about", "cause")}
     saved = _save_numbers(words | figure.numbers, settings, path)
-    return [saved, *figure.draw(theme).save(path, figure.alt, kinds=(path.suffix.removeprefix("."),))]
+    return [saved, *figure.draw(theme).save(path, figure.alt, (path.suffix.removeprefix("."),), palette=128)]
 
 
 def _save_numbers(numbers: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> Path:
