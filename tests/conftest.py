@@ -1,5 +1,6 @@
 """Slow tests run in CI, or when asked for with --slow; a run of a whole folder is shared among the cores."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -47,3 +48,9 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if "slow" in item.keywords:
             item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """Keep modules and tests, which all stay, out of every later garbage collection."""
+    gc.collect()
+    gc.freeze()

@@ -414,14 +414,14 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("blocks have as many seeds as single lakes", "else max(2, seeds // 4)", "else seeds"),
     ),
     *_of(
-        "studies.reproduction.parts",
+        "studies.parts",
         ("test_reproduction",),
         (
             "a saved part of other settings counts",
             "return load_table(self.path(folder))[1] == self.about",
             "return bool(load_table(self.path(folder)))",
         ),
-        ("a saved part of other lakes counts", '"lakes": lakes, "versions"', '"versions"'),
+        ("a saved part of other lakes counts", 'entries["lakes"] = zlib', "_ = zlib"),
     ),
     *_of(
         "studies.lakes",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ift_gridworld import TabularMDP, train
@@ -82,3 +83,19 @@ def test_an_own_environment_is_solved_drawn_and_read_again(example, tmp_path):
     run = Run.load(train("sft", mdp, base, steps=2).save(tmp_path / "sft.json"))
     assert run.mdp.horizon == 60 and np.array_equal(run.mdp.probability, mdp.probability)
     assert run.film(tmp_path / "sft.png").stat().st_size > 10_000
+
+
+def test_an_own_policy_shares_weights_along_rows_and_columns(capsys):
+    """By hand: the logits of tile (1, 2) of a map with three columns are U[1] + V[2], those of a mixture the mixture."""
+    example = load("own_policy")
+    policy = example.RowAndColumn(6, 2, population=2, columns=3)
+    with torch.no_grad():
+        policy.weight.copy_(torch.arange(20.0).reshape(2, 5, 2))  # rows 0 and 1, then columns 0, 1 and 2
+    logits = policy.logits(policy.embed(torch.tensor([[5, 0]])))
+    expected = policy.weight[:, [1, 0]] + policy.weight[:, [4, 2]]
+    assert torch.equal(logits, expected)
+    mixed = 0.75 * policy.embed(torch.tensor([[5]])) + 0.25 * policy.embed(torch.tensor([[0]]))
+    assert torch.allclose(policy.logits(mixed)[:, 0], 0.75 * expected[:, 0] + 0.25 * expected[:, 1])
+    example.main(steps=3)
+    printed = capsys.readouterr().out
+    assert all(method in printed for method in ("sft", "ift", "ppo"))

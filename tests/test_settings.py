@@ -16,6 +16,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from support import options_of
 
 from ift_gridworld.data import demonstrations, preference_pairs
 from ift_gridworld.evaluation.estimation import estimate
@@ -138,7 +139,8 @@ def language(method):
     tokenizer = MoveTokenizer(form, tokenizer)
     task = Task(base=4, maps=8, held_out=2)
     source = task.source(tokenizer, rows=4)
-    log = align(method, source, policy, training=TrainingOptions(steps=2, learning_rate=1e-3))
+    options = options_of(method, walkers=4, epochs=2)
+    log = align(method, source, policy, options=options, training=TrainingOptions(steps=2, learning_rate=1e-3))
     measured = measure(policy, tokenizer, task.lakes["held_out"], task.paths["held_out"])
     return [log.loss, *measured.values(), *(p.detach().numpy() for p in policy.parameters())]
 

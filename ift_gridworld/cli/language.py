@@ -63,6 +63,8 @@ class Args:
     """Lakes to align on (2000; quick 100)."""
     held_out: int | None = None
     """Lakes that everything is measured on (200; quick 50)."""
+    validation: int | None = None
+    """Lakes on which learning rates, betas and temperatures are chosen (100)."""
     data: str | None = None
     """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, or with prompt, chosen and
     rejected; plain text or messages, as TRL reads them."""
@@ -138,13 +140,13 @@ QUICK: dict[str, Any] = {
     "learning_rates": (1e-3,), "base_maps": 1000, "base_steps": 300, "maps": 100, "held_out": 50, "steps": 60, "every": 30,
 }  # fmt: skip
 LEAST = {
-    "size": 2, "base_maps": 1, "base_steps": 0, "maps": 1, "held_out": 1, "steps": 1, "batch": 1, "every": 1, "seeds": 1,
-    "workers": 0,
+    "size": 2, "base_maps": 1, "base_steps": 0, "maps": 1, "held_out": 1, "validation": 1, "steps": 1, "batch": 1, "every": 1,
+    "seeds": 1, "workers": 0,
 }  # fmt: skip
 # options by what uses them
 TASK = {
     "size": "size", "ice": "ice", "detours": "detours", "base_maps": "base", "base_noise": "noise", "maps": "maps",
-    "held_out": "held_out", "seed": "seed",
+    "held_out": "held_out", "validation": "validation", "seed": "seed",
 }  # fmt: skip
 STUDY = (
     "model", "base_steps", "data", "steps", "batch", "learning_rates", "betas", "every", "seeds", "device", "dtype",

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "failures": ("failures", "Args", "draw five ways to fail"),
     "suite": ("suite", "Args", "draw every environment of the suite with its optimum"),
     "reproduction": ("reproduction", "Args", "test the paper's claims in more than a hundred settings"),
+    "frontier": ("frontier", "Args", "compare every method against the exact reward-KL frontier"),
     "gallery": ("gallery", "Args", "draw the gallery again"),
 }
 WITH_METHODS = ("lake", "explain")  # commands that take the methods' own options

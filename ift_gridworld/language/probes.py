@@ -6,18 +6,19 @@ the four moves and of the end can then be compared with T*(a|s), which breadth-f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy, model_settings
 
-__all__ = ["Probes", "action_probabilities", "mean_entropy", "probe_probabilities"]
+__all__ = ["Probes", "action_probabilities", "entropy_at_temperatures", "mean_entropy", "probe_probabilities"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,33 +96,75 @@ def action_probabilities(
         actions: token ids whose probabilities are wanted.
         rows: largest number of prefixes in one forward pass.
     """
-    device = next(policy.parameters()).device
     result = np.zeros(actions.shape)
+    for part, logits in _logits_after(policy, prefixes, rows):
+        result[part] = _chances(logits, actions[part])
+    return result
+
+
+@torch.no_grad()
+def _logits_after(
+    policy: LanguagePolicy, prefixes: Sequence[Sequence[int]], rows: int
+) -> Iterator[tuple[Int[np.ndarray, " K"], Float[Tensor, "K V"]]]:
+    """Yield the indices of prefixes of one length, at most `rows`, and the logits of the next token after each."""
+    device = next(policy.parameters()).device
     lengths = np.array([len(prefix) for prefix in prefixes])
     for length in np.unique(lengths):
         index = np.flatnonzero(lengths == length)
         for part in np.array_split(index, -(-len(index) // rows)):
             ids = torch.tensor([prefixes[i] for i in part], device=device)[None]
             logits = policy.logits(None, torch.tensor([int(length) - 1], device=device), states=ids)[0, :, 0]
-            chance = torch.softmax(logits.double(), -1).cpu().numpy()
-            result[part] = np.take_along_axis(chance, actions[part], 1)
-    return result
+            yield part, logits
+
+
+def _chances(logits: Float[Tensor, "K V"], actions: Int[np.ndarray, "K A"]) -> Float[np.ndarray, "K A"]:
+    """Return the probabilities of given tokens."""
+    return np.take_along_axis(torch.softmax(logits.double(), -1).cpu().numpy(), actions, 1)
 
 
 def probe_probabilities(
     policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes
 ) -> Float[np.ndarray, "X 5"]:
     """Return the model's probabilities of the four moves and the end at each probe."""
+    with model_settings(policy):
+        return action_probabilities(policy, *_questions(tokenizer, lakes, probes))
+
+
+def _questions(tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes) -> tuple[list[list[int]], Int[np.ndarray, "X 5"]]:
+    """Return the tokens that lead to each probe, and those of the four moves and the end there."""
     first, later = (np.array(ids) for ids in tokenizer.action_tokens)
     prompts = tokenizer.prompts(lakes)
     prefixes = [[*prompts[i], *tokenizer.encode(moves)] for i, moves in zip(probes.lake, probes.moves, strict=True)]
-    actions = np.stack([later if moves else first for moves in probes.moves])
-    with model_settings(policy):
-        return action_probabilities(policy, prefixes, actions)
+    return prefixes, np.stack([later if moves else first for moves in probes.moves])
 
 
 def mean_entropy(policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes) -> float:
     """Return the entropy of the model's next word in nats, mean over probes; all words but moves and the end count as one."""
-    chance = probe_probabilities(policy, tokenizer, lakes, probes)
+    return _mean_entropy(probe_probabilities(policy, tokenizer, lakes, probes))
+
+
+def entropy_at_temperatures(
+    policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes, *, rows: int = 256
+) -> Callable[[float], float]:
+    """Return `mean_entropy` as a function of the policy's temperature.
+
+    The model runs once, at temperature 1, and its logits [X, V] stay in memory: a temperature only divides them.
+    """
+    prefixes, actions = _questions(tokenizer, lakes, probes)
+    with model_settings(policy):
+        parts = [(part, logits * policy.temperature) for part, logits in _logits_after(policy, prefixes, rows)]
+
+    def entropy(temperature: float) -> float:
+        chance = np.zeros(actions.shape)
+        with model_settings(policy):
+            for part, logits in parts:
+                chance[part] = _chances(logits / temperature, actions[part])
+        return _mean_entropy(chance)
+
+    return entropy
+
+
+def _mean_entropy(chance: Float[np.ndarray, "X 5"]) -> float:
+    """Return the mean entropy in nats of these words and one more, which stands for all others."""
     chance = np.concatenate([chance, np.clip(1 - chance.sum(1, keepdims=True), 0.0, 1.0)], 1)
     return float(-(chance * np.log(np.maximum(chance, 1e-300))).sum(1).mean())

@@ -230,9 +230,15 @@ class MLPPolicy(LakePolicy):
     def _table(self) -> Float[Tensor, "N S A"]:
         return self._of_units(self.w1)
 
+    def hidden(self, states: Int[Tensor, "#N *batch"]) -> Float[Tensor, "N *batch H"]:
+        """Return the hidden layer, tanh(W1 e(s) + b1), in each state."""
+        return self._activated(self._each(self.embed(states), self.w1))
+
     def _of_units(self, units: Float[Tensor, "N *batch H"]) -> Float[Tensor, "N *batch A"]:
-        units = torch.tanh(units + _rows(self.b1, units.ndim))
-        return self._each(units, self.w2) + _rows(self.b2, units.ndim)
+        return self._each(self._activated(units), self.w2) + _rows(self.b2, units.ndim)
+
+    def _activated(self, units: Float[Tensor, "N *batch H"]) -> Float[Tensor, "N *batch H"]:
+        return torch.tanh(units + _rows(self.b1, units.ndim))
 
 
 POLICIES: dict[str, type[LakePolicy]] = {"mlp": MLPPolicy, "tabular": TabularPolicy}

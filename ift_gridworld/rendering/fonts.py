@@ -8,11 +8,13 @@ the name as it is.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 
 import matplotlib as mpl
 from matplotlib.artist import Artist
+from matplotlib.axis import Axis
 from matplotlib.font_manager import FontProperties, findfont, fontManager, get_font, weight_dict
 from matplotlib.text import Text
 
@@ -63,12 +65,21 @@ def use_fonts(artist: Artist) -> None:
         artist: whose texts get other fonts where they hold a sign that the usual font lacks.
     """
     family = usual_family()
-    for text in artist.findobj(Text):
+    for text in _texts(artist):
         bold = _weight(text.get_fontweight()) >= BOLD
         if any(_face_with(sign, bold, family) for sign in text.get_text() if not sign.isascii()):
             font = font_for(text.get_text(), bold=bold)
             text.set_fontfamily(font.get_family())
             text.set_fontweight(font.get_weight())
+
+
+def _texts(artist: Artist) -> Iterator[Text]:
+    """Yield every text of an artist but those of axes that are off, whose ticks would first have to be made."""
+    if isinstance(artist, Text):
+        yield artist
+    for child in artist.get_children():
+        if not (isinstance(child, Axis) and not child.axes.axison):
+            yield from _texts(child)
 
 
 def usual_family() -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from PIL import Image
 
 from ift_gridworld.evaluation.metrics import expected_visits
 from ift_gridworld.evaluation.statistics import is_clear
@@ -56,6 +57,7 @@ __all__ = [
 
 WIDTH, MAX_HEIGHT = 6.9, 9.0  # inches, of the text on a page
 TEXT, SMALL, TINY = 8.0, 7.0, 6.5  # points
+DPI = {"png": 200}  # dots an inch; of drawn parts in other files 300
 HOLLOW = "hollow: not clear, the interval includes 0"
 
 
@@ -216,27 +218,32 @@ class StudyFigure:
         ax.tick_params(labelsize=TINY, length=2, pad=2)
 
     @isolated
-    def save(self, path: Path, alt: str) -> list[Path]:
+    def save(self, path: Path, alt: str, kinds: Sequence[str] = ("pdf", "png"), *, palette: int | None = None) -> list[Path]:
         """Write as PDF and PNG, and what the figure shows in words as NAME.png.txt.
 
         Args:
             path: where to write; its suffix is replaced.
             alt: the words.
+            kinds: png, pdf or svg, of the files to write; the words stand beside the last.
+            palette: number of colours of a PNG, up to 256, which makes it a few times smaller (default: all).
 
         Returns:
-            The paths of PDF and PNG.
+            The paths, in the order of `kinds`.
 
         Raises:
             OSError: if a file cannot be written.
         """
         logging.getLogger("fontTools").setLevel(logging.ERROR)  # it warns that embedded fonts have no date
         written = []
-        for kind, dpi in (("pdf", 300), ("png", 200)):
+        for kind in kinds:
             out = io.BytesIO()
             use_fonts(self.figure)
-            self.figure.savefig(out, format=kind, dpi=dpi, facecolor=self.theme.background, metadata=file_metadata(kind))
-            written.append(write_atomically(path.with_suffix(f".{kind}"), out.getvalue()))
-        write_words(path.with_suffix(".png"), alt)
+            self.figure.savefig(
+                out, format=kind, dpi=DPI.get(kind, 300), facecolor=self.theme.background, metadata=file_metadata(kind)
+            )
+            content = _few_colours(out, palette) if kind == "png" and palette else out.getvalue()
+            written.append(write_atomically(path.with_suffix(f".{kind}"), content))
+        write_words(written[-1], alt)
         return written
 
     def draw_heatmap(
@@ -369,6 +376,14 @@ class StudyFigure:
         ax.axis("off")
         for x, text, side in ((left - 0.05, low, "right"), (left + 0.85, high, "left")):
             self.add_text(x, top + 0.045, text, size=TINY, ha=side, va="center", color=theme.muted)
+
+
+def _few_colours(png: io.BytesIO, palette: int) -> bytes:
+    """Return a PNG in its own best palette; thin lines of a rare colour keep it."""
+    reduced, out = Image.open(png).convert("RGB"), io.BytesIO()
+    reduced = reduced.quantize(palette, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    reduced.save(out, "png", optimize=True)
+    return out.getvalue()
 
 
 def ink_on(colour: tuple[float, float, float, float]) -> str:

@@ -194,7 +194,24 @@ def _text_width(text: str, size: float, bold: bool, family: tuple[str, ...]) -> 
     """`text_width` in the font of the settings, which `family` names."""
     if not text.strip():  # which TextPath cannot draw
         return 0.0
-    return float(_outline(text, size, bold=bold).get_extents().x1) / 72
+    return _right_end(_outline(text, size, bold=bold)) / 72
+
+
+def _right_end(outline: Path) -> float:
+    """Return the largest x of an outline, as its `get_extents` does, which evaluates every curve."""
+    codes = np.asarray(outline.codes)
+    if (codes == Path.CURVE4).any():
+        return float(outline.get_extents().x1)
+    x = np.asarray(outline.vertices)[:, 0]
+    controls, ends = np.flatnonzero(codes == Path.CURVE3).reshape(-1, 2).T
+    on_curve = np.isin(codes, (Path.MOVETO, Path.LINETO))
+    on_curve[ends] = True
+    start, control, end = x[controls - 1], x[controls], x[ends]
+    bulges = control > np.maximum(start, end)
+    start, control, end = start[bulges], control[bulges], end[bulges]
+    t = (start - control) / (start - 2 * control + end)  # where the derivative is 0
+    peaks = (1 - t) ** 2 * start + 2 * t * (1 - t) * control + t**2 * end
+    return float(np.concatenate([x[on_curve], peaks]).max())
 
 
 def _outline(text: str, size: float, *, bold: bool = False) -> TextPath:

@@ -108,6 +108,21 @@ ENTRIES = (
             ),
         )
     ),
+    *(
+        Entry(f"--only {name}", ((f"{name}.png", f"failures/{name}.png", words),), "failures.py")
+        for name, words in (
+            (
+                "displacement_predicted",
+                "whether the similarity of hidden states predicts likelihood displacement, over 1,000 pairs, and in how many "
+                "pairs each of 16 losses makes the chosen answer less likely",
+            ),
+            (
+                "overoptimisation",
+                "true and learned return over the KL, for best-of-n, RLOO and PPO on learned rewards, exact by listing every "
+                "episode, beside the published forms",
+            ),
+        )
+    ),
     Entry(
         "--method sft,ift,dpo --map 20x20 --map-seed 2 --theme dark --render",
         (

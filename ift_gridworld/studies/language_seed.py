@@ -24,7 +24,7 @@ from ift_gridworld.language.models import SIZES, load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy, eval_mode
 from ift_gridworld.language.precision import bfloat16_agreement
-from ift_gridworld.language.probes import Probes, mean_entropy
+from ift_gridworld.language.probes import Probes, entropy_at_temperatures, mean_entropy
 from ift_gridworld.language.profiling import peak_flops, training_flops
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import plain_prompt
@@ -284,11 +284,9 @@ class SeedStudy:
         """
         _, policy = self.align_at("sft", sft["learning_rate"], resume=True)  # it is trained, and is only read again
 
-        def entropy(temperature: float) -> float:
-            policy.temperature = temperature
-            return self.entropy(policy)
-
-        find_temperature(entropy, ift["entropy"])
+        lakes, probes = self.task.lakes["validation"], self.probes["validation"]
+        entropy = entropy_at_temperatures(policy, self.tokenizer, lakes, probes)
+        policy.temperature = find_temperature(entropy, ift["entropy"])
         last = {"step": self.settings.steps, **self.metrics(policy)}
         changes = {
             "method": "sft_tempered", "temperature": policy.temperature, "measured": [*sft["measured"][:1], last]
@@ -303,7 +301,7 @@ def find_temperature(entropy: Callable[[float], float], target: float) -> float:
     1.5
 
     Args:
-        entropy: entropy at a temperature; called last with the result.
+        entropy: entropy at a temperature.
         target: the entropy that is wanted; outside what [0.2, 5] reaches the result is the nearer end.
     """
     low, high = 0.2, 5.0

@@ -206,6 +206,7 @@ def saved_settings(settings: StudySettings, name: str) -> dict[str, Any]:
         "base_steps": settings.base_steps,
         "maps": task.maps,
         "held_out": task.held_out,
+        "validation": task.validation,
         "data": None if settings.data is None else str(settings.data),
         **{key: getattr(settings, key) for key in ("steps", "batch", "learning_rates", "extend", "every", "seeds")},
         **({"betas": settings.betas} if betas_of(settings, name) else {}),

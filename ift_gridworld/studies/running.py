@@ -29,7 +29,7 @@ from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns, concatenate_tables
 from ift_gridworld.training.lakes import train_lakes
 
-__all__ = ["CHECKPOINTS", "EXTENSIONS", "LEARNING_RATES", "run_setting"]
+__all__ = ["CHECKPOINTS", "EXTENSIONS", "LEARNING_RATES", "run_setting", "spread"]
 
 CHECKPOINTS = (0, 10, 20, 40, 80, 150, 300)  # updates after which policies are measured; the best one is never 0
 LEARNING_RATES = (0.003, 0.01, 0.03, 0.1)  # the same for every method

@@ -18,7 +18,7 @@ from ift_gridworld.policies.lake import POLICIES, LakePolicy
 from ift_gridworld.studies.lakes import lake_maps, parse_number
 from ift_gridworld.training.base_policies import make_base
 
-__all__ = ["ICE", "Setting"]
+__all__ = ["ICE", "Setting", "named_base"]
 
 ICE = {"firm": None, "slippery-0.8": 0.8, "slippery": 1 / 3}  # how often a move goes as intended
 
@@ -91,17 +91,22 @@ class Setting:
 
     def make_base(self, lakes: Sequence[TabularMDP], seeds: int, seed: int) -> LakePolicy:
         """Return one policy with `seeds` members for each lake."""
-        kind, _, width = self.policy.partition("-")
-        base, _, good = self.base.partition("-")
-        return make_base(
-            "mixture" if base == "good" else base,
-            lakes,
-            policy=kind,
-            seeds=seeds,
-            seed=seed,
-            hidden=int(width) if width else None,
-            good=float(good or 0.5),
-        )
+        return named_base(self.base, self.policy, lakes, seeds, seed)
+
+
+def named_base(base: str, policy: str, lakes: Sequence[TabularMDP], seeds: int, seed: int) -> LakePolicy:
+    """Return one policy with `seeds` members for each lake, of a base and a policy named as in `Setting`."""
+    kind, _, width = policy.partition("-")
+    base, _, good = base.partition("-")
+    return make_base(
+        "mixture" if base == "good" else base,
+        lakes,
+        policy=kind,
+        seeds=seeds,
+        seed=seed,
+        hidden=int(width) if width else None,
+        good=float(good or 0.5),
+    )
 
 
 def _require(name: str, value: object, holds: bool, allowed: str) -> None:

@@ -14,7 +14,13 @@ from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes, d
 from ift_gridworld.language.metrics import METRICS, measure, optimal_mass
 from ift_gridworld.language.move_tokenizer import INVALID, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
-from ift_gridworld.language.probes import Probes, action_probabilities, mean_entropy, probe_probabilities
+from ift_gridworld.language.probes import (
+    Probes,
+    action_probabilities,
+    entropy_at_temperatures,
+    mean_entropy,
+    probe_probabilities,
+)
 from ift_gridworld.language.rewards import exact_reward, outcome
 from ift_gridworld.language.text import CHAT, COMPACT
 from ift_gridworld.language.walks import sample_paths, slippery_success
@@ -601,6 +607,19 @@ def test_entropy_is_that_of_the_player(compact):
     assert abs(mean_entropy(player(compact, perfect), compact, lakes, probes) - np.log(np.maximum(k, 1)).mean()) < 1e-9
     mumbling = player(compact, lambda rows, said: {LEFT: 0.5, RIGHT: 0.25, "F": 0.125, "/": 0.125})
     assert abs(mean_entropy(mumbling, compact, lakes, probes) - 1.5 * np.log(2)) < 1e-9
+
+
+def test_entropies_of_temperatures_are_those_of_the_policy_at_each(compact):
+    """Although the model ran at one temperature alone."""
+    lakes, paths = held_out(6)
+    policy, probes = LanguagePolicy(sharp_model()), Probes.of(lakes, paths)
+    for first in (1.0, 0.5):
+        policy.temperature = first
+        entropy = entropy_at_temperatures(policy, compact, lakes, probes, rows=3)
+        for temperature in (0.3, 1.0, 2.0):
+            policy.temperature = temperature
+            assert entropy(temperature) == pytest.approx(mean_entropy(policy, compact, lakes, probes), abs=1e-6)
+        assert entropy(0.3) < entropy(1.0) - 0.1 < entropy(2.0) - 0.2, "the temperature is felt"
 
 
 # ---- along the model's own walks ----

@@ -19,7 +19,7 @@ from ift_gridworld.studies import language_seed, language_study
 
 SCRIPT = Path(__file__).resolve().parents[2] / "experiments" / "language_model.py"
 SMALL = {
-    "base_maps": 64, "base_steps": 20, "maps": 64, "held_out": 10, "steps": 8, "every": 4, "batch": 16,
+    "base_maps": 64, "base_steps": 20, "maps": 64, "held_out": 10, "validation": 8, "steps": 8, "every": 4, "batch": 16,
     "learning_rates": (1e-3,),
 }  # fmt: skip
 
@@ -191,7 +191,7 @@ def test_two_processes_are_one(in_one_process, tmp_path):
 @pytest.mark.slow
 def test_lakes_leave_and_enter_as_files(tmp_path, capsys):
     """Trained on its own file, a method has the very losses that it has on the lakes."""
-    lakes = {name: SMALL[name] for name in ("base_maps", "maps", "held_out")}
+    lakes = {name: SMALL[name] for name in ("base_maps", "maps", "held_out", "validation")}
     assert main(Args(**lakes, export=tmp_path / "files")) == 0
     rows = [json.loads(line) for line in (tmp_path / "files" / "pairs.jsonl").read_text().splitlines()]
     assert len(rows) == 64 and set(rows[0]) == {"prompt", "chosen", "rejected"}

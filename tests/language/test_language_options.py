@@ -31,15 +31,16 @@ def test_quick_changes_only_what_was_not_asked_for():
 def test_each_option_reaches_the_study():
     values = {
         "method": "sft,ift", "model": "small", "size": 5, "ice": 0.6, "detours": 0.3, "base_maps": 9, "base_noise": (0.1, 0.2),
-        "base_steps": 8, "maps": 7, "held_out": 6, "data": "rows.jsonl", "steps": 3, "batch": 4, "learning_rates": (0.1, 0.2),
-        "betas": (0.3, 0.4), "no_extend": True, "every": 2, "seeds": 5, "seed": 11, "mixing": 0.0, "decay": 0.5,
+        "base_steps": 8, "maps": 7, "held_out": 6, "validation": 12, "data": "rows.jsonl", "steps": 3, "batch": 4,
+        "learning_rates": (0.1, 0.2), "betas": (0.3, 0.4), "no_extend": True, "every": 2, "seeds": 5, "seed": 11,
+        "mixing": 0.0, "decay": 0.5,
         "propagation": "none", "detach_weights": True,
         "prediction": "expected", "beta": 0.3, "device": "cuda", "dtype": "bfloat16", "first_pass": "float32", "compile": True,
         "workers": 2, "resume": True, "render": True, "out": "here",
     }  # fmt: skip
     options = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
     assert resolved(**values) == StudySettings(
-        Task(5, 0.6, 0.3, 9, 7, held_out=6, noise=(0.1, 0.2), seed=11),
+        Task(5, 0.6, 0.3, 9, 7, held_out=6, validation=12, noise=(0.1, 0.2), seed=11),
         ("sft", "ift"),
         "small",
         8,
@@ -63,7 +64,7 @@ def test_what_is_saved_names_the_options_that_a_method_uses():
     sft, ift, dpo = (saved_settings(settings, name) for name in ("sft", "ift", "dpo"))
     own = {"mixing": 0.4, "decay": 0.95, "propagation": "released", "detach_weights": False, "prediction": "greedy"}
     assert ift == sft | own | {"first_pass": None} and dpo == sft | {"beta": None}
-    assert sft["base_maps"] == 8000 and sft["method"] == "sft,ift,dpo" and sft["steps"] == 300
+    assert sft["base_maps"] == 8000 and sft["validation"] == 100 and sft["method"] == "sft,ift,dpo" and sft["steps"] == 300
 
 
 # ---- options that what was chosen does not use ----
@@ -205,7 +206,7 @@ def test_the_help_names_the_real_defaults():
         named[option] = match and [part.removeprefix("quick ") for part in match[1].split("; ")]
     study, options = StudySettings(), IFTOptions()
     fields = {"base_maps": "base", "base_noise": "noise"}
-    for option in ("size", "ice", "detours", "base_maps", "base_noise", "maps", "held_out", "seed"):
+    for option in ("size", "ice", "detours", "base_maps", "base_noise", "maps", "held_out", "validation", "seed"):
         assert numbers(named[option][0]) == as_numbers(getattr(study.task, fields.get(option, option))), option
     for option in ("base_steps", "steps", "batch", "learning_rates", "every", "seeds", "workers"):
         assert numbers(named[option][0]) == as_numbers(getattr(study, option)), option

@@ -16,8 +16,9 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import fontManager
+from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.text import Text
+from matplotlib.textpath import TextPath
 from rich.console import Console
 from test_explain import TWO_PATHS, told
 from test_page import lake_record
@@ -295,3 +296,11 @@ def test_texts_in_the_usual_font_stay_as_they_are():
 
 def test_origins_name_is_one_line():
     assert Origin("a\nb", ("SG",), None, False, None, 0.9, 9).name == r"a\nb"
+
+
+@pytest.mark.parametrize("words", ["the policy walks", "IFT", "O", "D)", "θ(a|s) → 0.5…", "frozen_lake D"])
+@pytest.mark.parametrize("bold", [False, True])
+def test_the_width_of_text_is_that_of_its_outline(words, bold):
+    """As matplotlib measures it, which evaluates every curve; O, D and ) end in the middle of one."""
+    outline = TextPath((0, 0), words, size=9.0, prop=FontProperties(weight="bold" if bold else "normal"))
+    assert text_width(words, 9.0, bold=bold) * 72 == pytest.approx(outline.get_extents().x1, abs=1e-9)

@@ -40,6 +40,7 @@ class Written(SeedStudy):
         self.probes = {name: f"probes of {name}" for name in ("validation", "held_out")}
         monkeypatch.setattr(language_seed, "measure", self.look_up)
         monkeypatch.setattr(language_seed, "mean_entropy", self.look_up_entropy)
+        monkeypatch.setattr(language_seed, "entropy_at_temperatures", self.look_up_entropies)
 
     def align_at(self, name, rate, beta=None, *, resume=False):
         setting = rate if beta is None else (rate, beta)
@@ -61,6 +62,9 @@ class Written(SeedStudy):
     def look_up_entropy(self, policy, tokenizer, lakes, probes):
         assert probes == f"probes of {lakes}"
         return self.table[policy.setting][lakes]["entropy"] * policy.temperature
+
+    def look_up_entropies(self, policy, tokenizer, lakes, probes):
+        return lambda temperature: self.look_up_entropy(policy, tokenizer, lakes, probes) * temperature
 
 
 def scores(validation, held_out=0.0, greedy=0.0, entropy=(1.0, 1.0)):

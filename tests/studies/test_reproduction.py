@@ -18,6 +18,7 @@ from test_paper import check
 from ift_gridworld.cli.reproduction import Args, main
 from ift_gridworld.evaluation.statistics import format_effect
 from ift_gridworld.studies.claims import CLAIMS, VIEWS
+from ift_gridworld.studies.parts import StudyPart, save_part
 from ift_gridworld.studies.quotes import quote_findings
 from ift_gridworld.studies.reproduction import catalogue, design
 from ift_gridworld.studies.reproduction import study as reproduction
@@ -27,7 +28,6 @@ from ift_gridworld.studies.reproduction.claim_figures import draw_claims, draw_p
 from ift_gridworld.studies.reproduction.design import HELD_IN, StudyScope, deal_settings, seeds_for, study_settings
 from ift_gridworld.studies.reproduction.findings import saved_correlations
 from ift_gridworld.studies.reproduction.method_figures import draw_ablation, draw_causes, draw_figure3, draw_variants
-from ift_gridworld.studies.reproduction.parts import StudyPart, save_part
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import ICE, Setting

@@ -19,7 +19,7 @@ from ift_gridworld.studies.failures.setup import Setup, choose_frames, signed
 from ift_gridworld.training.drawn_seed import typical_seed
 from ift_gridworld.training.run import Run
 
-__all__ = ["displacement", "first_order"]
+__all__ = ["displacement", "first_order", "pull"]
 
 
 def displacement(seeds: int, seed: int) -> Failure:
@@ -93,9 +93,19 @@ def train_with_pulls(setup: Setup, kind: str) -> tuple[Run, Float[np.ndarray, "U
 
 def first_order(policy: LakePolicy, chosen: Trajectories, rejected: Trajectories) -> Float[np.ndarray, " N"]:
     """Return ∇c·(∇c - ∇r): how fast the preferred answer's log-likelihood rises along the gradient of c - r."""
+    return pull(policy, chosen[None], rejected[None])
+
+
+def pull(policy: LakePolicy, chosen: Trajectories, rejected: Trajectories) -> Float[np.ndarray, " N"]:
+    """Return ∇c·(∇c - ∇r) of each member's own answers.
+
+    Args:
+        policy: N members.
+        chosen, rejected: answers of each member [N, B, T], or the same for all [1, B, T].
+    """
 
     def gradient(side: Trajectories) -> Tensor:
-        logp = (policy.log_probs(side.states[None], side.actions[None]) * side.mask[None]).sum()
+        logp = (policy.log_probs(side.states, side.actions) * side.mask).sum()
         return torch.cat([g.flatten(1) for g in torch.autograd.grad(logp, list(policy.parameters()))], 1)
 
     of_chosen, of_rejected = gradient(chosen), gradient(rejected)

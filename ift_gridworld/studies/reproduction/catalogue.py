@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ift_gridworld.studies.data import draw_data
+from ift_gridworld.studies.parts import StudyPart
 from ift_gridworld.studies.reproduction.design import (
     HELD_IN,
     HELD_OUT,
@@ -18,7 +19,6 @@ from ift_gridworld.studies.reproduction.design import (
     seeds_for,
     study_settings,
 )
-from ift_gridworld.studies.reproduction.parts import StudyPart
 from ift_gridworld.studies.running import CHECKPOINTS, EXTENSIONS, run_setting
 from ift_gridworld.studies.settings import Setting
 from ift_gridworld.studies.tables import Columns

@@ -80,10 +80,12 @@ def count_verdicts(by_setting: Columns, claim: Claim, view: View, among: Callabl
         view: the view.
         among: says by its name whether a setting counts (default: all do).
     """
-    rows = (by_setting["claim"] == claim.name) & (by_setting["rate"] == view.rate)
-    rows &= (by_setting["checkpoint"] == view.checkpoint) & (by_setting["verdict"] != "none")
+    rows = np.flatnonzero(by_setting["claim"] == claim.name)
+    for column, value in (("rate", view.rate), ("checkpoint", view.checkpoint)):
+        rows = rows[by_setting[column][rows] == value]
+    rows = rows[by_setting["verdict"][rows] != "none"]
     counts = [0] * len(VERDICTS)
-    for index in np.flatnonzero(rows):
+    for index in rows:
         if among is None or among(by_setting["setting"][index]):
             effect, word = float(by_setting["effect"][index]) * claim.sign, by_setting["corrected"][index]
             side = int(effect > NEGLIGIBLE) - int(effect < -NEGLIGIBLE)

@@ -24,12 +24,12 @@ from ift_gridworld.studies.claim_tables import table_of_claims, table_of_setting
 from ift_gridworld.studies.claims import CLAIMS
 from ift_gridworld.studies.lakes import parse_number, read_maps
 from ift_gridworld.studies.measures import OWN_MEASURES
+from ift_gridworld.studies.parts import StudyPart, collect_tables, run_parts
 from ift_gridworld.studies.quotes import quote_in
 from ift_gridworld.studies.reproduction.catalogue import STUDIES, claims_arguments, claims_parts, study_parts
 from ift_gridworld.studies.reproduction.design import METHODS, StudyScope, seeds_for
 from ift_gridworld.studies.reproduction.figures import draw_figures
 from ift_gridworld.studies.reproduction.findings import findings, saved_correlations
-from ift_gridworld.studies.reproduction.parts import StudyPart, collect_tables, run_parts
 from ift_gridworld.studies.results import settings_table
 from ift_gridworld.studies.running import run_setting
 from ift_gridworld.studies.settings import Setting

@@ -1,4 +1,4 @@
-"""Parts of the reproduction, each run and saved by itself, so that an interrupted study goes on where it was."""
+"""Parts of a study, each run and saved by itself, so that an interrupted study goes on where it was."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class StudyPart:
         name: its own.
         weight: about how long it takes, in any unit.
         run: makes its rows from `arguments`.
-        arguments: of `run`; "setting" is one of them.
+        arguments: of `run`: numbers, text and lists of them; a `Setting` stands for its name.
     """
 
     study: str
@@ -43,8 +43,10 @@ class StudyPart:
     def about(self) -> dict[str, Any]:
         """Settings that determine the part's rows; a saved part is reused if it has the same."""
         plain = {k: v.name if isinstance(v, Setting) else v for k, v in self.arguments.items()}
-        lakes = zlib.crc32(repr(lake_maps(self.arguments["setting"].map)).encode())  # a file of maps may have changed
-        entries = {"study": self.study, "unit": self.name, "arguments": plain, "lakes": lakes, "versions": versions()}
+        entries: dict[str, Any] = {"study": self.study, "unit": self.name, "arguments": plain, "versions": versions()}
+        for setting in self.arguments.values():
+            if isinstance(setting, Setting):  # a file of maps may have changed
+                entries["lakes"] = zlib.crc32(repr(lake_maps(setting.map)).encode())
         return json.loads(json.dumps(entries))
 
     def path(self, folder: Path) -> Path:
