@@ -22,7 +22,7 @@ from jaxtyping import Float
 
 from ift_gridworld.checks import check_choice
 
-__all__ = ["FORMS", "Fit", "Form", "best_of_n", "best_of_n_bound", "best_of_n_kl", "fit_gain"]
+__all__ = ["FORMS", "Fit", "Form", "best_of_n", "best_of_n_bound", "best_of_n_kl", "fit_gain", "form_terms"]
 
 Form = Literal["best-of-n", "reinforcement"]
 FORMS: tuple[Form, ...] = ("best-of-n", "reinforcement")
@@ -108,7 +108,12 @@ class Fit:
 
 
 def form_terms(kl: Float[np.ndarray, " K"], form: Form) -> Float[np.ndarray, "K 2"]:
-    """Return what α and β multiply in a form, at each KL: d and -d², or d and -d log d."""
+    """Return what α and β multiply in a form, at each KL: d and -d², or d and -d log d.
+
+    Example:
+        >>> form_terms(np.array([0.0, 4.0]), "best-of-n").tolist()
+        [[0.0, -0.0], [2.0, -4.0]]
+    """
     check_choice("form", form, FORMS)
     d = np.sqrt(kl)
     second = d if form == "best-of-n" else np.log(np.where(d > 0, d, 1.0))

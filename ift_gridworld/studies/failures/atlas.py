@@ -17,7 +17,7 @@ from ift_gridworld.studies.failures import atlas_optimisation as rewards
 from ift_gridworld.studies.failures.atlas_figures import draw_displacement, draw_over_optimisation, optimiser_name
 from ift_gridworld.studies.failures.setup import signed
 
-__all__ = ["AtlasFigure", "displacement_predicted", "overoptimisation"]
+__all__ = ["AtlasFigure", "Report", "displacement_predicted", "overoptimisation"]
 
 Report = Callable[[int, int], None]
 
