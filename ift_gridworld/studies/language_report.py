@@ -58,6 +58,7 @@ FREE = (
     "resume",
     "workers",
 )
+OTHERS = ("findings.json", "architectures.json", "gpu.json")  # files beside those of runs
 EDGE = "on some seed the best learning rate or beta is the first or the last of those tried: a better one may lie beyond"
 FILMED = ("sft", "ift", "dpo")  # side by side
 PULLED = ("sft", "ift", "ift_detached", "ift_propagation")  # methods whose tokens and curves are drawn
@@ -73,7 +74,7 @@ def load_runs(folder: Path) -> list[LanguageRun]:
     runs: dict[str, list[LanguageRun]] = {}
     shared: dict[str, Any] = {}
     for path in sorted(folder.glob("*.json")):
-        if path.name.endswith((".film.json", ANSWERS)) or path.name == "findings.json":
+        if path.name.endswith((".film.json", ANSWERS)) or path.name in OTHERS:
             continue
         with naming(path, "a file of language runs"):
             content = parse_json(read_text(path))
