@@ -1,4 +1,4 @@
-"""What `gpu.py` measures: each function returns one part, plain enough for JSON."""
+"""Parts of the measurement of `gpu.py`: each function returns one, plain enough for JSON."""
 
 from __future__ import annotations
 

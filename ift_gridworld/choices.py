@@ -57,15 +57,15 @@ PreferenceKind = Literal[
 PREFERENCE_KINDS: tuple[PreferenceKind, ...] = get_args(PreferenceKind)
 
 Objective = Literal["clip", "cispo", "sapo"]
-"""How a policy-gradient loss bounds the probability ratio (`losses.group_policy_loss`)."""
+"""Bounds that a policy-gradient loss puts on the probability ratio (`losses.group_policy_loss`)."""
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 
 RatioLevel = Literal["token", "sequence"]
-"""Whether the probability ratio is one of each step or one of the whole sequence (`losses.group_policy_loss`)."""
+"""Unit of the probability ratio: each step, or the whole sequence (`losses.group_policy_loss`)."""
 RATIO_LEVELS: tuple[RatioLevel, ...] = get_args(RatioLevel)
 
 Average = Literal["sequence", "batch", "length", "sum"]
-"""What a batch's step losses are divided by (`losses.group_policy_loss`)."""
+"""Divisor of a batch's step losses (`losses.group_policy_loss`)."""
 AVERAGES: tuple[Average, ...] = get_args(Average)
 
 Prediction = Literal["greedy", "expected"]
@@ -81,11 +81,11 @@ Reward = Literal["env", "preference"]
 REWARDS: tuple[Reward, ...] = get_args(Reward)
 
 ReferencePoint = Literal["exact", "mismatched"]
-"""How KTO computes the reference point that it compares an answer with."""
+"""Computation of the reference point that KTO compares an answer with."""
 REFERENCE_POINTS: tuple[ReferencePoint, ...] = get_args(ReferencePoint)
 
 Teacher = Literal["optimal", "demonstrator"]
-"""Who labels the policy's own episodes: the optimal policy, or a sub-optimal demonstrator."""
+"""Teacher that labels the policy's own episodes: the optimal policy, or a sub-optimal demonstrator."""
 TEACHERS: tuple[Teacher, ...] = get_args(Teacher)
 
 Quality = Literal["optimal", "suboptimal"]

@@ -1,4 +1,4 @@
-"""What losses over pairs with a reference are functions of: log-ratios of policy and reference."""
+"""Log-ratios of policy and reference, of which losses over pairs with a reference are functions."""
 
 from __future__ import annotations
 

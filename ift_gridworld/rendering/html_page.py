@@ -1,4 +1,4 @@
-"""What all HTML pages share: template, data for a script, the themes as a style sheet, and the looks of methods."""
+"""Parts that all HTML pages share: template, data for a script, the themes as a style sheet, and the looks of methods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page holds: runs on one environment as one object of JSON, small enough to be read at once.
+"""Data of a page: runs on one environment as one object of JSON, small enough to be read at once.
 
 Every table is written as whole numbers over a range, as differences from the snapshot before, packed by zlib: what a method
 leaves alone costs nothing. All policies of a page are those of the same updates (`stages.shared_updates`).

@@ -1,4 +1,4 @@
-"""What each method may try, and how its best trial is chosen: equally many trials for all, on lakes that are not reported.
+"""Trials of each method, and the choice of the best: equally many trials for all, on lakes that are not reported.
 
 A trial is a learning rate, as a multiple of the policy's default, and a value of the one option that is the method's own (its
 knob). A method without such an option tries more rates instead. The best trial has the least mean regret over the held-in lakes
@@ -143,10 +143,10 @@ def _mean_regrets(columns: Columns) -> dict[tuple[float, ...], float]:
 
 def _beyond(method: str, tried: Mapping[tuple[float, ...], float], best: tuple[float, ...]) -> list[Trial]:
     """Return the next trial beyond each edge that the best one lies on, if the method allows its knob that value."""
-    positive = {tuple(max(value, LEAST_KNOB) for value in point): point for point in tried}  # a price of 0 has none below it
+    *points, last = (tuple(max(value, LEAST_KNOB) for value in point) for point in (*tried, best))  # neighbours are ratios
     return [
         trial
-        for point in beyond_edges(list(positive), tuple(max(value, LEAST_KNOB) for value in best))
+        for point in beyond_edges(points, last)
         if _is_allowed(method, trial := _trial(method, point)) and _point(trial) not in tried
     ]
 
