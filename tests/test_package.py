@@ -58,7 +58,8 @@ def test_the_wheel_runs_away_from_the_sources(built, tmp_path):
     where = run("-c", "import ift_gridworld; print(ift_gridworld.__file__)", **ours)
     assert where.strip() == str(site / "ift_gridworld" / "__init__.py")
     assert run("-m", "ift_gridworld", "version", **ours) == f"ift-gridworld {__version__}\n"
-    run("-m", "ift_gridworld", "lake", "--method", "sft", "--steps", "2", "--seeds", "1", "--render", "--format", "html", **ours)
+    asked = "lake --method sft --steps 2 --seeds 1 --render --format html"
+    run("-m", "ift_gridworld", *asked.split(), **ours)
     runs = folder / "runs" / "lake"
     assert json.loads((runs / "sft.json").read_text(encoding="utf-8"))["method"] == "sft"
     assert "<script" in (runs / "sft.html").read_text(encoding="utf-8")
