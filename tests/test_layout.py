@@ -15,7 +15,7 @@ PACKAGE = ROOT / "ift_gridworld"
 # From the bottom up. A module may import modules of its own row and of rows before it; each name stands for what begins so.
 ROWS = [
     ["_lazy", "_stop", "version", "checks", "choices", "escape", "reading"],
-    ["children", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
+    ["children", "cluster", "storage", "runtime", "plugins", "log_probs", "losses", "optimisation"],
     ["envs.grid", "envs.maps", "envs.tables", "envs.adapters", "envs.registry", "envs", "mdp", "vector", "sb3"],
     ["planning"],
     ["policies"],

@@ -17,8 +17,9 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.arguments import unused
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import Arguments, check_seed, fail
+from ift_gridworld.cluster import check_cluster, worker_pool
 from ift_gridworld.rendering import THEME_NAMES
-from ift_gridworld.runtime import cores, loading
+from ift_gridworld.runtime import loading
 from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
@@ -38,6 +39,9 @@ class Args(Arguments):
     """Seed of lakes, data, bases and everything drawn."""
     workers: int = 0
     """Processes (0: one a core)."""
+    cluster: str | None = None
+    """Run the parts on a Dask cluster instead: tcp://HOST:PORT of a running scheduler, or local:N for N processes here (extra
+    cluster)."""
     theme: str = "light"
     """light, dark."""
     out: Path | None = None
@@ -72,7 +76,8 @@ def main(args: Args) -> int:
         if args.redraw:
             saved = study.load(args.folder)
         else:
-            saved = study.run_study(scope, args.saved, args.folder, args.workers or cores())
+            with worker_pool(args.workers, args.cluster) as pool:
+                saved = study.run_study(scope, args.saved, args.folder, pool)
         tables, paths, findings = study.report(saved, args.folder, args.theme)
         if args.publish and PAGE.exists():
             paths.append(quote_in(PAGE, findings))
@@ -90,6 +95,7 @@ def check(args: Args) -> None:
     check_folder(args.folder)
     if args.workers < 0:
         raise ValueError(f"--workers is {args.workers}; allowed: a whole number >= 0")
+    check_cluster(args.cluster, args.workers)
     check_choice("--theme", args.theme, THEME_NAMES)
     if args.redraw:
         unused(args, {"quick", "redraw", "out", "publish", "theme"}, "--redraw")

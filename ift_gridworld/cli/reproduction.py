@@ -19,8 +19,9 @@ from ift_gridworld.checks import check_choice
 from ift_gridworld.cli.arguments import unused
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import Arguments, check_seed, fail
+from ift_gridworld.cluster import check_cluster, worker_pool
 from ift_gridworld.rendering import THEME_NAMES
-from ift_gridworld.runtime import cores, loading
+from ift_gridworld.runtime import loading
 from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
@@ -48,6 +49,9 @@ class Args(Arguments):
     """The first of them; the design is drawn from it, too."""
     workers: int = 0
     """Processes (0: one a core)."""
+    cluster: str | None = None
+    """Run the parts on a Dask cluster instead: tcp://HOST:PORT of a running scheduler, or local:N for N processes here (extra
+    cluster)."""
     theme: str = "light"
     """light, dark."""
     out: Path | None = None
@@ -83,14 +87,16 @@ def main(args: Args) -> int:
         check(args)
         study.check_choices(args.setting, args.claim, args.maps)
         scope = study.StudyScope(args.quick, args.maps, args.number_of_seeds, args.seed)
-        workers = args.workers or cores()
         if args.setting is not None or args.claim is not None:
-            study.show(study.answer(scope, args.setting, args.claim, workers))
+            with worker_pool(args.workers, args.cluster) as pool:
+                table = study.answer(scope, args.setting, args.claim, pool)
+            study.show(table)
             return 0
         if args.redraw:
             table, paths = study.redraw(args.folder, args.theme)
         else:
-            saved = study.run_study(scope, args.saved, args.folder, workers)
+            with worker_pool(args.workers, args.cluster) as pool:
+                saved = study.run_study(scope, args.saved, args.folder, pool)
             table, paths = study.report(saved, args.folder, args.theme)
         if args.publish and PAGE.exists():
             paths.append(study.quote(args.folder, PAGE))
@@ -107,11 +113,12 @@ def check(args: Args) -> None:
     for name, value, least in (("seeds", args.seeds, 2), ("workers", args.workers, 0)):
         if value < least:
             raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
+    check_cluster(args.cluster, args.workers)
     check_choice("--theme", args.theme, THEME_NAMES)
     if args.setting is not None:
         unused(args, {"quick", "setting", "claim", "seeds", "seed", "maps"}, "--setting")
     elif args.claim is not None:
-        unused(args, {"quick", "claim", "seeds", "seed", "maps", "workers"}, "--claim")
+        unused(args, {"quick", "claim", "seeds", "seed", "maps", "workers", "cluster"}, "--claim")
     elif args.redraw:
         unused(args, {"quick", "redraw", "out", "publish", "theme"}, "--redraw")
     if args.redraw and (args.setting or args.claim or args.maps):

@@ -6,12 +6,11 @@ import json
 import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import as_completed
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.children import processes
 from ift_gridworld.runtime import progress
 from ift_gridworld.storage import make_folder, versions
 from ift_gridworld.studies.lakes import lake_maps
@@ -66,24 +65,21 @@ class StudyPart:
         return self.run(**self.arguments)
 
 
-def save_part(part: StudyPart, folder: Path) -> None:
-    """Run a part and save its rows."""
-    write_table(part.rows(), part.path(folder), part.about)
+def save_part(part: StudyPart, columns: Columns, folder: Path) -> None:
+    """Save the rows of a part."""
+    write_table(columns, part.path(folder), part.about)
 
 
-def run_parts(parts: Sequence[StudyPart], folder: Path, workers: int) -> None:
-    """Run what is not saved yet, the longest first, and save each part as soon as it is done."""
+def run_parts(parts: Sequence[StudyPart], folder: Path, pool: Executor) -> None:
+    """Run the parts that are not saved yet, the longest first; save each as soon as its rows come back from the pool."""
     make_folder(folder / "parts")
     waiting = sorted((part for part in parts if not part.is_saved(folder)), key=lambda part: -part.weight)
-    total = sum(part.weight for part in parts)
-    done = total - sum(part.weight for part in waiting)
-    with progress("study") as report, processes(workers) as pool:
-        report(round(done), round(total))
-        running = {pool.submit(save_part, part, folder): part for part in waiting}
+    with progress("parts") as report:
+        report(len(parts) - len(waiting), len(parts))
+        running = {pool.submit(StudyPart.rows, part): part for part in waiting}
         for finished in as_completed(running):
-            finished.result()
-            done += running[finished].weight
-            report(round(done), round(total))
+            save_part(running.pop(finished), finished.result(), folder)
+            report(len(parts) - len(running), len(parts))
 
 
 def collect_tables(parts: Sequence[StudyPart], folder: Path) -> dict[str, Columns]:

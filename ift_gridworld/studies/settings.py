@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from ift_gridworld.escape import printable
 from ift_gridworld.mdp import TabularMDP
@@ -88,6 +89,11 @@ class Setting:
     def common_rate(self) -> float:
         """The policy's default, common to all methods."""
         return POLICIES[self.policy.partition("-")[0]].learning_rate
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Take the lakes along to another process, whose machine may lack the file of maps."""
+        _ = self.lakes
+        return self.__dict__
 
     def make_base(self, lakes: Sequence[TabularMDP], seeds: int, seed: int) -> LakePolicy:
         """Return one policy with `seeds` members for each lake."""

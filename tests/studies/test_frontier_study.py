@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from ift_gridworld.cli.frontier import Args, check
+from ift_gridworld.cluster import worker_pool
 from ift_gridworld.studies.frontier import study
 from ift_gridworld.studies.frontier.conditions import Condition
 from ift_gridworld.studies.frontier.questions import StudyTable, answer_questions
@@ -18,7 +19,8 @@ SCOPE = FrontierScope(("sft", "dft", "dpo", "robust", "kto"), 3, 2, 2, 2, 0, 20,
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("frontier")
-    return folder, run_study(SCOPE, {"seed": 0}, folder, 1)
+    with worker_pool(1) as pool:
+        return folder, run_study(SCOPE, {"seed": 0}, folder, pool)
 
 
 def test_every_method_stands_under_every_condition_that_concerns_it(finished):
@@ -47,7 +49,8 @@ def test_an_interrupted_study_goes_on_where_it_was(finished, monkeypatch):
         run_parts(parts, *arguments)
 
     monkeypatch.setattr(study, "run_parts", spy)
-    run_study(SCOPE, {"seed": 0}, folder, 1)
+    with worker_pool(1) as pool:
+        run_study(SCOPE, {"seed": 0}, folder, pool)
     assert started == [[], [f"kto {CONDITIONS[2].name}"]]
     assert {name: (folder / f"{name}.csv.gz").read_bytes() for name in tables} == before
 

@@ -97,16 +97,16 @@ def part(**changes):
 def test_a_saved_part_counts_if_it_is_of_the_same_settings_and_whole(tmp_path):
     (tmp_path / "parts").mkdir()
     assert not part().is_saved(tmp_path)
-    save_part(part(), tmp_path)
+    save_part(part(), part().rows(), tmp_path)
     assert part().is_saved(tmp_path) and not part(seeds=3).is_saved(tmp_path)
     saved = part().path(tmp_path)
     saved.write_bytes(saved.read_bytes()[:-200])  # cut short
     assert not part().is_saved(tmp_path)
-    save_part(part(), tmp_path)
+    save_part(part(), part().rows(), tmp_path)
     maps = tmp_path / "lakes.txt"
     maps.write_text("SFG\nFFF\n")
     of_file = part(setting=Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1))
-    save_part(of_file, tmp_path)
+    save_part(of_file, of_file.rows(), tmp_path)
     assert of_file.is_saved(tmp_path)
     maps.write_text("SFG\nFFH\n")
     assert not of_file.is_saved(tmp_path)  # other lakes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,20 +117,20 @@ def chosen_trials(trials: Columns) -> dict[tuple[str, str], Choice]:
     }
 
 
-def run_study(scope: FrontierScope, settings: Mapping[str, Any], folder: Path, workers: int) -> dict[str, Columns]:
+def run_study(scope: FrontierScope, settings: Mapping[str, Any], folder: Path, pool: Executor) -> dict[str, Columns]:
     """Run all parts that are not saved yet; write and return the tables of trials and of results.
 
     Args:
         scope: how large the study is.
         settings: of the command, kept with each table.
         folder: where parts and tables are saved.
-        workers: number of processes.
+        pool: worker processes (`cluster.worker_pool`).
     """
     parts = trial_parts(scope)
-    run_parts(parts, folder, workers)
+    run_parts(parts, folder, pool)
     tables = collect_tables(parts, folder)
     parts = chosen_parts(scope, chosen_trials(tables["trials"]))
-    run_parts(parts, folder, workers)
+    run_parts(parts, folder, pool)
     tables |= collect_tables(parts, folder)
     for name, columns in tables.items():
         write_table(columns, folder / f"{name}.csv.gz", {"study": name, "settings": dict(settings), "versions": versions()})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import Executor
 from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,6 @@ import numpy as np
 from rich.table import Table
 
 from ift_gridworld.checks import check_choice
-from ift_gridworld.children import processes
 from ift_gridworld.escape import one_line
 from ift_gridworld.evaluation.metrics import MEASURES
 from ift_gridworld.reading import naming, parse_json, read_as, read_text, shown
@@ -57,7 +57,7 @@ def check_choices(setting: str | None, claim: str | None, maps: Path | None) -> 
 # ---- one setting, or one claim ----
 
 
-def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: int) -> Table:
+def answer(scope: StudyScope, setting: str | None, claim: str | None, pool: Executor) -> Table:
     """Run what is needed for one setting, one claim, or both; return the verdicts, save nothing."""
     claims = list(CLAIMS.values()) if claim is None else [CLAIMS[claim]]
     methods = [m for m in METHODS if any(m in (one.first, one.second) for one in claims)]
@@ -68,7 +68,7 @@ def answer(scope: StudyScope, setting: str | None, claim: str | None, workers: i
         arguments = claims_arguments(parsed, methods, seeds_for(parsed, scope.seeds), scope.seed)
         parts = [StudyPart("claims", parsed.name, 1.0, run_setting, arguments)]
     tables: list[Columns] = []
-    with progress("settings") as report, processes(workers) as pool:
+    with progress("settings") as report:
         for columns in pool.map(StudyPart.rows, parts):
             tables.append(columns)
             report(len(tables), len(parts))
@@ -86,17 +86,17 @@ def _as_saved(columns: Columns) -> Columns:
 # ---- the whole study ----
 
 
-def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, workers: int) -> SavedTables:
+def run_study(scope: StudyScope, settings: Mapping[str, Any], folder: Path, pool: Executor) -> SavedTables:
     """Run all parts that are not saved yet and write a table for each kind of them.
 
     Args:
         scope: how large a study is.
         settings: of the command, kept with each table.
         folder: where parts and tables are saved.
-        workers: number of processes.
+        pool: worker processes (`cluster.worker_pool`).
     """
     parts = study_parts(scope)
-    run_parts(parts, folder, workers)
+    run_parts(parts, folder, pool)
     saved = {}
     for study, columns in collect_tables(parts, folder).items():
         about = {"study": study, "settings": dict(settings), "versions": versions()}

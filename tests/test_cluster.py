@@ -1,0 +1,409 @@
+"""Studies on a Dask cluster: the same tables, whatever is lost on the way; what cannot work is told in one line.
+
+One scheduler with two worker processes, started as a user does, serves the slow tests. The scheduler cannot import the package,
+and workers run in another folder than the caller: only what is sent to them reaches them.
+"""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import Executor, Future
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from cluster_parts import PATIENCE, counted, killed_once, times_run, waiting
+from test_children import ROOT, STOPS, start
+
+from ift_gridworld import cluster
+from ift_gridworld.cli import frontier as frontier_command
+from ift_gridworld.cli import language as language_command
+from ift_gridworld.cli import reproduction as reproduction_command
+from ift_gridworld.cluster import check_cluster, worker_pool
+from ift_gridworld.studies import parts as study_parts
+from ift_gridworld.studies.parts import StudyPart, collect_tables, run_parts
+from ift_gridworld.studies.reproduction import catalogue, design
+from ift_gridworld.studies.reproduction import study as reproduction
+from ift_gridworld.studies.settings import Setting
+from ift_gridworld.version import __version__
+
+HERE = Path(__file__).parent
+NOWHERE = "tcp://127.0.0.1:1"  # nobody may listen there but the system's own
+
+
+def part(number, folder, run=counted, weight=1.0):
+    return StudyPart("counted", f"part {number}", weight, run, {"number": number, "folder": str(folder)})
+
+
+class Inline(Executor):
+    """Runs what is submitted at once, in this process."""
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except ValueError as error:
+            future.set_exception(error)
+        return future
+
+
+# ---- at the door ----
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["", "local", "local:", "local:0", "local:-1", "local:two", "tcp://", "tcp://host", "tcp://:8786", "tcp://host:0",
+     "tcp://host:99999", "tcp://host:x", "tcp://host:8786/", "http://host:8786", "host:8786", "tcp:/host:8786", "LOCAL:2"],
+)  # fmt: skip
+def test_an_address_that_can_be_none_is_refused(address):
+    with pytest.raises(ValueError) as told:
+        check_cluster(address)
+    assert str(told.value) == (
+        f"--cluster is {address!r}; allowed: tcp://HOST:PORT of a running scheduler, or local:N with N processes"
+    )
+
+
+@pytest.mark.parametrize("address", [None, "local:1", "local:16", "tcp://host:8786", "tcp://10.0.0.1:1", "tcp://[::1]:8786"])
+def test_an_address_that_can_be_one_passes(address, monkeypatch):
+    monkeypatch.setattr(cluster, "find_spec", lambda name: object())
+    check_cluster(address)
+    check_cluster(address, 0)
+
+
+COMMANDS = [
+    (reproduction_command.main, reproduction_command.Args),
+    (frontier_command.main, frontier_command.Args),
+    (language_command.main, language_command.Args),
+]
+
+
+@pytest.mark.parametrize(("main", "args"), COMMANDS)
+def test_each_study_refuses_at_the_door(main, args, tmp_path, capsys, monkeypatch):
+    """A bad address, an address beside --workers, Dask not installed; nothing is written."""
+    mistakes = [
+        ({"cluster": "here"}, "--cluster is 'here'; allowed: tcp://HOST:PORT"),
+        ({"cluster": "local:2", "workers": 3}, "--workers is 3, and --cluster is 'local:2', which has its own; allowed: one"),
+        ({"cluster": "local:2"}, "distributed is not installed; allowed with it: pip install 'ift-gridworld[cluster]'"),
+    ]
+    monkeypatch.setattr(cluster, "find_spec", lambda name: None)
+    out = tmp_path / "out"
+    for options, words in mistakes:
+        with pytest.raises(SystemExit) as end:
+            main(args(out=type(args().out or out)(out), **options))
+        printed, told = capsys.readouterr()
+        assert end.value.code == 2 and not printed and told.count("\n") == 1 and words in told
+    assert not out.exists()
+
+
+def test_dask_is_loaded_only_where_it_is_asked_for():
+    """Importing it takes a second, which no other command pays."""
+    program = (
+        "import sys\nfrom ift_gridworld.cluster import check_cluster, worker_pool\n"
+        "import ift_gridworld.cli.reproduction, ift_gridworld.cli.frontier, ift_gridworld.cli.language\n"
+        "check_cluster(None, 2)\nprint({'dask', 'distributed', 'asyncio'} & set(sys.modules))"
+    )
+    assert start("-c", program).communicate(timeout=PATIENCE) == ("set()\n", "")
+
+
+# ---- parts ----
+
+
+def test_progress_counts_parts_and_the_caller_saves_each(tmp_path, monkeypatch):
+    """The heaviest first; what is saved counts, and is not run again."""
+    from contextlib import contextmanager
+
+    counts, saved = [], []
+
+    @contextmanager
+    def progress(description):
+        yield lambda done, total: counts.append((done, total))
+
+    monkeypatch.setattr(study_parts, "progress", progress)
+    save = study_parts.save_part
+    monkeypatch.setattr(study_parts, "save_part", lambda part, *rest: saved.append(part.name) or save(part, *rest))
+    parts = [part(number, tmp_path, weight=number) for number in range(4)]
+    run_parts(parts[1:2], tmp_path, Inline())
+    assert counts == [(0, 1), (1, 1)] and saved == ["part 1"]
+    run_parts(parts, tmp_path, Inline())
+    assert counts[2:] == [(1, 4), (2, 4), (3, 4), (4, 4)] and set(saved[1:]) == {"part 0", "part 2", "part 3"}
+    assert list(times_run(tmp_path)) == [1, 3, 2, 0] and set(times_run(tmp_path).values()) == {1}
+
+
+def test_parts_that_are_done_are_saved_when_another_fails(tmp_path):
+    wrong = part("x", tmp_path)  # "x" / 7
+    wrong = StudyPart("counted", "wrong", 0.0, int, {"x": "y"})
+    with pytest.raises((ValueError, TypeError)):
+        run_parts([part(1, tmp_path), wrong], tmp_path, Inline())
+    assert part(1, tmp_path).is_saved(tmp_path) or times_run(tmp_path) == {1: 1}
+
+
+def test_a_setting_takes_the_lakes_of_its_file_along(tmp_path):
+    """A worker on another machine has no file of maps."""
+    maps = tmp_path / "lakes.txt"
+    maps.write_text("SFF\nFHG\n", encoding="utf-8")
+    setting = Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1)
+    sent = pickle.dumps(setting)
+    maps.unlink()
+    arrived = pickle.loads(sent)
+    ((name, lake),) = arrived.lakes
+    assert arrived == setting and name == f"{maps}:0" and lake.num_states == 6
+    with pytest.raises(ValueError, match=r"lakes\.txt: cannot be read"):
+        _ = Setting(f"{maps}:0", "firm", "good-0.5", "tabular", "adam", 1).lakes
+
+
+# ---- what a worker checks of itself, each time ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "threads", "words"),
+    [
+        ({}, 1, None),
+        ({"ift_gridworld": "0.0.1"}, 1, f"has ift_gridworld {__version__}, and this process ift_gridworld 0.0.1; allowed: the"),
+        ({"torch": "1.0"}, 1, f"has torch {cluster.versions()['torch']}, and this process torch 1.0; allowed: the same"),
+        ({"python": "2.7"}, 1, f"has python {sys.version.split()[0]}, and this process python 2.7; allowed: the same"),
+        ({"pandas": "9"}, 1, "has no pandas, and this process pandas 9; allowed: the same"),
+        ({}, 8, "runs 8 tasks at a time in one process; allowed: one, and more processes (dask worker --nthreads 1"),
+    ],
+)
+def test_a_worker_that_does_not_fit_refuses_in_one_line(changes, threads, words):
+    pytest.importorskip("distributed")
+    worker = SimpleNamespace(address="tcp://10.0.0.7:4000", state=SimpleNamespace(nthreads=threads))
+    run, call = cluster._on_worker(), pickle.dumps((divmod, (7, 2)))
+    if words is None:
+        assert run(cluster._versions() | changes, call, worker) == (3, 1) and run(cluster._versions(), None, worker) is None
+        return
+    with pytest.raises(ValueError) as told:
+        run(cluster._versions() | changes, call, worker)
+    assert str(told.value).startswith(f"--cluster: the worker tcp://10.0.0.7:4000 {words}") and "\n" not in str(told.value)
+
+
+# ---- a scheduler and two workers ----
+
+
+def dask(folder, name, *arguments, path):
+    """Start one of Dask's own programs, which finds modules in `path` first."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, path))}
+    with open(folder / f"{name}.log", "w", encoding="utf-8") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments, "--no-dashboard"],
+            cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def stop(process):
+    process.terminate()
+    try:
+        process.wait(30)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(30)
+
+
+def wait_for(condition):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, "it hangs"
+        time.sleep(0.05)
+
+
+def workers_of(address):
+    from distributed import Client
+
+    with Client(address, timeout=PATIENCE, set_as_default=False) as client:
+        return len(client.nthreads())
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory):
+    """Address of a scheduler that has two worker processes, and the folder in which they run."""
+    pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("cluster")
+    (folder / "bare").mkdir()
+    (folder / "bare" / "ift_gridworld.py").write_text("raise ImportError('the scheduler needs no ift_gridworld')\n")
+    running, file = [], folder / "scheduler.json"
+    try:
+        arguments = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", str(file)]
+        running.append(dask(folder, "scheduler", *arguments, path=[folder / "bare"]))
+        wait_for(lambda: file.exists() and file.stat().st_size)
+        address = json.loads(file.read_text(encoding="utf-8"))["address"]
+        workers = [address, "--nworkers", "2", "--nthreads", "1", "--local-directory", str(folder)]
+        running.append(dask(folder, "workers", "worker", *workers, path=[ROOT, HERE]))
+        wait_for(lambda: workers_of(address) == 2)
+        yield address, folder
+    finally:
+        for process in reversed(running):
+            stop(process)
+
+
+def tables(parts, folder):
+    return {path.name: path.read_bytes() for path in (folder / "parts").iterdir()}, collect_tables(parts, folder)
+
+
+@pytest.mark.slow
+def test_a_study_on_a_cluster_is_the_study_of_one_process(scheduler, tmp_path, capsys, monkeypatch):
+    """By the command, to the last byte of every table; the lakes of a file that workers cannot see travel with the parts."""
+    address, _ = scheduler
+    monkeypatch.chdir(tmp_path)
+    Path("lakes.txt").write_text("SFF\nFHG\n\nSFFF\nHFFG\n", encoding="utf-8")
+    monkeypatch.setattr(catalogue, "EXTENSIONS", 1)
+    monkeypatch.setattr(design, "LEVELS", design.LEVELS | {"demonstrations": (1, 4), "policy": ("tabular", "mlp-8")})
+    monkeypatch.setattr(reproduction, "draw_figures", lambda *_: [])
+    options = {"quick": True, "maps": Path("lakes.txt"), "seeds": 2}
+    for folder, where in (("one", {"workers": 1}), ("cluster", {"cluster": address})):
+        assert reproduction_command.main(reproduction_command.Args(**options, **where, out=Path(folder))) == 0
+    assert len(list(Path("one/parts").iterdir())) == 3
+    files = [{p.relative_to(folder): p.read_bytes() for p in Path(folder).rglob("*.*")} for folder in ("one", "cluster")]
+    assert files[0] == files[1] and len(files[0]) > 6
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_costs_its_task_alone(scheduler, tmp_path):
+    address, _ = scheduler
+    parts = [part(number, tmp_path, killed_once if number == 2 else counted) for number in range(6)]
+    with worker_pool(cluster=address) as pool:
+        run_parts(parts, tmp_path, pool)
+    assert times_run(tmp_path) == {0: 1, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1}
+    (tmp_path / "alone").mkdir()
+    run_parts(parts, tmp_path / "alone", Inline())
+    assert tables(parts, tmp_path)[0] == tables(parts, tmp_path / "alone")[0]
+    assert np.array_equal(tables(parts, tmp_path)[1]["counted"]["success"], np.round(np.arange(6) / 7, 9))
+
+
+CALLER = """
+import sys
+from pathlib import Path
+from cluster_parts import counted, waiting
+from ift_gridworld.cluster import worker_pool
+from ift_gridworld.studies.parts import StudyPart, run_parts
+folder = Path(sys.argv[1])
+if __name__ == "__main__":
+    parts = [
+        StudyPart("counted", f"part {i}", 6.0 - i, counted if i < 4 else waiting, {"number": i, "folder": str(folder)})
+        for i in range(6)
+    ]
+    with worker_pool(cluster=sys.argv[2]) as pool:
+        run_parts(parts, folder, pool)
+"""
+
+
+@pytest.mark.slow
+def test_a_caller_that_is_killed_goes_on_where_it_was(scheduler, tmp_path):
+    """Four of six parts are saved when it is killed: these are not run again."""
+    address, _ = scheduler
+    program = tmp_path / "caller.py"
+    program.write_text(CALLER, encoding="utf-8")
+    caller = start(program, tmp_path, address, PYTHONPATH=f"{ROOT}{os.pathsep}{HERE}")
+    parts = [part(number, tmp_path, counted if number < 4 else waiting) for number in range(6)]
+    wait_for(lambda: sum(each.is_saved(tmp_path) for each in parts) == 4)
+    caller.kill()
+    caller.communicate(timeout=PATIENCE)
+    assert [each.is_saved(tmp_path) for each in parts] == [True] * 4 + [False] * 2
+    (tmp_path / "go").touch()
+    with worker_pool(cluster=address) as pool:
+        run_parts(parts, tmp_path, pool)
+    assert all(each.is_saved(tmp_path) for each in parts)
+    runs = times_run(tmp_path)
+    assert [runs[number] for number in range(4)] == [1] * 4 and set(runs) == set(range(6))
+
+
+@pytest.mark.slow
+def test_a_worker_with_another_version_is_refused_in_one_line(scheduler, tmp_path):
+    """The line names its address and both versions; without it the cluster works again."""
+    address, folder = scheduler
+    other = tmp_path / "ift_gridworld"
+    other.mkdir()
+    for path in (ROOT / "ift_gridworld").iterdir():
+        if path.name not in ("version.py", "__pycache__"):
+            (other / path.name).symlink_to(path)
+    (other / "version.py").write_text('__version__ = "0.0.1"\n', encoding="utf-8")
+    arguments = ["worker", address, "--nthreads", "1", "--no-nanny", "--local-directory", str(folder)]
+    worker = dask(tmp_path, "worker", *arguments, path=[tmp_path, HERE])
+    try:
+        wait_for(lambda: workers_of(address) == 3)
+        with pytest.raises(ValueError) as told, worker_pool(cluster=address):
+            pass
+        assert str(told.value).startswith("--cluster: the worker tcp://127.0.0.1:")
+        assert str(told.value).endswith(
+            f" has ift_gridworld 0.0.1, and this process ift_gridworld {__version__}; allowed: the same"
+        )
+    finally:
+        stop(worker)
+    wait_for(lambda: workers_of(address) == 2)
+    with worker_pool(cluster=address) as pool:
+        assert pool.submit(divmod, 7, 2).result() == (3, 1)
+
+
+@pytest.mark.slow
+def test_where_no_scheduler_answers_is_told_in_one_line(scheduler, tmp_path, capsys, monkeypatch):
+    """Nobody, somebody silent, a worker; a scheduler without workers of one task at a time."""
+    import socket
+
+    monkeypatch.setattr(cluster, "PATIENCE", 3)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        for address in (NOWHERE, f"tcp://127.0.0.1:{silent.getsockname()[1]}"):
+            with pytest.raises(SystemExit) as end:
+                reproduction_command.main(reproduction_command.Args(quick=True, cluster=address, out=tmp_path / "out"))
+            printed, told = capsys.readouterr()
+            assert end.value.code == 2 and not printed and told.count("\n") == 1
+            assert f"--cluster is '{address}', where no Dask scheduler has answered for 3 seconds; allowed: tcp://" in told
+    from distributed import Client
+
+    with Client(scheduler[0], timeout=PATIENCE, set_as_default=False) as client:
+        worker = next(iter(client.nthreads()))
+    with pytest.raises(ValueError, match=f"--cluster is '{worker}', where a Dask Worker answers; allowed: tcp://"):
+        worker_pool(cluster=worker).__enter__()
+
+
+STOPPED = """
+import sys
+from dataclasses import dataclass
+from cluster_parts import waiting
+from ift_gridworld import _stop
+from ift_gridworld.cli.parser import launch
+from ift_gridworld.cluster import worker_pool
+@dataclass
+class Args:
+    cluster: str
+    folder: str
+def main(args):
+    with worker_pool(cluster=args.cluster) as pool:
+        pool.submit(abs, -3).result()
+        work = [pool.submit(waiting, number, args.folder) for number in range(4)]
+        print("ready", flush=True)
+        work[0].result()
+if __name__ == "__main__":
+    _stop.handle_signals()
+    launch(main, Args, None)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("where", "number"), [("local:2", signal.SIGINT), ("local:2", signal.SIGKILL), ("tcp", signal.SIGINT), ("tcp", signal.SIGTERM)]
+)
+def test_a_caller_that_is_stopped_leaves_no_process_and_no_task(where, number, scheduler, tmp_path):
+    """A keyboard interrupts the whole group. Processes that are left would hold the output open; a scheduler's go on to the end
+    of the task that they are in, and then take the next caller's."""
+    program = tmp_path / "caller.py"
+    program.write_text(STOPPED, encoding="utf-8")
+    options = ["--cluster", scheduler[0] if where == "tcp" else where, "--folder", tmp_path]
+    process = start(program, *options, PYTHONPATH=f"{ROOT}{os.pathsep}{HERE}", TMPDIR=str(tmp_path))
+    assert process.stdout.readline() == "ready\n"
+    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    printed, told = process.communicate(timeout=PATIENCE)
+    line, status = STOPS[number]
+    assert process.returncode == status and not printed
+    if number != signal.SIGKILL:
+        assert told == line and not [path for path in tmp_path.iterdir() if path.name.startswith("ift-gridworld-")]
+    (tmp_path / "go").touch()
+    if where == "tcp":
+        with worker_pool(cluster=scheduler[0]) as pool:
+            assert list(pool.map(abs, (-1, -2, -3))) == [1, 2, 3]
+        assert sum(times_run(tmp_path).values()) <= 2, "what waited was cancelled"
