@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Executor, Future
@@ -126,7 +127,7 @@ def _connected(cluster: str) -> Iterator[Client]:
 
 
 async def _check_scheduler(address: str) -> None:
-    """Raise a ValueError unless a scheduler answers at an address: Dask's client would wait longer, and tell it in many lines."""
+    """Raise a ValueError unless a scheduler answers at an address; Dask's client waits longer, and tells more lines."""
     import asyncio
 
     from distributed import rpc
@@ -173,12 +174,32 @@ def _local_cluster(number: int) -> Iterator[Any]:
     with (
         TemporaryDirectory(prefix="ift-gridworld-", ignore_cleanup_errors=True) as scratch,
         dask.config.set(own),
-        LocalCluster(
-            n_workers=number, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, memory_limit=0,
-            silence_logs=logging.CRITICAL, local_directory=scratch,
-        ) as cluster,
-    ):  # fmt: skip
+        ExitStack() as stack,
+    ):
+        with _without_keyboard():
+            cluster = LocalCluster(
+                n_workers=number, threads_per_worker=1, processes=True, memory_limit=0, local_directory=scratch,
+                host="127.0.0.1", dashboard_address="127.0.0.1:0", scheduler_kwargs={"dashboard": False},
+                silence_logs=logging.CRITICAL,
+            )  # fmt: skip
+            stack.enter_context(cluster)
         yield cluster
+
+
+@contextmanager
+def _without_keyboard() -> Iterator[None]:
+    """Start threads, and processes of theirs, that hear no interrupt at the keyboard: this thread alone does, and decides."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    from multiprocessing import resource_tracker  # there is none on Windows
+
+    resource_tracker.ensure_running()  # the thread that starts it would hear signals again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a new thread or process inherits it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # ---- what workers have ----
@@ -223,7 +244,7 @@ def _on_worker() -> Callable[..., Any]:
             own = versions() | {"ift_gridworld": __version__}
         for name, version in wanted.items():
             if own.get(name) != version:
-                has = f"{name} {own[name]}" if name in own else f"no {name} of the present kind"
+                has = f"{name} {own[name]}" if name in own else f"no {name}"
                 raise ValueError(
                     f"--cluster: the worker {worker.address} has {has}, and this process {name} {version}; allowed: the same"
                 )

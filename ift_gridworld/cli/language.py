@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.checks import check_choice, read_variable
 from ift_gridworld.cli.parser import check_seed, fail
+from ift_gridworld.cluster import check_cluster
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import is_out_of_memory, loading
 from ift_gridworld.storage import check_folder
@@ -109,8 +110,11 @@ class Args:
     """Compile the model first (torch.compile): a minute on a CPU, then updates are a third faster."""
     workers: int | None = None
     """Runs at a time, each in a process of its own; 0 is one a core for tiny on a CPU, else one (0)."""
+    cluster: str | None = None
+    """Make the runs on a Dask cluster instead: tcp://HOST:PORT of a running scheduler, or local:N for N processes here (extra
+    cluster)."""
     resume: bool = False
-    """Resume from the checkpoints in the output folder, where there are any."""
+    """Resume from the checkpoints and finished runs in the output folder, where there are any."""
     render: bool = False
     """Film the model's probabilities on a held-out lake, and draw the figures."""
     redraw: bool = False
@@ -150,7 +154,7 @@ TASK = {
 }  # fmt: skip
 STUDY = (
     "model", "base_steps", "data", "steps", "batch", "learning_rates", "betas", "every", "seeds", "device", "dtype",
-    "first_pass", "compile", "workers", "resume",
+    "first_pass", "compile", "workers", "cluster", "resume",
 )  # fmt: skip
 METHODS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
 DRAWING = ("format", "theme")
@@ -245,6 +249,7 @@ def check(args: Args) -> None:
         if getattr(args, name) not in (None, "float32", "bfloat16"):
             raise ValueError(f"{_flag(name)} is {getattr(args, name)!r}; allowed: float32, bfloat16")
     _check_options_are_used(args)
+    check_cluster(args.cluster, args.workers)
     if args.export is None:
         check_folder(args.folder)
     compiler = os.environ.get("CXX", "").split() or ["g++"]  # CXX may begin with a wrapper, such as ccache
@@ -268,8 +273,10 @@ def _check_options_are_used(args: Args) -> None:
     for name in DRAWING:
         if name in args.given and not args.render:
             raise ValueError(f"{_said(name, args.given[name])}, which nothing uses; allowed with --render or --redraw")
-    if args.workers is not None and read_variable("WORLD_SIZE", 0):
-        raise ValueError(f"--workers is {args.workers}, and a launcher has started the processes; allowed: without it")
+    for name in ("workers", "cluster"):
+        if name in args.given and read_variable("WORLD_SIZE", 0):
+            given = _said(name, args.given[name])
+            raise ValueError(f"{given}, and a launcher has started the processes; allowed: without it")
 
 
 def _flag(name: str) -> str:

@@ -106,7 +106,8 @@ class StudySettings:
         first_pass: dtype of IFT's first pass; None for that of the second.
         compile: whether models are compiled.
         workers: number of runs at a time, each in a process of its own; 0 is one a core for tiny on a CPU, else one.
-        resume: resume from checkpoints.
+        cluster: address of a Dask cluster whose workers make the runs (`cluster.worker_pool`); None for none.
+        resume: resume from checkpoints, and from the runs that a study in several processes has saved.
         film: keep what films show.
         out: folder for everything that is written.
     """
@@ -131,6 +132,7 @@ class StudySettings:
     first_pass: str | None = None
     compile: bool = False
     workers: int = 0
+    cluster: str | None = None
     resume: bool = False
     film: bool = False
     out: Path = Path("runs/language")

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ift_gridworld.checks import read_variable
-from ift_gridworld.children import processes
+from ift_gridworld.cluster import worker_pool
 from ift_gridworld.language.answers import save_answers
 from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.data import write_rows
@@ -24,6 +24,7 @@ from ift_gridworld.language.models import load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.runtime import cores, progress
 from ift_gridworld.storage import make_folder, versions, write_atomically
+from ift_gridworld.studies.language_parts import load_part, save_part
 from ift_gridworld.studies.language_seed import SeedStudy
 from ift_gridworld.studies.language_settings import LanguageRun, StudySettings, saved_settings
 
@@ -44,7 +45,7 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
     seeds = range(settings.task.seed, settings.task.seed + settings.seeds)
     parts = [(seed, name) for seed in seeds for name in settings.methods]
     workers = settings.workers or (cores() if settings.model == "tiny" and settings.device == "cpu" else 1)
-    if min(workers, len(parts)) == 1 or read_variable("WORLD_SIZE", 0):
+    if settings.cluster is None and (min(workers, len(parts)) == 1 or read_variable("WORLD_SIZE", 0)):
         done = {part: _run(settings, *part) for part in parts}
         done |= {part: _run(common, *part) for part, common in _on_common_grids(settings, done).items()}
         tempered = [_temper(settings, *pair) for pair in _pairs_to_temper(done)]
@@ -58,23 +59,33 @@ def run_study(settings: StudySettings) -> list[LanguageRun]:
 def _run_in_workers(
     settings: StudySettings, parts: Sequence[Part], workers: int
 ) -> tuple[dict[Part, LanguageRun], list[LanguageRun]]:
-    """Run each (seed, method) in one of several processes, the longest runs first."""
-    weight = {part: 1 if find_method(part[1])[0].needs == "demonstrations" else 4 for part in parts}
-    done: dict[Part, LanguageRun] = {}
-    finished, total = 0, sum(weight.values())
-    with processes(min(workers, len(parts))) as pool, progress("bases") as report:
-        for base in [pool.submit(_prepare, settings, seed, workers) for seed in dict.fromkeys(seed for seed, _ in parts)]:
-            base.result()
-        longest_first = sorted(parts, key=lambda part: -weight[part])
-        futures = {pool.submit(_run, settings, *part, workers): part for part in longest_first}
-        for future in as_completed(futures):
-            part = futures[future]
-            done[part] = future.result()
-            finished += weight[part]
-            report(finished, total)
-        again = {part: pool.submit(_run, common, *part, workers) for part, common in _on_common_grids(settings, done).items()}
-        done |= {part: future.result() for part, future in again.items()}
-        tempered = [pool.submit(_temper, settings, *pair, workers) for pair in _pairs_to_temper(done)]
+    """Run each (seed, method) in one of several processes, here or on a cluster, the longest runs first.
+
+    Checkpoints and base models stay on the machine of the worker; a finished run is saved here.
+    """
+    count = min(workers, len(parts))
+    sharing = workers if settings.cluster is None else 1  # on a cluster a worker's environment sets the number of its threads
+    with worker_pool(count, settings.cluster) as pool, progress("runs") as report:
+
+        def collect(jobs: Mapping[Part, StudySettings]) -> dict[Part, LanguageRun]:
+            saved = {part: load_part(job, *part) if settings.resume else None for part, job in jobs.items()}
+            done = {part: run for part, run in saved.items() if run is not None}
+            waiting = [part for part in jobs if part not in done]
+            for base in [pool.submit(_prepare, settings, seed, sharing) for seed in dict.fromkeys(seed for seed, _ in waiting)]:
+                base.result()
+            waiting.sort(key=lambda part: find_method(part[1])[0].needs == "demonstrations")
+            futures = {pool.submit(_run, jobs[part], *part, sharing): part for part in waiting}
+            report(len(done), len(jobs))
+            for future in as_completed(futures):
+                part = futures.pop(future)
+                done[part] = future.result()
+                save_part(jobs[part], *part, done[part])
+                report(len(done), len(jobs))
+            return {part: done[part] for part in jobs}
+
+        done = collect(dict.fromkeys(parts, settings))
+        done |= collect(_on_common_grids(settings, done))
+        tempered = [pool.submit(_temper, settings, *pair, sharing) for pair in _pairs_to_temper(done)]
         return done, [future.result() for future in tempered]
 
 

@@ -36,7 +36,7 @@ def test_each_option_reaches_the_study():
         "mixing": 0.0, "decay": 0.5,
         "propagation": "none", "detach_weights": True,
         "prediction": "expected", "beta": 0.3, "device": "cuda", "dtype": "bfloat16", "first_pass": "float32", "compile": True,
-        "workers": 2, "resume": True, "render": True, "out": "here",
+        "workers": 2, "cluster": "local:2", "resume": True, "render": True, "out": "here",
     }  # fmt: skip
     options = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
     assert resolved(**values) == StudySettings(
@@ -51,6 +51,7 @@ def test_each_option_reaches_the_study():
         first_pass="float32",
         compile=True,
         workers=2,
+        cluster="local:2",
         resume=True,
         film=True,
         out=Path("here"),
@@ -130,6 +131,7 @@ def test_workers_are_refused_beside_a_launcher(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert "--workers is 2, and a launcher has started the processes" in refused(capsys, workers=2)
+    assert "--cluster is local:2, and a launcher has started the processes" in refused(capsys, cluster="local:2")
 
 
 @pytest.mark.parametrize("value", ["", " "])
