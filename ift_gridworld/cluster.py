@@ -121,29 +121,32 @@ def _connected(cluster: str) -> Iterator[Client]:
         if not client.nthreads():
             LOG.warning("--cluster is %r, which has no worker yet; waiting for one", cluster)
         client.wait_for_workers(1)
-        _check_dask(client)
+        for worker, told in client.get_versions(check=False)["workers"].items():
+            _check_dask(f"the worker {worker}", told)
         client.run(_on_worker(), _versions())
         yield client
 
 
 async def _check_scheduler(address: str) -> None:
-    """Raise a ValueError unless a scheduler answers at an address; Dask's client waits longer, and tells more lines."""
+    """Raise a ValueError unless a scheduler of this Dask answers at an address, before its client tries for longer."""
     import asyncio
 
     from distributed import rpc
 
-    async def ask() -> str:
+    async def ask() -> tuple[str, dict[str, Any]]:
         async with rpc(address) as other:
-            return (await other.identity())["type"]
+            kind = (await other.identity())["type"]
+            return kind, await other.versions() if kind == "Scheduler" else {}
 
     try:
-        kind = await asyncio.wait_for(ask(), PATIENCE)
+        kind, told = await asyncio.wait_for(ask(), PATIENCE)
     except (OSError, TimeoutError):
         raise ValueError(
             f"--cluster is {address!r}, where no Dask scheduler has answered for {PATIENCE} seconds; {ALLOWED}"
         ) from None
     if kind != "Scheduler":
         raise ValueError(f"--cluster is {address!r}, where a Dask {kind} answers; {ALLOWED}")
+    _check_dask(f"the scheduler {address}", told)
 
 
 @contextmanager
@@ -210,16 +213,19 @@ def _versions() -> dict[str, str]:
     return versions() | {"ift_gridworld": __version__}
 
 
-def _check_dask(client: Client) -> None:
-    """Raise a ValueError for a scheduler or worker with another Python or Dask, which could not read what is sent to it."""
-    told = client.get_versions(check=False)
-    own = told["client"]["packages"]
-    others = {"the scheduler": told["scheduler"], **{f"the worker {name}": each for name, each in told["workers"].items()}}
-    for who, each in others.items():
-        theirs = each["packages"]
-        for name in ("python", "distributed"):
-            if theirs[name] != own[name]:
-                raise ValueError(f"--cluster: {who} has {name} {theirs[name]}, and this process {own[name]}; allowed: the same")
+def _check_dask(who: str, told: Mapping[str, Any]) -> None:
+    """Raise a ValueError for another Python or Dask than this process has: neither could read what the other sends.
+
+    Args:
+        who: tells it.
+        told: its answer to the question for its versions.
+    """
+    from distributed.versions import get_versions
+
+    own, theirs = get_versions()["packages"], told["packages"]
+    for name in ("python", "distributed"):
+        if theirs.get(name) != own[name]:
+            raise ValueError(f"--cluster: {who} has {name} {theirs.get(name)}, and this process {own[name]}; allowed: the same")
 
 
 def _on_worker() -> Callable[..., Any]:

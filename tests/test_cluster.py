@@ -285,6 +285,28 @@ def test_a_worker_that_is_killed_costs_its_task_alone(scheduler, tmp_path):
     np.testing.assert_allclose(collect_tables(parts, tmp_path)["counted"]["success"], np.arange(6) / 7, rtol=1e-6)
 
 
+@pytest.mark.slow
+def test_a_language_study_on_a_cluster_is_that_of_one_process(scheduler, tmp_path, monkeypatch):
+    """To the last digit, one thread a process; its checkpoints lie where its workers run, and finished runs with the caller."""
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    address, folder = scheduler
+    small = {
+        "base_maps": 32, "base_steps": 5, "maps": 16, "held_out": 5, "validation": 5, "steps": 4, "every": 4, "batch": 8,
+        "learning_rates": (1e-3,), "no_extend": True, "method": "sft,ift",
+    }  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+    runs = []
+    for name, where in (("here", {"workers": 1}), ("cluster", {"cluster": address})):
+        assert language_command.main(language_command.Args(**small, **where, out=name)) == 0
+        saved = [json.loads(Path(name, f"{each}.json").read_text(encoding="utf-8")) for each in ("sft", "ift", "sft_tempered")]
+        runs.append([{key: run[key] for key in ("loss", "measured", "entropy")} for each in saved for run in each["runs"]])
+    assert runs[0] == runs[1] and len(runs[0]) == 3
+    assert {path.name[:6] for path in Path("cluster/parts").iterdir()} == {"sft-0-", "ift-0-"}
+    assert not Path("cluster/checkpoints").exists()
+    assert len(list((folder / "cluster" / "checkpoints").iterdir())) >= 2
+
+
 CALLER = """
 import sys
 from pathlib import Path

@@ -62,7 +62,7 @@ def test_a_resumed_study_runs_what_is_missing(started, tmp_path):
     assert of_all(first) == [*order, (0, "sft_tempered"), (1, "sft_tempered")]
     assert [run[:2] for run in runs[:4]] == [(0, "base"), (1, "base"), (0, "dpo"), (1, "dpo")]
     assert sorted(run[:2] for run in runs[2:8]) == sorted(order) and {threads for *_, threads in runs} == {1}
-    assert pools == [(6 if pools[0][0] == 6 else pools[0][0], "tcp://host:1")]
+    assert [address for _, address in pools] == ["tcp://host:1"]
     runs.clear()
     np.testing.assert_equal(language_study.run_study(replace(settings, resume=True)), first)
     assert [run[:2] for run in runs] == [(0, "tempered"), (1, "tempered")]
