@@ -1,4 +1,4 @@
-"""Stepping and building environments, against Gymnasium."""
+"""Stepping and building environments, against Gymnasium and EnvPool."""
 
 from __future__ import annotations
 
@@ -57,6 +57,15 @@ def single_stepping(name: str, is_slippery: bool) -> float:
     return steps_per_second(step, 1)
 
 
+def envpool_stepping(count: int) -> float:
+    """Return those of EnvPool's vector of `count`, on a thread a core; its FrozenLake is always slippery."""
+    import envpool
+
+    env = envpool.make("FrozenLake-v1", env_type="gymnasium", num_envs=count, seed=0)
+    env.reset()
+    return steps_per_second(env.step, count)
+
+
 def stepping(pairs: int) -> list[Callable[[], Comparison]]:
     """Million steps a second on 4x4, resets and time limits included; Gymnasium's vector as make_vec makes it, with its
     checks."""
@@ -77,9 +86,15 @@ def stepping(pairs: int) -> list[Callable[[], Comparison]]:
             "M steps/s", pairs,
         )  # fmt: skip
 
+    def of_envpool(count: int) -> Callable[[], Comparison]:
+        return lambda: compare(
+            f"steps, slippery, B = {count:,}", "EnvPool, a vector as large",
+            lambda: our_stepping(True, count), lambda: envpool_stepping(count), "M steps/s", pairs, needs="envpool",
+        )  # fmt: skip
+
     counts = ((1, 0), (1024, 0), (65_536, 0), (1, 1), (1024, 1024))
     rows = [of(dynamics, count, peers) for dynamics in ("firm", "slippery") for count, peers in counts]
-    return [alone("firm"), alone("slippery"), *rows]
+    return [alone("firm"), alone("slippery"), *rows, of_envpool(1024), of_envpool(65_536)]
 
 
 def building(pairs: int) -> list[Callable[[], Comparison]]:

@@ -1,11 +1,12 @@
 """The benchmark's rows, its peers' inputs and its clocks; where peers are installed their answers are held to ours."""
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
 
-from benchmarks import environments, growth, ppo, sections, solving
+from benchmarks import environments, growth, pictures, ppo, sections, solving
 from benchmarks.command import Args, main
 from benchmarks.comparison import Comparison, compare
 from ift_gridworld import TabularMDP
@@ -25,6 +26,23 @@ def test_a_peer_that_is_not_installed_is_a_row_that_says_so():
 
     row = compare("x", "nobody", never, never, "s", 3, needs="a_package_that_nobody_has")
     assert row == Comparison("x", "nobody", None, None, None, "s", "not installed")
+
+    program = "a_program_that_nobody_has"
+    missing = Comparison("size of the film", f"imageio, then {program} -O3", None, None, None, "kB", "not installed")
+    assert pictures.film_size(None, program) == missing
+
+
+@pytest.mark.skipif(not find_spec("envpool"), reason="needs EnvPool")
+def test_envpool_steps_what_ours_steps():
+    """The slippery 4x4 lake with its time limit: two thirds of the moves to the left stay in the first column."""
+    import envpool
+
+    env = envpool.make("FrozenLake-v1", env_type="gymnasium", num_envs=2000, seed=0)
+    env.reset()
+    states = env.step(np.zeros(2000, dtype=int))[0]
+    share = [np.mean(states == state) for state in (0, 4)]
+    assert abs(share[0] - 2 / 3) < 0.05 and abs(share[1] - 1 / 3) < 0.05
+    assert env.config["max_episode_steps"] == 100 and env.config["size"] == 4
 
 
 @pytest.mark.parametrize("section", [solving, ppo])
