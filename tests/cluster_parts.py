@@ -1,11 +1,14 @@
-"""What the processes of a cluster run in tests/test_cluster.py: functions of a module that they import as well."""
+"""What tests of clusters share: functions that worker processes import as well, parts of a study, a pool without processes."""
 
 import os
 import signal
 import time
+from concurrent.futures import Executor, Future
 from pathlib import Path
 
 import numpy as np
+
+from ift_gridworld.studies.parts import StudyPart
 
 PATIENCE = 120  # seconds until a process hangs
 
@@ -38,3 +41,19 @@ def times_run(folder):
     """How often each number was run."""
     lines = (Path(folder) / "runs.txt").read_text(encoding="utf-8").split()
     return {int(number): lines.count(number) for number in lines}
+
+
+def part(number, folder, run=counted, weight=1.0):
+    return StudyPart("counted", f"part {number}", weight, run, {"number": number, "folder": str(folder)})
+
+
+class Inline(Executor):
+    """Runs what is submitted at once, in this process."""
+
+    def submit(self, function, /, *arguments):
+        future = Future()
+        try:
+            future.set_result(function(*arguments))
+        except ValueError as error:
+            future.set_exception(error)
+        return future

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from test_cluster import Inline
+from cluster_parts import Inline
 
 from ift_gridworld import TabularMDP, train
 from ift_gridworld.language.answers import Answers, SavedAnswers
