@@ -142,9 +142,7 @@ class Walkers:
         # What the steps led to is looked up for all of them at once.
         states, taken, mask, index, out_of_time = (torch.stack(field, -1) for field in zip(*record, strict=True))
         terminated = self._terminated[index]
-        return Trajectories(
-            states, taken, mask, self._next[index], self._reward[index], terminated, out_of_time & ~terminated
-        )
+        return Trajectories(states, taken, mask, self._next[index], self._reward[index], terminated, out_of_time & ~terminated)
 
     def _draws(self, steps: int) -> Float[Tensor, "N T B 3"]:
         draws = torch.empty(len(self.generators), steps, self.count, 3, dtype=torch.float64)

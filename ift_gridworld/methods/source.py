@@ -245,7 +245,9 @@ class LakeSource(DataSource[LakePolicy]):
         return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
 
     def labelled_answers(self, policy: LakePolicy, walkers: int, teacher: Teacher) -> Labelled:
-        return self._labelled(self._episodes(policy, Walkers(self._tables, self.generators, walkers, self.device).states), teacher)
+        return self._labelled(
+            self._episodes(policy, Walkers(self._tables, self.generators, walkers, self.device).states), teacher
+        )
 
     def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
         return self._labelled(self.demonstrations, teacher)
