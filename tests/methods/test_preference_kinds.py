@@ -194,7 +194,7 @@ def test_the_divergence_of_members_on_several_lakes_is_each_ones_own(size):
     policy, base = (TabularPolicy(rows * columns, 4, 4).initialise(generators(s, 4)).double() for s in (5, 50))
     source = LakeSource(lakes[0], None, None, None, generators(0, 4), lakes=lakes)
     expected = [
-        exact_kl(lake, policy.members(pair), base.members(pair), 10 * lake.num_states)
+        exact_kl(lake, policy.members(pair), base.members(pair), lake.horizon)
         for lake, pair in zip(lakes, ([0, 1], [2, 3]), strict=True)
     ]
     np.testing.assert_allclose(source.own_kl(policy, base), np.concatenate(expected), rtol=1e-9)
