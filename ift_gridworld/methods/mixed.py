@@ -83,7 +83,8 @@ class HPT(_Guided):
     Hybrid post-training (Lv et al. 2025, arXiv 2509.04419): of each group of 8 episodes the share that succeeds is compared
     with a gate; up to it (by default: none succeeds) the loss is SFT's on the demonstration from that start, above it Dr.
     GRPO's. The entropy bonus of 0.001 is that of the authors' code. Departs from it in that the loss of imitation is averaged
-    over each demonstration first, as SFT's is here.
+    over each demonstration first, as SFT's is here, and in that the policy's own episodes are clipped, as Dr. GRPO's are: the
+    released script leaves the clip out.
     """
 
     title = "HPT · hybrid post-training"

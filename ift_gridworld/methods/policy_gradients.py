@@ -178,8 +178,8 @@ class GSPO(GroupGradient):
 class CISPO(GroupGradient):
     """REINFORCE on a group's rollouts, each step weighted by its ratio, which is bounded from above and held constant.
 
-    MiniMax 2025 (arXiv 2506.13585). The paper gives no bound; 5 is what later work recommends. As there, no step is left out by
-    clipping, steps are averaged over the batch, and there is no price of KL.
+    MiniMax 2025 (arXiv 2506.13585). The paper gives no bound; 5 is what Khatri et al. 2025 (arXiv 2510.13786) recommend. As in
+    the paper, no step is left out by clipping, steps are averaged over the batch, and there is no price of KL.
     """
 
     title = "CISPO · clipped importance weights"

@@ -17,12 +17,14 @@ from ift_gridworld import losses
 from ift_gridworld.choices import PreferenceKind
 from ift_gridworld.log_probs import masked_sum
 from ift_gridworld.methods.options import (
+    BCOOptions,
     CalDPOOptions,
     ChiPOOptions,
     CPOOptions,
     DiscoPOPOptions,
     DPOPOptions,
     EXOOptions,
+    HingeOptions,
     KTOOptions,
     MethodOptions,
     NCAOptions,
@@ -59,11 +61,12 @@ class Hinge(PreferenceMethod):
 
     SLiC-HF (Zhao et al. 2023, arXiv 2305.10425) with the base in the margin, as RSO has it (Liu et al. 2023, arXiv
     2309.06657). Departs from SLiC-HF in that there is no further term of imitation, and from RSO in that pairs are the data's,
-    not drawn by rejection sampling.
+    not drawn by rejection sampling; beta is RSO's.
     """
 
     title = "Hinge · sequence-likelihood calibration with a hinge"
     kind = "hinge"
+    options_type = HingeOptions
 
 
 class RobustDPO(PreferenceMethod):
@@ -109,6 +112,7 @@ class BCO(PreferenceMethod):
 
     title = "BCO · binary classifier optimisation"
     kind = "bco"
+    options_type = BCOOptions
 
 
 class SPPO(PreferenceMethod):
@@ -171,7 +175,8 @@ class DPOPositive(PreferenceMethod):
 class ChiPO(PairMethod):
     """DPO with z + log z in place of log z, z = π / π_ref: leaving the base's coverage is dear.
 
-    Huang et al. 2024 (arXiv 2407.13399); as published. With returns of at most 1 the paper's bound R on the reward is 1.
+    Huang et al. 2024 (arXiv 2407.13399); as published, but for the bound of 20 nats on log z that
+    its experiments need. With returns of at most 1 the paper's bound R on the reward is 1.
     """
 
     title = "χPO · chi-squared preference optimisation"

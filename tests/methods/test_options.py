@@ -13,17 +13,22 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import options
 from ift_gridworld.methods.options import (
     ASFTOptions,
+    ChiPOOptions,
+    CISPOOptions,
+    CPOOptions,
     DAPOOptions,
     DiscoPOPOptions,
     DistillOptions,
     DPOOptions,
     DPOPOptions,
+    DrGRPOOptions,
     EXOOptions,
     GroupOptions,
     GRPOOptions,
     GSPOOptions,
     HPTOptions,
     IFTOptions,
+    KTOOptions,
     LUFFYOptions,
     MethodOptions,
     NEFTuneOptions,
@@ -172,17 +177,20 @@ def test_defaults_are_the_papers():
     imitation = dict.fromkeys(("sft", "ift", "dft", "asft", "scheduled", "neftune", "dagger", "distill"))
     free = dict.fromkeys(("dr_grpo", "dapo", "gspo", "cispo", "sapo", "hpt", "luffy"), 0.0)
     usual = dict.fromkeys(
-        ("dpo", "dpo_online", "ipo", "tdpo", "hinge", "robust", "exo", "bco", "apo_zero", "apo_down", "cpo", "chi_po",
-         "cal_dpo", "kto", "spin", "dpo_judged"), 0.1
+        ("dpo", "dpo_online", "ipo", "tdpo", "robust", "exo", "apo_zero", "apo_down", "cpo", "cal_dpo", "kto", "spin",
+         "dpo_judged"), 0.1
     )  # fmt: skip
     assert betas == imitation | free | usual | {
         "orpo": 0.25, "simpo": 2.0, "ppo": 0.001, "grpo": 0.04, "nca": 0.01, "sppo": 0.001, "discopop": 0.05, "dpop": 0.3,
-        "reinforce": 0.03, "rloo": 0.03,
+        "reinforce": 0.03, "rloo": 0.03, "hinge": 0.05, "bco": 0.01, "chi_po": 0.05,
     }  # fmt: skip
     assert (ASFTOptions().kl_weight, NEFTuneOptions().noise, DPOPOptions().weight) == (0.05, 5.0, 50.0)
-    assert (RobustDPOOptions().label_smoothing, DiscoPOPOptions().tau) == (0.1, 0.05)
+    assert (RobustDPOOptions().label_smoothing, EXOOptions().label_smoothing) == (0.1, 0.001)
+    assert (DiscoPOPOptions().tau, ChiPOOptions().max_reward, CPOOptions().imitation) == (0.05, 1.0, 1.0)
+    assert (KTOOptions().desirable_weight, KTOOptions().undesirable_weight, CISPOOptions().clip_high) == (1.0, 1.0, 5.0)
     assert [(o.clip, o.clip_high) for o in (DAPOOptions(), GSPOOptions())] == [(0.2, 0.28), (3e-4, 4e-4)]
-    assert (HPTOptions().gate, LUFFYOptions().guides, LUFFYOptions().shaping) == (0.0, 1, 0.1)
+    assert (HPTOptions().gate, HPTOptions().imitation, LUFFYOptions().guides, LUFFYOptions().shaping) == (0.0, 1.0, 1, 0.1)
+    assert (HPTOptions().entropy_bonus, HPTOptions().size, DrGRPOOptions().clip) == (0.001, 8, 0.2)
     assert (IFTOptions().mixing, IFTOptions().decay) == (0.2, 0.95)
     assert PPOOptions().beta is None, "not chosen yet"
     for reward, beta in (("env", 0.001), ("preference", 1.0)):

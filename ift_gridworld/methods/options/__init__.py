@@ -29,6 +29,7 @@ from ift_gridworld.methods.options.on_policy import (
     RolloutOptions,
 )
 from ift_gridworld.methods.options.pairs import (
+    BCOOptions,
     CalDPOOptions,
     ChiPOOptions,
     CPOOptions,
@@ -36,6 +37,7 @@ from ift_gridworld.methods.options.pairs import (
     DPOOptions,
     DPOPOptions,
     EXOOptions,
+    HingeOptions,
     IPOOptions,
     JudgedDPOOptions,
     KTOOptions,
@@ -51,6 +53,7 @@ from ift_gridworld.methods.options.pairs import (
 
 __all__ = [
     "ASFTOptions",
+    "BCOOptions",
     "CISPOOptions",
     "CPOOptions",
     "CalDPOOptions",
@@ -67,6 +70,7 @@ __all__ = [
     "GSPOOptions",
     "GroupOptions",
     "HPTOptions",
+    "HingeOptions",
     "IFTOptions",
     "IPOOptions",
     "JudgedDPOOptions",

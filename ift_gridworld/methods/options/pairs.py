@@ -10,14 +10,26 @@ from ift_gridworld.methods.options.base import MethodOptions
 from ift_gridworld.methods.options.on_policy import RewardedOptions
 
 __all__ = [
-    "CPOOptions", "CalDPOOptions", "ChiPOOptions", "DPOOptions", "DPOPOptions", "DiscoPOPOptions", "EXOOptions", "IPOOptions",
-    "JudgedDPOOptions", "KTOOptions", "NCAOptions", "ORPOOptions", "PreferenceOptions", "RobustDPOOptions", "SPINOptions",
-    "SPPOOptions", "SimPOOptions", "TDPOOptions",
+    "BCOOptions", "CPOOptions", "CalDPOOptions", "ChiPOOptions", "DPOOptions", "DPOPOptions", "DiscoPOPOptions", "EXOOptions",
+    "HingeOptions", "IPOOptions", "JudgedDPOOptions", "KTOOptions", "NCAOptions", "ORPOOptions", "PreferenceOptions",
+    "RobustDPOOptions", "SPINOptions", "SPPOOptions", "SimPOOptions", "TDPOOptions",
 ]  # fmt: skip
 
 
 @dataclass(frozen=True)
-class DPOOptions(MethodOptions):
+class PreferenceOptions(MethodOptions):
+    """Options of a loss of pairs that has a scale alone: APO; the base of the others."""
+
+    beta: float = 0.1
+    """Scale of the log-ratios."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_positive("beta", self.beta)
+
+
+@dataclass(frozen=True)
+class DPOOptions(PreferenceOptions):
     """Options of DPO."""
 
     beta: float = 0.1
@@ -27,36 +39,27 @@ class DPOOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("beta", self.beta)
         check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
 
 
 @dataclass(frozen=True)
-class IPOOptions(MethodOptions):
+class IPOOptions(PreferenceOptions):
     """Options of IPO."""
 
     beta: float = 0.1
     """Price of the KL divergence from the reference; the margin aimed at is 1 / (2 beta)."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("beta", self.beta)
-
 
 @dataclass(frozen=True)
-class ORPOOptions(MethodOptions):
+class ORPOOptions(PreferenceOptions):
     """Options of ORPO."""
 
     beta: float = 0.25
     """Weight of the odds-ratio term."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("beta", self.beta)
-
 
 @dataclass(frozen=True)
-class SimPOOptions(MethodOptions):
+class SimPOOptions(PreferenceOptions):
     """Options of SimPO."""
 
     beta: float = 2.0
@@ -66,12 +69,11 @@ class SimPOOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("beta", self.beta)
         check_finite("gamma", self.gamma)
 
 
 @dataclass(frozen=True)
-class TDPOOptions(MethodOptions):
+class TDPOOptions(PreferenceOptions):
     """Options of TDPO."""
 
     beta: float = 0.1
@@ -83,7 +85,6 @@ class TDPOOptions(MethodOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_positive("beta", self.beta)
         check_finite("alpha", self.alpha)
         check_choice("version", self.version, (1, 2))
 
@@ -92,15 +93,11 @@ class TDPOOptions(MethodOptions):
 
 
 @dataclass(frozen=True)
-class PreferenceOptions(MethodOptions):
-    """Options of a loss of the two log-ratios that has a scale alone: hinge, BCO, APO."""
+class HingeOptions(PreferenceOptions):
+    """Options of the hinge loss."""
 
-    beta: float = 0.1
-    """Scale of the log-ratios."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("beta", self.beta)
+    beta: float = 0.05
+    """Scale of the margin, RSO's gamma; the margin aimed at is 1 / beta."""
 
 
 @dataclass(frozen=True)
@@ -112,15 +109,16 @@ class RobustDPOOptions(DPOOptions):
 
 
 @dataclass(frozen=True)
-class EXOOptions(PreferenceOptions):
+class EXOOptions(DPOOptions):
     """Options of EXO."""
 
+    beta: float = 0.1
+    """Scale of the log-ratios."""
     label_smoothing: float = 0.001
     """Share of labels assumed to be wrong, above 0: a reverse KL from certainty would be infinite."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
         if self.label_smoothing == 0:
             raise ValueError(f"label_smoothing is {self.label_smoothing!r}; allowed: a number in (0, 0.5)")
 
@@ -128,6 +126,14 @@ class EXOOptions(PreferenceOptions):
 @dataclass(frozen=True)
 class NCAOptions(PreferenceOptions):
     """Options of NCA."""
+
+    beta: float = 0.01
+    """Scale of the log-ratios."""
+
+
+@dataclass(frozen=True)
+class BCOOptions(PreferenceOptions):
+    """Options of BCO."""
 
     beta: float = 0.01
     """Scale of the log-ratios."""
@@ -170,17 +176,16 @@ class DPOPOptions(PreferenceOptions):
 
 
 @dataclass(frozen=True)
-class CPOOptions(PreferenceOptions):
+class CPOOptions(DPOOptions):
     """Options of CPO."""
 
-    label_smoothing: float = 0.0
-    """Share of labels assumed to be wrong."""
+    beta: float = 0.1
+    """Scale of the margin."""
     imitation: float = 1.0
     """Weight of the chosen answer's negative log-likelihood."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
         check_not_negative("imitation", self.imitation)
 
 
@@ -188,6 +193,8 @@ class CPOOptions(PreferenceOptions):
 class ChiPOOptions(PreferenceOptions):
     """Options of chi-PO."""
 
+    beta: float = 0.05
+    """Price of the chi-squared and the KL divergence from the reference; the paper compares 0.05 and 0.005."""
     max_reward: float = 1.0
     """R, a bound on the size of the true return; the margin is clipped at 2 R."""
 
@@ -201,7 +208,8 @@ class CalDPOOptions(PreferenceOptions):
     """Options of Cal-DPO."""
 
     beta: float = 0.1
-    """The chosen answer's log-ratio aims at 1 / (2 beta), the rejected one's at its negative."""
+    """The chosen answer's log-ratio aims at 1 / (2 beta), the rejected one's at its negative. The largest that the paper
+    searches: 5 nats can be reached on a lake, the 500 of the released script (0.001) cannot."""
 
 
 @dataclass(frozen=True)
@@ -237,15 +245,5 @@ class SPINOptions(PreferenceOptions):
 
 
 @dataclass(frozen=True)
-class JudgedDPOOptions(RewardedOptions):
+class JudgedDPOOptions(DPOOptions, RewardedOptions):
     """Options of DPO online with two judged samples."""
-
-    beta: float = 0.1
-    """Price of the KL divergence from the reference."""
-    label_smoothing: float = 0.0
-    """Share of labels assumed to be wrong."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_positive("beta", self.beta)
-        check_interval("label_smoothing", self.label_smoothing, 0, 0.5, open_end=True)
