@@ -29,9 +29,9 @@ HOLLOW = "Hollow: not clear, corrected for the number of methods"
 EDGE = "†"
 COLUMNS = {  # question: the axis in words, which side is better, its scale near 0, and a few ticks
     "recovery": ("success from every tile,\nless SFT's", "better →", 0.0, ()),
-    "likelihood": ("log-likelihood of chosen,\nless the base's (nats)", "better →", 10.0, (-1000, -100, -10, 0, 10)),
-    "frontier": ("frontier gap, share of\nthe gain, less SFT's", "← better", 0.0, ()),
-    "labels": ("regret that wrong labels\nadd, less DPO's", "← better", 0.0, ()),
+    "likelihood": ("log-likelihood of chosen,\nless the base's (nats)", "better →", 10.0, (-100, -10, 0, 10)),
+    "frontier": ("frontier gap, share of\nthe gain, less SFT's", "← better", 0.1, (-0.1, 0, 0.1, 1)),
+    "mislabelled": ("regret with 30 % wrong\nlabels, less DPO's", "← better", 0.0, ()),
 }
 
 
@@ -48,7 +48,7 @@ def draw_figures(
     paths = []
     for name, draw in (("answers", draw_answers(answers, theme, on_edge)), ("plane", draw_plane(table, theme))):
         figure, words = draw
-        paths += figure.save(folder / f"{name}.png", words)
+        paths += figure.save(folder / f"{name}.png", words, palette=128)
     return paths
 
 
@@ -118,6 +118,8 @@ def _share_scale(axes: Sequence[Axes], linear: float, ticks: Sequence[float]) ->
         for ax in axes:
             ax.set_xscale("symlog", linthresh=linear)
     low, high = min(ax.get_xlim()[0] for ax in axes), max(ax.get_xlim()[1] for ax in axes)
+    if linear:  # on a logarithmic scale matplotlib's margins are too narrow for a marker
+        low, high = (1.6 * end if abs(end) > linear else end for end in (low, high))
     for ax in axes:
         ax.set_xlim(low, high)
         if ticks:
@@ -178,7 +180,7 @@ def draw_plane(table: StudyTable, theme: str) -> tuple[StudyFigure, str]:
     points = {dynamics: plane_points(table, dynamics) for dynamics in DYNAMICS}
     every = [point for each in points.values() for point in each]
     groups = grouped([p.method for p in every])
-    left, names, gap = 0.52, 0.74, 0.42
+    left, names, gap = 0.62, 0.74, 0.42
     width = (WIDTH - 0.1 - left) / 2 - names
     heights = [max(1.5, NAME * (len(methods) + 1)) for methods in groups.values()]
     page = StudyFigure(0.62 + sum(heights) + gap * len(groups), theme)
@@ -198,7 +200,7 @@ def draw_plane(table: StudyTable, theme: str) -> tuple[StudyFigure, str]:
             page.add_text(x, y - 0.05, f"{group}, {dynamics}", size=SMALL, weight="bold")
             ax.set(xscale="log", yscale="log")
             ax.set_xticks(KL_TICKS, [f"{tick:g}" for tick in KL_TICKS])
-            ax.set_yticks(GAP_TICKS, [f"{100 * tick:g} %" for tick in GAP_TICKS])
+            ax.set_yticks(GAP_TICKS, [f"{'≤ ' if tick <= LEAST_GAP else ''}{100 * tick:g} %" for tick in GAP_TICKS])
             ax.minorticks_off()
             ax.grid(color=page.theme.faint, lw=0.5)
             ax.set_axisbelow(True)

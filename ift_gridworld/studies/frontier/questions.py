@@ -124,6 +124,11 @@ QUESTIONS = (
         _likelihood, lambda method: "base",
     ),
     Question(
+        "mislabelled", "Who does best where labels are wrong?", "regret with wrong labels, difference to DPO", False,
+        _plain("regret"), lambda method: "dpo", lambda method: _is_taught_by_pairs(method) and method != "dpo",
+        lambda condition: condition.flipped > 0,
+    ),
+    Question(
         "labels", "Who withstands wrong labels?", "regret that wrong labels add, difference to DPO", False,
         _harm_of_wrong_labels, lambda method: "dpo", lambda method: _is_taught_by_pairs(method) and method != "dpo",
         lambda condition: condition.flipped > 0,

@@ -152,7 +152,8 @@ def load(folder: Path) -> dict[str, Columns]:
 
 
 def report(tables: Mapping[str, Columns], folder: Path, theme: str) -> tuple[list[Table], list[Path], dict[str, Any]]:
-    """Answer the questions: write findings.json and the figures; return a table for each question, paths and findings."""
+    """Answer the questions: write findings.json and the figures; return a table for each question, paths, and all
+    numbers by their names."""
     table, choices = StudyTable(tables["results"]), chosen_trials(tables["trials"])
     answers = answer_questions(table)
     on_edge = {m for (held_in, m), choice in choices.items() if choice.on_edge and not Condition.parse(held_in).flipped}
@@ -160,7 +161,7 @@ def report(tables: Mapping[str, Columns], folder: Path, theme: str) -> tuple[lis
     content = json.dumps({"findings": numbers, "choices": _choices(choices)}, indent=1, allow_nan=False)
     paths = [write_atomically(folder / "findings.json", f"{content}\n".encode())]
     paths += draw_figures(table, answers, folder, theme, on_edge)
-    return [_table_of(key, answers[key], on_edge) for key in answers if answers[key]], paths, numbers
+    return [_table_of(key, answers[key], on_edge) for key in answers if answers[key]], paths, numbers | _choices(choices)
 
 
 def findings(answers: Mapping[str, Sequence[Answer]], on_edge: Collection[str]) -> dict[str, Any]:
