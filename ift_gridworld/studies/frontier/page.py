@@ -17,7 +17,7 @@ __all__ = ["UNCLEAR", "publish", "with_numbers"]
 UNCLEAR = "○"  # behind a difference that is not clear once corrected, as hollow markers are in the figure
 RANKING = re.compile(r"(<!-- ranking: (?P<question>\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NUMBERS = ("mean", "value", "low", "high")
-DIGITS = {"likelihood": 1}  # decimals, of other questions 3
+DIGITS = {"likelihood": 1, "demonstrations": 4}  # decimals, of other questions 3
 
 
 def publish(page: Path, findings: Mapping[str, Any]) -> Path:
