@@ -10,6 +10,7 @@ from PIL import Image
 
 import benchmarks.command
 import ift_gridworld.cli.failures
+import ift_gridworld.cli.frontier
 import ift_gridworld.cli.reproduction
 import ift_gridworld.cli.suite
 from benchmarks.comparison import compare
@@ -84,6 +85,7 @@ def test_a_command_writes_to_runs_unless_it_is_told_to_publish():
     "command",
     [
         ift_gridworld.cli.failures,
+        ift_gridworld.cli.frontier,
         ift_gridworld.cli.gallery,
         ift_gridworld.cli.reproduction,
         ift_gridworld.cli.suite,
