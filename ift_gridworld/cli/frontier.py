@@ -13,14 +13,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice
-from ift_gridworld.cli.arguments import unused
+from ift_gridworld.cli.arguments import check_study, unused
 from ift_gridworld.cli.folders import output_folder
-from ift_gridworld.cli.parser import Arguments, check_seed, fail
-from ift_gridworld.cluster import check_cluster, worker_pool
-from ift_gridworld.rendering import THEME_NAMES
+from ift_gridworld.cli.parser import Arguments, fail
+from ift_gridworld.cluster import worker_pool
 from ift_gridworld.runtime import loading
-from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
 
@@ -68,8 +65,7 @@ def main(args: Args) -> int:
     with loading():
         from ift_gridworld.rendering.tables import written
         from ift_gridworld.runtime import console
-        from ift_gridworld.studies.frontier import study
-        from ift_gridworld.studies.quotes import quote_in
+        from ift_gridworld.studies.frontier import page, study
     try:
         check(args)
         scope = study.FrontierScope.quick(args.seed) if args.quick else study.FrontierScope(seed=args.seed)
@@ -80,7 +76,7 @@ def main(args: Args) -> int:
                 saved = study.run_study(scope, args.saved, args.folder, pool)
         tables, paths, findings = study.report(saved, args.folder, args.theme)
         if args.publish and PAGE.exists():
-            paths.append(quote_in(PAGE, findings))
+            paths.append(page.publish(PAGE, findings))
         for table in tables:
             console().print(table)
         print(written(paths))
@@ -91,12 +87,7 @@ def main(args: Args) -> int:
 
 def check(args: Args) -> None:
     """Raise a ValueError, before anything runs, for values that make no sense."""
-    check_seed(args.seed)
-    check_folder(args.folder)
-    if args.workers < 0:
-        raise ValueError(f"--workers is {args.workers}; allowed: a whole number >= 0")
-    check_cluster(args.cluster, args.workers)
-    check_choice("--theme", args.theme, THEME_NAMES)
+    check_study(args.folder, seed=args.seed, workers=args.workers, cluster=args.cluster, theme=args.theme)
     if args.redraw:
         unused(args, {"quick", "redraw", "out", "publish", "theme"}, "--redraw")
     if args.publish and args.quick:
