@@ -67,8 +67,8 @@ class Args:
     validation: int | None = None
     """Lakes on which learning rates, betas and temperatures are chosen (100)."""
     data: str | None = None
-    """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, or with prompt, chosen and
-    rejected; plain text or messages, as TRL reads them."""
+    """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, with messages, or with
+    prompt, chosen and rejected; plain text or messages, as TRL reads them."""
     export: str | None = None
     """Write the lakes to align on, and the held-out ones, as such files into this folder; train nothing."""
     steps: int | None = None

@@ -63,7 +63,7 @@ class ModelCalls:
             states: token ids; may be left out where embeddings are given and the model needs no ids beside them.
             embeddings: read instead of the ids' own embeddings.
             columns: positions of the logits.
-            options: further arguments of `forward`.
+            options: further arguments of `forward`; `position_ids` mark rows that hold several sequences.
         """
         if "use_cache" in self.options:
             options = {"use_cache": False} | options
@@ -80,7 +80,7 @@ class ModelCalls:
         else:
             options["inputs_embeds"] = embeddings.clone() if self.writes else embeddings
         device = next(read.device for read in (embeddings, states) if read is not None)
-        with replaced, one_sequence_a_row(device):
+        with replaced, nullcontext() if "position_ids" in options else one_sequence_a_row(device):
             output = model(**options)
         logits = output.logits
         if columns is None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ift_gridworld.escape import one_line
 from ift_gridworld.language.calls import CACHES, ModelCalls, accepted, base_of, each_in_eval_mode, uncompiled
 
-__all__ = ["probe", "text_config"]
+__all__ = ["check_packed", "probe", "text_config"]
 
 SEED = 11  # of the tokens
 LENGTH, PROMPT = 7, 4  # tokens of a row, and of the part that stands for a prompt
@@ -54,6 +54,23 @@ def probe(model: nn.Module) -> ModelCalls:
     """
     with torch.no_grad(), _undisturbed(model), _without_zeros(model):
         return _Probe(model).calls()
+
+
+def check_packed(model: nn.Module, calls: ModelCalls) -> None:
+    """Check that a model reads sequences that share a row as it reads each alone, from token ids and from embeddings.
+
+    Some classes and attention kernels take no notice of the positions by which sequences are told apart: a token then attends
+    to the sequence before its own.
+
+    Args:
+        model: a causal language model, in any mode; it is left as it was.
+        calls: how the model is called, as `probe` returned it.
+
+    Raises:
+        ValueError: if it does not; the message names the class.
+    """
+    with torch.no_grad(), _undisturbed(model), _without_zeros(model):
+        _Probe(model).check_packed(calls)
 
 
 @contextmanager
@@ -168,6 +185,18 @@ class _Probe:
         found = self._result(lambda: calls.output(self.model, padded)[0])
         if not self._same(found[1, :PROMPT], self.own[0, :PROMPT]) or not self._same(found[0], self.own[1]):
             raise ValueError(f"{self.name} says something else of a token when other tokens or rows follow it; {CAUSAL}")
+
+    def check_packed(self, calls: ModelCalls) -> None:
+        """Check both rows of tokens in one row, each with positions of its own."""
+        self.own = calls.output(self.model, self.ids)[0]
+        row, position = self.ids.reshape(1, -1), torch.arange(LENGTH, device=self.ids.device).repeat(2)[None]
+        for embeddings in (None, self.table(row)):
+            found = self._result(lambda: calls.output(self.model, row, embeddings, position_ids=position)[0])  # noqa: B023
+            if found.shape[1] != 2 * LENGTH or not self._same(found.unflatten(1, (2, LENGTH))[0], self.own):
+                raise ValueError(
+                    f"{self.name} does not tell sequences in one row apart (attention: "
+                    f"{getattr(text_config(self.base), '_attn_implementation', None)}); allowed: packing and padding_free False"
+                )
 
     # ---- what can be replaced ----
 

@@ -126,6 +126,8 @@ class TextSource(DataSource[LanguagePolicy]):
         for data in (self.demonstrations, self.chosen, self.rejected):
             if data is not None:
                 digest.update(data.ids.tobytes() + data.prompt.tobytes() + data.length.tobytes())
+                if data.turns is not None:
+                    digest.update(data.turns.tobytes())
         return digest.hexdigest()
 
     # ---- the model's own predictions and answers ----

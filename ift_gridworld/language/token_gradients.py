@@ -27,7 +27,7 @@ ROWS = 32  # answers that are looked at
 
 def rows_of_common_length(data: Completions) -> Int[np.ndarray, " B"]:
     """Return the first rows, at most `ROWS`, whose answers have the length that most answers have."""
-    count = data.length - data.prompt
+    count = data.counted
     common = int(np.bincount(count).argmax())
     return np.flatnonzero(count == common)[:ROWS]
 

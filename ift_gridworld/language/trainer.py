@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int, Shaped
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import Trainer
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
-from ift_gridworld.data import Batch
+from ift_gridworld.language.collated import WHOLE, Collated, WholeRows, WrappedModel, check_whole, has_added_rows, roll_left
 from ift_gridworld.language.policy import LanguagePolicy
-from ift_gridworld.language.source import TextSource
 from ift_gridworld.losses import Norm, Propagation
 from ift_gridworld.methods.imitation import IFT
 from ift_gridworld.methods.options import IFTOptions
-from ift_gridworld.policies.residual import Prediction, Successor
+from ift_gridworld.policies.residual import Prediction
 
 __all__ = ["IFTTrainer"]
-
-WHOLE = "allowed: whole models, on one device or under DDP"
 
 
 class IFTTrainer(Trainer):
@@ -88,11 +83,10 @@ class IFTTrainer(Trainer):
             raise ValueError("compute_loss_func or label_smoothing_factor is given; allowed: neither, the loss is IFT's")
         if self.args.n_gpu > 1:
             raise ValueError(f"one process has {self.args.n_gpu} GPUs; allowed: one GPU a process, as torchrun starts them")
-        if self.is_fsdp_enabled or is_deepspeed_zero3_enabled():
-            raise ValueError(f"the model is split by {'FSDP' if self.is_fsdp_enabled else 'ZeRO-3'}; {WHOLE}")
+        check_whole(self)
         policy = LanguagePolicy(self.accelerator.unwrap_model(self.model))
         self.calls, self.embedding_gradient = policy.calls, embedding_gradient
-        if mixing > 0 and not embedding_gradient and _has_added_rows(policy.model, self.processing_class):
+        if mixing > 0 and not embedding_gradient and has_added_rows(policy.model, self.processing_class):
             warnings.warn(
                 "the tokenizer has added tokens, whose rows of an untied embedding table are not trained, as in the authors' "
                 "code; embedding_gradient=True trains them",
@@ -117,28 +111,28 @@ class IFTTrainer(Trainer):
             The loss; with `return_outputs` also the model's outputs over the true tokens, whose logits are aligned with
             `input_ids` and `labels`.
         """
-        if not {"input_ids", "labels"} <= set(inputs) <= {"input_ids", "labels", "attention_mask"}:
-            allowed = "input_ids, labels and, where rows are padded, attention_mask; one sequence a row"
-            raise ValueError(f"a batch holds {', '.join(sorted(inputs))}; allowed: {allowed}")
-        if inputs["input_ids"].shape[1] == 1:  # nothing is predicted: with one more token that does not count, the loss is 0
-            inputs = {
-                name: torch.cat([x, x if name != "labels" else torch.full_like(x, -100)], 1) for name, x in inputs.items()
-            }
-        shift = _left_padding(inputs.get("attention_mask"), inputs["input_ids"])
-        ids, labels = (_roll_left(inputs[name], shift) for name in ("input_ids", "labels"))
-        batch = Batch(ids[None, :, :-1], ids[None, :, 1:], labels[None, :, 1:] != -100)
-        wrapped: Any = _WrappedModel(model, self.accelerator.unwrap_model(model))
-        policy = LanguagePolicy(wrapped, self.calls)
+        collated = Collated.of(inputs)
+        policy = LanguagePolicy(WrappedModel(model, self.accelerator.unwrap_model(model)), self.calls)
         policy.embedding_gradient = self.embedding_gradient
-        loss = IFT(_WholeRows(), policy, self.options).loss(batch)[0] + policy.auxiliary_loss()
+        loss = IFT(WholeRows(), policy, self.options).loss(collated.steps)[0] + policy.auxiliary_loss()
+        ids = collated.steps.states[0]
         if model.training and num_items_in_batch is not None:
             loss = loss * (len(ids) / num_items_in_batch)
         if not return_outputs:
             return loss
         with torch.no_grad():
             outputs = model(input_ids=ids, use_cache=False)
-        outputs.logits = _roll_left(outputs.logits, -shift)
+        outputs.logits = roll_left(outputs.logits, -collated.shift)
         return loss, outputs
+
+    def prediction_step(
+        self, model: nn.Module, inputs: Any, prediction_loss_only: bool, ignore_keys: list[str] | None = None
+    ) -> tuple[Any, Any, Any]:
+        """Evaluate a batch; where only the loss is asked for, without the further pass that gives logits."""
+        if not prediction_loss_only:
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            return self.compute_loss(model, self._prepare_inputs(inputs)).detach(), None, None
 
 
 def _check_arguments(args: Any) -> None:
@@ -149,47 +143,5 @@ def _check_arguments(args: Any) -> None:
         raise ValueError(f"loss_type is {args.loss_type!r}; allowed: nll or none, the loss is IFT's")
     for name in ("packing", "padding_free", "eval_packing"):
         if getattr(args, name, None):
-            raise ValueError(f"{name} is {getattr(args, name)!r}; allowed: False, one sequence a row")
-
-
-def _has_added_rows(model: Any, tokenizer: Any) -> bool:
-    """Return whether a tokenizer has added tokens, and the model a trainable table of tokens that its output does not share."""
-    table, head = model.get_input_embeddings().weight, model.get_output_embeddings()
-    own = table.requires_grad and getattr(head, "weight", None) is not table
-    return own and bool(getattr(tokenizer, "added_tokens_encoder", None))
-
-
-@dataclass
-class _WrappedModel:
-    """A model that is run through its wrapper, which shares gradients, while its own embedding table is read."""
-
-    run: Any
-    model: Any
-
-    def __call__(self, **inputs: Any) -> Any:
-        return self.run(**inputs)
-
-    def get_input_embeddings(self) -> nn.Module:
-        return self.model.get_input_embeddings()
-
-
-class _WholeRows(TextSource):
-    """Texts whose prompts are not shared between the two passes: with gradient checkpointing no cache is kept of them."""
-
-    def residual_log_probs(
-        self, policy: LanguagePolicy, batch: Batch, successor: Successor, mixing: float
-    ) -> Float[Tensor, "1 B T"]:
-        return policy.residual_log_probs(batch.states, batch.actions, batch.mask, successor, mixing=mixing, share=False)
-
-
-def _left_padding(attention_mask: Int[Tensor, "B L"] | Bool[Tensor, "B L"] | None, like: Tensor) -> Int[Tensor, " B"]:
-    """Return the number of tokens before each row's first attended one; without a mask, padding is on the right."""
-    if attention_mask is None:
-        return torch.zeros(len(like), dtype=torch.long, device=like.device)
-    return attention_mask.int().argmax(-1)
-
-
-def _roll_left(x: Shaped[Tensor, "B L *rest"], shift: Int[Tensor, " B"]) -> Shaped[Tensor, "B L *rest"]:
-    """Roll each row to the left by its own number of places."""
-    place = (torch.arange(x.shape[1], device=x.device) + shift[:, None]) % x.shape[1]
-    return x[torch.arange(len(x), device=x.device)[:, None], place]
+            allowed = "False, one sequence a row; language.trl.IFTSFTTrainer takes it"
+            raise ValueError(f"{name} is {getattr(args, name)!r}; allowed: {allowed}")

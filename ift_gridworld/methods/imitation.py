@@ -77,16 +77,20 @@ class IFT(SFT):
             return self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=mixing)
         return self.source.residual_log_probs(self.policy, batch, self.successor, mixing)
 
-    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+    def sequence_losses(self, logp: Float[Tensor, "N B T"], mask: Bool[Tensor, "N B T"]) -> Float[Tensor, "N B"]:
+        """Return the loss of each sequence, given what the second pass says of its steps."""
         options: IFTOptions = self.options
         return losses.ift_loss(
-            self.second_pass(batch),
-            batch.mask,
+            logp,
+            mask,
             decay=options.decay,
             propagation=options.propagation,
             norm=options.norm,
             detach_weights=options.detach_weights,
-        ).mean(-1)
+        )
+
+    def loss(self, batch: Batch) -> Float[Tensor, " N"]:
+        return self.sequence_losses(self.second_pass(batch), batch.mask).mean(-1)
 
 
 class DFT(SFT):

@@ -10,3 +10,28 @@ def tokenizer():
     from ift_gridworld.language.text import COMPACT
 
     return MoveTokenizer(COMPACT, COMPACT.tokenizer)
+
+
+@pytest.fixture(scope="module")
+def trl():
+    """IFT in TRL, where that is installed: it takes seconds to load."""
+    pytest.importorskip("trl")
+    pytest.importorskip("peft")
+    import datasets
+
+    from ift_gridworld.language import trl
+
+    datasets.disable_progress_bars()
+    telemetry = pytest.MonkeyPatch()
+    telemetry.setattr("huggingface_hub.constants.HF_HUB_DISABLE_TELEMETRY", True)
+    yield trl
+    telemetry.undo()
+
+
+@pytest.fixture(scope="module")
+def talker():
+    """A tokenizer of single letters with a chat template that marks the assistant's turns."""
+    from test_language_data import plain_tokenizer
+    from trl_runs import TALK
+
+    return plain_tokenizer(chat_template=TALK)

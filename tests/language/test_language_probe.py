@@ -12,7 +12,7 @@ from torch import nn
 from ift_gridworld.language.calls import ModelCalls
 from ift_gridworld.language.models import build_model
 from ift_gridworld.language.policy import Critic, LanguagePolicy, eval_mode
-from ift_gridworld.language.probe import probe
+from ift_gridworld.language.probe import check_packed, probe
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.log_probs import action_log_probs
@@ -171,6 +171,27 @@ def test_widths_are_those_of_the_text_decoder():
     config = transformers.Gemma3Config(text_config=text, vision_config=vision, mm_tokens_per_image=1, image_token_index=39)
     policy = LanguagePolicy(transformers.Gemma3ForConditionalGeneration(config))
     assert policy.context == 48 and Critic(policy).head.in_features == 16
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_model_that_takes_packed_rows_reads_each_sequence_as_if_it_were_alone(kind):
+    """Compared with three sequences of other lengths than the probe's; where they differ, packing is refused."""
+    model = MODELS[kind]().eval()
+    parts = [torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9]]), torch.tensor([[4, 9, 5, 6, 7, 11]])]
+    position = torch.cat([torch.arange(part.shape[1]) for part in parts])[None]
+    with torch.no_grad():
+        apart = torch.cat([model(input_ids=part).logits for part in parts], 1)
+        try:
+            together = model(input_ids=torch.cat(parts, 1), position_ids=position, use_cache=False).logits
+        except Exception:  # not all classes take positions
+            together = apart + 1
+    calls = probe(model)
+    if (together - apart).abs().max() < 1e-3 * apart.std():
+        check_packed(model, calls)
+    else:
+        with pytest.raises(ValueError, match="does not tell sequences in one row apart") as error:
+            check_packed(model, calls)
+        assert "\n" not in str(error.value)
 
 
 # ---- the probe leaves no trace ----

@@ -315,6 +315,14 @@ def test_what_evaluation_reports(model, tmp_path, side):
         close(logits[counted - 1], alone[answer - 1], scale=float(alone.abs().max()))
 
 
+@pytest.mark.parametrize(("named", "passes"), [({}, 2), ({"mixing": 0.0}, 1)])
+def test_evaluation_runs_no_pass_beside_those_of_the_loss(model, tmp_path, named, passes):
+    learner, calls = trainer(model, tmp_path, rows(), named=named), []
+    learner.model.model.register_forward_pre_hook(lambda *_: calls.append(1))
+    close(torch.tensor(learner.evaluate()["eval_loss"]), ours(model, rows(), IFTOptions(**named)))
+    assert len(calls) == passes
+
+
 # ---- what is refused ----
 
 
@@ -365,7 +373,7 @@ def test_arguments_for_other_losses_and_batches_are_refused(model, tmp_path, nam
 
 
 def test_zero_3_is_refused(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("ift_gridworld.language.trainer.is_deepspeed_zero3_enabled", lambda: True)
+    monkeypatch.setattr("ift_gridworld.language.collated.is_deepspeed_zero3_enabled", lambda: True)
     with pytest.raises(ValueError, match="the model is split by ZeRO-3; allowed: whole models"):
         trainer(model, tmp_path)
 
