@@ -617,9 +617,9 @@ def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> tuple[str, list
             return STILLBORN, []
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
-    gc.disable()  # half a second of a life of two
+    gc.disable()  # half a second of a life of two, as much as rewriting assertions takes
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
-    status = pytest.main(["--tb=no", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
+    status = pytest.main(["--tb=no", "--assert=plain", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
     return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN), plugin.slow
 
 

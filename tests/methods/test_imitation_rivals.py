@@ -164,6 +164,12 @@ def test_dagger_in_its_first_round_is_sft_to_the_last_bit(kind):
     assert not same_run("dagger", "sft", kind, {"every": 5}.items())
 
 
+def test_daggers_first_data_are_sfts_demonstrations_averaged_alike():
+    dagger, sft = make("dagger"), make("sft")
+    assert dagger.source.demonstrations.states.shape[1] == 3
+    assert torch.equal(dagger.loss(dagger.batch(0)), sft.loss(sft.batch(0)))
+
+
 def test_dagger_learns_all_rounds_in_turn():
     """Rounds begin at updates 3 and 6, each walked by the policy as it is then."""
     method = make("dagger", every=3, walkers=4)
