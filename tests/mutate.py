@@ -114,7 +114,7 @@ TRAINING = {
     "methods.reward_model": ("test_methods", "test_variants"),
     "methods.self_play": ("test_self_play", "test_gradients"),
     "methods.source": (
-        "test_methods", "test_imitation_rivals", "test_policy_gradients", "test_preference_kinds", "test_self_play",
+        "test_source", "test_methods", "test_imitation_rivals", "test_policy_gradients", "test_preference_kinds",
         "test_variants",
     ),
     "methods.variants": ("test_variants",),

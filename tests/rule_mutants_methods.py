@@ -127,9 +127,13 @@ MUTANTS: tuple[RuleMutant, ...] = (
     ),
     *_of(
         "methods.source",
-        ("test_methods", "test_policy_gradients", "test_imitation_rivals", "test_preference_kinds", "test_variants"),
-        ("members of other lakes walk on the first", "lakes = self.lakes or self.mdp\n", "lakes = self.mdp\n"),
-        ("the goal is the first lake's", ".reached_goal(lake) for i, lake", ".reached_goal(lakes[0]) for i, lake"),
+        ("test_source", "test_imitation_rivals"),
+        (
+            "members of other lakes walk on the first",
+            "sample_episodes(self.environments, table",
+            "sample_episodes(self.mdp, table",
+        ),
+        ("the goal is the first lake's", ".reached_goal(lake) for", ".reached_goal(self.mdp) for"),
         ("a demonstrator is the optimal policy", '== "demonstrator"', '== "nobody"'),
         ("the KL is discounted", "discount=1.0, horizon", "discount=lake.discount, horizon"),
         ("where all is over the KL counts", "- 1) * ~lake.terminal", "- 1)"),

@@ -111,7 +111,5 @@ class Distillation(Method[Lessons]):
         logits, mask = self.policy(lesson.batch.states), lesson.batch.mask
         chances = lesson.chances.to(logits.dtype).expand(*logits.shape[:-1], -1)
         index = lesson.actions.expand(*logits.shape[:-1], -1)
-        teacher = torch.zeros_like(logits).scatter(-1, index, chances).log()
-        # Where the teacher knows nothing the step does not count; any distribution will do.
-        teacher = torch.where(mask[..., None], teacher, 0.0)
+        teacher = torch.zeros_like(logits).scatter(-1, index, chances).log()  # where it knows nothing the step does not count
         return losses.generalized_jsd_loss(logits, teacher, mask, beta=self.options.divergence).mean(-1)

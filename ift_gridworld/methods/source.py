@@ -185,6 +185,11 @@ class LakeSource(DataSource[LakePolicy]):
     lakes: Sequence[TabularMDP] = ()
 
     @property
+    def environments(self) -> Sequence[TabularMDP]:
+        """The lakes that members stand on, in equal parts and in order."""
+        return self.lakes or [self.mdp]
+
+    @property
     def discount(self) -> float:
         return self.mdp.discount
 
@@ -196,7 +201,7 @@ class LakeSource(DataSource[LakePolicy]):
 
     def successor(self, policy: PolicyT, options: IFTOptions) -> Successor:
         return lake_successor(
-            self.lakes or self.mdp,
+            self.environments,
             policy.embed,
             prediction=options.prediction,
             outcome=options.outcome,
@@ -217,22 +222,21 @@ class LakeSource(DataSource[LakePolicy]):
             return None
         sound = np.isfinite(ours).all((1, 2))  # others have diverged
         tables = np.where(sound[:, None, None], ours, 1 / self.mdp.num_actions)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
-        lakes = self.lakes or [self.mdp]
         visits = [
             occupancy(lake, table, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal
-            for lake, table in zip(lakes, np.split(tables, len(lakes)), strict=True)
+            for lake, table in zip(self.environments, np.split(tables, len(self.environments)), strict=True)
         ]
         walked = np.concatenate(visits)
-        divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is done, or nobody stands, nothing is counted
+            per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
+            divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
         return torch.as_tensor(np.where(sound, divergence, np.nan), device=self.device)
 
     def uniform(self, *shape: int) -> Float[Tensor, "N *shape"]:
         return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
 
     def labelled_answers(self, policy: LakePolicy, walkers: int, teacher: Teacher) -> Labelled:
-        return self._labelled(self._episodes(policy, Walkers(self.lakes or self.mdp, self.generators, walkers).states), teacher)
+        return self._labelled(self._episodes(policy, Walkers(self.environments, self.generators, walkers).states), teacher)
 
     def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
         return self._labelled(self.demonstrations, teacher)
@@ -247,16 +251,15 @@ class LakeSource(DataSource[LakePolicy]):
 
     @cached_property
     def _optimal(self) -> Float[Tensor, "L S A"]:
-        lakes = self.lakes or [self.mdp]
-        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in lakes])
+        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in self.environments])
 
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
-        walking = Walkers(self.lakes or self.mdp, self.generators, walkers, self.device)
+        walking = Walkers(self.environments, self.generators, walkers, self.device)
         return lambda: walking.walk(policy.distribution(), segment)
 
     def groups(self, policy: LakePolicy, walkers: int, group: int | None) -> tuple[Trajectories, int]:
         group = group or walkers
-        starts = Walkers(self.lakes or self.mdp, self.generators, walkers // group).states.repeat_interleave(group, -1)
+        starts = Walkers(self.environments, self.generators, walkers // group).states.repeat_interleave(group, -1)
         return self._episodes(policy, starts), group
 
     def guided_groups(self, policy: LakePolicy, number: int, walkers: int, group: int) -> tuple[Trajectories, Trajectories]:
@@ -267,18 +270,17 @@ class LakeSource(DataSource[LakePolicy]):
         return chosen, self._episodes(policy, starts)
 
     def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "N B"]:
-        lakes = self.lakes or [self.mdp]
-        each = len(episodes.states) // len(lakes)
-        parts = [episodes[i * each : (i + 1) * each].reached_goal(lake) for i, lake in enumerate(lakes)]
-        return torch.cat(parts).any(-1)
+        each = len(episodes.states) // len(self.environments)
+        parts = zip(self.environments, range(0, len(episodes.states), each), strict=True)
+        return torch.cat([episodes[first : first + each].reached_goal(lake) for lake, first in parts]).any(-1)
 
     @property
     def longest(self) -> int:
         return _longest(self.mdp)
 
     def _episodes(self, policy: LakePolicy, starts: Tensor) -> Trajectories:
-        lakes = self.lakes or self.mdp
-        return sample_episodes(lakes, policy.distribution(), starts.shape[-1], self.generators, starts, device=self.device)
+        count, table = starts.shape[-1], policy.distribution()
+        return sample_episodes(self.environments, table, count, self.generators, starts, device=self.device)
 
     def critic(self, policy: LakePolicy) -> LakePolicy:
         return policy.like(num_actions=1).initialise(self.generators, uniform=True).to(self.device)
@@ -287,7 +289,7 @@ class LakeSource(DataSource[LakePolicy]):
         return critic(steps.states)[..., 0], critic(steps.next_states)[..., 0]
 
     def learn_reward(self, base: LakePolicy, pairs: int) -> Float[Tensor, "N S A"]:
-        return train_reward_model(self.lakes or self.mdp, base, self.generators, pairs=pairs, device=self.device)
+        return train_reward_model(self.environments, base, self.generators, pairs=pairs, device=self.device)
 
     def reward(self, learned: Float[Tensor, "N S A"], steps: Trajectories) -> Float[Tensor, "N B T"]:
         index = steps.states * self.mdp.num_actions + steps.actions

@@ -126,6 +126,15 @@ def test_ift_is_the_loss_of_mixed_rows(windows, prediction, outcome):
     assert (grads[0] - grads[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(("copies", "serves"), [(2, False), (3, True)])
+def test_windows_serve_where_they_are_fewer_than_half_of_the_steps(copies, serves):
+    """One episode again and again: its steps are all windows that there are."""
+    method = make("ift", mdp=TWO_PATHS, count=1)
+    shown = method.source.demonstrations
+    method.source = replace(method.source, demonstrations=shown[:, [0] * copies])
+    assert shown.mask.all() and (method.windows is not None) == serves
+
+
 @pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo", "tdpo"])
 def test_pair_methods_are_the_losses_of_their_pairs(name):
     """Sums for DPO, IPO and TDPO, means for ORPO and SimPO; the KL of TDPO is that of the reference to the policy."""
