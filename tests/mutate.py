@@ -107,11 +107,11 @@ TRAINING = {
     "methods.distillation": ("test_imitation_rivals", "test_gradients"),
     "methods.imitation": ("test_methods", "test_imitation_rivals", "test_gradients"),
     "methods.mixed": ("test_policy_gradients", "test_gradients"),
-    "methods.on_policy": ("test_methods", "test_policy_gradients", "test_gradients"),
+    "methods.on_policy": ("test_methods", "test_on_policy", "test_policy_gradients", "test_gradients"),
     "methods.policy_gradients": ("test_policy_gradients", "test_gradients"),
     "methods.preference_kinds": ("test_preference_kinds", "test_gradients"),
     "methods.preferences": ("test_methods", "test_self_play", "test_preference_kinds", "test_gradients"),
-    "methods.reward_model": ("test_methods", "test_variants"),
+    "methods.reward_model": ("test_reward_model", "test_methods"),
     "methods.self_play": ("test_self_play", "test_gradients"),
     "methods.source": (
         "test_source", "test_methods", "test_imitation_rivals", "test_policy_gradients", "test_preference_kinds",
