@@ -149,8 +149,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the best trial has the least regret on one lake", "float(np.mean(values))", "float(np.min(values))"),
         (
             "trials beyond an edge need not be allowed",
-            "if _is_allowed(method, trial := _trial(method, point)) and",
-            "if (trial := _trial(method, point)) and",
+            "if _is_allowed(method, trial)]",
+            "if trial]",
         ),
     ),
     *_of(
