@@ -182,6 +182,7 @@ def test_neftunes_length_is_that_of_the_whole_sequence():
 def test_neftune_needs_vectors_of_tiles():
     """More than 1024 tiles are embedded by their numbers."""
     source = LakeSource(SHORT, None, None, None, generators(0, 1))
+    METHODS["neftune"](source, TabularPolicy(1024, 4), NEFTuneOptions())
     with pytest.raises(ValueError, match=r"the lake has 1025 states, .*; NEFTune takes smaller lakes$"):
         METHODS["neftune"](source, TabularPolicy(1025, 4), NEFTuneOptions())
 
