@@ -100,6 +100,24 @@ def test_dapo_leaves_out_groups_that_all_agree():
     assert agree.any() and not agree.all() and torch.equal(agree, ~steps.mask.any(-1))
 
 
+def test_dapo_keeps_an_average_episode_of_a_group_that_differs():
+    method = rollout("dapo", start=BESIDE_THE_GOAL, walkers=6, group=3)
+    batch = method.batch(0)
+    advantage = torch.tensor([[-1.0, 0.0, 1.0, 0.0, 0.0, 0.0]] * SEEDS)[..., None].expand_as(batch.logp)
+    steps = replace(batch.steps, mask=torch.ones_like(batch.steps.mask))
+    mask = method._counted(replace(batch, steps=steps, advantage=advantage), 3).steps.mask
+    assert mask[:, :3].all() and not mask[:, 3:].any()
+
+
+def test_without_a_price_a_base_that_excludes_an_action_costs_nothing():
+    method = rollout("dr_grpo", start=BESIDE_THE_GOAL, walkers=12, beta=0.0)
+    batch = method.batch(0)
+    taken = batch.steps.actions[batch.steps.mask][0]
+    with torch.no_grad():
+        method.reference.theta[..., taken] = -torch.inf
+    assert method.loss(batch).isfinite().all()
+
+
 def test_a_batch_in_which_all_agree_moves_nothing():
     """Nobody reaches the goal in one step: the loss is 0, not 0/0, and so is its gradient."""
     for name in GROUPED:

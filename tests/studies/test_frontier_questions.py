@@ -79,9 +79,10 @@ def test_likelihood_is_compared_with_the_base_and_ranked_from_the_top():
         (DETERMINISTIC, "sft", {"chosen_logp": [-1.0, -3.1, -5.0]}),
         (DETERMINISTIC, "dpo", {"chosen_logp": [-50.0, -72.0, -90.0]}),
         (DETERMINISTIC, "simpo", {"chosen_logp": [-np.inf, -72.0, -90.0]}),
+        (DETERMINISTIC, "nca", {"chosen_logp": [-0.5, -2.0, -3.0]}),
     ]
     found = answers("likelihood", rows)
-    assert list(found) == ["sft", "dpo", "simpo"]
+    assert list(found) == ["nca", "sft", "dpo", "simpo"]
     assert found["sft"].effect.value == pytest.approx(np.mean([4, 3.9, 4])) and found["sft"].against == "base"
     assert found["simpo"].effect.lakes == 3, "a probability that rounds to 0 is no reason to leave a lake out"
     assert found["simpo"].mean[0] == pytest.approx((LEAST_LIKELY - 72 - 90) / 3)
@@ -96,11 +97,29 @@ def test_wrong_labels_cost_what_the_same_method_loses_by_them():
         (DETERMINISTIC, "sft", {"regret": [0.0, 0.0, 0.0]}),
         (Condition(flipped=0.1), "dpo", {"regret": [0.2, 0.2, 0.2]}),
         (Condition(flipped=0.1), "robust", {"regret": [0.9, 0.9, 0.9]}),
+        (DETERMINISTIC, "kto", {"regret": [0.4, 0.4, 0.4]}), (wrong, "kto", {"regret": [0.8, 0.8, 0.8]}),
     ]  # fmt: skip
     found = answers("labels", rows)
-    assert list(found) == ["robust"] and found["robust"].against == "dpo"
+    assert list(found) == ["robust", "kto"] and found["robust"].against == "dpo"
     assert found["robust"].effect.value == pytest.approx(0.05 - 0.3, abs=1e-9)
     assert found["robust"].conditions == 2 and found["robust"].share == 0.5
+
+
+def test_wrong_labels_on_ice_are_compared_with_right_ones_on_ice():
+    """Regret rises by 0.3 there, and would fall by 0.1 beside the other dynamics."""
+    wrong = Condition(dynamics="slippery", flipped=0.3)
+    rows = [
+        (condition, method, {"regret": [value] * 2})
+        for method, values in (("dpo", (0.5, 0.1, 0.1)), ("robust", (0.5, 0.1, 0.4)))
+        for condition, value in zip((DETERMINISTIC, SLIPPERY, wrong), values, strict=True)
+    ]
+    assert answers("labels", rows)["robust"].mean[0] == pytest.approx(0.3)
+
+
+def test_the_methods_of_a_condition_are_those_that_ran_under_it():
+    rows = [(DETERMINISTIC, m, {"regret": [0.1]}) for m in ("base", "sft", "dpo")] + [(SLIPPERY, "ift", {"regret": [0.1]})]
+    table = study_table(rows)
+    assert [table.methods(condition.name) for condition in (DETERMINISTIC, SLIPPERY)] == [["sft", "dpo"], ["ift"]]
 
 
 def test_the_frontier_gap_is_a_share_of_what_there_is_to_gain():
