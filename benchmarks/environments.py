@@ -41,7 +41,12 @@ def gymnasium_stepping(is_slippery: bool, count: int = 0) -> float:
         many = gymnasium.make_vec("FrozenLake-v1", count, vectorization_mode="sync", is_slippery=is_slippery)
         many.reset(seed=0)
         return steps_per_second(many.step, count)
-    env = gymnasium.make("FrozenLake-v1", is_slippery=is_slippery, disable_env_checker=True)
+    return single_stepping("FrozenLake-v1", is_slippery)
+
+
+def single_stepping(name: str, is_slippery: bool) -> float:
+    """Return those of one environment as `gymnasium.make` makes it, reset when an episode is over."""
+    env = gymnasium.make(name, is_slippery=is_slippery, disable_env_checker=True)
     env.reset(seed=0)
 
     def step(action: np.ndarray) -> None:
@@ -64,8 +69,17 @@ def stepping(pairs: int) -> list[Callable[[], Comparison]]:
             lambda: our_stepping(slippery, count), lambda: gymnasium_stepping(slippery, peers), "M steps/s", pairs,
         )  # fmt: skip
 
+    def alone(dynamics: str) -> Callable[[], Comparison]:
+        slippery = dynamics == "slippery"
+        return lambda: compare(
+            f"steps, {dynamics}, one environment", "gymnasium, one environment",
+            lambda: single_stepping("ift_gridworld/FrozenLake-v0", slippery), lambda: gymnasium_stepping(slippery),
+            "M steps/s", pairs,
+        )  # fmt: skip
+
     counts = ((1, 0), (1024, 0), (65_536, 0), (1, 1), (1024, 1024))
-    return [of(dynamics, count, peers) for dynamics in ("firm", "slippery") for count, peers in counts]
+    rows = [of(dynamics, count, peers) for dynamics in ("firm", "slippery") for count, peers in counts]
+    return [alone("firm"), alone("slippery"), *rows]
 
 
 def building(pairs: int) -> list[Callable[[], Comparison]]:

@@ -134,7 +134,7 @@ def check_command(words):
 
 OTHERS = {  # commands of others, and what they start with; the rest of a line after && is looked at by itself
     "python3 -m venv", "pip install", "pip download", ".venv/bin/pip install", "unzip", "accelerate launch", "mkdocs", "ruff",
-    "mypy", "git", "python -m pytest", "python -m venv", "python docs/tables.py", "python tests/mutate.py",
+    "mypy", "codespell", "git", "python -m pytest", "python -m venv", "python docs/tables.py", "python tests/mutate.py",
     ".ci/run", ".ci/lowest",
 }  # fmt: skip
 

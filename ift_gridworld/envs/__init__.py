@@ -9,12 +9,19 @@ from ift_gridworld.envs.maps import LAKES, bridge, open_lake, parse_map, random_
 if TYPE_CHECKING:
     from ift_gridworld.envs.grid import GridLayout
     from ift_gridworld.envs.registry import lake_rows, make_env, register_environment
+    from ift_gridworld.envs.single import TabularEnv
 
 __all__ = [
-    "LAKES", "GridLayout", "LakeEnv", "bridge", "lake_rows", "make_env", "open_lake", "parse_map", "random_map", "read_map",
-    "register_environment", "time_limit", "two_paths",
+    "LAKES", "GridLayout", "LakeEnv", "TabularEnv", "bridge", "lake_rows", "make_env", "open_lake", "parse_map", "random_map",
+    "read_map", "register_environment", "time_limit", "two_paths",
 ]  # fmt: skip
 
 __getattr__, __dir__ = lazy_names(
-    __name__, __all__, {"grid": ["GridLayout"], "registry": ["lake_rows", "make_env", "register_environment"]}
+    __name__,
+    __all__,
+    {
+        "grid": ["GridLayout"],
+        "registry": ["lake_rows", "make_env", "register_environment"],
+        "single": ["TabularEnv"],
+    },
 )

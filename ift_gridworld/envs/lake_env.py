@@ -9,17 +9,21 @@ import gymnasium
 from gymnasium.envs.toy_text.frozen_lake import MAPS, FrozenLakeEnv
 
 from ift_gridworld.checks import check_probability
+from ift_gridworld.envs.lookup import LookUp
 from ift_gridworld.envs.maps import LAKES, parse_map, time_limit
 
 __all__ = ["OWN", "LakeEnv", "register"]
 
 OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
 
+TABULAR = "ift_gridworld/Tabular-v0"
 
-class LakeEnv(FrozenLakeEnv):
-    """Gymnasium's `FrozenLakeEnv`, offering its pixel modes only where pygame, which draws them, is installed.
 
-    Without this, `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
+class LakeEnv(LookUp, FrozenLakeEnv):
+    """Gymnasium's `FrozenLakeEnv` with a faster step, and its pixel modes only where pygame, which draws them, is installed.
+
+    Trajectories are Gymnasium's, from the same seed. With pixel modes that cannot be drawn,
+    `gymnasium.utils.env_checker.check_env` fails on any machine that lacks pygame.
 
     Args:
         map_name: a map of Gymnasium's where `options` have no ``desc``; None for a random one.
@@ -53,7 +57,7 @@ class LakeEnv(FrozenLakeEnv):
 
 
 def register() -> None:
-    """Register our lakes with Gymnasium; called once, when the package is imported.
+    """Register our lakes, and the environment of any MDP, with Gymnasium; called once, when the package is imported.
 
     `gymnasium.make` knows one time limit an id, that of the map it is registered with, whatever map it is then given.
     `gymnasium.make_vec` leaves that to `vector.make_vector`, where the map's own holds.
@@ -71,3 +75,9 @@ def register() -> None:
                 kwargs={**options, "max_episode_steps": None},
                 max_episode_steps=time_limit(rows),
             )
+    if TABULAR not in gymnasium.registry:
+        gymnasium.register(
+            id=TABULAR,
+            entry_point="ift_gridworld.envs.single:TabularEnv",
+            vector_entry_point="ift_gridworld.envs.vector:TabularVectorEnv",
+        )

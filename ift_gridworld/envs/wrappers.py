@@ -11,6 +11,8 @@ from typing import Any
 
 from gymnasium import Wrapper, wrappers
 
+from ift_gridworld.envs.lookup import LookUp
+
 __all__ = ["check_wrappers", "time_limit_of"]
 
 # They override `step` and `reset`, but episodes stay what the table says.
@@ -47,7 +49,10 @@ def time_limit_of(env: Any) -> int | None:
     limits: list[int | None] = [
         wrapper._max_episode_steps for wrapper in _chain(env) if isinstance(wrapper, wrappers.TimeLimit)
     ]
-    limits.append(getattr(getattr(getattr(env, "unwrapped", env), "spec", None), "max_episode_steps", None))
+    inner = getattr(env, "unwrapped", env)
+    if isinstance(inner, LookUp):
+        limits.append(inner.limit or None)
+    limits.append(getattr(getattr(inner, "spec", None), "max_episode_steps", None))
     return min((limit for limit in limits if limit is not None), default=None)
 
 
