@@ -139,10 +139,11 @@ def test_neftune_without_noise_is_sft_to_the_last_bit(kind):
     assert not same_run("neftune", "sft", kind)
 
 
-def test_neftune_moves_each_embedding_as_published():
+@pytest.mark.parametrize("alpha", [1.0, 3.0])
+def test_neftune_moves_each_embedding_as_published(alpha):
     """alpha / sqrt(L d) times numbers in [-1, 1], L the row's own steps and d the 16 tiles: on a table the logits become
     (one-hot + noise) Theta."""
-    method = make("neftune", noise=3.0)
+    method = make("neftune", noise=alpha)
     shown = method.source.demonstrations
     shape = (*shown.states.shape[1:], 16)
     draws = torch.stack([torch.rand(shape, generator=g, dtype=torch.float64) for g in generators(0, SEEDS)])
@@ -150,7 +151,7 @@ def test_neftune_moves_each_embedding_as_published():
     for n in range(SEEDS):
         total = 0.0
         for b, (states, actions, mask) in enumerate(zip(shown.states[0], shown.actions[0], shown.mask[0], strict=True)):
-            scale = 3.0 / math.sqrt(int(mask.sum()) * 16)
+            scale = alpha / math.sqrt(int(mask.sum()) * 16)
             noisy = torch.eye(16).double()[states] + scale * (2 * draws[n, b] - 1)
             logp = torch.log_softmax(noisy @ method.policy.theta[n].detach(), -1).gather(-1, actions[:, None])[:, 0]
             total += -logp[mask].mean()

@@ -245,6 +245,11 @@ def test_an_override_that_nothing_takes_is_told_in_one_line(given, message):
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
 
 
+def test_an_override_may_be_told_without_the_options_of_others():
+    with pytest.raises(ValueError, match=r"^ift has no option beta \(given: 0.5\); allowed: mixing, "):
+        split_overrides("ift", IFTOptions(), TrainingOptions(), {"beta": 0.5})
+
+
 # ---- what has no effect ----
 
 ICE = TabularMDP.from_map(("SFFF", "FHFH", "FFFH", "HFFG"), is_slippery=True, success_rate=0.7)
