@@ -144,7 +144,10 @@ def test_the_ends_of_every_range_are_allowed(kind):
     if kind is LUFFYOptions:
         ends |= {"walkers": (2,), "group": (2, 64)}
     for name in option_names(kind):
-        for value in (*ends.get(name, ()), *(np.float64(end) for end in ends.get(name, ()) if isinstance(end, float))):
+        for value in (
+            *ends.get(name, ()),
+            *(np.asarray(end)[()] for end in ends.get(name, ()) if isinstance(end, int | float)),
+        ):
             kept = getattr(kind(**{name: value}), name)
             assert kept == value and not isinstance(kept, np.generic)
 
