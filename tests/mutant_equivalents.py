@@ -170,22 +170,13 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "methods.imitation.ScheduledSampling._replacement stop-gradient 10",
         "methods.source.DataSource.residual_log_probs stop-gradient 1",
     ),
-    "a lake's demonstrations are the same at every update": ("methods.imitation.IFT.windows constant 1",),
-    "a number that is drawn never equals a probability": ("methods.imitation.ScheduledSampling._replacement constant 1",),
+    "a number that is drawn never equals a probability": ("methods.imitation.ScheduledSampling._replaced constant 1",),
     "either is far below the number of states that is refused": ("methods.imitation.NEFTune.__init__ constant 1",),
     "states have no gradient": ("methods.source.LakeSource._episodes stop-gradient 1",),
     "what a diverged policy is replaced by does not count, its divergence is NaN": (
         "methods.source.LakeSource.own_kl reduction 1",
         "methods.source.LakeSource.own_kl constant 8",
         "methods.source.LakeSource.own_kl constant 9",
-    ),
-    "without slip the rate of moves that go as intended is not read": (
-        "studies.frontier.conditions.prepare branch 1",
-        "studies.frontier.conditions.prepare reduction 1",
-        "studies.frontier.conditions.prepare constant 3",
-        "studies.frontier.conditions.prepare constant 4",
-        "studies.frontier.conditions.prepare constant 5",
-        "studies.frontier.conditions.prepare constant 6",
     ),
     "a row counted from the end is the same row": (
         "studies.frontier.conditions.flip_labels sign 1",

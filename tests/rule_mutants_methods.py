@@ -103,8 +103,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "scheduled sampling keeps what it should replace",
-            "< self.probability)[..., None]",
-            ">= self.probability)[..., None]",
+            "< self.probability\n",
+            ">= self.probability\n",
         ),
         ("one coin an episode", "self.source.uniform(*states.shape[1:])", "self.source.uniform(*states.shape[1:-1], 1)"),
         (
@@ -130,8 +130,8 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("test_source", "test_imitation_rivals"),
         (
             "members of other lakes walk on the first",
-            "sample_episodes(self.environments, table",
-            "sample_episodes(self.mdp, table",
+            "WalkTables.of(self.environments",
+            "WalkTables.of(self.mdp",
         ),
         ("the goal is the first lake's", ".reached_goal(lake) for", ".reached_goal(self.mdp) for"),
         ("a demonstrator is the optimal policy", '== "demonstrator"', '== "nobody"'),
@@ -183,7 +183,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         (
             "wrong labels are compared with the centre",
-            "clean = table.values(_without_flips(parsed).name,",
+            "clean = table.values(replace(parsed, flipped=0.0).name,",
             "clean = table.values(Condition().name,",
         ),
         (

@@ -13,13 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice
-from ift_gridworld.cli.arguments import unused
+from ift_gridworld.cli.arguments import check_study, unused
 from ift_gridworld.cli.folders import output_folder
-from ift_gridworld.cli.parser import Arguments, check_seed, fail
-from ift_gridworld.rendering import THEME_NAMES
+from ift_gridworld.cli.parser import Arguments, fail
 from ift_gridworld.runtime import cores, loading
-from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
 
@@ -64,8 +61,7 @@ def main(args: Args) -> int:
     with loading():
         from ift_gridworld.rendering.tables import written
         from ift_gridworld.runtime import console
-        from ift_gridworld.studies.frontier import study
-        from ift_gridworld.studies.quotes import quote_in
+        from ift_gridworld.studies.frontier import page, study
     try:
         check(args)
         scope = study.FrontierScope.quick(args.seed) if args.quick else study.FrontierScope(seed=args.seed)
@@ -75,7 +71,7 @@ def main(args: Args) -> int:
             saved = study.run_study(scope, args.saved, args.folder, args.workers or cores())
         tables, paths, findings = study.report(saved, args.folder, args.theme)
         if args.publish and PAGE.exists():
-            paths.append(quote_in(PAGE, findings))
+            paths.append(page.publish(PAGE, findings))
         for table in tables:
             console().print(table)
         print(written(paths))
@@ -86,11 +82,7 @@ def main(args: Args) -> int:
 
 def check(args: Args) -> None:
     """Raise a ValueError, before anything runs, for values that make no sense."""
-    check_seed(args.seed)
-    check_folder(args.folder)
-    if args.workers < 0:
-        raise ValueError(f"--workers is {args.workers}; allowed: a whole number >= 0")
-    check_choice("--theme", args.theme, THEME_NAMES)
+    check_study(args.folder, seed=args.seed, workers=args.workers, theme=args.theme)
     if args.redraw:
         unused(args, {"quick", "redraw", "out", "publish", "theme"}, "--redraw")
     if args.publish and args.quick:

@@ -15,13 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.checks import check_choice
-from ift_gridworld.cli.arguments import unused
+from ift_gridworld.cli.arguments import check_study, unused
 from ift_gridworld.cli.folders import output_folder
-from ift_gridworld.cli.parser import Arguments, check_seed, fail
-from ift_gridworld.rendering import THEME_NAMES
+from ift_gridworld.cli.parser import Arguments, fail
 from ift_gridworld.runtime import cores, loading
-from ift_gridworld.storage import check_folder
 
 __all__ = ["Args", "main"]
 
@@ -102,12 +99,9 @@ def main(args: Args) -> int:
 
 def check(args: Args) -> None:
     """Raise a ValueError, before anything runs, for values that make no sense."""
-    check_seed(args.seed)
-    check_folder(args.folder)
-    for name, value, least in (("seeds", args.seeds, 2), ("workers", args.workers, 0)):
-        if value < least:
-            raise ValueError(f"--{name} is {value}; allowed: a whole number >= {least}")
-    check_choice("--theme", args.theme, THEME_NAMES)
+    check_study(args.folder, seed=args.seed, workers=args.workers, theme=args.theme)
+    if args.seeds < 2:
+        raise ValueError(f"--seeds is {args.seeds}; allowed: a whole number >= 2")
     if args.setting is not None:
         unused(args, {"quick", "setting", "claim", "seeds", "seed", "maps"}, "--setting")
     elif args.claim is not None:

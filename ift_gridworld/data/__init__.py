@@ -15,7 +15,7 @@ from ift_gridworld.data.demonstrator import SUBOPTIMAL_NOISE, demonstrations
 from ift_gridworld.data.enumeration import enumerate_trajectories
 from ift_gridworld.data.paths import best_path, detour
 from ift_gridworld.data.preferences import label_pairs, preference_pairs
-from ift_gridworld.data.rollouts import Walkers, generators, lakes_alike, sample_episodes
+from ift_gridworld.data.rollouts import Walkers, WalkTables, generators, lakes_alike, sample_episodes
 from ift_gridworld.data.trajectories import Batch, Trajectories, path_of, stacked
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Batch",
     "Quality",
     "Trajectories",
+    "WalkTables",
     "Walkers",
     "best_path",
     "demonstrations",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.checks import check_mdp, check_whole
@@ -14,9 +15,43 @@ from ift_gridworld.data.trajectories import Trajectories
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.runtime import standard_settings
 
-__all__ = ["CategoricalRows", "Walkers", "generators", "lakes_alike", "sample_episodes"]
+__all__ = ["CategoricalRows", "WalkTables", "Walkers", "generators", "lakes_alike", "sample_episodes"]
 
 STEPS_AT_ONCE = 10_000  # random numbers are drawn for this many steps at a time: most long walks end early
+
+
+@dataclass(frozen=True, eq=False)
+class WalkTables:
+    """Tables of one or several MDPs below each other, which walkers step through; made once, they serve many walks.
+
+    Attributes:
+        lakes: L MDPs of one size and horizon.
+        next_state, reward, terminated: of each outcome.
+        outcome: probability of each, [L S A, K].
+        start: running sums of the start distributions.
+    """
+
+    lakes: Sequence[TabularMDP]
+    next_state: Int[Tensor, " LSAK"]
+    reward: Float[Tensor, " LSAK"]
+    terminated: Bool[Tensor, " LSAK"]
+    outcome: Float[Tensor, "LSA K"]
+    start: Float[Tensor, "L S"]
+
+    @classmethod
+    def of(cls, mdp: TabularMDP | Sequence[TabularMDP] | WalkTables, device: torch.device | str = "cpu") -> WalkTables:
+        """Return the tables of MDPs, or those that are handed in; raise a ValueError as `lakes_alike` does."""
+        if isinstance(mdp, WalkTables):
+            return mdp
+        lakes = lakes_alike(mdp)
+        return cls(
+            lakes,
+            _rows(lakes, "next_state", device).flatten().long(),
+            _rows(lakes, "reward", device).flatten(),
+            _rows(lakes, "terminated", device).flatten(),
+            _rows(lakes, "probability", device),
+            _cumulative(torch.as_tensor(np.stack([each.start for each in lakes]), device=device)),
+        )
 
 
 class Walkers:
@@ -24,7 +59,7 @@ class Walkers:
 
     Args:
         mdp: where they walk; its `horizon`, if any, truncates episodes. Or several MDPs of one size and horizon, in which equal
-            parts of the seeds walk, in order.
+            parts of the seeds walk, in order; or the tables of either, on the same device.
         generators: one per seed, so that a seed's walk does not depend on the number of seeds.
         count: B, walkers per seed.
         device: where the tables live and the walking is done.
@@ -46,24 +81,21 @@ class Walkers:
 
     def __init__(
         self,
-        mdp: TabularMDP | Sequence[TabularMDP],
+        mdp: TabularMDP | Sequence[TabularMDP] | WalkTables,
         generators: Sequence[torch.Generator],
         count: int,
         device: torch.device | str = "cpu",
         starts: Int[Tensor, "N B"] | None = None,
     ) -> None:
-        lakes = lakes_alike(mdp)
-        self.mdp, self.generators, self.count, self.device = lakes[0], list(generators), count, device
-        self._next = _rows(lakes, "next_state", device).flatten().long()
-        self._reward = _rows(lakes, "reward", device).flatten()
-        self._terminated = _rows(lakes, "terminated", device).flatten()
-        self._outcome = _rows(lakes, "probability", device)
-        lake = torch.arange(len(lakes), device=device).repeat_interleave(len(self.generators) // len(lakes))
+        tables = WalkTables.of(mdp, device)
+        self.mdp, self.generators, self.count, self.device = tables.lakes[0], list(generators), count, device
+        self._next, self._reward, self._terminated = tables.next_state, tables.reward, tables.terminated
+        self._outcome, number = tables.outcome, len(tables.lakes)
+        lake = torch.arange(number, device=device).repeat_interleave(len(self.generators) // number)
         # Each seed's first row in these tables, [N, 1], and its start distribution.
         self._first = (lake * self.mdp.num_states * self.mdp.num_actions)[:, None]
-        start = _cumulative(torch.as_tensor(np.stack([each.start for each in lakes]), device=device))
-        self._start = start[0] if len(lakes) == 1 else start[lake]
-        self.states = self._starts(self._draws(1)[0, ..., 0]) if starts is None else starts.to(device)
+        self._start = tables.start[0] if number == 1 else tables.start[lake]
+        self.states = self._starts(self._draws(1)[:, 0, :, 0]) if starts is None else starts.to(device)
         self.elapsed = torch.zeros_like(self.states)
 
     def walk(self, policy: Float[Tensor, "#N S A"], steps: int, *, reset: bool = True) -> Trajectories:
@@ -81,23 +113,24 @@ class Walkers:
         seeds, count, actions = len(self.generators), self.count, self.mdp.num_actions
         table = policy.to(self.device, torch.float64).flatten(0, 1)
         row = (torch.arange(len(policy), device=self.device) * self.mdp.num_states)[:, None]
-        slots = self._outcome.shape[-1]
+        slots, horizon = self._outcome.shape[-1], self.mdp.horizon
         choices, outcomes = (CategoricalRows(rows, draws=seeds * count * steps) for rows in (table, self._outcome))
         alive = torch.ones(seeds, count, dtype=torch.bool, device=self.device)
+        out_of_time = ~alive
         record: list[tuple[Tensor, ...]] = []
         for t in range(steps):
             if t % STEPS_AT_ONCE == 0:
                 draws = self._draws(min(STEPS_AT_ONCE, steps - t))
-            draw = draws[t % STEPS_AT_ONCE]
+            draw = draws[:, t % STEPS_AT_ONCE]
             action = choices.pick(row + self.states, draw[..., 0])
-            outcome = self._first + self.states * actions + action
-            slot = outcomes.pick(outcome, draw[..., 1]) if slots > 1 else 0
-            index = outcome * slots + slot
-            following, terminated = self._next[index], self._terminated[index]
+            index = torch.add(self._first + action, self.states, alpha=actions)
+            index = index * slots + outcomes.pick(index, draw[..., 1]) if slots > 1 else index
+            following, ended = self._next[index], self._terminated[index]
             self.elapsed = self.elapsed + 1
-            truncated = (self.elapsed >= (self.mdp.horizon or torch.iinfo(torch.int64).max)) & ~terminated
-            record.append((self.states, action, alive, following, self._reward[index], terminated, truncated))
-            ended = terminated | truncated
+            if horizon:
+                out_of_time = self.elapsed >= horizon
+                ended = ended | out_of_time
+            record.append((self.states, action, alive, index, out_of_time))
             if reset:
                 self.states = torch.where(ended, self._starts(draw[..., 2]), following)
                 self.elapsed = torch.where(ended, 0, self.elapsed)
@@ -106,12 +139,19 @@ class Walkers:
                 self.states = following
                 if not alive.any():
                     break
-        return Trajectories(*(torch.stack(field, -1) for field in zip(*record, strict=True)))
+        # What the steps led to is looked up for all of them at once.
+        states, taken, mask, index, out_of_time = (torch.stack(field, -1) for field in zip(*record, strict=True))
+        terminated = self._terminated[index]
+        return Trajectories(states, taken, mask, self._next[index], self._reward[index], terminated, out_of_time & ~terminated)
 
-    def _draws(self, steps: int) -> Float[Tensor, "T N B 3"]:
-        shape = (steps, self.count, 3)
-        draws = [torch.rand(shape, generator=g, dtype=torch.float64, device=g.device) for g in self.generators]
-        return torch.stack(draws, 1).to(self.device)
+    def _draws(self, steps: int) -> Float[Tensor, "N T B 3"]:
+        draws = torch.empty(len(self.generators), steps, self.count, 3, dtype=torch.float64)
+        for each, generator in zip(draws, self.generators, strict=True):
+            if generator.device == draws.device:
+                torch.rand(each.shape, generator=generator, out=each)
+            else:
+                each.copy_(torch.rand(each.shape, generator=generator, dtype=torch.float64, device=generator.device))
+        return draws.to(self.device)
 
     def _starts(self, draw: Float[Tensor, "N B"]) -> Int[Tensor, "N B"]:
         return torch.searchsorted(self._start, draw.contiguous(), right=True)
@@ -189,7 +229,7 @@ def generators(seed: int, count: int) -> list[torch.Generator]:
 
 @standard_settings()
 def sample_episodes(
-    mdp: TabularMDP | Sequence[TabularMDP],
+    mdp: TabularMDP | Sequence[TabularMDP] | WalkTables,
     policy: Float[np.ndarray, "S A"] | Float[Tensor, "#N S A"],
     count: int,
     random: Sequence[torch.Generator],

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ift_gridworld import losses
 from ift_gridworld.data import Batch
+from ift_gridworld.log_probs import masked_mean
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.options import DaggerOptions, DistillOptions, MethodOptions
 from ift_gridworld.methods.source import DataSource, Labelled
@@ -108,8 +109,12 @@ class Distillation(Method[Lessons]):
         return torch.stack(parts).sum(0)
 
     def _divergence(self, lesson: Labelled) -> Float[Tensor, " N"]:
-        logits, mask = self.policy(lesson.batch.states), lesson.batch.mask
-        chances = lesson.chances.to(logits.dtype).expand(*logits.shape[:-1], -1)
-        index = lesson.actions.expand(*logits.shape[:-1], -1)
-        teacher = torch.zeros_like(logits).scatter(-1, index, chances).log()  # where it knows nothing the step does not count
-        return losses.generalized_jsd_loss(logits, teacher, mask, beta=self.options.divergence).mean(-1)
+        """Divergence from the teacher, [N]; computed of steps that count, which are few where one episode is long."""
+        table = self.policy(lesson.batch.states)
+        mask = lesson.batch.mask.expand(table.shape[:-1])
+        index, chances = (x.expand(*mask.shape, -1)[mask] for x in (lesson.actions, lesson.chances))
+        logits = table[mask]
+        teacher = torch.zeros_like(logits).scatter(-1, index, chances.to(logits.dtype)).log()
+        counted = torch.ones(len(logits), 1, dtype=torch.bool, device=logits.device)
+        steps = losses.generalized_jsd_loss(logits[:, None], teacher[:, None], counted, beta=self.options.divergence)
+        return masked_mean(torch.zeros_like(table[..., 0]).masked_scatter(mask, steps), mask).mean(-1)

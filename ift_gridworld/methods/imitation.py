@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ift_gridworld import losses
@@ -47,6 +47,16 @@ class SFT(Method[Batch]):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         return losses.sft_loss(self.policy.log_probs(batch.states, batch.actions, batch.mask), batch.mask).mean(-1)
 
+    @cached_property
+    def windows(self) -> Windows | None:
+        """The batch's distinct windows, where a policy that remembers nothing meets the same batch again and running each once
+        is less work than running every step."""
+        if self.policy.remembers:
+            return None
+        shown = self.source.demonstration_batch(0)
+        windows = Windows.of(shown.states, shown.mask)
+        return windows if 2 * windows.states.shape[1] < shown.states[0].numel() else None
+
 
 class IFT(SFT):
     """Imitate them from states mixed with the model's own predictions, early steps answering for later ones."""
@@ -58,16 +68,6 @@ class IFT(SFT):
     @cached_property
     def successor(self) -> Successor:
         return self.source.successor(self.policy, self.options)
-
-    @cached_property
-    def windows(self) -> Windows | None:
-        """The batch's distinct windows, where a policy that remembers nothing meets the same batch again and running each once
-        is less work than running every step."""
-        if self.policy.remembers:
-            return None
-        shown = self.source.demonstration_batch(0)
-        windows = Windows.of(shown.states, shown.mask)
-        return windows if 2 * windows.states.shape[1] < shown.states[0].numel() else None
 
     def second_pass(self, batch: Batch) -> Float[Tensor, "N B T"]:
         """log π(a*|s) of every step, from the mixed states."""
@@ -155,13 +155,29 @@ class ScheduledSampling(SFT):
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         if self.probability == 0:
             return super().loss(batch)
-        return losses.sft_loss(self.source.residual_log_probs(self.policy, batch, self._replacement, 1.0), batch.mask).mean(-1)
+        if self.windows is None:
+            logp = self.source.residual_log_probs(self.policy, batch, self._replacement, 1.0)
+        else:
+            logp = self._of_windows(batch, self.windows)
+        return losses.sft_loss(logp, batch.mask).mean(-1)
+
+    def _of_windows(self, batch: Batch, windows: Windows) -> Float[Tensor, "N B T"]:
+        """Return log π(a*|s) of every step, from the true state or the predicted one, of which there are few."""
+        predicted = windows.log_probs(self.policy, batch.actions, self._predicted, mixing=1.0)
+        if self.probability == 1:
+            return predicted
+        true = self.policy.log_probs(batch.states, batch.actions, batch.mask)
+        return torch.where(self._replaced(batch.states).roll(1, -1), predicted, true)  # the prediction of the step before
+
+    def _replaced(self, states: Tensor) -> Bool[Tensor, "N B T"]:
+        """Draw whether each step's prediction stands in for the state after it."""
+        return self.source.uniform(*states.shape[1:]) < self.probability
 
     def _replacement(self, states: Tensor, logits: Tensor) -> Any:
         """Return what stands in for the state after each step: the prediction, or the true one."""
         predicted = self._predicted(states, logits)
         true = self.policy.embed(torch.cat([states[..., 1:], states[..., -1:]], -1))
-        replaced = (self.source.uniform(*states.shape[1:]) < self.probability)[..., None]
+        replaced = self._replaced(states)[..., None]
         if isinstance(true, SparseStates):
             return true.blend(predicted, replaced.to(true.weight))
         return torch.where(replaced, predicted, true)

@@ -17,12 +17,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.choices import Teacher
-from ift_gridworld.data import Batch, Trajectories, Walkers, sample_episodes
+from ift_gridworld.data import Batch, Trajectories, Walkers, WalkTables, sample_episodes
 from ift_gridworld.data.demonstrator import SUBOPTIMAL_NOISE
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.reward_model import train_reward_model
 from ift_gridworld.planning import occupancy, optimal_policy
+from ift_gridworld.planning.chain import DENSE_STATES, visits_within
 from ift_gridworld.policies.base import Policy
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.policies.residual import Successor, lake_successor, residual_embeddings
@@ -222,21 +223,36 @@ class LakeSource(DataSource[LakePolicy]):
             return None
         sound = np.isfinite(ours).all((1, 2))  # others have diverged
         tables = np.where(sound[:, None, None], ours, 1 / self.mdp.num_actions)
-        visits = [
-            occupancy(lake, table, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal
-            for lake, table in zip(self.environments, np.split(tables, len(self.environments)), strict=True)
-        ]
-        walked = np.concatenate(visits)
+        walked = self._walked(tables)
         with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is done, or nobody stands, nothing is counted
             per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
             divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
         return torch.as_tensor(np.where(sound, divergence, np.nan), device=self.device)
 
+    def _walked(self, policies: Float[np.ndarray, "N S A"]) -> Float[np.ndarray, "N S"]:
+        """Return how often each member steps from each state in an episode."""
+        lakes = self.environments
+        each = policies.reshape(len(lakes), -1, *policies.shape[1:])
+        if self.mdp.num_states > DENSE_STATES:
+            pairs = zip(lakes, each, strict=True)
+            visits = [occupancy(lake, x, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal for lake, x in pairs]
+            return np.concatenate(visits)
+        transition = np.einsum("lnsa,lsat->lnst", each, self._goes_on, optimize=True)
+        start = np.stack([lake.start * ~lake.terminal for lake in lakes])[:, None].repeat(each.shape[1], 1)
+        return visits_within(transition, start, self.longest).reshape(policies.shape[:-1])
+
+    @cached_property
+    def _goes_on(self) -> Float[np.ndarray, "L S A S"]:
+        """Probability of each next state, where the episode goes on there."""
+        return np.stack([lake.scatter(lake.probability * ~lake.terminated) for lake in self.environments])
+
     def uniform(self, *shape: int) -> Float[Tensor, "N *shape"]:
         return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
 
     def labelled_answers(self, policy: LakePolicy, walkers: int, teacher: Teacher) -> Labelled:
-        return self._labelled(self._episodes(policy, Walkers(self.environments, self.generators, walkers).states), teacher)
+        return self._labelled(
+            self._episodes(policy, Walkers(self._tables, self.generators, walkers, self.device).states), teacher
+        )
 
     def labelled_demonstrations(self, step: int, teacher: Teacher) -> Labelled:
         return self._labelled(self.demonstrations, teacher)
@@ -254,12 +270,12 @@ class LakeSource(DataSource[LakePolicy]):
         return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in self.environments])
 
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
-        walking = Walkers(self.environments, self.generators, walkers, self.device)
+        walking = Walkers(self._tables, self.generators, walkers, self.device)
         return lambda: walking.walk(policy.distribution(), segment)
 
     def groups(self, policy: LakePolicy, walkers: int, group: int | None) -> tuple[Trajectories, int]:
         group = group or walkers
-        starts = Walkers(self.environments, self.generators, walkers // group).states.repeat_interleave(group, -1)
+        starts = Walkers(self._tables, self.generators, walkers // group, self.device).states.repeat_interleave(group, -1)
         return self._episodes(policy, starts), group
 
     def guided_groups(self, policy: LakePolicy, number: int, walkers: int, group: int) -> tuple[Trajectories, Trajectories]:
@@ -279,8 +295,13 @@ class LakeSource(DataSource[LakePolicy]):
         return _longest(self.mdp)
 
     def _episodes(self, policy: LakePolicy, starts: Tensor) -> Trajectories:
-        count, table = starts.shape[-1], policy.distribution()
-        return sample_episodes(self.environments, table, count, self.generators, starts, device=self.device)
+        return sample_episodes(
+            self._tables, policy.distribution(), starts.shape[-1], self.generators, starts, device=self.device
+        )
+
+    @cached_property
+    def _tables(self) -> WalkTables:
+        return WalkTables.of(self.environments, self.device)
 
     def critic(self, policy: LakePolicy) -> LakePolicy:
         return policy.like(num_actions=1).initialise(self.generators, uniform=True).to(self.device)

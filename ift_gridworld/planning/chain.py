@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.planning.matrices import closed_classes, eliminate, factorise, solve_undiscounted
 
-__all__ = ["PolicyChain", "check_policy", "walk"]
+__all__ = ["DENSE_STATES", "PolicyChain", "check_policy", "visits_within", "walk"]
 
 DENSE_STATES = 40  # up to this many states, matrices are dense
 # Probabilities that count as 0: that an episode still goes on; that it stands in a state, of which many add up.
@@ -228,3 +228,26 @@ def walk(
         now[:] = 0.0
         now[window] = mass
     return walking.reshape(start.shape), now.reshape(start.shape)
+
+
+def visits_within(
+    transition: Float[np.ndarray, "*batch S S"], start: Float[np.ndarray, "*batch S"], steps: int
+) -> Float[np.ndarray, "*batch S"]:
+    """Return Σ_{t < steps} start P^t, by doubling: few products of matrices, where `walk` takes each step.
+
+    Args:
+        transition: P, over the outcomes that do not end the episode.
+        start: probabilities of the first states.
+        steps: number of steps, at least 1.
+
+    Example:
+        >>> visits_within(np.array([[0.5, 0.5], [0.0, 0.0]]), np.array([1.0, 0.0]), steps=3)
+        array([1.75, 0.75])
+    """
+    first = start[..., None, :]
+    total, power = first, transition  # of one step
+    for digit in f"{steps:b}"[1:]:
+        total, power = total + total @ power, power @ power
+        if digit == "1":
+            total, power = first + total @ transition, power @ transition
+    return total[..., 0, :]

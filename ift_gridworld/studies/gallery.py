@@ -208,8 +208,10 @@ def readme() -> str:
         "",
         "The figures of `python experiments/reproduction.py --publish` are in [reproduction](reproduction); what they say",
         "stands in [experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
-        "[language](language), with [experiments/language.md](../experiments/language.md). What",
-        "`python experiments/benchmark.py --publish` measures stands in [benchmark](benchmark/README.md).",
+        "[language](language), with [experiments/language.md](../experiments/language.md); those of",
+        "`python experiments/frontier.py --publish` in [frontier](frontier), with",
+        "[experiments/frontier.md](../experiments/frontier.md). What `python experiments/benchmark.py --publish` measures",
+        "stands in [benchmark](benchmark/README.md).",
     ]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 

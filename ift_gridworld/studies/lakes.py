@@ -9,10 +9,11 @@ from ift_gridworld.envs.maps import LAKES, Rows, parse_map, random_map, two_path
 from ift_gridworld.escape import one_line
 from ift_gridworld.reading import LARGE, read_text
 
-__all__ = ["BLOCK_SIZE", "RANDOM_SIDE", "lake_maps", "parse_number", "read_maps"]
+__all__ = ["BLOCK_SIZE", "DYNAMICS", "RANDOM_SIDE", "lake_maps", "parse_number", "read_maps"]
 
 BLOCK_SIZE = 10  # lakes of one setting
 RANDOM_SIDE = 6  # tiles a side of random lakes
+DYNAMICS = ("deterministic", "slippery")
 
 
 def lake_maps(name: str) -> list[tuple[str, Rows]]:

@@ -26,10 +26,9 @@ from ift_gridworld.planning import (
 )
 from ift_gridworld.rendering.pictures import still_of
 from ift_gridworld.storage import write_atomically
+from ift_gridworld.studies.lakes import DYNAMICS
 
-__all__ = ["DYNAMICS", "ENVIRONMENTS", "Optimum", "SuiteEnvironment", "bridge_flip", "draw_suite", "optimum", "readme"]
-
-DYNAMICS = ("deterministic", "slippery")
+__all__ = ["ENVIRONMENTS", "Optimum", "SuiteEnvironment", "bridge_flip", "draw_suite", "optimum", "readme"]
 
 
 @dataclass(frozen=True)

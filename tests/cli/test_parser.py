@@ -111,6 +111,7 @@ def test_importing_the_package_loads_gymnasium_and_no_more():
         "ift_gridworld._stop",
         "ift_gridworld.checks",
         "ift_gridworld.envs",
+        "ift_gridworld.envs.lookup",
         "ift_gridworld.envs.maps",
         "ift_gridworld.envs.lake_env",
         "ift_gridworld.escape",

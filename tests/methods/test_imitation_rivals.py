@@ -86,10 +86,14 @@ def test_scheduled_sampling_that_replaces_everything_is_ift_that_mixes_everythin
     torch.testing.assert_close(always.loss(always.batch(0)), ift.loss(ift.batch(0)), rtol=1e-12, atol=0)
 
 
-def test_scheduled_sampling_replaces_each_state_by_a_coin():
+@pytest.mark.parametrize("every_step", [False, True])
+def test_scheduled_sampling_replaces_each_state_by_a_coin(every_step):
     """With the coins known: the logits of step t are those of the true tile, or of where the prediction one step before leads;
-    the first step has no prediction."""
+    the first step has no prediction. Of many episodes each distinct window is run once."""
     method = scheduled(probability=0.4, count=20)
+    assert method.windows is not None
+    if every_step:
+        vars(method)["windows"] = None
     shown = method.source.demonstrations
     shape = shown.states.shape[1:]
     coins = torch.stack([torch.rand(shape, generator=g, dtype=torch.float64) for g in generators(0, SEEDS)]) < 0.4

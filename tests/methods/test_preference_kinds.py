@@ -183,6 +183,23 @@ def test_kto_knows_its_reference_point_on_a_lake(horizon):
     np.testing.assert_allclose(method.loss(method.batch(0)).detach(), kto_by_hand(method, points, (0.8, 1.3)), rtol=1e-10)
 
 
+@pytest.mark.parametrize("size", [(2, 3), (7, 7)])
+def test_the_divergence_of_members_on_several_lakes_is_each_ones_own(size):
+    """Small lakes are followed by doubling, larger ones step by step."""
+    rows, columns = size
+    lakes = [
+        TabularMDP.from_map(["S" + "F" * (columns - 2) + last, *["F" * columns] * (rows - 2), "F" * (columns - 1) + other])
+        for last, other in ("GF", "FG")
+    ]
+    policy, base = (TabularPolicy(rows * columns, 4, 4).initialise(generators(s, 4)).double() for s in (5, 50))
+    source = LakeSource(lakes[0], None, None, None, generators(0, 4), lakes=lakes)
+    expected = [
+        exact_kl(lake, policy.members(pair), base.members(pair), lake.horizon)
+        for lake, pair in zip(lakes, ([0, 1], [2, 3]), strict=True)
+    ]
+    np.testing.assert_allclose(source.own_kl(policy, base), np.concatenate(expected), rtol=1e-9)
+
+
 def test_kto_estimates_its_reference_point_as_published():
     """All answers of a lake answer one prompt, so that each is mismatched: the mean of their log-ratios, not below 0."""
     method = make("kto", beta=0.3, kl="mismatched")

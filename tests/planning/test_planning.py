@@ -26,7 +26,7 @@ from ift_gridworld.planning import (
     value_iteration,
     walk_distribution,
 )
-from ift_gridworld.planning.chain import PolicyChain
+from ift_gridworld.planning.chain import PolicyChain, visits_within
 
 SLIPPERY = TabularMDP.from_map(LAKES["4x4"], is_slippery=True)
 OPEN = TabularMDP.from_map(("SFF", "FFF", "FFG"))  # no holes: every shortest way is as good as every other
@@ -561,3 +561,15 @@ def test_a_window_of_most_tiles_is_all_of_them():
     window, rim = chain.window(~mdp.terminal / 400)
     np.testing.assert_array_equal(window, np.arange(400))
     assert not len(rim)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 6, 7, 37])
+def test_visits_by_doubling_are_those_of_every_step(steps):
+    """Of chains side by side, from starts of their own, with outcomes that end the episode."""
+    random = np.random.default_rng(0)
+    transition = random.dirichlet(np.ones(6), (3, 5))[..., :5]  # the sixth outcome ends
+    standing = random.dirichlet(np.ones(5), 3)
+    expected, now = np.zeros((3, 5)), standing
+    for _ in range(steps):
+        expected, now = expected + now, np.einsum("ms,mst->mt", now, transition)
+    np.testing.assert_allclose(visits_within(transition, standing, steps), expected, rtol=1e-12)

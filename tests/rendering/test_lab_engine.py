@@ -323,7 +323,7 @@ def training_error(engine, setting, kind, slip, optimiser="adam", monkeypatch=No
     got = engine.run(
         TRAIN, rows=rows_of_map, slip=slip, discount=mdp.discount, policy=kind, weights=weights, critic=critic, method=name,
         options={**options, **script_options}, optimiser=optimiser, rate=rate, updates=len(updates),
-        draws=[row for block in drawn for row in block[:, 0].tolist()],
+        draws=[row for block in drawn for row in block[0].tolist()],
         data={"demonstrations": answers(shown), "chosen": answers(chosen), "rejected": answers(rejected)},
     )  # fmt: skip
     names = {"success": "success", "return": "return", "regret": "regret", "distance": "distance", "kl": "kl",

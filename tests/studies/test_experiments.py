@@ -10,6 +10,7 @@ from PIL import Image
 
 import benchmarks.command
 import ift_gridworld.cli.failures
+import ift_gridworld.cli.frontier
 import ift_gridworld.cli.reproduction
 import ift_gridworld.cli.suite
 from benchmarks.comparison import compare
@@ -31,7 +32,7 @@ def test_every_picture_of_the_gallery_is_there_and_on_its_page():
             with Image.open(ROOT / "figures" / target) as film:
                 assert film.n_frames > 10
             assert (ROOT / "figures" / f"{target}.txt").read_text().strip()
-    scripts = ("frozen_lake", "language", "benchmark", "reproduction")  # have folders of their own
+    scripts = ("frozen_lake", "language", "benchmark", "reproduction", "frontier")  # have folders of their own
     there = {
         p for p in (ROOT / "figures").rglob("*") if p.is_file() and not set(scripts) & set(p.parts) and p.suffix != ".json"
     }
@@ -58,7 +59,7 @@ def test_ratios_are_medians_of_pairs_and_above_one_where_we_are_better(unit, rat
     assert row.ratio == ratio and (row.ours, row.theirs) == (4.0, 3.0)
 
 
-LAUNCHERS = ("benchmark", "failures", "gallery", "loss_walk", "reproduction", "suite")
+LAUNCHERS = ("benchmark", "failures", "frontier", "gallery", "loss_walk", "reproduction", "suite")
 
 
 @pytest.mark.parametrize("name", LAUNCHERS)
@@ -84,6 +85,7 @@ def test_a_command_writes_to_runs_unless_it_is_told_to_publish():
     "command",
     [
         ift_gridworld.cli.failures,
+        ift_gridworld.cli.frontier,
         ift_gridworld.cli.gallery,
         ift_gridworld.cli.reproduction,
         ift_gridworld.cli.suite,

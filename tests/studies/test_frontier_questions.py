@@ -210,8 +210,10 @@ def test_what_is_clear_lies_below_five_percent():
 
 def test_findings_are_plain_numbers():
     rows = [(DETERMINISTIC, m, {"regret": v}) for m, v in (("sft", [0.5]), ("ift", [0.25]))]
-    found = findings({"demonstrations": answer_question(study_table(rows), ASK["demonstrations"])})["demonstrations ift"]
-    assert found["value"] == -0.25 and found["low"] is None and found["place"] == 1 and found["clear"] is False
+    answers = {"demonstrations": answer_question(study_table(rows), ASK["demonstrations"])}
+    found = findings(answers, {"ift"})["demonstrations ift"]
+    assert found["value"] == -0.25 and found["low"] is None and found["place"] == 1
+    assert found["clear"] is False and found["on_edge"] is True
 
 
 def test_the_plane_has_means_over_lakes_of_one_dynamics():

@@ -57,7 +57,7 @@ def test_the_report_writes_the_answers_that_it_prints(finished, tmp_path):
     printed, paths, findings = report(tables, tmp_path, "light")
     assert {path.name for path in paths} == {"findings.json", "answers.png", "answers.pdf", "plane.png", "plane.pdf"}
     saved = json.loads((tmp_path / "findings.json").read_text(encoding="utf-8"))
-    assert saved["findings"] == findings
+    assert saved["findings"] | saved["choices"] == findings
     answers = answer_questions(StudyTable(load(folder)["results"]))
     assert len(printed) == sum(bool(each) for each in answers.values())
     for key, each in answers.items():

@@ -16,6 +16,7 @@ from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods.registry import CORE, METHODS
 from ift_gridworld.planning import optimal_policy, success_probability, value_iteration
 from ift_gridworld.studies import suite
+from ift_gridworld.studies.lakes import DYNAMICS
 from ift_gridworld.training.base_policies import make_base
 from ift_gridworld.training.loop import train
 
@@ -105,7 +106,7 @@ def test_a_bridges_land_is_safe_and_its_bridge_is_not(size):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", CORE)
-@pytest.mark.parametrize("dynamics", suite.DYNAMICS)
+@pytest.mark.parametrize("dynamics", DYNAMICS)
 @pytest.mark.parametrize("place", suite.ENVIRONMENTS, ids=lambda m: m.name)
 def test_every_method_trains_in_every_place(place, dynamics, method):
     """Losses are numbers, the policy moves and stays one, success is a probability; imitation makes what was shown likelier."""

@@ -14,13 +14,15 @@ from ift_gridworld.envs.maps import LAKES, random_map
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.policies.lake import LakePolicy
 from ift_gridworld.studies.data import SeedData, draw_data, trim
+from ift_gridworld.studies.lakes import DYNAMICS
 from ift_gridworld.studies.settings import named_base
 
-__all__ = ["DYNAMICS", "HELD_IN", "SUITE", "Condition", "PreparedCondition", "prepare", "study_conditions"]
+__all__ = ["HELD_IN", "SUITE", "Condition", "PreparedCondition", "prepare", "study_conditions"]
 
-DYNAMICS = {"deterministic": None, "slippery": 0.8}  # how often a move goes as intended
+INTENDED = 0.8  # how often a move goes as intended on slippery lakes
 SUITE = ("two-paths", "4x4", "8x8", "bridge", "open")
 SIDE, FROZEN = 6, 0.8  # of random lakes
+FLIPPED = (0.1, 0.2, 0.3)  # shares of wrong labels
 HELD_IN = "held-in"
 FIRST_SEED = {"random": 910_000, HELD_IN: 920_000}  # of the maps; slippery lakes are others than deterministic ones
 SLIPPERY_OFFSET = 5_000
@@ -32,7 +34,7 @@ class Condition:
 
     Attributes:
         lakes: ``random`` (those that are reported), ``held-in`` (those on which trials are judged), or a map of `SUITE`.
-        dynamics: a name in `DYNAMICS`.
+        dynamics: a name in `lakes.DYNAMICS`.
         base, policy: as in `studies.settings.Setting`.
         data: number of demonstrations, and of preference pairs, of each policy.
         flipped: share of the pairs whose labels are wrong.
@@ -63,6 +65,11 @@ class Condition:
         return replace(self, dynamics="deterministic") == Condition()
 
     @property
+    def is_headline(self) -> bool:
+        """Whether effects are reported of it: of the centre; of the conditions with wrong labels, of the centre with most."""
+        return replace(self, flipped=0.0).is_centre and self.flipped in (0.0, FLIPPED[-1])
+
+    @property
     def held_in(self) -> Condition:
         """The condition under which a method's learning rate and knob are chosen for this one.
 
@@ -79,7 +86,7 @@ def study_conditions() -> list[Condition]:
         *(replace(centre, base=base) for base in ("random", "good-0.1", "good-0.9")),
         replace(centre, policy="tabular"),
         *(replace(centre, data=count) for count in (1, 40)),
-        *(replace(centre, flipped=share) for share in (0.1, 0.2, 0.3)),
+        *(replace(centre, flipped=share) for share in FLIPPED),
         replace(centre, start="anywhere"),
         *(replace(centre, lakes=name) for name in SUITE),
     ]
@@ -117,12 +124,11 @@ def prepare(condition: Condition, count: int, seeds: int, seed: int) -> Prepared
         seeds: number of policies on each map of the suite; on random lakes there is one.
         seed: of the study.
     """
-    rate = DYNAMICS[condition.dynamics]
     maps = _maps(condition, count, seed)
     seeds = seeds if condition.lakes in SUITE else 1
     names, origins, data = [], [], []
     for i, (name, rows) in enumerate(maps):
-        mdp = TabularMDP.from_map(rows, is_slippery=rate is not None, success_rate=rate or 1 / 3)
+        mdp = TabularMDP.from_map(rows, is_slippery=condition.dynamics == "slippery", success_rate=INTENDED)
         drawn = draw_data(mdp, condition.data, seeds, seed + i)  # several seeds, or several lakes
         if drawn is None:  # no two answers ever return different
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,23 +13,25 @@ from ift_gridworld.methods.registry import family_of
 from ift_gridworld.rendering.method_names import in_order, method_name
 from ift_gridworld.rendering.plane import apart
 from ift_gridworld.rendering.study_figures import SMALL, TINY, WIDTH, Estimate, StudyFigure, method_mark
-from ift_gridworld.studies.frontier.conditions import DYNAMICS, Condition
+from ift_gridworld.studies.frontier.conditions import Condition
 from ift_gridworld.studies.frontier.questions import Answer, StudyTable, share_of_gain
+from ift_gridworld.studies.lakes import DYNAMICS
 
-__all__ = ["GROUPS", "draw_answers", "draw_figures", "draw_plane"]
+__all__ = ["EDGE", "GROUPS", "draw_answers", "draw_figures", "draw_plane"]
 
 GROUPS = {  # of methods, by their families
     "Demonstrations": ("imitation",),
     "Pairs": ("pairs", "unpaired"),
     "Rollouts": ("on-policy", "mixed"),
 }
-ROW = 0.162  # inches, of a method
-HOLLOW = "Hollow: not clear once corrected for the number of methods"
-COLUMNS = {  # question: the axis in words, its scale near 0, and a few ticks
-    "recovery": ("success from every tile,\nless SFT's", 0.0, ()),
-    "likelihood": ("log-likelihood of chosen,\nless the base's (nats)", 10.0, (-1000, -100, -10, 0, 10)),
-    "frontier": ("frontier gap, share of\nthe gain, less SFT's", 0.0, ()),
-    "labels": ("regret that wrong labels\nadd, less DPO's", 0.0, ()),
+ROW, NAME = 0.162, 0.112  # inches, of a method and of its name beside the plane
+HOLLOW = "Hollow: not clear, corrected for the number of methods"
+EDGE = "†"
+COLUMNS = {  # question: the axis in words, which side is better, its scale near 0, and a few ticks
+    "recovery": ("success from every tile,\nless SFT's", "better →", 0.0, ()),
+    "likelihood": ("log-likelihood of chosen,\nless the base's (nats)", "better →", 10.0, (-100, -10, 0, 10)),
+    "frontier": ("frontier gap, share of\nthe gain, less SFT's", "← better", 0.1, (-0.1, 0, 0.1, 1)),
+    "mislabelled": ("regret with 30 % wrong\nlabels, less DPO's", "← better", 0.0, ()),
 }
 
 
@@ -39,39 +41,45 @@ def grouped(methods: Sequence[str]) -> dict[str, list[str]]:
     return {name: members for name, members in groups.items() if members}
 
 
-def draw_figures(table: StudyTable, answers: Mapping[str, Sequence[Answer]], folder: Path, theme: str) -> list[Path]:
-    """Draw all figures of the study; return the paths."""
+def draw_figures(
+    table: StudyTable, answers: Mapping[str, Sequence[Answer]], folder: Path, theme: str, on_edge: Collection[str] = ()
+) -> list[Path]:
+    """Draw all figures of the study, methods whose best trial lies on an edge marked; return the paths."""
     paths = []
-    for name, draw in (("answers", draw_answers(answers, theme)), ("plane", draw_plane(table, theme))):
+    for name, draw in (("answers", draw_answers(answers, theme, on_edge)), ("plane", draw_plane(table, theme))):
         figure, words = draw
-        paths += figure.save(folder / f"{name}.png", words)
+        paths += figure.save(folder / f"{name}.png", words, palette=128)
     return paths
 
 
 # ---- the answers ----
 
 
-def draw_answers(answers: Mapping[str, Sequence[Answer]], theme: str) -> tuple[StudyFigure, str]:
+def draw_answers(answers: Mapping[str, Sequence[Answer]], theme: str, on_edge: Collection[str] = ()) -> tuple[StudyFigure, str]:
     """Draw a row a method and a column a question: the effect with its interval, hollow where it is not clear."""
     by_method = {key: {answer.method: answer for answer in each} for key, each in answers.items()}
     groups = grouped(list({method: None for each in by_method.values() for method in each}))
-    top, left, gap = 0.62, 0.98, 0.13
+    top, left, gap = 0.66, 0.98, 0.13
     width = (WIDTH - left - 0.1 - gap * (len(COLUMNS) - 1)) / len(COLUMNS)
     heights = [ROW * len(methods) for methods in groups.values()]
     page = StudyFigure(top + sum(heights) + 0.24 * len(groups) + 0.46, theme)
     page.add_heading(0.1, 0.19, "What every method answers, on the same lakes, bases and data")
-    page.add_note(
-        0.1, 0.27, f"Mean difference over random lakes of both dynamics and its 95 % interval. {HOLLOW.capitalize()}."
-    )
-    for k, (question, (label, linear, ticks)) in enumerate(COLUMNS.items()):
-        axes, y = [], top
+    edge = f" {EDGE} best trial on an edge." if on_edge else ""
+    page.add_note(0.1, 0.27, f"Mean difference over random lakes, 95 % interval. {HOLLOW}.{edge}")
+    for k, (question, (label, better, linear, ticks)) in enumerate(COLUMNS.items()):
+        axes: list[Axes] = []
+        x, y = left + k * (width + gap), top
         for (name, methods), height in zip(groups.items(), heights, strict=True):
             if k == 0:
                 page.add_heading(0.1, y + 0.13, name)
             rows = [_estimate(by_method[question].get(method)) for method in methods]
-            ax = page.add_axes(left + k * (width + gap), y + 0.2, width, height)
-            _draw_rows(page, ax, methods, rows, names=k == 0)
-            axes.append(ax)
+            if k == 0 or any(rows):
+                names = [f"{method_name(m)} {EDGE}" if m in on_edge else method_name(m) for m in methods] if k == 0 else []
+                if not axes:
+                    page.add_text(x + width / 2, y + 0.13, better, size=TINY, ha="center", color=page.theme.muted)
+                ax = page.add_axes(x, y + 0.2, width, height)
+                _draw_rows(page, ax, methods, rows, names)
+                axes.append(ax)
             y += height + 0.24
         _share_scale(axes, linear, ticks)
         axes[-1].set_xlabel(label, size=TINY, color=page.theme.muted, labelpad=2)
@@ -85,7 +93,9 @@ def _estimate(answer: Answer | None) -> Estimate | None:
     return Estimate(effect.value, effect.low, effect.high, 2 if answer.is_clear else 1)
 
 
-def _draw_rows(page: StudyFigure, ax: Axes, methods: Sequence[str], rows: Sequence[Estimate | None], *, names: bool) -> None:
+def _draw_rows(
+    page: StudyFigure, ax: Axes, methods: Sequence[str], rows: Sequence[Estimate | None], names: Sequence[str]
+) -> None:
     theme = page.theme
     page.style_axes(ax)
     ax.axvline(0, color=theme.muted, lw=0.8, zorder=1)
@@ -98,7 +108,7 @@ def _draw_rows(page: StudyFigure, ax: Axes, methods: Sequence[str], rows: Sequen
         face = mark.colour if row.is_clear else theme.background
         ax.plot([row.value], [y], mark.marker, ms=3.6, mew=0.8, mec=mark.colour, mfc=face, lw=0, zorder=3)
     ax.set_ylim(len(methods) - 0.5, -0.5)
-    ax.set_yticks(range(len(methods)), [method_name(method) for method in methods] if names else [""] * len(methods))
+    ax.set_yticks(range(len(methods)), names or [""] * len(methods))
     ax.tick_params(axis="y", length=0, labelcolor=theme.ink)
 
 
@@ -108,6 +118,8 @@ def _share_scale(axes: Sequence[Axes], linear: float, ticks: Sequence[float]) ->
         for ax in axes:
             ax.set_xscale("symlog", linthresh=linear)
     low, high = min(ax.get_xlim()[0] for ax in axes), max(ax.get_xlim()[1] for ax in axes)
+    if linear:  # on a logarithmic scale matplotlib's margins are too narrow for a marker
+        low, high = (1.6 * end if abs(end) > linear else end for end in (low, high))
     for ax in axes:
         ax.set_xlim(low, high)
         if ticks:
@@ -167,9 +179,11 @@ def draw_plane(table: StudyTable, theme: str) -> tuple[StudyFigure, str]:
     """Draw where every method ends: KL from the base to the right, frontier gap up, a panel a group and dynamics."""
     points = {dynamics: plane_points(table, dynamics) for dynamics in DYNAMICS}
     every = [point for each in points.values() for point in each]
-    left, names, height, gap = 0.52, 0.74, 2.05, 0.42
+    groups = grouped([p.method for p in every])
+    left, names, gap = 0.62, 0.74, 0.42
     width = (WIDTH - 0.1 - left) / 2 - names
-    page = StudyFigure(0.62 + len(GROUPS) * (height + gap) + 0.05, theme)
+    heights = [max(1.5, NAME * (len(methods) + 1)) for methods in groups.values()]
+    page = StudyFigure(0.62 + sum(heights) + gap * len(groups), theme)
     page.add_heading(0.1, 0.19, "How far from the frontier each method ends, and at which KL")
     page.add_note(
         0.1,
@@ -177,22 +191,23 @@ def draw_plane(table: StudyTable, theme: str) -> tuple[StudyFigure, str]:
         "Frontier gap: what the best policy at the method's own KL returns more, as a share of what there is to gain.",
     )
     limits = [(f(p.kl for p in every), f(max(p.gap, LEAST_GAP) for p in every)) for f in (min, max)]
-    for row, (group, methods) in enumerate(grouped([p.method for p in every]).items()):
+    for row, (group, methods) in enumerate(groups.items()):
+        height, y = heights[row], 0.62 + sum(heights[:row]) + gap * row
         for column, dynamics in enumerate(DYNAMICS):
-            x, y = left + column * (width + names), 0.62 + row * (height + gap)
+            x = left + column * (width + names)
             ax = page.add_axes(x, y, width, height)
             page.style_axes(ax)
             page.add_text(x, y - 0.05, f"{group}, {dynamics}", size=SMALL, weight="bold")
             ax.set(xscale="log", yscale="log")
             ax.set_xticks(KL_TICKS, [f"{tick:g}" for tick in KL_TICKS])
-            ax.set_yticks(GAP_TICKS, [f"{100 * tick:g} %" for tick in GAP_TICKS])
+            ax.set_yticks(GAP_TICKS, [f"{'≤ ' if tick <= LEAST_GAP else ''}{100 * tick:g} %" for tick in GAP_TICKS])
             ax.minorticks_off()
             ax.grid(color=page.theme.faint, lw=0.5)
             ax.set_axisbelow(True)
             ax.set_xlim(limits[0][0] / 1.3, limits[1][0] * 1.3)
             ax.set_ylim(limits[0][1] / 1.6, limits[1][1] * 1.6)
             _draw_points(page, ax, [p for p in points[dynamics] if p.method in methods])
-            if row == len(GROUPS) - 1:
+            if row == len(groups) - 1:
                 ax.set_xlabel("KL from the base, nats", size=TINY, color=page.theme.muted, labelpad=1.5)
             if column == 0:
                 ax.set_ylabel("frontier gap", size=TINY, color=page.theme.muted, labelpad=1.5)
@@ -211,11 +226,11 @@ def _draw_points(page: StudyFigure, ax: Axes, points: Sequence[PlanePoint]) -> N
     ordered = sorted(points, key=lambda p: -p.gap)
     places = [ax.transAxes.inverted().transform(ax.transData.transform((p.kl, max(p.gap, LEAST_GAP)))) for p in ordered]
     inches = ax.get_position().height * page.height
-    heights = apart([float(place[1]) for place in places], 0.105 / inches)
+    heights = apart([float(place[1]) for place in places], NAME / inches)
     for point, place, height in zip(ordered, places, heights, strict=True):
         mark = method_mark(point.method, theme)
         ax.plot(
-            [place[0], 1.0, 1.03], [place[1], height, height], transform=ax.transAxes, color=theme.muted, lw=0.4, clip_on=False,
+            [place[0], 1.0, 1.03], [place[1], height, height], transform=ax.transAxes, color=mark.colour, lw=0.4, clip_on=False,
             zorder=1,
         )  # fmt: skip
         ax.plot(

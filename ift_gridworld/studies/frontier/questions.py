@@ -98,13 +98,9 @@ def share_of_gain(table: StudyTable, condition: str, method: str) -> Values:
 def _harm_of_wrong_labels(table: StudyTable, condition: str, method: str) -> Values:
     """Regret less that of the same method under the same condition without wrong labels."""
     parsed = Condition.parse(condition)
-    clean = table.values(_without_flips(parsed).name, method, "regret")
+    clean = table.values(replace(parsed, flipped=0.0).name, method, "regret")
     flipped = table.values(condition, method, "regret")
     return {key: flipped[key] - clean[key] for key in flipped if key in clean}
-
-
-def _without_flips(condition: Condition) -> Condition:
-    return replace(condition, flipped=0.0)
 
 
 def _is_taught_by_pairs(method: str) -> bool:
@@ -126,6 +122,11 @@ QUESTIONS = (
     Question(
         "likelihood", "Who keeps the chosen answer's likelihood?", "log-likelihood of chosen answers, less the base's", True,
         _likelihood, lambda method: "base",
+    ),
+    Question(
+        "mislabelled", "Who does best where labels are wrong?", "regret with wrong labels, difference to DPO", False,
+        _plain("regret"), lambda method: "dpo", lambda method: _is_taught_by_pairs(method) and method != "dpo",
+        lambda condition: condition.flipped > 0,
     ),
     Question(
         "labels", "Who withstands wrong labels?", "regret that wrong labels add, difference to DPO", False,
@@ -185,7 +186,7 @@ def answer_question(table: StudyTable, question: Question) -> list[Answer]:
     for method in asked:
         differences = {name: _difference(table, question, name, method) for name in conditions}
         differences = {name: values for name, values in differences.items() if len(values)}
-        headline = [name for name in differences if _is_headline(Condition.parse(name))]
+        headline = [name for name in differences if Condition.parse(name).is_headline]
         if not headline:
             continue
         effect = paired_effect(np.concatenate([differences[name] for name in headline]))
@@ -206,11 +207,6 @@ def answer_question(table: StudyTable, question: Question) -> list[Answer]:
 def answer_questions(table: StudyTable) -> dict[str, list[Answer]]:
     """Return the answers to all questions, by the questions' keys."""
     return {question.key: answer_question(table, question) for question in QUESTIONS}
-
-
-def _is_headline(condition: Condition) -> bool:
-    """Whether a condition belongs to the headline: the centre; of those with wrong labels, the centre with most of them."""
-    return _without_flips(condition).is_centre and condition.flipped in (0.0, 0.3)
 
 
 def _rounded(value: float) -> float:
