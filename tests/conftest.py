@@ -51,6 +51,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def pytest_collection_finish():
-    """Keep modules and tests, which all stay, out of every later garbage collection."""
-    gc.collect()
-    gc.freeze()
+    """Keep modules and tests, which all stay, out of every later garbage collection, if there is any."""
+    if gc.isenabled():
+        gc.collect()
+        gc.freeze()

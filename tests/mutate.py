@@ -9,8 +9,8 @@ caught it. A survivor is a gap in the tests, or makes no difference that mathema
 `mutant_equivalents.py` with the reason, is run all the same, and it is a mistake if a test catches it. The exit status is 1 if
 a mutant survived, or a table below is wrong.
 
-The modules that select, measure and conclude (`CONCLUDING`) are changed likewise. They go wrong by whole rules, too. Those are
-written by hand (`rule_mutants.py`) and run in the same way; `--only rules` runs them alone.
+The modules that select, measure and conclude (`CONCLUDING`) and the methods (`TRAINING`) are changed likewise. They go wrong by
+whole rules, too. Those are written by hand (`rule_mutants.py`) and run in the same way; `--only rules` runs them alone.
 
 How: torch and pytest are imported once. Each mutant is a fork in which an import hook executes the changed syntax tree in the
 module's place, before any test is imported; the name of the first test that fails comes back through a pipe. As many run side
@@ -52,10 +52,11 @@ from rule_mutants import RuleMutant
 from rule_mutants_frontier import MUTANTS as OF_FRONTIER
 from rule_mutants_lakes import MUTANTS as OF_LAKES
 from rule_mutants_language import MUTANTS as OF_LANGUAGE
+from rule_mutants_methods import MUTANTS as OF_METHODS
 
 from ift_gridworld.runtime import cores
 
-RULES = (*OF_FRONTIER, *OF_LAKES, *OF_LANGUAGE)
+RULES = (*OF_FRONTIER, *OF_LAKES, *OF_LANGUAGE, *OF_METHODS)
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ift_gridworld"
 IMITATION, PREFERENCES, ON_POLICY = "losses.imitation", "losses.preferences", "losses.on_policy"
@@ -96,8 +97,31 @@ CONCLUDING = {
     "studies.running": ("test_running", "test_study"),
     "studies.reproduction.findings": ("test_findings", "test_claims"),
     "studies.language_report": ("test_language_report", "test_language_answers", "test_damaged_studies"),
+    "studies.frontier.conditions": ("test_frontier_trials",),
+    "studies.frontier.questions": ("test_frontier_questions",),
+    "studies.frontier.trials": ("test_frontier_trials",),
 }
-TESTS |= CONCLUDING
+# What the methods do with the losses, and what their options allow; mutated as `CONCLUDING` is, but for words and switches.
+TRAINING = {
+    "methods.base": ("test_methods", "test_options"),
+    "methods.distillation": ("test_imitation_rivals", "test_gradients"),
+    "methods.imitation": ("test_methods", "test_imitation_rivals", "test_gradients"),
+    "methods.mixed": ("test_policy_gradients", "test_gradients"),
+    "methods.on_policy": ("test_methods", "test_on_policy", "test_policy_gradients", "test_gradients"),
+    "methods.policy_gradients": ("test_policy_gradients", "test_gradients"),
+    "methods.preference_kinds": ("test_preference_kinds", "test_gradients"),
+    "methods.preferences": ("test_methods", "test_self_play", "test_preference_kinds", "test_gradients"),
+    "methods.reward_model": ("test_reward_model", "test_methods"),
+    "methods.self_play": ("test_self_play", "test_gradients"),
+    "methods.source": (
+        "test_source", "test_methods", "test_imitation_rivals", "test_policy_gradients", "test_preference_kinds",
+        "test_variants",
+    ),
+    "methods.variants": ("test_variants",),
+    **{f"methods.options.{name}": ("test_options",) for name in ("base", "imitation", "mixed", "on_policy", "pairs")},
+}  # fmt: skip
+OF_CLASSES = {*CONCLUDING, *TRAINING}  # modules of which the methods of all classes are mutated
+TESTS |= CONCLUDING | TRAINING
 AS_A_WHOLE = ("studies.claims",)  # whose tables are mutated too, not only functions
 LAYOUT = ("draw_pictures", "draw_films", "_table")  # functions of these modules that compute nothing
 KINDS = ("sign", "reduction", "mask", "stop-gradient", "shift", "constant", "branch", "guard", "precision")
@@ -441,7 +465,7 @@ def functions(module: str, tree: ast.Module) -> Iterator[tuple[str, ast.Function
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not (module in CONCLUDING and node.name in LAYOUT):
             yield node.name, node
-        elif isinstance(node, ast.ClassDef) and (node.name in CLASSES or module in CONCLUDING):
+        elif isinstance(node, ast.ClassDef) and (node.name in CLASSES or module in OF_CLASSES):
             yield from ((f"{node.name}.{x.name}", x) for x in node.body if isinstance(x, ast.FunctionDef))
     if module in AS_A_WHOLE:
         tables = [node for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign)]
@@ -458,7 +482,7 @@ def parsed(module: str) -> ast.Module:
 
 def mutants() -> list[Mutant]:
     found = []
-    for module in (*MODULES, *CONCLUDING):
+    for module in (*MODULES, *CONCLUDING, *TRAINING):
         tree = parsed(module)
         for name, function in functions(module, tree):
             scope, seen = scope_of(function), {text(function)}  # changes that come to the same are one
@@ -593,9 +617,9 @@ def run_tests(mutant: AnyMutant | None, tests: Sequence[str]) -> tuple[str, list
             return STILLBORN, []
     plugin = Failures()
     without = (f"-pno:{name}" for name in ("cacheprovider", "logging", "warnings", "unraisableexception", "threadexception"))
-    gc.disable()  # half a second of a life of two
+    gc.disable()  # half a second of a life of two, as much as rewriting assertions takes
     files = (str(next((ROOT / "tests").rglob(f"{test}.py"))) for test in tests)
-    status = pytest.main(["--tb=no", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
+    status = pytest.main(["--tb=no", "--assert=plain", "--maxfail=1", f"--rootdir={ROOT}", *without, *files], plugins=[plugin])
     return plugin.first or ("" if status == pytest.ExitCode.OK else STILLBORN), plugin.slow
 
 

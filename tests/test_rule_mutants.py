@@ -4,8 +4,11 @@ import pytest
 import rule_mutants_frontier
 import rule_mutants_lakes
 import rule_mutants_language
+import rule_mutants_methods
 
-RULES = (*rule_mutants_frontier.MUTANTS, *rule_mutants_lakes.MUTANTS, *rule_mutants_language.MUTANTS)
+RULES = (
+    *rule_mutants_frontier.MUTANTS, *rule_mutants_lakes.MUTANTS, *rule_mutants_language.MUTANTS, *rule_mutants_methods.MUTANTS,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("rule", RULES, ids=[rule.name for rule in RULES])

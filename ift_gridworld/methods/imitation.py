@@ -26,6 +26,7 @@ from ift_gridworld.methods.options import (
 )
 from ift_gridworld.methods.source import DataSource
 from ift_gridworld.policies.base import Policy
+from ift_gridworld.policies.lake import ONE_HOT_STATES
 from ift_gridworld.policies.residual import Successor, Windows
 from ift_gridworld.policies.sparse import SparseStates
 
@@ -153,9 +154,7 @@ class ScheduledSampling(SFT):
     @cached_property
     def _predicted(self) -> Successor:
         options: ScheduledOptions = self.options
-        return self.source.successor(
-            self.policy, IFTOptions(mixing=1.0, prediction=options.prediction, outcome=options.outcome)
-        )
+        return self.source.successor(self.policy, IFTOptions(prediction=options.prediction, outcome=options.outcome))
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:
         if self.probability == 0:
@@ -182,8 +181,6 @@ class ScheduledSampling(SFT):
         """Return what stands in for the state after each step: the prediction, or the true one."""
         predicted = self._predicted(states, logits)
         true = self.policy.embed(torch.cat([states[..., 1:], states[..., -1:]], -1))
-        if self.probability == 1:
-            return predicted
         replaced = self._replaced(states)[..., None]
         if isinstance(true, SparseStates):
             return true.blend(predicted, replaced.to(true.weight))
@@ -204,7 +201,7 @@ class NEFTune(SFT):
     def __init__(self, source: DataSource[Any], policy: Policy, options: MethodOptions | None = None) -> None:
         super().__init__(source, policy, options)
         states: int = getattr(policy, "num_states", 0)
-        if states and isinstance(policy.embed(torch.zeros(1, 1, dtype=torch.long)), SparseStates):
+        if states > ONE_HOT_STATES:
             raise ValueError(f"the lake has {states} states, which are not embedded as vectors; NEFTune takes smaller lakes")
 
     def loss(self, batch: Batch) -> Float[Tensor, " N"]:

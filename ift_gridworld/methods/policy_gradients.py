@@ -38,11 +38,13 @@ class GroupGradient(OnPolicy[Rollouts]):
 
     Attributes:
         objective, level, average: of `losses.group_policy_loss`.
+        pays_in_reward: whether the price of KL is part of an episode's score; else it is GRPO's, a term of the loss.
     """
 
     objective: ClassVar[Objective] = "clip"
     level: ClassVar[RatioLevel] = "token"
     average: ClassVar[Average] = "sequence"
+    pays_in_reward: ClassVar[bool] = False
     options_type: ClassVar[type[MethodOptions]] = GroupOptions
 
     @property
@@ -84,15 +86,10 @@ class GroupGradient(OnPolicy[Rollouts]):
             average=self.average,
             max_length=self.source.longest,
         ).mean(-1)
-        return loss + self._price(logp, steps)
-
-    def _price(self, logp: Float[Tensor, "N B T"], steps: Trajectories) -> Float[Tensor, " N"]:
-        """The price of KL in the loss, GRPO's (k3, averaged over each episode)."""
-        if self.options.beta == 0:
-            return logp.new_zeros(len(logp))
-        with torch.no_grad():
-            base = self.reference.log_probs(steps.states, steps.actions, steps.mask)
-        return self.options.beta * masked_mean(losses.kl_estimate(logp, base, kind="k3"), steps.mask).mean(-1)
+        if self.pays_in_reward or self.options.beta == 0:
+            return loss
+        base = self.reference.log_probs(steps.states, steps.actions, steps.mask)
+        return loss + self.options.beta * masked_mean(losses.kl_estimate(logp, base, kind="k3"), steps.mask).mean(-1)
 
 
 class REINFORCE(GroupGradient):
@@ -104,6 +101,7 @@ class REINFORCE(GroupGradient):
 
     title = "REINFORCE · policy gradient without baseline"
     average = "sum"
+    pays_in_reward = True
     options_type = ReinforceOptions
 
     def _score(self, steps: Trajectories, logp: Float[Tensor, "N B T"]) -> Float[Tensor, "N B"]:
@@ -112,9 +110,6 @@ class REINFORCE(GroupGradient):
 
     def advantage(self, score: Float[Tensor, "N groups G"]) -> Float[Tensor, "N groups G"]:
         return score
-
-    def _price(self, logp: Float[Tensor, "N B T"], steps: Trajectories) -> Float[Tensor, " N"]:
-        return logp.new_zeros(len(logp))  # paid in the reward
 
 
 class RLOO(REINFORCE):

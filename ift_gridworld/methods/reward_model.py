@@ -61,7 +61,7 @@ def train_reward_model(
 
     def objective(update: int) -> Tensor:
         margin = torch.einsum("npk,nk->np", difference, reward)
-        loss = losses.bradley_terry_loss(margin, torch.zeros_like(margin)) * (sign != 0)
+        loss = losses.bradley_terry_loss(margin, torch.zeros_like(margin))  # a tie's is constant
         return loss.sum() / pairs + l2 * (reward**2).sum()
 
     for _ in descend(objective, Adam([reward], learning_rate).step, range(updates)):

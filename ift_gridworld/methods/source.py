@@ -186,6 +186,11 @@ class LakeSource(DataSource[LakePolicy]):
     lakes: Sequence[TabularMDP] = ()
 
     @property
+    def environments(self) -> Sequence[TabularMDP]:
+        """The lakes that members stand on, in equal parts and in order."""
+        return self.lakes or [self.mdp]
+
+    @property
     def discount(self) -> float:
         return self.mdp.discount
 
@@ -197,7 +202,7 @@ class LakeSource(DataSource[LakePolicy]):
 
     def successor(self, policy: PolicyT, options: IFTOptions) -> Successor:
         return lake_successor(
-            self.lakes or self.mdp,
+            self.environments,
             policy.embed,
             prediction=options.prediction,
             outcome=options.outcome,
@@ -218,15 +223,15 @@ class LakeSource(DataSource[LakePolicy]):
             return None
         sound = np.isfinite(ours).all((1, 2))  # others have diverged
         tables = np.where(sound[:, None, None], ours, 1 / self.mdp.num_actions)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
         walked = self._walked(tables)
-        divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # where nothing is done, or nobody stands, nothing is counted
+            per_state = np.where(tables > 0, tables * np.log(tables / base), 0.0).sum(-1)
+            divergence = np.where(walked > 0, walked * per_state, 0.0).sum(-1)
         return torch.as_tensor(np.where(sound, divergence, np.nan), device=self.device)
 
     def _walked(self, policies: Float[np.ndarray, "N S A"]) -> Float[np.ndarray, "N S"]:
         """Return how often each member steps from each state in an episode."""
-        lakes = self.lakes or [self.mdp]
+        lakes = self.environments
         each = policies.reshape(len(lakes), -1, *policies.shape[1:])
         if self.mdp.num_states > DENSE_STATES:
             pairs = zip(lakes, each, strict=True)
@@ -239,7 +244,7 @@ class LakeSource(DataSource[LakePolicy]):
     @cached_property
     def _goes_on(self) -> Float[np.ndarray, "L S A S"]:
         """Probability of each next state, where the episode goes on there."""
-        return np.stack([lake.scatter(lake.probability * ~lake.terminated) for lake in self.lakes or [self.mdp]])
+        return np.stack([lake.scatter(lake.probability * ~lake.terminated) for lake in self.environments])
 
     def uniform(self, *shape: int) -> Float[Tensor, "N *shape"]:
         return torch.stack([torch.rand(shape, generator=each, dtype=torch.float64) for each in self.generators]).to(self.device)
@@ -262,8 +267,7 @@ class LakeSource(DataSource[LakePolicy]):
 
     @cached_property
     def _optimal(self) -> Float[Tensor, "L S A"]:
-        lakes = self.lakes or [self.mdp]
-        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in lakes])
+        return torch.stack([torch.as_tensor(optimal_policy(lake), device=self.device) for lake in self.environments])
 
     def walker(self, policy: LakePolicy, walkers: int, segment: int) -> Callable[[], Trajectories]:
         walking = Walkers(self._tables, self.generators, walkers, self.device)
@@ -282,10 +286,9 @@ class LakeSource(DataSource[LakePolicy]):
         return chosen, self._episodes(policy, starts)
 
     def succeeded(self, episodes: Trajectories) -> Bool[Tensor, "N B"]:
-        lakes = self.lakes or [self.mdp]
-        each = len(episodes.states) // len(lakes)
-        parts = [episodes[i * each : (i + 1) * each].reached_goal(lake) for i, lake in enumerate(lakes)]
-        return torch.cat(parts).any(-1)
+        each = len(episodes.states) // len(self.environments)
+        parts = zip(self.environments, range(0, len(episodes.states), each), strict=True)
+        return torch.cat([episodes[first : first + each].reached_goal(lake) for lake, first in parts]).any(-1)
 
     @property
     def longest(self) -> int:
@@ -298,7 +301,7 @@ class LakeSource(DataSource[LakePolicy]):
 
     @cached_property
     def _tables(self) -> WalkTables:
-        return WalkTables.of(self.lakes or self.mdp, self.device)
+        return WalkTables.of(self.environments, self.device)
 
     def critic(self, policy: LakePolicy) -> LakePolicy:
         return policy.like(num_actions=1).initialise(self.generators, uniform=True).to(self.device)
@@ -307,7 +310,7 @@ class LakeSource(DataSource[LakePolicy]):
         return critic(steps.states)[..., 0], critic(steps.next_states)[..., 0]
 
     def learn_reward(self, base: LakePolicy, pairs: int) -> Float[Tensor, "N S A"]:
-        return train_reward_model(self.lakes or self.mdp, base, self.generators, pairs=pairs, device=self.device)
+        return train_reward_model(self.environments, base, self.generators, pairs=pairs, device=self.device)
 
     def reward(self, learned: Float[Tensor, "N S A"], steps: Trajectories) -> Float[Tensor, "N B T"]:
         index = steps.states * self.mdp.num_actions + steps.actions

@@ -164,8 +164,7 @@ class AskingIFT(MixtureIFT):
     @cached_property
     def _human(self) -> Float[Tensor, "N S A"]:
         """What the human would do on each tile; nothing on tiles where all is over."""
-        lakes = self.source.lakes or [self.source.mdp]
-        alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in lakes]).to(self.source.device)
+        alive = torch.stack([torch.as_tensor(~lake.terminal) for lake in self.source.environments]).to(self.source.device)
         expert = best_actions(self.source, self.policy.population).float()
         return expert * alive.repeat_interleave(len(expert) // len(alive), 0)[..., None]
 
@@ -227,6 +226,5 @@ def demonstrated(source: LakeSource, num_states: int, num_actions: int) -> Float
 
 def best_actions(source: LakeSource, members: int) -> Float[Tensor, "N S A"]:
     """The optimal policy of each member's lake."""
-    lakes = source.lakes or [source.mdp]
-    table = torch.stack([torch.as_tensor(optimal_policy(lake)) for lake in lakes])
-    return table.repeat_interleave(members // len(lakes), 0).to(source.device)
+    table = torch.stack([torch.as_tensor(optimal_policy(lake)) for lake in source.environments])
+    return table.repeat_interleave(members // len(table), 0).to(source.device)

@@ -1,6 +1,7 @@
 """DFT, ASFT, scheduled sampling, NEFTune, DAgger and distillation: each against loops, and where they are SFT or IFT."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ from ift_gridworld import METHODS
 from ift_gridworld.data import Batch, demonstrations, generators
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
+from ift_gridworld.methods.distillation import Lessons
 from ift_gridworld.methods.options import NEFTuneOptions
-from ift_gridworld.methods.source import LakeSource
+from ift_gridworld.methods.source import Labelled, LakeSource
 from ift_gridworld.planning import optimal_policy
 from ift_gridworld.policies.lake import POLICIES, TabularPolicy
 from ift_gridworld.training import make_base
@@ -113,6 +115,16 @@ def test_scheduled_sampling_replaces_each_state_by_a_coin(every_step):
     torch.testing.assert_close(method.loss(method.batch(0)).detach(), torch.stack(expected), rtol=1e-11, atol=0)
 
 
+def test_scheduled_sampling_replaces_states_that_are_numbers_as_it_does_vectors(monkeypatch):
+    losses = []
+    for most in (1024, 10):
+        monkeypatch.setattr("ift_gridworld.policies.lake.ONE_HOT_STATES", most)
+        losses.append(loss_and_gradient(scheduled(probability=0.4, count=20)))
+    (vectors, (slope,)), (numbers, (other,)) = losses
+    torch.testing.assert_close(numbers, vectors, rtol=1e-11, atol=0)
+    torch.testing.assert_close(other, slope, rtol=1e-9, atol=1e-13)
+
+
 def test_the_probability_rises_in_a_straight_line_and_stays():
     method = make("scheduled", probability=0.4, rise=10)
     seen = []
@@ -131,10 +143,11 @@ def test_neftune_without_noise_is_sft_to_the_last_bit(kind):
     assert not same_run("neftune", "sft", kind)
 
 
-def test_neftune_moves_each_embedding_as_published():
+@pytest.mark.parametrize("alpha", [1.0, 3.0])
+def test_neftune_moves_each_embedding_as_published(alpha):
     """alpha / sqrt(L d) times numbers in [-1, 1], L the row's own steps and d the 16 tiles: on a table the logits become
     (one-hot + noise) Theta."""
-    method = make("neftune", noise=3.0)
+    method = make("neftune", noise=alpha)
     shown = method.source.demonstrations
     shape = (*shown.states.shape[1:], 16)
     draws = torch.stack([torch.rand(shape, generator=g, dtype=torch.float64) for g in generators(0, SEEDS)])
@@ -142,7 +155,7 @@ def test_neftune_moves_each_embedding_as_published():
     for n in range(SEEDS):
         total = 0.0
         for b, (states, actions, mask) in enumerate(zip(shown.states[0], shown.actions[0], shown.mask[0], strict=True)):
-            scale = 3.0 / math.sqrt(int(mask.sum()) * 16)
+            scale = alpha / math.sqrt(int(mask.sum()) * 16)
             noisy = torch.eye(16).double()[states] + scale * (2 * draws[n, b] - 1)
             logp = torch.log_softmax(noisy @ method.policy.theta[n].detach(), -1).gather(-1, actions[:, None])[:, 0]
             total += -logp[mask].mean()
@@ -152,9 +165,29 @@ def test_neftune_moves_each_embedding_as_published():
     torch.testing.assert_close(method.loss(method.batch(0)).detach(), torch.stack(expected), rtol=1e-11, atol=0)
 
 
+def test_neftunes_length_is_that_of_the_whole_sequence():
+    """Up to the last step that counts, a prompt before included; a row that counts nothing adds nothing."""
+    method = make("neftune", noise=3.0)
+    states, actions = torch.tensor([[0, 1, 2], [4, 5, 6], [8, 9, 10]]), torch.tensor([[1, 2, 1], [0, 1, 2], [1, 1, 1]])
+    mask = torch.tensor([[False, True, True], [True, False, False], [False] * 3])
+    draws = torch.stack([torch.rand((3, 3, 16), generator=g, dtype=torch.float64) for g in generators(0, SEEDS)])
+    loss = method.loss(Batch(states[None], actions[None], mask[None]))
+    expected = []
+    for n in range(SEEDS):
+        total = 0.0
+        for b, length in enumerate((3, 1)):
+            noisy = torch.eye(16).double()[states[b]] + 3 / math.sqrt(length * 16) * (2 * draws[n, b] - 1)
+            logp = torch.log_softmax(noisy @ method.policy.theta[n].detach(), -1).gather(-1, actions[b, :, None])[:, 0]
+            total -= logp[mask[b]].mean()
+        expected.append(total / 3)
+    torch.testing.assert_close(loss.detach(), torch.stack(expected), rtol=1e-11, atol=0)
+    assert torch.autograd.grad(loss.sum(), method.policy.theta)[0].isfinite().all()
+
+
 def test_neftune_needs_vectors_of_tiles():
     """More than 1024 tiles are embedded by their numbers."""
     source = LakeSource(SHORT, None, None, None, generators(0, 1))
+    METHODS["neftune"](source, TabularPolicy(1024, 4), NEFTuneOptions())
     with pytest.raises(ValueError, match=r"the lake has 1025 states, .*; NEFTune takes smaller lakes$"):
         METHODS["neftune"](source, TabularPolicy(1025, 4), NEFTuneOptions())
 
@@ -166,6 +199,12 @@ def test_neftune_needs_vectors_of_tiles():
 def test_dagger_in_its_first_round_is_sft_to_the_last_bit(kind):
     assert same_run("dagger", "sft", kind, {"every": 15}.items())
     assert not same_run("dagger", "sft", kind, {"every": 5}.items())
+
+
+def test_daggers_first_data_are_sfts_demonstrations_averaged_alike():
+    dagger, sft = make("dagger"), make("sft")
+    assert dagger.source.demonstrations.states.shape[1] == 3
+    assert torch.equal(dagger.loss(dagger.batch(0)), sft.loss(sft.batch(0)))
 
 
 def test_dagger_learns_all_rounds_in_turn():
@@ -237,6 +276,29 @@ def kl(p, q):
 def test_the_reverse_divergence_suits_a_teacher_who_may_do_anything():
     method = make("distill", divergence=1.0, teacher="demonstrator", walkers=4)
     assert method.loss(method.batch(0)).isfinite().all()
+
+
+def test_a_teacher_may_name_some_actions_alone():
+    """It takes the third action; of the last step it knows nothing. -log of the action's probability, averaged over the
+    steps before."""
+    method = make("distill", divergence=0.0, walkers=4)
+    batch = method.batch(0).own.batch
+    counted = batch.mask & (torch.arange(batch.mask.shape[-1]) < batch.mask.sum(-1, keepdim=True) - 1)
+    known = Labelled(
+        replace(batch, mask=counted), torch.tensor([[[[2]]]]), counted[..., None].double().expand(*batch.mask.shape, 1)
+    )
+    expected = []
+    for n in range(SEEDS):
+        costs = -torch.as_tensor(method.policy.probabilities())[n, batch.states[n], 2].log()
+        expected.append(torch.stack([c[m].sum() / m.sum().clamp(min=1) for c, m in zip(costs, counted[n], strict=True)]).mean())
+    loss = method.loss(Lessons(known, None))
+    torch.testing.assert_close(loss.detach(), torch.stack(expected), rtol=1e-11, atol=0)
+    assert torch.autograd.grad(loss.sum(), method.policy.theta)[0].isfinite().all()
+
+
+def test_a_lesson_stands_for_its_own_episodes_if_there_are_any():
+    own, shown = (Labelled(object(), None, None) for _ in range(2))
+    assert Lessons(own, shown).batch is own.batch and Lessons(None, shown).batch is shown.batch
 
 
 @pytest.mark.parametrize("name", ["dagger", "distill"])

@@ -13,7 +13,7 @@ from ift_gridworld import METHODS, losses
 from ift_gridworld.data import Batch, demonstrations, generators, preference_pairs, sample_episodes
 from ift_gridworld.envs.maps import LAKES
 from ift_gridworld.mdp import TabularMDP
-from ift_gridworld.methods.options import GRPOOptions, IFTOptions
+from ift_gridworld.methods.options import GRPOOptions, IFTOptions, TrainingOptions
 from ift_gridworld.methods.registry import CORE, FAMILIES, family_of
 from ift_gridworld.methods.reward_model import train_reward_model
 from ift_gridworld.methods.source import LakeSource
@@ -126,6 +126,15 @@ def test_ift_is_the_loss_of_mixed_rows(windows, prediction, outcome):
     assert (grads[0] - grads[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize(("copies", "serves"), [(2, False), (3, True)])
+def test_windows_serve_where_they_are_fewer_than_half_of_the_steps(copies, serves):
+    """One episode again and again: its steps are all windows that there are."""
+    method = make("ift", mdp=TWO_PATHS, count=1)
+    shown = method.source.demonstrations
+    method.source = replace(method.source, demonstrations=shown[:, [0] * copies])
+    assert shown.mask.all() and (method.windows is not None) == serves
+
+
 @pytest.mark.parametrize("name", ["dpo", "ipo", "orpo", "simpo", "tdpo"])
 def test_pair_methods_are_the_losses_of_their_pairs(name):
     """Sums for DPO, IPO and TDPO, means for ORPO and SimPO; the KL of TDPO is that of the reference to the policy."""
@@ -147,6 +156,15 @@ def test_pair_methods_are_the_losses_of_their_pairs(name):
         }
         expected.append(per_pair[name].mean())
     torch.testing.assert_close(method.loss(method.batch(0)), torch.stack(expected), rtol=1e-11, atol=0)
+
+
+def test_reference_log_probs_are_kept_while_the_pairs_stay():
+    method = make("dpo")
+    sides = method.batch(0)
+    assert method.batch(1) is sides
+    method.source = replace(method.source, chosen=method.source.rejected, rejected=method.source.chosen)
+    renewed = method.batch(2)
+    assert [side.batch for side in renewed] == [side.batch for side in sides[::-1]]
 
 
 def kl_of(reference, policy, seed):
@@ -216,6 +234,23 @@ def test_a_method_is_made_with_its_own_options_or_none(name):
     other = GRPOOptions if own is IFTOptions else IFTOptions
     with pytest.raises(ValueError, match=f"options is a {other.__name__}; allowed: {own.__name__}$"):
         METHODS[name](source, policy, other())
+
+
+def test_what_a_caller_leaves_out_is_filled_in():
+    """The method's number of updates and the policy's learning rate; what is given stays."""
+    policy, given = TabularPolicy(6, 4, 1), TrainingOptions(steps=7, learning_rate=0.5, snapshots=3)
+    for name, steps in (("sft", 300), ("ppo", 600)):
+        assert METHODS[name].resolved(given, policy) == given
+        resolved = METHODS[name].resolved(TrainingOptions(snapshots=3), policy)
+        assert resolved == TrainingOptions(steps=steps, learning_rate=policy.learning_rate, snapshots=3)
+    assert make("sft").renewal == make("dpo").renewal == 1
+
+
+def test_a_title_is_the_classs_own_or_its_name():
+    """A class derived from a method is another method."""
+    own = type("Own", (METHODS["sft"],), {})
+    assert METHODS["sft"].full_title("other") == METHODS["sft"].title
+    assert (own.full_title("own"), own.full_title()) == ("own", "Own")
 
 
 # ---- PPO ----

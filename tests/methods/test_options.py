@@ -135,7 +135,7 @@ def test_the_ends_of_every_range_are_allowed(kind):
         "noise": (0, 9e29), "every": (1,), "divergence": (0, 0.999), "on_policy": (0, 1), "tau": (1e-9, 9e29),
         "weight": (0, 9e29), "imitation": (0, 9e29), "max_reward": (1e-9, 9e29), "desirable_weight": (1e-9, 9e29),
         "undesirable_weight": (1e-9, 9e29), "clip_high": (1e-9, INF), "gate": (0, 1), "guides": (0, 7), "shaping": (1e-9, 9e29),
-        "teacher": ("optimal", "demonstrator"), "kl": (None, "exact", "mismatched"),
+        "teacher": ("optimal", "demonstrator"), "kl": (None, "exact", "mismatched"), "keep": ((0,),),
     }  # fmt: skip
     if issubclass(kind, MAY_BE_FREE):
         ends["beta"] = (0, 9e29)
@@ -144,8 +144,12 @@ def test_the_ends_of_every_range_are_allowed(kind):
     if kind is LUFFYOptions:
         ends |= {"walkers": (2,), "group": (2, 64)}
     for name in option_names(kind):
-        for value in (*ends.get(name, ()), *(np.float64(end) for end in ends.get(name, ()) if isinstance(end, float))):
-            assert getattr(kind(**{name: value}), name) == value
+        for value in (
+            *ends.get(name, ()),
+            *(np.asarray(end)[()] for end in ends.get(name, ()) if isinstance(end, int | float)),
+        ):
+            kept = getattr(kind(**{name: value}), name)
+            assert kept == value and not isinstance(kept, np.generic)
 
 
 def test_options_that_bound_each_other():
@@ -242,6 +246,11 @@ def test_an_override_that_nothing_takes_is_told_in_one_line(given, message):
     with pytest.raises(ValueError) as error:
         split_overrides("ift", IFTOptions(), TrainingOptions(), given, {"dpo": ["beta"], "tdpo": ["beta"]})
     assert str(error.value).startswith(message) and "\n" not in str(error.value)
+
+
+def test_an_override_may_be_told_without_the_options_of_others():
+    with pytest.raises(ValueError, match=r"^ift has no option beta \(given: 0.5\); allowed: mixing, "):
+        split_overrides("ift", IFTOptions(), TrainingOptions(), {"beta": 0.5})
 
 
 # ---- what has no effect ----

@@ -100,6 +100,24 @@ def test_dapo_leaves_out_groups_that_all_agree():
     assert agree.any() and not agree.all() and torch.equal(agree, ~steps.mask.any(-1))
 
 
+def test_dapo_keeps_an_average_episode_of_a_group_that_differs():
+    method = rollout("dapo", start=BESIDE_THE_GOAL, walkers=6, group=3)
+    batch = method.batch(0)
+    advantage = torch.tensor([[-1.0, 0.0, 1.0, 0.0, 0.0, 0.0]] * SEEDS)[..., None].expand_as(batch.logp)
+    steps = replace(batch.steps, mask=torch.ones_like(batch.steps.mask))
+    mask = method._counted(replace(batch, steps=steps, advantage=advantage), 3).steps.mask
+    assert mask[:, :3].all() and not mask[:, 3:].any()
+
+
+def test_without_a_price_a_base_that_excludes_an_action_costs_nothing():
+    method = rollout("dr_grpo", start=BESIDE_THE_GOAL, walkers=12, beta=0.0)
+    batch = method.batch(0)
+    taken = batch.steps.actions[batch.steps.mask][0]
+    with torch.no_grad():
+        method.reference.theta[..., taken] = -torch.inf
+    assert method.loss(batch).isfinite().all()
+
+
 def test_a_batch_in_which_all_agree_moves_nothing():
     """Nobody reaches the goal in one step: the loss is 0, not 0/0, and so is its gradient."""
     for name in GROUPED:
@@ -144,10 +162,12 @@ def made(name, starts=(0, 1, 5), **changes):
 
 
 @pytest.mark.parametrize("name", ["hpt", "luffy"])
-def test_groups_start_where_demonstrations_do_in_turn(name):
-    method = made(name, starts=(0, 1, 5, 1), epochs=1)
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_groups_start_where_demonstrations_do_in_turn(name, epochs):
+    """Those of the next batch of rollouts, however many updates there are on each."""
+    method = made(name, starts=(0, 1, 5, 1), epochs=epochs)
     seen = []
-    for step in range(4):
+    for step in range(0, 4 * epochs, epochs):
         batch = method.batch(step)
         size = 3 if name == "luffy" else 4
         starts = batch.steps.states[..., 0].unflatten(-1, (3, size))
@@ -211,23 +231,25 @@ def test_hpt_is_dr_grpo_and_sft_by_parts():
     np.testing.assert_allclose(method.loss(batch).detach(), expected, rtol=1e-10)
 
 
-def test_luffy_counts_the_demonstration_as_one_of_its_group():
-    """Three own episodes and the demonstration: advantages less the mean of the four, the demonstration's steps by p / (p + g),
-    everything over four answers and the time limit of six."""
-    method = made("luffy", entropy_bonus=0.2, shaping=0.3, starts=(1, 0, 5))
+@pytest.mark.parametrize("guides", [1, 2])
+def test_luffy_counts_the_demonstration_as_one_of_its_group(guides):
+    """Own episodes and the demonstration, once or twice: advantages less the mean of the four, the demonstration's steps by
+    p / (p + g), everything over four answers and the time limit of six."""
+    method = made("luffy", entropy_bonus=0.2, shaping=0.3, starts=(1, 0, 5), guides=guides)
     batch = method.batch(0)
     steps, shown = batch.steps, method.source.demonstrations
-    own = sum(0.9**t * steps.reward[..., t] * steps.mask[..., t] for t in range(steps.mask.shape[-1])).unflatten(-1, (3, 3))
+    own = sum(0.9**t * steps.reward[..., t] * steps.mask[..., t] for t in range(steps.mask.shape[-1]))
+    own = own.unflatten(-1, (3, 4 - guides))
     theirs = sum(0.9**t * shown.reward[..., t] * shown.mask[..., t] for t in range(shown.mask.shape[-1])).expand(SEEDS, -1)
-    mean = (own.sum(-1) + theirs) / 4
-    torch.testing.assert_close(batch.weight, theirs - mean, rtol=0, atol=1e-12)
+    mean = (own.sum(-1) + guides * theirs) / 4
+    torch.testing.assert_close(batch.weight, guides * (theirs - mean), rtol=0, atol=1e-12)
     torch.testing.assert_close(batch.advantage[..., 0], (own - mean[..., None]).flatten(1), rtol=0, atol=1e-12)
     assert batch.weight.any()
     with torch.no_grad():
         method.policy.theta.mul_(1.3)
     shaped = [[float((p / (p + 0.3)).sum()) / 6 for p in shown_rows(method, n)] for n in range(SEEDS)]
     guided = -(batch.weight * torch.tensor(shaped, dtype=torch.float64)).mean(-1) / 4
-    expected = mixed_loss(method, batch, batch.advantage[..., 0], guided, 3 / 4)
+    expected = mixed_loss(method, batch, batch.advantage[..., 0], guided, 1 - guides / 4)
     np.testing.assert_allclose(method.loss(batch).detach(), expected, rtol=1e-10)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,6 +53,14 @@ def test_spin_plays_against_its_opponent_not_against_itself():
         method.policy.theta[:] = 1000 * torch.eye(4)[1]
     _, rejected = method.batch(1)
     assert (rejected.batch.actions == 3)[rejected.batch.mask].all()
+
+
+def test_spin_keeps_reference_log_probs_while_demonstrations_stay():
+    method = make("spin")
+    chosen, _ = method.batch(0)
+    assert method.batch(1)[0] is chosen
+    method.source = replace(method.source, demonstrations=method.source.demonstrations[:, :1])
+    assert method.batch(2)[0].batch is method.source.demonstrations
 
 
 @pytest.mark.parametrize("learned", [False, True])

@@ -1,11 +1,14 @@
 """The frontier study's questions on hand-made tables in which a wrong rule gives another answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from ift_gridworld.studies.frontier import questions
 from ift_gridworld.studies.frontier.conditions import Condition
 from ift_gridworld.studies.frontier.figures import grouped, plane_points
-from ift_gridworld.studies.frontier.questions import LEAST_LIKELY, QUESTIONS, StudyTable, answer_question
+from ift_gridworld.studies.frontier.questions import LEAST, LEAST_LIKELY, QUESTIONS, StudyTable, answer_question
 from ift_gridworld.studies.frontier.study import findings
 
 ASK = {question.key: question for question in QUESTIONS}
@@ -76,9 +79,10 @@ def test_likelihood_is_compared_with_the_base_and_ranked_from_the_top():
         (DETERMINISTIC, "sft", {"chosen_logp": [-1.0, -3.1, -5.0]}),
         (DETERMINISTIC, "dpo", {"chosen_logp": [-50.0, -72.0, -90.0]}),
         (DETERMINISTIC, "simpo", {"chosen_logp": [-np.inf, -72.0, -90.0]}),
+        (DETERMINISTIC, "nca", {"chosen_logp": [-0.5, -2.0, -3.0]}),
     ]
     found = answers("likelihood", rows)
-    assert list(found) == ["sft", "dpo", "simpo"]
+    assert list(found) == ["nca", "sft", "dpo", "simpo"]
     assert found["sft"].effect.value == pytest.approx(np.mean([4, 3.9, 4])) and found["sft"].against == "base"
     assert found["simpo"].effect.lakes == 3, "a probability that rounds to 0 is no reason to leave a lake out"
     assert found["simpo"].mean[0] == pytest.approx((LEAST_LIKELY - 72 - 90) / 3)
@@ -93,11 +97,29 @@ def test_wrong_labels_cost_what_the_same_method_loses_by_them():
         (DETERMINISTIC, "sft", {"regret": [0.0, 0.0, 0.0]}),
         (Condition(flipped=0.1), "dpo", {"regret": [0.2, 0.2, 0.2]}),
         (Condition(flipped=0.1), "robust", {"regret": [0.9, 0.9, 0.9]}),
+        (DETERMINISTIC, "kto", {"regret": [0.4, 0.4, 0.4]}), (wrong, "kto", {"regret": [0.8, 0.8, 0.8]}),
     ]  # fmt: skip
     found = answers("labels", rows)
-    assert list(found) == ["robust"] and found["robust"].against == "dpo"
+    assert list(found) == ["robust", "kto"] and found["robust"].against == "dpo"
     assert found["robust"].effect.value == pytest.approx(0.05 - 0.3, abs=1e-9)
     assert found["robust"].conditions == 2 and found["robust"].share == 0.5
+
+
+def test_wrong_labels_on_ice_are_compared_with_right_ones_on_ice():
+    """Regret rises by 0.3 there, and would fall by 0.1 beside the other dynamics."""
+    wrong = Condition(dynamics="slippery", flipped=0.3)
+    rows = [
+        (condition, method, {"regret": [value] * 2})
+        for method, values in (("dpo", (0.5, 0.1, 0.1)), ("robust", (0.5, 0.1, 0.4)))
+        for condition, value in zip((DETERMINISTIC, SLIPPERY, wrong), values, strict=True)
+    ]
+    assert answers("labels", rows)["robust"].mean[0] == pytest.approx(0.3)
+
+
+def test_the_methods_of_a_condition_are_those_that_ran_under_it():
+    rows = [(DETERMINISTIC, m, {"regret": [0.1]}) for m in ("base", "sft", "dpo")] + [(SLIPPERY, "ift", {"regret": [0.1]})]
+    table = study_table(rows)
+    assert [table.methods(condition.name) for condition in (DETERMINISTIC, SLIPPERY)] == [["sft", "dpo"], ["ift"]]
 
 
 def test_the_frontier_gap_is_a_share_of_what_there_is_to_gain():
@@ -109,6 +131,8 @@ def test_the_frontier_gap_is_a_share_of_what_there_is_to_gain():
     ]
     found = answers("frontier", rows)
     assert found["dpo"].mean[0] == pytest.approx((0.5 + 0.1 + 0.0) / 3) == found["dpo"].effect.value
+    rows[0][2]["regret"][2] = LEAST  # as good as nothing
+    assert answers("frontier", rows)["dpo"].mean == found["dpo"].mean
 
 
 def test_only_methods_with_the_data_of_sft_are_asked_whether_they_beat_it():
@@ -142,11 +166,46 @@ def test_clear_is_what_is_left_when_corrected_for_the_number_of_methods():
 
 def test_policies_that_diverge_are_counted():
     rows = [
-        (DETERMINISTIC, "sft", {"regret": [0.5, 0.5, 0.5]}),
-        (DETERMINISTIC, "ift", {"regret": [NAN, 0.2, 0.2]}),
-    ]
+        (DETERMINISTIC, "sft", {"regret": [0.5, 0.5, 0.5]}), (SLIPPERY, "sft", {"regret": [0.5, 0.5]}),
+        (DETERMINISTIC, "ift", {"regret": [NAN, 0.2, 0.2]}), (SLIPPERY, "ift", {"regret": [NAN, 0.2]}),
+    ]  # fmt: skip
     answer = answers("demonstrations", rows)["ift"]
-    assert (answer.diverged, answer.effect.lakes, answer.mean[0]) == (1, 2, pytest.approx(0.2))
+    assert (answer.diverged, answer.effect.lakes, answer.mean[0]) == (2, 3, pytest.approx(0.2))
+
+
+def test_a_method_that_always_diverges_comes_last():
+    values = {"sft": [0.5, 0.5], "asft": [NAN, NAN], "dft": [0.4, 0.3], "neftune": [0.1, NAN]}
+    found = answers("demonstrations", [(DETERMINISTIC, m, {"regret": v}) for m, v in values.items()])
+    assert list(found) == ["neftune", "dft", "asft"]
+    assert np.isnan(found["asft"].mean).tolist() == [True] * 3 and np.isnan(found["asft"].share)
+
+
+def test_ranks_are_by_the_mean_not_by_the_end_of_its_interval():
+    values = {"sft": [0.5, 0.5], "ift": [0.0, 0.8], "dft": [0.3, 0.31]}
+    found = answers("demonstrations", [(DETERMINISTIC, m, {"regret": v}) for m, v in values.items()])
+    assert list(found) == ["dft", "ift"] and found["ift"].mean[1] < found["dft"].mean[1]
+
+
+def test_a_condition_in_which_a_policy_diverged_has_no_sign():
+    rows = []
+    for condition, values in ((DETERMINISTIC, [0.2, 0.3]), (Condition(data=1), [NAN, 0.3]), (Condition(data=40), [0.9, 0.9])):
+        rows += [(condition, "sft", {"regret": [0.5, 0.5]}), (condition, "ift", {"regret": values})]
+    answer = answers("demonstrations", rows)["ift"]
+    assert answer.conditions == 3 and answer.share == 1 / 2
+
+
+def test_a_mean_difference_below_a_millionth_is_none():
+    rows = []
+    for condition, gain in ((DETERMINISTIC, -0.1), (Condition(data=1), -0.9e-6), (Condition(data=40), -1.1e-6)):
+        rows += [(condition, "sft", {"regret": [0.5, 0.5]}), (condition, "ift", {"regret": [0.5 + gain, 0.5 + gain]})]
+    assert answers("demonstrations", rows)["ift"].share == pytest.approx(2 / 3)
+    assert questions._rounded(LEAST) == LEAST and questions._rounded(-LEAST / 2) == 0
+
+
+def test_what_is_clear_lies_below_five_percent():
+    rows = [(DETERMINISTIC, m, {"regret": v}) for m, v in (("sft", [0.5, 0.5]), ("ift", [0.3, 0.2]))]
+    answer = answers("demonstrations", rows)["ift"]
+    assert [replace(answer, rate=rate).is_clear for rate in (0.0499, 0.05, NAN)] == [True, False, False]
 
 
 def test_findings_are_plain_numbers():

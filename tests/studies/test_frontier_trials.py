@@ -8,7 +8,7 @@ import torch
 
 from ift_gridworld.methods.registry import METHODS, method_options
 from ift_gridworld.studies.data import draw_data
-from ift_gridworld.studies.frontier import study
+from ift_gridworld.studies.frontier import study, trials
 from ift_gridworld.studies.frontier.conditions import (
     HELD_IN,
     SUITE,
@@ -101,6 +101,13 @@ def test_nothing_is_tried_that_the_method_does_not_allow(method, knobs, best, be
     assert choose(rows, method).on_edge == bool(beyond)
 
 
+def test_nothing_is_tried_beyond_all_bounds():
+    """Knobs from 1e-9 up, rates below 200 times the usual one."""
+    tried = ((1.0, 1e-9), (1.0, 0.9e-9), (199.9, 0.1), (200.0, 0.1))
+    assert [trials._is_allowed("dpo", Trial(*each)) for each in tried] == [True, False, True, False]
+    assert trials._is_allowed("sft", Trial(199.9, None)) and not trials._is_allowed("sft", Trial(200.0, None))
+
+
 # ---- conditions ----
 
 
@@ -114,6 +121,26 @@ def test_each_condition_changes_one_thing():
     for dynamics in DYNAMICS:
         assert sum(condition.dynamics == dynamics and condition.is_centre for condition in conditions) == 1
     assert {condition.flipped for condition in conditions} == {0.0, 0.1, 0.2, 0.3}
+    assert {condition.data for condition in conditions} == {1, 10, 40}
+
+
+def test_lakes_data_and_flips_are_drawn_by_the_studys_seed():
+    """A study of another seed sees other maps, of trials, of reports, and of either dynamics."""
+    first = [
+        (Condition(), 0, 910_000), (Condition(), 2, 1_110_000), (Condition(dynamics="slippery"), 2, 1_115_000),
+        (Condition(HELD_IN), 1, 1_020_000),
+    ]  # fmt: skip
+    for condition, seed, expected in first:
+        assert prepare(condition, 2, 1, seed).names == [f"random/{expected + i}" for i in range(2)]
+    prepared = prepare(Condition(flipped=0.3), 3, 4, 5)
+    assert prepared.seeds == 1 and prepared.base.population == 3
+    for i, lake in enumerate(prepared.lakes):
+        (right,) = draw_data(lake, 10, 1, 5 + i)
+        for name, found in (("data", flip_labels(right, 0.3, 5 + i)), ("judged", right)):
+            for side in ("demonstrations", "chosen", "rejected"):
+                assert torch.equal(getattr(getattr(prepared, name)[i], side).states, getattr(found, side).states)
+    suite = prepare(Condition(lakes="two-paths"), 3, 4, 5)
+    assert suite.seeds == suite.base.population == len(suite.data) == 4 and suite.names == ["two-paths"]
 
 
 def test_trials_are_judged_on_lakes_that_are_not_reported():

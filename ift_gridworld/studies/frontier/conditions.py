@@ -129,7 +129,7 @@ def prepare(condition: Condition, count: int, seeds: int, seed: int) -> Prepared
     names, origins, data = [], [], []
     for i, (name, rows) in enumerate(maps):
         mdp = TabularMDP.from_map(rows, is_slippery=condition.dynamics == "slippery", success_rate=INTENDED)
-        drawn = draw_data(mdp, condition.data, seeds, seed + i * seeds)
+        drawn = draw_data(mdp, condition.data, seeds, seed + i)  # several seeds, or several lakes
         if drawn is None:  # no two answers ever return different
             continue
         names.append(name)

@@ -144,11 +144,8 @@ def _mean_regrets(columns: Columns) -> dict[tuple[float, ...], float]:
 def _beyond(method: str, tried: Mapping[tuple[float, ...], float], best: tuple[float, ...]) -> list[Trial]:
     """Return the next trial beyond each edge that the best one lies on, if the method allows its knob that value."""
     *points, last = (tuple(max(value, LEAST_KNOB) for value in point) for point in (*tried, best))  # neighbours are ratios
-    return [
-        trial
-        for point in beyond_edges(points, last)
-        if _is_allowed(method, trial := _trial(method, point)) and _point(trial) not in tried
-    ]
+    beyond = (_trial(method, point) for point in beyond_edges(points, last))
+    return [trial for trial in beyond if _is_allowed(method, trial)]
 
 
 def _is_allowed(method: str, trial: Trial) -> bool:
@@ -167,7 +164,3 @@ def _trial(method: str, point: tuple[float, ...]) -> Trial:
         return Trial(point[0], None)
     is_whole = all(isinstance(value, int) for value in KNOBS.get(method, ("", None))[1] or (0.5,))
     return Trial(point[0], round(point[1]) if is_whole else point[1])
-
-
-def _point(trial: Trial) -> tuple[float, ...]:
-    return (trial.factor,) if trial.knob is None else (trial.factor, float(trial.knob))
