@@ -23,6 +23,7 @@ from ift_gridworld.reading import inflate
 
 __all__ = [
     "DIGITS",
+    "check_empty",
     "check_folder",
     "file_stem",
     "make_folder",
@@ -30,6 +31,7 @@ __all__ = [
     "plain",
     "replaced",
     "round_significant",
+    "umask",
     "unpack",
     "versions",
     "write_atomically",
@@ -85,7 +87,7 @@ def replaced(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         with suppress(OSError):  # a network share may refuse: the file is then as readable as the share makes it
-            temporary.chmod(0o666 & ~_umask())
+            temporary.chmod(0o666 & ~umask())
         os.replace(temporary, path)
     except OSError as error:
         if error.filename not in (None, name):
@@ -109,7 +111,8 @@ def file_stem(name: str) -> str:
     return name if stem == name else f"{stem}-{zlib.crc32(name.encode()):08x}"  # what is cut may be all that differs
 
 
-def _umask() -> int:
+def umask() -> int:
+    """Return the permissions that a new file of this process lacks."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
@@ -169,6 +172,14 @@ def make_folder(folder: Path, option: str = "--out") -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise _cannot_write(folder, option, error) from None
+
+
+def check_empty(folder: Path, option: str) -> None:
+    """Raise a ValueError unless a folder is new or empty: whatever is in it would be taken for a part of what is written."""
+    if not _exists(folder) or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    what = "is not empty" if folder.is_dir() else "is no folder"
+    raise ValueError(f"{option} is {str(folder)!r}, which {what}; allowed: a new folder, or an empty one")
 
 
 def _exists(path: Path) -> bool:

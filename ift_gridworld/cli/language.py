@@ -23,7 +23,7 @@ from ift_gridworld.cli.parser import check_seed, fail
 from ift_gridworld.cluster import check_cluster
 from ift_gridworld.rendering import THEME_NAMES, check_format
 from ift_gridworld.runtime import is_out_of_memory, loading
-from ift_gridworld.storage import check_folder
+from ift_gridworld.storage import check_empty, check_folder
 
 if TYPE_CHECKING:
     from ift_gridworld.studies.language_settings import StudySettings
@@ -125,6 +125,9 @@ class Args:
     """light or dark (light)."""
     out: str | None = None
     """Output folder (runs/language)."""
+    save: str | None = None
+    """Save each aligned model in this folder, which must be new or empty: weights, tokenizer and card, as Hugging Face's
+    libraries read them. Several models have subfolders, METHOD-seed-SEED."""
     publish: bool = False
     """Write to figures/language, the published results; with --redraw also the numbers that experiments/language.md quotes."""
 
@@ -188,6 +191,9 @@ def main(args: Args) -> int:
                 paths, films = language_study.save_runs(settings, runs)
                 if args.render:
                     paths += language_report.draw_pictures(runs, films, args.folder, *picture)
+                if settings.save is not None:
+                    aligned = [(run["method"], run["seed"]) for run in runs if run["method"] in settings.methods]
+                    paths += [language_settings.model_folder(settings, *model) for model in aligned]
                 language_report.print_runs(runs, paths)
         else:
             language_report.print_paths(language_study.export_data(settings, Path(args.export)))
@@ -214,6 +220,8 @@ def study_settings(args: Args, defaults: StudySettings, all_methods: Sequence[st
     changes: dict[str, Any] = {name: value for name, value in given.items() if name in STUDY}
     if args.data is not None:
         changes["data"] = Path(args.data)
+    if args.save is not None:
+        changes["save"] = Path(args.save)
     if args.method is not None:
         changes["methods"] = tuple(all_methods) if args.method == "all" else tuple(args.method.split(","))
     options = tuple((name, value) for name, value in given.items() if name in METHODS)
@@ -229,7 +237,7 @@ def check(args: Args) -> None:
         ValueError: naming the option, its value and what is allowed.
     """
     check_seed(args.seed or 0)
-    for name in ("out", "export", "data"):
+    for name in ("out", "export", "data", "save"):
         if getattr(args, name) is not None and not str(getattr(args, name)):
             raise ValueError(f"--{name} is ''; allowed: {'a file' if name == 'data' else 'a folder'}")
     for name, least in LEAST.items():
@@ -252,6 +260,9 @@ def check(args: Args) -> None:
     check_cluster(args.cluster, args.workers)
     if args.export is None:
         check_folder(args.folder)
+    if args.save is not None:
+        check_empty(Path(args.save), "--save")
+        check_folder(Path(args.save), "--save")
     compiler = os.environ.get("CXX", "").split() or ["g++"]  # CXX may begin with a wrapper, such as ccache
     if args.compile and args.device in (None, "cpu") and not shutil.which(compiler[0]):
         raise ValueError(

@@ -25,7 +25,7 @@ from ift_gridworld.runtime import standard_settings
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "eval_mode", "model_settings"]
+__all__ = ["CONTEXT", "Critic", "LanguagePolicy", "eval_mode", "is_plain_cache", "model_settings"]
 
 CONTEXT = 1024  # tokens of a prefix, for a model whose configuration names no limit
 # Names of that limit in configurations.
@@ -231,8 +231,6 @@ class LanguagePolicy(nn.Module):
         They are None where prompts have several lengths, or where a model keeps no plain cache of them (gradient
         checkpointing, sliding-window attention).
         """
-        from transformers.cache_utils import DynamicLayer
-
         columns = columns_of(mask)
         begin = columns.begin  # the prompt's last token: from here on steps count
         # Under both of transformers' names: the later one since version 5.
@@ -242,9 +240,7 @@ class LanguagePolicy(nn.Module):
             return None, 0
         _, output = self.calls.output(self.model, None, true[0, :, :begin], use_cache=True, logits_to_keep=1)
         cache = getattr(output, str(self.calls.cache))
-        layers = getattr(cache, "layers", [None])  # some stay empty where layers share their keys
-        plain = all(type(layer) is DynamicLayer and layer.keys is not None for layer in layers)
-        return (cache, begin) if plain else (None, 0)
+        return (cache, begin) if is_plain_cache(cache) else (None, 0)
 
 
 class Critic(nn.Module):
@@ -298,6 +294,14 @@ def eval_mode(policy: LanguagePolicy) -> Iterator[None]:
     """
     with each_in_eval_mode(policy), uncompiled(policy.model):
         yield
+
+
+def is_plain_cache(cache: Any) -> bool:
+    """Return whether a cache holds the keys and values of all tokens in each layer, so that its rows can be taken."""
+    from transformers.cache_utils import DynamicLayer
+
+    layers = getattr(cache, "layers", [None])  # some stay empty where layers share their keys
+    return all(type(layer) is DynamicLayer and layer.keys is not None for layer in layers)
 
 
 def _copied(cache: Any, dtype: torch.dtype | None) -> Any:

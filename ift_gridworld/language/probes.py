@@ -6,7 +6,7 @@ the four moves and of the end can then be compared with T*(a|s), which breadth-f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from ift_gridworld.language.lakes import Lakes, tiles_along
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy, model_settings
+from ift_gridworld.language.prompt_cache import logits_at
 
 __all__ = ["Probes", "action_probabilities", "entropy_at_temperatures", "mean_entropy", "probe_probabilities"]
 
@@ -84,37 +85,29 @@ def _prefixes(lakes: Lakes, index: int, path: Int[np.ndarray, " T"]) -> dict[int
     return shortest | human
 
 
-@torch.no_grad()
 def action_probabilities(
-    policy: LanguagePolicy, prefixes: Sequence[Sequence[int]], actions: Int[np.ndarray, "X A"], *, rows: int = 256
+    policy: LanguagePolicy,
+    prompts: Sequence[Sequence[int]],
+    index: Int[np.ndarray, " X"],
+    continuations: Sequence[Sequence[int]],
+    actions: Int[np.ndarray, "X A"],
+    *,
+    rows: int = 256,
 ) -> Float[np.ndarray, "X A"]:
-    """Return the model's probabilities of given tokens after each prefix.
+    """Return the model's probabilities of given tokens after prompts and what follows them.
 
     Args:
         policy: the model.
-        prefixes: token ids; prefixes of one length are run together.
+        prompts: token ids of prompts, each of which is read once.
+        index: prompt of each question.
+        continuations: token ids that follow it.
         actions: token ids whose probabilities are wanted.
-        rows: largest number of prefixes in one forward pass.
+        rows: largest number of rows in one forward pass.
     """
     result = np.zeros(actions.shape)
-    for part, logits in _logits_after(policy, prefixes, rows):
+    for part, logits in logits_at(policy, prompts, index, continuations, rows=rows):
         result[part] = _chances(logits, actions[part])
     return result
-
-
-@torch.no_grad()
-def _logits_after(
-    policy: LanguagePolicy, prefixes: Sequence[Sequence[int]], rows: int
-) -> Iterator[tuple[Int[np.ndarray, " K"], Float[Tensor, "K V"]]]:
-    """Yield the indices of prefixes of one length, at most `rows`, and the logits of the next token after each."""
-    device = next(policy.parameters()).device
-    lengths = np.array([len(prefix) for prefix in prefixes])
-    for length in np.unique(lengths):
-        index = np.flatnonzero(lengths == length)
-        for part in np.array_split(index, -(-len(index) // rows)):
-            ids = torch.tensor([prefixes[i] for i in part], device=device)[None]
-            logits = policy.logits(None, torch.tensor([int(length) - 1], device=device), states=ids)[0, :, 0]
-            yield part, logits
 
 
 def _chances(logits: Float[Tensor, "K V"], actions: Int[np.ndarray, "K A"]) -> Float[np.ndarray, "K A"]:
@@ -126,16 +119,15 @@ def probe_probabilities(
     policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes
 ) -> Float[np.ndarray, "X 5"]:
     """Return the model's probabilities of the four moves and the end at each probe."""
+    continuations, actions = _questions(tokenizer, probes)
     with model_settings(policy):
-        return action_probabilities(policy, *_questions(tokenizer, lakes, probes))
+        return action_probabilities(policy, tokenizer.prompts(lakes), probes.lake, continuations, actions)
 
 
-def _questions(tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes) -> tuple[list[list[int]], Int[np.ndarray, "X 5"]]:
-    """Return the tokens that lead to each probe, and those of the four moves and the end there."""
+def _questions(tokenizer: MoveTokenizer, probes: Probes) -> tuple[list[list[int]], Int[np.ndarray, "X 5"]]:
+    """Return the tokens of the moves that lead to each probe, and those of the four moves and the end there."""
     first, later = (np.array(ids) for ids in tokenizer.action_tokens)
-    prompts = tokenizer.prompts(lakes)
-    prefixes = [[*prompts[i], *tokenizer.encode(moves)] for i, moves in zip(probes.lake, probes.moves, strict=True)]
-    return prefixes, np.stack([later if moves else first for moves in probes.moves])
+    return [tokenizer.encode(moves) for moves in probes.moves], np.stack([later if moves else first for moves in probes.moves])
 
 
 def mean_entropy(policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, probes: Probes) -> float:
@@ -150,9 +142,10 @@ def entropy_at_temperatures(
 
     The model runs once, at temperature 1, and its logits [X, V] stay in memory: a temperature only divides them.
     """
-    prefixes, actions = _questions(tokenizer, lakes, probes)
+    continuations, actions = _questions(tokenizer, probes)
     with model_settings(policy):
-        parts = [(part, logits * policy.temperature) for part, logits in _logits_after(policy, prefixes, rows)]
+        logits_of = logits_at(policy, tokenizer.prompts(lakes), probes.lake, continuations, rows=rows)
+        parts = [(part, logits * policy.temperature) for part, logits in logits_of]
 
     def entropy(temperature: float) -> float:
         chance = np.zeros(actions.shape)

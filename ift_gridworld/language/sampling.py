@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ift_gridworld.language.policy import LanguagePolicy, eval_mode
+from ift_gridworld.language.prompt_cache import rows_of_cache
 
 __all__ = ["sample", "sample_tokens"]
 
@@ -25,6 +26,7 @@ def sample(
     generator: torch.Generator | None = None,
     choose: Callable[[Float[Tensor, "B V"]], Int[Tensor, " B"]] | None = None,
     pad: int = 0,
+    copies: Int[Tensor, " C"] | None = None,
 ) -> Int[Tensor, "B T"]:
     """Return one answer to each prompt: sampled, or the likeliest token at each step if there is no generator.
 
@@ -36,6 +38,7 @@ def sample(
         generator: generator of the draws.
         choose: chooses the tokens instead, given the logits of every answer.
         pad: token that follows the end token.
+        copies: prompt of each answer, where there are several answers to one prompt; it is then read once.
 
     Returns:
         Token ids with the end token, if it was sampled, then `pad`; T is at most `limit`.
@@ -45,12 +48,16 @@ def sample(
     if choose is None:
         choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: sample_tokens(logits, generator))
     past, step = None, prompts
-    alive = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
+    alive = torch.ones(len(prompts if copies is None else copies), dtype=torch.bool, device=prompts.device)
     tokens: list[Tensor] = []
     unread: list[tuple[Tensor, Tensor | None]] = []  # whether any answer goes on, and the generator's state then
     with eval_mode(policy):
         for count in range(1, limit + 1):
             logits, past = policy.calls.next_logits(policy.model, step, past)
+            if count == 1 and copies is not None:
+                logits, past = logits[copies], rows_of_cache(past, copies)
+                if past is None:
+                    logits, past = policy.calls.next_logits(policy.model, prompts[copies], None)
             token = choose(logits.float() / policy.temperature)
             tokens.append(torch.where(alive, token, pad))
             alive = alive & (token != end)

@@ -34,6 +34,7 @@ __all__ = [
     "Message",
     "Text",
     "dataset_row",
+    "plain_completion",
     "plain_prompt",
 ]
 
@@ -173,6 +174,15 @@ def plain_prompt(form: Form, rows: Rows) -> str:
     'S F / H G :'
     """
     return " ".join(_content(form.prompt(rows)).split())
+
+
+def plain_completion(form: Form, moves: Sequence[int]) -> str:
+    """Return the text of an answer in one line; `NO_MOVE` is skipped.
+
+    >>> plain_completion(CHAT, [2, 1, NO_MOVE])
+    'right down'
+    """
+    return _content(form.completion(moves)).strip()
 
 
 def _content(text: Text) -> str:

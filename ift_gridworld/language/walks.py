@@ -10,16 +10,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ift_gridworld.language.columns import columns_of
-from ift_gridworld.language.data import Completions
 from ift_gridworld.language.lakes import GOAL_CODE, HOLE_CODE, NO_MOVE, Lakes
 from ift_gridworld.language.move_tokenizer import END_ACTION, MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
+from ift_gridworld.language.prompt_cache import distinct_prompts, logits_after
 from ift_gridworld.language.sampling import sample
 
 __all__ = ["repeat_lakes", "row_batches", "sample_paths", "slippery_success", "step_probabilities"]
 
-ANY_MOVE = 0  # encoded where the walk has a word that is no move: the model does not read it
 ROWS = 64  # walks in one forward pass
 
 
@@ -50,28 +48,35 @@ def sample_paths(
         The moves (`MoveTokenizer.decode`), and whether each answer was ended.
     """
     moves, ended = np.full((len(lakes), limit), NO_MOVE, np.int8), np.zeros(len(lakes), bool)
-    for rows, prompts in _prompts_by_length(policy, tokenizer, lakes):
-        tokens = sample(policy, prompts, end=tokenizer.end, limit=limit, generator=generator, pad=tokenizer.end).cpu().numpy()
+    for rows, prompts, copies in _prompts_by_length(policy, tokenizer, lakes):
+        tokens = sample(
+            policy, prompts, end=tokenizer.end, limit=limit, generator=generator, pad=tokenizer.end, copies=copies
+        ).cpu().numpy()  # fmt: skip
         moves[rows, : tokens.shape[1]], ended[rows] = tokenizer.decode(tokens)
     return moves, ended
 
 
 def _prompts_by_length(
     policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes
-) -> Iterator[tuple[Int[np.ndarray, " K"], Int[Tensor, "K P"]]]:
-    """Yield the indices of lakes whose prompts have one length, and these prompts."""
+) -> Iterator[tuple[Int[np.ndarray, " K"], Int[Tensor, "C P"], Int[Tensor, " K"] | None]]:
+    """Yield the indices of lakes whose prompts have one length, these prompts, and which of them is each lake's.
+
+    The last is None if each lake has a prompt of its own, in order.
+    """
     device, prompts = next(policy.parameters()).device, tokenizer.prompts(lakes)
     lengths = np.array([len(prompt) for prompt in prompts])
     for length in np.unique(lengths):
         rows = np.flatnonzero(lengths == length)
-        yield rows, torch.tensor([prompts[i] for i in rows], device=device)
+        distinct, index = distinct_prompts([prompts[i] for i in rows])
+        copies = None if len(distinct) == len(rows) else torch.as_tensor(index, device=device)
+        yield rows, torch.tensor(distinct, device=device), copies
 
 
 @torch.no_grad()
 def step_probabilities(
     policy: LanguagePolicy, tokenizer: MoveTokenizer, lakes: Lakes, moves: Int[np.ndarray, "M T"]
 ) -> tuple[Float[np.ndarray, "M T 5"], Bool[np.ndarray, "M T"]]:
-    """Return the model's probabilities of the four moves and the end at each step of walks, from one forward pass.
+    """Return the model's probabilities of the four moves and the end at each step of walks.
 
     Args:
         policy: the model.
@@ -83,33 +88,18 @@ def step_probabilities(
         The probabilities, and which steps exist: those up to the first word that is no move, that word's own step included.
         The probabilities of other steps are 0.
     """
-    device = next(policy.parameters()).device
     exists = np.concatenate([np.ones((len(moves), 1), bool), (moves[:, :-1] >= 0).cumprod(1).astype(bool)], 1)
-    words = [[*walk[: count - 1].tolist(), ANY_MOVE] for walk, count in zip(moves, exists.sum(1), strict=True)]
-    data = Completions.of(tokenizer.prompts(lakes), [tokenizer.encode(walk) for walk in words])  # the last word is not read
+    count = exists.sum(1)
+    words = [tokenizer.encode(walk[: steps - 1].tolist()) for walk, steps in zip(moves, count, strict=True)]
     first, later = tokenizer.action_tokens
-    actions = torch.tensor([first, *[later] * (moves.shape[1] - 1)], device=device)
+    actions = torch.tensor([first, *[later] * (moves.shape[1] - 1)], device=next(policy.parameters()).device)
     result = np.zeros((*moves.shape, END_ACTION + 1))
-    for part in row_batches(len(data)):
-        batch = data.batch(part, device)
-        columns = columns_of(batch.mask).index
-        logits = policy.logits(None, columns, states=batch.states)[0].double()
-        step = columns - torch.as_tensor(data.prompt[part, None], device=device) + 1  # step of the answer in each column
-        tokens = actions[step.clamp(0, moves.shape[1] - 1)]
-        chance = (logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)).exp()
-        counts = batch.mask[0][:, columns]
-        result[part] = _by_step(chance, step, counts, moves.shape[1]).cpu().numpy()
+    for part, logits in logits_after(policy, tokenizer.prompts(lakes), np.arange(len(lakes)), words, rows=ROWS):
+        logits = logits.double()
+        tokens = actions[: logits.shape[1]].expand(len(logits), -1, -1)
+        chance = (logits.gather(-1, tokens) - logits.logsumexp(-1, keepdim=True)).exp().cpu().numpy()
+        result[part, : chance.shape[1]] = np.where(exists[part, : chance.shape[1], None], chance, 0.0)
     return result, exists
-
-
-def _by_step(
-    x: Float[Tensor, "K C A"], step: Int[Tensor, "K C"], counts: Bool[Tensor, "K C"], steps: int
-) -> Float[Tensor, "K T A"]:
-    """Move each column's entry to its step; 0 where a step has none."""
-    row = torch.arange(len(x), device=x.device)[:, None].expand_as(step)
-    result = x.new_zeros(len(x), steps, x.shape[-1])
-    result[row[counts], step[counts]] = x[counts]
-    return result
 
 
 @torch.no_grad()
@@ -133,9 +123,9 @@ def slippery_success(
         1 where the walk reached the goal, else 0.
     """
     success = np.zeros(len(lakes))
-    for rows, prompts in _prompts_by_length(policy, tokenizer, lakes):
+    for rows, prompts, copies in _prompts_by_length(policy, tokenizer, lakes):
         walks = _SlipperyWalks(lakes[rows], tokenizer, generator, rate)
-        sample(policy, prompts, end=tokenizer.end, limit=limit, choose=walks.move)
+        sample(policy, prompts, end=tokenizer.end, limit=limit, choose=walks.move, copies=copies)
         success[rows] = walks.arrived
     return success
 

@@ -26,16 +26,25 @@ from ift_gridworld.language.policy import LanguagePolicy, eval_mode
 from ift_gridworld.language.precision import bfloat16_agreement
 from ift_gridworld.language.probes import Probes, entropy_at_temperatures, mean_entropy
 from ift_gridworld.language.profiling import peak_flops, training_flops
+from ift_gridworld.language.saving import model_card, save_model
 from ift_gridworld.language.source import TextSource
-from ift_gridworld.language.text import plain_prompt
+from ift_gridworld.language.text import plain_completion, plain_prompt
 from ift_gridworld.language.token_gradients import answer_log_probs, rows_of_common_length, token_pull
 from ift_gridworld.language.training import Diverged, TrainingLog, align
 from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
+from ift_gridworld.rendering.text import short_title
 from ift_gridworld.runtime import progress
-from ift_gridworld.storage import make_folder
-from ift_gridworld.studies.language_settings import StudySettings, betas_of, has_edge, method_settings
+from ift_gridworld.storage import make_folder, versions
+from ift_gridworld.studies.language_settings import (
+    StudySettings,
+    betas_of,
+    has_edge,
+    method_settings,
+    model_folder,
+    saved_settings,
+)
 from ift_gridworld.training.snapshots import snapshot_steps
 
 __all__ = ["SeedStudy", "find_temperature"]
@@ -138,7 +147,21 @@ class SeedStudy:
         run["validation"] = _by_name({rate: score for (rate, beta), score in trials.scores.items() if beta == run.get("beta")})
         if betas:
             run["validation_of_beta"] = _by_name(of_beta)
+        if settings.save is not None and self.group.rank == 0:
+            self._save_model(name, run, policy)
         return run | {"on_edge": has_edge(run)}
+
+    def _save_model(self, name: str, run: dict[str, Any], policy: LanguagePolicy) -> None:
+        """Save an aligned model with its tokenizer and a card."""
+        form, lakes, path = self.tokenizer.form, self.task.lakes["held_out"], self.task.paths["held_out"][0]
+        chosen = {key: run[key] for key in ("learning_rate", "beta", "seed") if key in run}
+        card = model_card(
+            short_title(find_method(name)[0].title), saved_settings(self.settings, name) | chosen, run["measured"][0],
+            run["measured"][-1], prompt=plain_prompt(form, lakes.rows(0)), answer=plain_completion(form, path.tolist()),
+            versions=versions(("transformers",)),
+        )  # fmt: skip
+        folder = model_folder(self.settings, name, self.seed)
+        save_model(policy, self.tokenizer.model_tokenizer, folder, limit=self.task.limit, card=card)
 
     @cached_property
     def base_answers(self) -> Answers:

@@ -31,6 +31,7 @@ __all__ = [
     "check_settings",
     "has_edge",
     "method_settings",
+    "model_folder",
     "saved_settings",
     "used_options",
 ]
@@ -110,6 +111,7 @@ class StudySettings:
         resume: resume from checkpoints, and from the runs that a study in several processes has saved.
         film: keep what films show.
         out: folder for everything that is written.
+        save: folder for the aligned models (`model_folder`); None to save none.
     """
 
     task: Task = field(default_factory=Task)
@@ -136,6 +138,20 @@ class StudySettings:
     resume: bool = False
     film: bool = False
     out: Path = Path("runs/language")
+    save: Path | None = None
+
+
+def model_folder(settings: StudySettings, name: str, seed: int) -> Path:
+    """Return the folder that an aligned model is saved in: that of `save` itself where there is only one model.
+
+    >>> model_folder(StudySettings(methods=("sft", "ift"), seeds=2, save=Path("models")), "ift", 1).as_posix()
+    'models/ift-seed-1'
+    >>> model_folder(StudySettings(methods=("ift",), save=Path("models")), "ift", 0).as_posix()
+    'models'
+    """
+    assert settings.save is not None
+    one = len(settings.methods) * settings.seeds == 1
+    return settings.save if one else settings.save / f"{name}-seed-{seed}"
 
 
 def method_settings(

@@ -585,16 +585,20 @@ def test_each_probe_is_asked_where_it_stands(form, request):
 
 
 def test_probabilities_are_the_models_own():
-    """However prefixes are grouped: of a real model, each is the softmax after its last token alone."""
+    """However they are grouped, and whatever begins what: of a real model, each is the softmax after its last token alone."""
     policy = LanguagePolicy(sharp_model())
     random = np.random.default_rng(0)
-    prefixes = [random.integers(2, 12, length).tolist() for length in (3, 5, 3, 1, 5, 5, 3, 5, 5)]
+    prompts = [random.integers(2, 12, length).tolist() for length in (3, 5, 3)]
+    index = np.array([0, 1, 2, 0, 0, 1, 2, 2, 0])
+    continuations = [random.integers(2, 12, length).tolist() for length in (0, 2, 1, 3, 1, 0, 2, 2, 0)]
+    continuations[4] = continuations[3][:1]
     actions = random.integers(0, 12, (9, 4))
+    texts = [[*prompts[i], *tokens] for i, tokens in zip(index, continuations, strict=True)]
     with torch.no_grad():
-        chances = [torch.softmax(policy.model(torch.tensor([prefix])).logits[0, -1], -1) for prefix in prefixes]
+        chances = [torch.softmax(policy.model(torch.tensor([text])).logits[0, -1], -1) for text in texts]
     expected = [chance[wanted] for chance, wanted in zip(chances, actions, strict=True)]
     for rows in (1, 2, 256):
-        found = action_probabilities(policy, prefixes, actions, rows=rows)
+        found = action_probabilities(policy, prompts, index, continuations, actions, rows=rows)
         np.testing.assert_allclose(found, torch.stack(expected), atol=1e-5)
 
 
