@@ -7,6 +7,7 @@ tokenizer.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,11 @@ __all__ = [
     "Message",
     "Text",
     "dataset_row",
+    "form_of",
     "plain_completion",
     "plain_prompt",
+    "read_map_of",
+    "text_of",
 ]
 
 Message = dict[str, str]
@@ -75,7 +79,7 @@ class Form:
 
     def parse_completion(self, completion: Text) -> list[int] | None:
         """Read the moves from an answer; None if any of its words is no move."""
-        words = _content(completion).split()
+        words = text_of(completion).split()
         if any(word not in self.moves for word in words):
             return None
         return [self.moves.index(word) for word in words]
@@ -100,7 +104,7 @@ class Compact(Form):
         return "".join(f" {self.moves[move]}" for move in moves if move != NO_MOVE)
 
     def parse_prompt(self, prompt: Text) -> Rows:
-        text = _content(prompt).replace(" ", "")
+        text = text_of(prompt).replace(" ", "")
         if not text.endswith(":"):
             raise ValueError(
                 f"prompt {_shortened(text)!r} is no lake; allowed: rows of S, F, H, G, / between them, : at the end"
@@ -156,15 +160,53 @@ class Chat(Form):
         return [{"role": "assistant", "content": words}]
 
     def parse_prompt(self, prompt: Text) -> Rows:
-        _, blank, rows = _content(prompt).partition("\n\n")
+        _, blank, rows = text_of(prompt).partition("\n\n")
         if not blank:
             raise ValueError(
-                f"prompt {_shortened(_content(prompt))!r} is no lake; allowed: a question, an empty line, rows of S, F, H, G"
+                f"prompt {_shortened(text_of(prompt))!r} is no lake; allowed: a question, an empty line, rows of S, F, H, G"
             )
         return parse_map(rows.splitlines())
 
 
 COMPACT, CHAT = Compact(), Chat()
+
+
+# Rows of a map, letters with or without spaces between them; a whole word of such letters is a map of one row.
+_MAP = re.compile(r"(?:^[SFHG](?: ?[SFHG])*[ \t]*$\n?)+", re.MULTILINE)
+
+
+def form_of(prompt: Text) -> Form:
+    """Return the form in which a prompt wants its answer: compact if it is written so, else in words.
+
+    >>> form_of("S F / H G :").name, form_of("Which way?").name
+    ('compact', 'chat')
+    """
+    is_compact = isinstance(prompt, str) and prompt.rstrip().endswith(":") and set(prompt.split()) <= {*LETTERS, "/", ":"}
+    return COMPACT if is_compact else CHAT
+
+
+def read_map_of(prompt: Text) -> Rows:
+    """Read the map that a prompt asks about.
+
+    A conversation is read from its last message of the user, a text from its end, so that examples before it do not count.
+
+    >>> read_map_of("S F / H G :"), read_map_of("S G\\nMoves: right\\n\\nS F\\nH G\\nMoves:")
+    (('SF', 'HG'), ('SF', 'HG'))
+
+    Raises:
+        ValueError: if the prompt has no map.
+    """
+    if form_of(prompt) is COMPACT:
+        return COMPACT.parse_prompt(prompt)
+    if not isinstance(prompt, str):
+        asked = [message["content"] for message in prompt if message.get("role") == "user"]
+        prompt = asked[-1] if asked else ""
+    maps = _MAP.findall(prompt)
+    if not maps:
+        raise ValueError(
+            f"prompt {_shortened(' '.join(prompt.split()))!r} has no map; allowed: rows of S, F, H, G, a line each"
+        )
+    return parse_map(maps[-1].splitlines())
 
 
 def plain_prompt(form: Form, rows: Rows) -> str:
@@ -173,7 +215,7 @@ def plain_prompt(form: Form, rows: Rows) -> str:
     >>> plain_prompt(COMPACT, ("SF", "HG"))
     'S F / H G :'
     """
-    return " ".join(_content(form.prompt(rows)).split())
+    return " ".join(text_of(form.prompt(rows)).split())
 
 
 def plain_completion(form: Form, moves: Sequence[int]) -> str:
@@ -182,10 +224,10 @@ def plain_completion(form: Form, moves: Sequence[int]) -> str:
     >>> plain_completion(CHAT, [2, 1, NO_MOVE])
     'right down'
     """
-    return _content(form.completion(moves)).strip()
+    return text_of(form.completion(moves)).strip()
 
 
-def _content(text: Text) -> str:
+def text_of(text: Text) -> str:
     """Return the text of all messages, without their roles."""
     return text if isinstance(text, str) else "".join(message["content"] for message in text)
 
