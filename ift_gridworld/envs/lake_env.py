@@ -12,11 +12,11 @@ from ift_gridworld.checks import check_probability
 from ift_gridworld.envs.lookup import LookUp
 from ift_gridworld.envs.maps import LAKES, parse_map, time_limit
 
-__all__ = ["OWN", "LakeEnv", "register"]
+__all__ = ["OWN", "TEXT", "LakeEnv", "register"]
 
 OWN = {"two-paths": "ift_gridworld/TwoPaths-v0", "open": "ift_gridworld/Open-v0", "bridge": "ift_gridworld/Bridge-v0"}
-
 TABULAR = "ift_gridworld/Tabular-v0"
+TEXT = "ift_gridworld/TextLake-v0"  # in words, one move a turn
 
 
 class LakeEnv(LookUp, FrozenLakeEnv):
@@ -81,3 +81,6 @@ def register() -> None:
             entry_point="ift_gridworld.envs.single:TabularEnv",
             vector_entry_point="ift_gridworld.envs.vector:TabularVectorEnv",
         )
+    if TEXT not in gymnasium.registry:
+        entry_point = "ift_gridworld.language.environment:TextLakeEnv"
+        gymnasium.register(id=TEXT, entry_point=entry_point, max_episode_steps=time_limit(LAKES["4x4"]))

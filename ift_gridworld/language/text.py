@@ -1,8 +1,8 @@
 """A lake as text: the prompt is the map, the answer is the path.
 
-Two forms exist. `Compact` writes a token for each tile, one for the end of each row, one for each move and one for the end; it
-has a tokenizer of its own, for models that are built here. `Chat` asks in words, for pretrained models with their own
-tokenizer.
+Three forms exist. `Compact` writes a token for each tile, one for the end of each row, one for each move and one for the end;
+it has a tokenizer of its own, for models that are built here. `Chat` asks in words, for pretrained models with their own
+tokenizer. `Plain` asks the same without messages.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ __all__ = [
     "CHAT",
     "COMPACT",
     "END",
+    "FORMS",
     "MOVES",
     "PAD",
+    "PLAIN",
     "VOCABULARY",
     "Chat",
     "Compact",
     "Form",
     "Message",
+    "Plain",
     "Text",
     "dataset_row",
     "form_of",
@@ -139,7 +142,7 @@ class Compact(Form):
 class Chat(Form):
     """A question in words, answered in words.
 
-    >>> CHAT.prompt(("SF", "HG"))[0]["content"].partition("\\n\\n")[2]
+    >>> text_of(CHAT.prompt(("SF", "HG"))).partition("\\n\\n")[2]
     'S F\\nH G'
     >>> CHAT.completion([2, 1])
     [{'role': 'assistant', 'content': 'right down'}]
@@ -152,10 +155,10 @@ class Chat(Form):
         "Answer with the moves of a shortest way, each one of left, down, right, up, and nothing else.\n\n"
     )
 
-    def prompt(self, rows: Rows) -> list[Message]:
+    def prompt(self, rows: Rows) -> Text:
         return [{"role": "user", "content": self.question + "\n".join(" ".join(row) for row in rows)}]
 
-    def completion(self, moves: Sequence[int]) -> list[Message]:
+    def completion(self, moves: Sequence[int]) -> Text:
         words = " ".join(self.moves[move] for move in moves if move != NO_MOVE)
         return [{"role": "assistant", "content": words}]
 
@@ -168,7 +171,30 @@ class Chat(Form):
         return parse_map(rows.splitlines())
 
 
-COMPACT, CHAT = Compact(), Chat()
+class Plain(Chat):
+    """The same question as plain text, for models without a chat template; the answer ends with its line.
+
+    >>> PLAIN.prompt(("SF", "HG")).partition("\\n\\n")[2], PLAIN.completion([2, 1])
+    ('S F\\nH G\\nMoves:', ' right down')
+    >>> PLAIN.parse_prompt(PLAIN.prompt(("SF", "HG")))
+    ('SF', 'HG')
+    """
+
+    name = "plain"
+    answer = "\nMoves:"
+
+    def prompt(self, rows: Rows) -> str:
+        return text_of(super().prompt(rows)) + self.answer
+
+    def completion(self, moves: Sequence[int]) -> str:
+        return f" {text_of(super().completion(moves))}"
+
+    def parse_prompt(self, prompt: Text) -> Rows:
+        return super().parse_prompt(text_of(prompt).removesuffix(self.answer))
+
+
+COMPACT, CHAT, PLAIN = Compact(), Chat(), Plain()
+FORMS: dict[str, Form] = {form.name: form for form in (COMPACT, CHAT, PLAIN)}
 
 
 # Rows of a map, letters with or without spaces between them; a whole word of such letters is a map of one row.
