@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import platform
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = [
-    "LOG", "console", "cores", "is_out_of_memory", "is_terminal", "loading", "optional", "pick_device", "progress",
-    "safe_streams", "standard_settings",
+    "LOG", "console", "cores", "device_name", "is_out_of_memory", "is_terminal", "loading", "optional", "pick_device",
+    "progress", "safe_streams", "standard_settings",
 ]  # fmt: skip
 
 LOG = logging.getLogger(__name__)
@@ -230,6 +231,15 @@ def _notebook_bar(description: str) -> Iterator[Callable[[int, int], None]]:
 def cores() -> int:
     """Return the number of processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def device_name(name: str) -> str:
+    """Return what a device, cpu or cuda, is: the processor with its cores, or the name of the card."""
+    if name != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name(torch.device(name))
+    return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def pick_device(name: str) -> torch.device:

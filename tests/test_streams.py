@@ -123,7 +123,7 @@ def test_every_command_prints_its_help_in_any_encoding(name, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["ift-gridworld"])
     if name in COMMANDS:
         with pytest.raises(SystemExit) as left:
-            main([name, "--help"])
+            main([*name.split(), "--help"])
         assert left.value.code == 0
     else:
         assert main([name]) == 0

@@ -6,7 +6,7 @@
 
 A model that is built here (tiny, small) first learns from mediocre paths and is kept in a cache. Each method then starts from
 it, learns from lakes that the base has not seen, and is measured on others again. METHOD.json in the output folder holds
-settings, versions, curves and metrics.
+settings, versions, curves and metrics. `ift-gridworld language evaluate` measures any other language model.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The command `ift-gridworld`: one sub-command a file of this package, which loads when it is chosen."""
+"""The command `ift-gridworld`: one sub-command a file of this package, which loads when it is chosen.
+
+The name of a command may be two words: `language evaluate`.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "lab": ("lab", "Args", "open a page on which methods are trained live"),
     "losses": ("losses", "Args", "walk through the losses in the terminal"),
     "language": ("language", "Args", "align a language model on lakes that it reads as text"),
+    "language evaluate": ("language_evaluate", "Args", "measure any language model on lakes, in words"),
     "failures": ("failures", "Args", "draw five ways to fail"),
     "suite": ("suite", "Args", "draw every environment of the suite with its optimum"),
     "reproduction": ("reproduction", "Args", "test the paper's claims in more than a hundred settings"),
@@ -56,8 +60,10 @@ def _main(arguments: list[str]) -> int:
         return _complete(arguments)
     if first not in COMMANDS:
         fail(f"unknown command {first!r}; {suggestion(first, COMMANDS)}allowed: {', '.join((*COMMANDS, 'version'))}")
-    sys.argv = [f"{sys.argv[0]} {first}", *arguments[1:]]
-    return run_command(first)
+    both = " ".join(arguments[:2])
+    name = both if both in COMMANDS else first
+    sys.argv = [f"{sys.argv[0]} {name}", *arguments[len(name.split()) :]]
+    return run_command(name)
 
 
 def run_command(name: str, description: str | None = None) -> int:
@@ -87,7 +93,7 @@ def command_of(name: str, arguments: list[str]) -> tuple[Any, type[Any]]:
 
 def overview() -> str:
     """List the commands."""
-    lines = [f"  {name:<14}{about}" for name, (_, _, about) in COMMANDS.items()]
+    lines = [f"  {name:<19}{about}" for name, (_, _, about) in COMMANDS.items()]
     return "\n".join(
         [
             "usage: ift-gridworld COMMAND [OPTIONS]",
@@ -95,7 +101,7 @@ def overview() -> str:
             "Alignment made visible and checkable on a frozen lake whose optimal policy is known.",
             "",
             *lines,
-            f"  {'version':<14}print the version",
+            f"  {'version':<19}print the version",
             "",
             "ift-gridworld COMMAND --help lists a command's options.",
             "ift-gridworld --tyro-write-completion bash FILE writes completions for bash (or zsh, tcsh).",
@@ -118,9 +124,9 @@ def _plugins(arguments: list[str]) -> list[str]:
 
 
 def _complete(arguments: list[str]) -> int:
-    """Write shell completions of all commands, by the parser library."""
+    """Write shell completions of all commands of one word, by the parser library."""
     import tyro
 
-    commands: dict[str, Any] = {name: command_of(name, [])[1] for name in COMMANDS}
+    commands: dict[str, Any] = {name: command_of(name, [])[1] for name in COMMANDS if " " not in name}
     tyro.extras.subcommand_cli_from_dict(commands, prog="ift-gridworld", args=arguments)
     return 0

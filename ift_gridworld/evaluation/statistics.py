@@ -29,6 +29,7 @@ __all__ = [
     "mean_interval",
     "paired_effect",
     "pooled_effect",
+    "share_interval",
     "student_interval",
 ]
 
@@ -143,6 +144,28 @@ def student_interval(values: Float[np.ndarray, " n"], *, level: float = 0.95) ->
     """
     mean, low, high = (float(x) for x in mean_interval(values, level=level))
     return mean, low, high
+
+
+def share_interval(hits: float, count: int, *, level: float = 0.95) -> tuple[float, float, float]:
+    """Return a share and its interval by Wilson's score (share, low, high), which has a width at 0 and at 1, too.
+
+    Wilson, "Probable Inference, the Law of Succession, and Statistical Inference" (1927).
+
+    Args:
+        hits: number of successes.
+        count: number of independent trials, at least one.
+        level: of the interval, in (0, 1).
+
+    Example:
+        >>> [round(x, 4) for x in share_interval(0, 10)]  # z² / (n + z²)
+        [0.0, 0.0, 0.2775]
+    """
+    from scipy.special import ndtri
+
+    share, z = hits / count, float(ndtri(0.5 + level / 2))
+    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z / (1 + z**2 / count) * (share * (1 - share) / count + z**2 / (4 * count**2)) ** 0.5
+    return share, max(0.0, centre - half), min(1.0, centre + half)
 
 
 def paired_effect(difference: Float[np.ndarray, "L N"], *, level: float = 0.95) -> Effect:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
@@ -22,7 +21,7 @@ from ift_gridworld.language.data import write_rows
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.models import load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
-from ift_gridworld.runtime import cores, progress
+from ift_gridworld.runtime import cores, device_name, progress
 from ift_gridworld.storage import make_folder, versions, write_atomically
 from ift_gridworld.studies.language_parts import load_part, save_part
 from ift_gridworld.studies.language_seed import SeedStudy
@@ -145,7 +144,7 @@ def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[lis
         content: dict[str, Any] = {
             "method": name,
             "settings": saved_settings(settings, "sft" if name == "sft_tempered" else name),
-            "device": _device_name(settings.device),
+            "device": device_name(settings.device),
             "versions": versions(),
             "saved": time.strftime("%Y-%m-%d"),
             "runs": [
@@ -156,12 +155,6 @@ def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[lis
         }
         paths.append(write_atomically(settings.out / f"{name}.json", f"{json.dumps(content)}\n".encode()))
     return paths, films
-
-
-def _device_name(device: str) -> str:
-    if device != "cpu":
-        return torch.cuda.get_device_name(torch.device(device))
-    return f"{platform.processor() or platform.machine()}, {cores()} cores"
 
 
 def export_data(settings: StudySettings, folder: Path) -> list[Path]:

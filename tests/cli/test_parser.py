@@ -399,7 +399,7 @@ def test_a_methods_option_cannot_have_the_name_of_one_of_the_commands(tmp_path, 
 def test_help_shows_no_default_where_there_is_none(name, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit):
-        main([name, "--help"])
+        main([*name.split(), "--help"])
     printed = capsys.readouterr().out
     assert f"ift-gridworld {name}" in printed and "--help" in printed
     assert "None" not in printed and "(default: '')" not in printed
