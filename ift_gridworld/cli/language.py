@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -63,9 +64,10 @@ class Args:
     maps: int | None = None
     """Lakes to align on (2000; quick 100)."""
     held_out: int | None = None
-    """Lakes that everything is measured on (200; quick 50)."""
+    """Lakes that everything is measured on; by default fewer where a model that is not built here is trained so shortly that
+    measuring would take more than twice the time (200; quick 50)."""
     validation: int | None = None
-    """Lakes on which learning rates, betas and temperatures are chosen (100)."""
+    """Lakes on which learning rates, betas and temperatures are chosen; by default fewer in the same case (100)."""
     data: str | None = None
     """Train on this file instead of on lakes: one JSON object a line, with prompt and completion, with messages, or with
     prompt, chosen and rejected; plain text or messages, as TRL reads them."""
@@ -186,6 +188,8 @@ def main(args: Args) -> int:
         settings = study_settings(args, language_settings.StudySettings(), language_settings.ALL_METHODS)
         if args.export is None:
             language_settings.check_settings(settings, base_steps_given=args.base_steps is not None)
+            settings = within_cost(args, settings)
+            _say_if_alone()
             runs = language_study.run_study(settings)
             if runs:
                 paths, films = language_study.save_runs(settings, runs)
@@ -228,6 +232,36 @@ def study_settings(args: Args, defaults: StudySettings, all_methods: Sequence[st
     return replace(
         defaults, task=task, options=options, extend=not args.no_extend, film=args.render, out=args.folder, **changes
     )
+
+
+def within_cost(args: Args, settings: StudySettings) -> StudySettings:
+    """Return the settings with fewer lakes to measure on, if their number is not given and would cost more than training.
+
+    A model that is built here keeps its lakes, on which its base depends.
+    """
+    from ift_gridworld.language.models import SIZES
+    from ift_gridworld.studies.language_settings import affordable_lakes
+
+    most = affordable_lakes(settings.steps, settings.batch, settings.every)
+    fewer = {name: min(getattr(settings.task, name), most) for name in ("held_out", "validation") if name not in args.given}
+    if settings.model in SIZES or all(count == getattr(settings.task, name) for name, count in fewer.items()):
+        return settings
+    counts = " and ".join(f"{_flag(name)} {count}" for name, count in fewer.items())
+    print(
+        f"measuring with {counts}, so that it takes at most twice the time of training; give others for more", file=sys.stderr
+    )
+    return replace(settings, task=replace(settings.task, **fewer))
+
+
+def _say_if_alone() -> None:
+    from ift_gridworld.language.distributed import started_alone
+
+    if started_alone():
+        print(
+            "accelerate launch was asked for several processes and has started one, as it does on a CPU; "
+            "torchrun --nproc-per-node 2 starts two",
+            file=sys.stderr,
+        )
 
 
 def check(args: Args) -> None:

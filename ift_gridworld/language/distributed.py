@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,7 +14,16 @@ from torch import Tensor
 
 from ift_gridworld.checks import read_variable
 
-__all__ = ["ProcessGroup", "average_gradients", "sum_over_processes"]
+__all__ = ["ProcessGroup", "average_gradients", "started_alone", "sum_over_processes"]
+
+
+def started_alone() -> bool:
+    """Return whether `accelerate launch` was asked for several processes and has started one, as it does on a CPU.
+
+    It then sets the address where processes would meet, and none of the variables that count them.
+    """
+    launched = "ACCELERATE_MIXED_PRECISION" in os.environ and "MASTER_ADDR" in os.environ
+    return launched and read_variable("WORLD_SIZE", 0) == 0
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +19,12 @@ from ift_gridworld.checks import check_whole
 from ift_gridworld.escape import one_line
 from ift_gridworld.language.policy import CONTEXT, LanguagePolicy
 from ift_gridworld.language.text import CHAT, COMPACT, END, PAD, VOCABULARY, Form
-from ift_gridworld.runtime import standard_settings
+from ift_gridworld.runtime import is_terminal, standard_settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-__all__ = ["SIZES", "build_model", "load_model", "quiet_transformers"]
+__all__ = ["SIZES", "bars_on_terminals", "build_model", "load_model", "quiet_transformers"]
 
 # Llama configurations that are built here, on the compact vocabulary.
 SIZES: dict[str, dict[str, int]] = {
@@ -77,8 +78,9 @@ def load_model(name: str, *, seed: int = 0) -> tuple[LanguagePolicy, PreTrainedT
         source["local_files_only"] = not _hub_answers()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it would log a line a try
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        with bars_on_terminals():
+            tokenizer = AutoTokenizer.from_pretrained(**source)
+            model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
     except Exception as error:  # a damaged file fails in whatever library reads a part of it
         allowed = f"{', '.join(SIZES)}, a folder with a model, a GGUF file (it takes the package gguf), a name on the hub"
         reason = one_line(str(error) or type(error).__name__)
@@ -97,6 +99,21 @@ def _mark_dequantized(model: Any) -> None:
         model.is_quantized, model.hf_quantizer = False, None
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config
+
+
+@contextmanager
+def bars_on_terminals() -> Iterator[None]:
+    """Let transformers show progress bars only where a person sees them."""
+    from transformers.utils import logging as transformers_logging
+
+    silent = transformers_logging.is_progress_bar_enabled() and not is_terminal(sys.stderr)
+    if silent:
+        transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if silent:
+            transformers_logging.enable_progress_bar()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import torch
 
 from ift_gridworld.language.policy import LanguagePolicy
 
-__all__ = ["PeakMemory", "peak_flops", "training_flops"]
+__all__ = ["PeakMemory", "peak_flops", "training_flops", "utilisation"]
+
+STEADY = 20  # products in a row that are no faster than the fastest
+LONGEST = 3.0  # seconds
 
 # Multiplications and additions a second by the makers' data sheets, dense, for bfloat16 and float32.
 DATA_SHEETS = {
@@ -69,16 +73,38 @@ def training_flops(policy: LanguagePolicy, tokens: float, predicted: float) -> f
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the FLOPs a second that a device is capable of: from its data sheet, else measured on a large matrix product."""
+    """Return the FLOPs a second that a device is capable of: from its data sheet, else measured on a large matrix product.
+
+    Other work on the machine only makes a product slower, so the fastest of many is taken: products go on until
+    `STEADY` in a row are no faster, for `LONGEST` seconds at most.
+    """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
         for device_name, rates in DATA_SHEETS.items():
             if device_name in name:
                 return rates[dtype]
-    size, best = 8192 if device.type == "cuda" else 1024, float("inf")
+    size, best, since = 8192 if device.type == "cuda" else 1024, float("inf"), 0
     one, other = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(4):
+    started = time.perf_counter()
+    while since < STEADY and time.perf_counter() - started < LONGEST:
         began = time.perf_counter()
         float((one @ other)[0, 0])  # waits for the device
-        best = min(best, time.perf_counter() - began)
+        seconds = time.perf_counter() - began
+        since = 0 if seconds < 0.98 * best else since + 1
+        best = min(best, seconds)
     return 2 * size**3 / best
+
+
+def utilisation(flops: float, seconds: float, peak: float) -> float:
+    """Return the share of a device's FLOPs that was used; NaN where the peak was measured too low to say.
+
+    >>> utilisation(3.0, 2.0, 6.0), utilisation(3.0, 2.0, 1.0)
+    (0.25, nan)
+
+    Args:
+        flops: FLOPs that were made.
+        seconds: in how long.
+        peak: FLOPs a second that the device is capable of.
+    """
+    share = flops / max(1e-9, seconds) / peak
+    return share if share <= 1 else math.nan

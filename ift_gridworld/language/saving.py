@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ift_gridworld.escape import one_line
 from ift_gridworld.language.metrics import METRICS
+from ift_gridworld.language.models import bars_on_terminals
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.storage import make_folder, umask, write_atomically
 
@@ -42,7 +43,7 @@ def save_model(policy: LanguagePolicy, tokenizer: PreTrainedTokenizerBase, folde
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end
     # Alone: penalties and temperatures of a model's own configuration would give other answers.
     greedy = GenerationConfig(do_sample=False, max_new_tokens=limit, eos_token_id=end, pad_token_id=pad)
-    with _filled(folder) as temporary:
+    with _filled(folder) as temporary, bars_on_terminals():
         own, policy.model.generation_config = policy.model.generation_config, greedy
         try:
             policy.model.save_pretrained(temporary)

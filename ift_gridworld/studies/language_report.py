@@ -6,7 +6,7 @@ import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from rich.table import Table
@@ -17,7 +17,7 @@ from ift_gridworld.language.answers import ANSWERS, SavedAnswers, load_answers, 
 from ift_gridworld.language.controls import CONTROLS
 from ift_gridworld.language.metrics import METRICS
 from ift_gridworld.methods.registry import METHODS
-from ift_gridworld.reading import naming, parse_json, read_as, read_text, shown
+from ift_gridworld.reading import Limits, naming, parse_json, read_as, read_text, shown
 from ift_gridworld.rendering.answer_film import Answer, AnswerFilm
 from ift_gridworld.rendering.language_figures import draw_differences, draw_tokens
 from ift_gridworld.rendering.method_names import in_order
@@ -101,6 +101,7 @@ class _SavedRuns:
     settings: dict[str, Any]
     runs: list[SavedRun]
     device: str = ""
+    processes: Annotated[int, Limits(1)] = 1
     versions: dict[str, str] = field(default_factory=dict)
     saved: str = ""
 
@@ -247,11 +248,16 @@ def _costs(methods: dict[str, list[LanguageRun]]) -> Table:
             ", ".join(f"{rate:g}" for rate in sorted({run["learning_rate"] for run in mine})),
             f"{1000 * seconds / updates:.0f}",
             f"{tokens / max(1e-9, seconds):,.0f}",
-            f"{100 * np.mean([run['utilisation'] for run in mine]):.0f} %",
+            _share([run["utilisation"] for run in mine]),
             f"{max(run['memory'] for run in mine) / 2**30:.2f} GiB",
             f"{100 * np.mean(agree):.1f} %" if agree else "",
         )
     return table
+
+
+def _share(values: Sequence[float]) -> str:
+    """Return the mean of shares in per cent; "unknown" where one is (`profiling.utilisation`)."""
+    return f"{100 * np.mean(values):.0f} %" if np.isfinite(values).all() else "unknown"
 
 
 # ---- pictures ----

@@ -25,7 +25,7 @@ from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy, eval_mode
 from ift_gridworld.language.precision import bfloat16_agreement
 from ift_gridworld.language.probes import Probes, entropy_at_temperatures, mean_entropy
-from ift_gridworld.language.profiling import peak_flops, training_flops
+from ift_gridworld.language.profiling import peak_flops, training_flops, utilisation
 from ift_gridworld.language.saving import model_card, save_model
 from ift_gridworld.language.source import TextSource
 from ift_gridworld.language.text import plain_completion, plain_prompt
@@ -35,7 +35,7 @@ from ift_gridworld.methods.base import Method
 from ift_gridworld.methods.imitation import IFT, SFT
 from ift_gridworld.methods.options import MethodOptions, TrainingOptions
 from ift_gridworld.rendering.text import short_title
-from ift_gridworld.runtime import progress
+from ift_gridworld.runtime import LOG, progress
 from ift_gridworld.storage import make_folder, versions
 from ift_gridworld.studies.language_settings import (
     StudySettings,
@@ -138,7 +138,8 @@ class SeedStudy:
             trials.best_of(limit)
         run, policy = trials.best()
         with eval_mode(policy):
-            run["entropy"] = self.entropy(policy)
+            if name == "ift" and "sft" in settings.methods:  # for `temper` alone
+                run["entropy"] = self.entropy(policy)
             if issubclass(find_method(name)[0], IFT):
                 assert self.held_out.demonstrations is not None
                 run["bfloat16_agreement"] = bfloat16_agreement(policy, self.held_out.demonstrations, self.group.device)
@@ -223,7 +224,7 @@ class SeedStudy:
         run: dict[str, Any] = {"method": name, "seed": self.seed, "learning_rate": rate, **asdict(log)}
         if beta is not None:
             run["beta"] = beta
-        run["utilisation"] = training_flops(policy, log.tokens, log.predicted) / max(1e-9, log.seconds) / self.peak
+        run["utilisation"] = utilisation(training_flops(policy, log.tokens, log.predicted), log.seconds, self.peak)
         if left_out:
             run["rows_left_out"] = left_out
         del run["watched"]
@@ -244,17 +245,25 @@ class SeedStudy:
 
     def _watching(
         self, kind: type[Method[Any]], source: TextSource, options: MethodOptions
-    ) -> Callable[[LanguagePolicy], dict[str, Any]]:
-        """Return what looks at a policy in training: its moves on the film's lake, and the log-probs of some answers."""
+    ) -> Callable[[LanguagePolicy], dict[str, Any]] | None:
+        """Return what looks at a policy in training: its moves on the film's lake, and the log-probs of some answers.
+
+        Only what is drawn is computed: of the first seed, moves where there is a film, log-probs where a method imitates.
+        """
         assert source.demonstrations is not None
-        rows = rows_of_common_length(source.demonstrations)
+        rows, film, imitates = rows_of_common_length(source.demonstrations), self.settings.film, issubclass(kind, SFT)
+        if self.seed != self.settings.task.seed or not (film or imitates):
+            return None
 
         def watch(policy: LanguagePolicy) -> dict[str, Any]:
+            seen: dict[str, Any] = {}
             with eval_mode(policy):
-                moves = move_probabilities(policy, self.tokenizer, self.film_lake, self.film_probes)
-                imitates = issubclass(kind, SFT)
-                logp = answer_log_probs(kind, source, policy, options, rows) if imitates else np.zeros((0, 0))
-            return {"lake": self.film_rows, "moves": moves.round(6).tolist(), "logp": logp.round(6).tolist()}
+                if film:
+                    moves = move_probabilities(policy, self.tokenizer, self.film_lake, self.film_probes)
+                    seen |= {"lake": self.film_rows, "moves": moves.round(6).tolist()}
+                if imitates:
+                    seen["logp"] = answer_log_probs(kind, source, policy, options, rows).round(6).tolist()
+            return seen
 
         return watch
 
@@ -267,8 +276,11 @@ class SeedStudy:
             logp = np.array([frame["seen"]["logp"] for frame in log.watched])
             run["pull"] = (token_pull(kind, options, logp).mean(1) * logp.shape[-1]).round(5).tolist()
             run["pull_at"] = [frame["step"] for frame in log.watched]
-        # A checkpoint may have watched another lake, which an earlier version had chosen.
-        if self.settings.film and all(frame["seen"].get("lake") == self.film_rows for frame in log.watched):
+        # A checkpoint may have watched another lake, which an earlier version had chosen, or none, in a run without a film.
+        filmed = all(frame["seen"].get("lake") == self.film_rows for frame in log.watched)
+        if self.settings.film and not filmed:
+            LOG.warning("%s is not filmed: the run that is resumed was not watched; allowed: --render without --resume", name)
+        if self.settings.film and filmed:
             frames = [{"step": frame["step"], "seen": frame["seen"]["moves"]} for frame in log.watched]
             chosen = asdict(training) | asdict(options) | {"seed": self.seed}
             run["film"] = film_run(kind, name, chosen, self.film_lake, self.film_path, frames, log.loss, log.seconds)

@@ -27,6 +27,7 @@ __all__ = [
     "LanguageRun",
     "SavedRun",
     "StudySettings",
+    "affordable_lakes",
     "betas_of",
     "check_settings",
     "has_edge",
@@ -38,6 +39,7 @@ __all__ = [
 
 ALL_METHODS = (*CORE, *CONTROLS)  # what --method all stands for
 _KNOWN = (*METHODS, *CONTROLS)
+TRAINED, MEASURED = 3, 12  # rows and prompts that are read forwards: an update's row, a measured lake
 LanguageRun = dict[str, Any]  # the fields of a `SavedRun` that a run has
 OPTIONS = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")  # those of the methods that may be given
 
@@ -232,6 +234,26 @@ def saved_settings(settings: StudySettings, name: str) -> dict[str, Any]:
         **{option: value for option, value in values.items() if option in used},
         **{key: getattr(settings, key) for key in ("device", "dtype", "compile", "workers")},
     }
+
+
+def affordable_lakes(steps: int, batch: int, every: int) -> int:
+    """Return the number of lakes that can be measured in twice the time of training, at least 4.
+
+    An update reads its rows forwards and backwards, as much as `TRAINED` rows forwards. Measuring a lake takes as much as
+    reading `MEASURED` prompts: one for its probes, for each of three kinds of answers, for the probabilities of sampled ones
+    and up to four for the method's own estimates, and the answers, which are shorter and several. There is a measurement
+    before and after training and after each `every` updates between; validation lakes take the time of one more at most.
+
+    >>> affordable_lakes(300, 32, 100), affordable_lakes(2, 32, 100)
+    (921, 10)
+
+    Args:
+        steps: number of updates.
+        batch: rows of an update.
+        every: number of updates between two measurements.
+    """
+    times = 2 + (steps - 1) // every + 1
+    return max(4, 2 * TRAINED * steps * batch // (MEASURED * times))
 
 
 def check_settings(settings: StudySettings, *, base_steps_given: bool = False) -> None:

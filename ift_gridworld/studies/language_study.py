@@ -145,6 +145,7 @@ def save_runs(settings: StudySettings, runs: Sequence[LanguageRun]) -> tuple[lis
             "method": name,
             "settings": saved_settings(settings, "sft" if name == "sft_tempered" else name),
             "device": device_name(settings.device),
+            "processes": ProcessGroup.join(settings.device).processes,
             "versions": versions(),
             "saved": time.strftime("%Y-%m-%d"),
             "runs": [
