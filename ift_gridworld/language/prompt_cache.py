@@ -69,8 +69,9 @@ def logits_at(
     Args:
         policy, prompts, index, continuations, rows: as for `logits_after`.
     """
+    distinct, same = distinct_prompts(prompts)
     of_key: dict[tuple[int, tuple[int, ...]], list[int]] = {}
-    for i, (prompt, tokens) in enumerate(zip(np.asarray(index).tolist(), continuations, strict=True)):
+    for i, (prompt, tokens) in enumerate(zip(same[np.asarray(index, int)].tolist(), continuations, strict=True)):
         of_key.setdefault((prompt, tuple(tokens)), []).append(i)
     longest: list[tuple[int, tuple[int, ...]]] = []
     asked: list[list[tuple[int, int]]] = []  # for each of the longest, which continuations are read after how many tokens
@@ -81,7 +82,7 @@ def logits_at(
             asked.append([])
         asked[-1] += [(i, len(tokens)) for i in of_key[prompt, tokens]]
     leaves = np.array([prompt for prompt, _ in longest], int)
-    for part, logits in logits_after(policy, prompts, leaves, [tokens for _, tokens in longest], rows=rows):
+    for part, logits in logits_after(policy, distinct, leaves, [tokens for _, tokens in longest], rows=rows):
         read = [(i, row, step) for row, leaf in enumerate(part) for i, step in asked[leaf]]
         nodes, row, step = (np.array(column) for column in zip(*read, strict=True))
         yield nodes, logits[torch.as_tensor(row, device=logits.device), torch.as_tensor(step, device=logits.device)]

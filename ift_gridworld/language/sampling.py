@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ift_gridworld.language.policy import LanguagePolicy, eval_mode
@@ -47,17 +48,15 @@ def sample(
     every = 1 if choose is not None or prompts.device.type == "cpu" else READ_EVERY
     if choose is None:
         choose = (lambda logits: logits.argmax(-1)) if generator is None else (lambda logits: sample_tokens(logits, generator))
-    past, step = None, prompts
     alive = torch.ones(len(prompts if copies is None else copies), dtype=torch.bool, device=prompts.device)
+    rows: Tensor | None = None  # answers that the past holds; None for all
     tokens: list[Tensor] = []
     unread: list[tuple[Tensor, Tensor | None]] = []  # whether any answer goes on, and the generator's state then
     with eval_mode(policy):
+        logits, past = _read_prompts(policy, prompts, copies)
         for count in range(1, limit + 1):
-            logits, past = policy.calls.next_logits(policy.model, step, past)
-            if count == 1 and copies is not None:
-                logits, past = logits[copies], rows_of_cache(past, copies)
-                if past is None:
-                    logits, past = policy.calls.next_logits(policy.model, prompts[copies], None)
+            if rows is not None:  # of answers that have ended nobody asks
+                logits = logits.new_zeros(len(alive), logits.shape[-1]).index_copy(0, rows, logits)
             token = choose(logits.float() / policy.temperature)
             tokens.append(torch.where(alive, token, pad))
             alive = alive & (token != end)
@@ -71,8 +70,32 @@ def sample(
                     del tokens[count - len(goes_on) + goes_on.index(False) + 1 :]
                     break
                 unread.clear()
-            step = token[:, None]
+            if count == limit:
+                break
+            if prompts.device.type == "cpu":
+                rows, past = _rows_that_go_on(alive, rows, past)
+            step = token[:, None] if rows is None else token[rows, None]
+            logits, past = policy.calls.next_logits(policy.model, step, past)
     return torch.stack(tokens, -1)
+
+
+def _read_prompts(policy: LanguagePolicy, prompts: Int[Tensor, "B P"], copies: Int[Tensor, " C"] | None) -> tuple[Tensor, Any]:
+    """Return the logits after the prompt of each answer, and the past; each prompt is read once where rows can be copied."""
+    logits, past = policy.calls.next_logits(policy.model, prompts, None)
+    if copies is None:
+        return logits, past
+    copied = rows_of_cache(past, copies)
+    return policy.calls.next_logits(policy.model, prompts[copies], None) if copied is None else (logits[copies], copied)
+
+
+def _rows_that_go_on(alive: Bool[Tensor, " B"], rows: Int[Tensor, " K"] | None, past: Any) -> tuple[Tensor | None, Any]:
+    """Return the rows that a past holds, and the past: without those of answers that have ended, once these are half of it."""
+    held = torch.arange(len(alive)) if rows is None else rows
+    going = alive[held]
+    if 2 * int(going.sum()) > len(held):
+        return rows, past
+    fewer = rows_of_cache(past, going.nonzero()[:, 0])
+    return (rows, past) if fewer is None else (held[going], fewer)
 
 
 def sample_tokens(logits: Float[Tensor, "*batch V"], generator: torch.Generator) -> Int[Tensor, "*batch"]:

@@ -114,9 +114,21 @@ def test_what_is_on_an_edge_at_the_limit_is_marked(monkeypatch):
 
 
 def test_one_rate_alone_is_not_measured_on_validation_lakes(monkeypatch):
-    study = Written(monkeypatch, {1e-3: {"validation": {"entropy": 2.0}}}, learning_rates=(1e-3,))
+    study = Written(monkeypatch, {1e-3: {"validation": {}}}, learning_rates=(1e-3,))
     run = study.align("sft")
-    assert run["validation"] == {"0.001": 0.0} and not run["on_edge"] and run["entropy"] == 2.0
+    assert run["validation"] == {"0.001": 0.0} and not run["on_edge"] and "entropy" not in run
+
+
+def test_the_entropy_is_that_of_ift_for_the_temperature_of_sft(monkeypatch):
+    """On validation lakes; nothing else needs it."""
+    table = {1e-3: scores(0.5, entropy=(2.0, 3.0))}
+    monkeypatch.setattr(language_seed, "bfloat16_agreement", lambda *_: 1.0)
+    held_out = property(lambda self: SimpleNamespace(demonstrations=()))
+    monkeypatch.setattr(Written, "held_out", held_out)
+    for methods, needs in ((("sft", "ift"), True), (("ift",), False), (("ift", "dpo"), False)):
+        study = Written(monkeypatch, table, learning_rates=(1e-3,), methods=methods)
+        assert study.align("ift").get("entropy") == (2.0 if needs else None)
+        assert "entropy" not in study.align("sft")
 
 
 def test_rates_that_diverge_are_left_out_wherever_they_stand(monkeypatch):
