@@ -177,9 +177,9 @@ class _Asked:
         device = next(self.policy.parameters()).device
         longest = max(len(word) for words in self.questions.words for word in words)
         for length in np.unique(lengths):
-            index = np.flatnonzero(lengths == length)
+            index = np.flatnonzero(lengths == length).tolist()
             ids = torch.tensor([self.prompts[j] for j in index], device=device)
-            asked = [i * count + int(j) for i in range(times) for j in index]
+            asked = [i * count + j for i in range(times) for j in index]
 
             def choose(logits: Tensor, asked: list[int] = asked) -> Tensor:
                 tokens = logits.argmax(-1) if generator is None else sample_tokens(logits, generator)
@@ -187,9 +187,8 @@ class _Asked:
                 return torch.tensor(said, device=logits.device)
 
             copies = torch.arange(len(index), device=device).repeat(times)
-            sample(
-                self.policy, ids, end=self.questions.end, limit=self.limit * longest + 1, choose=choose, copies=copies
-            )  # fmt: skip
+            tokens = self.limit * longest + 1
+            sample(self.policy, ids, end=self.questions.end, limit=tokens, choose=choose, copies=copies)
         return answers
 
     def chances(self, nodes: Sequence[tuple[int, tuple[int, ...]]]) -> Float[np.ndarray, "X 5"]:
@@ -214,9 +213,9 @@ class _Asked:
         logp = np.zeros((len(read), len(tokens)))
         wanted = torch.tensor(tokens, device=next(self.policy.parameters()).device)
         index = np.array([lake for lake, _ in read], int)
-        for part, logits in logits_at(self.policy, self.prompts, index, [text for _, text in read], rows=self.rows):
+        for some, logits in logits_at(self.policy, self.prompts, index, [text for _, text in read], rows=self.rows):
             logits = logits.double()
-            logp[part] = (logits[:, wanted] - logits.logsumexp(-1, keepdim=True)).cpu().numpy()
+            logp[some] = (logits[:, wanted] - logits.logsumexp(-1, keepdim=True)).cpu().numpy()
         result, ends = np.zeros((len(nodes), END_ACTION + 1)), [column[token] for token in sorted(self.questions.ends)]
         for node, action, places in asked:
             word = (later if nodes[node][1] else first)[action]
