@@ -8,13 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from ift_gridworld.cli.language import QUICK, Args, check, main, study_settings
+from ift_gridworld.cli.language import QUICK, Args, _say_if_alone, check, main, study_settings, within_cost
 from ift_gridworld.language.controls import CONTROLS
-from ift_gridworld.language.distributed import ProcessGroup
+from ift_gridworld.language.distributed import ProcessGroup, started_alone
 from ift_gridworld.language.task import Task
 from ift_gridworld.methods.options import IFTOptions
 from ift_gridworld.methods.registry import CORE
-from ift_gridworld.studies.language_settings import ALL_METHODS, StudySettings, saved_settings, used_options
+from ift_gridworld.studies.language_settings import (
+    ALL_METHODS,
+    MEASURED,
+    TRAINED,
+    StudySettings,
+    affordable_lakes,
+    saved_settings,
+    used_options,
+)
 
 
 def resolved(**options):
@@ -36,7 +44,7 @@ def test_each_option_reaches_the_study():
         "mixing": 0.0, "decay": 0.5,
         "propagation": "none", "detach_weights": True,
         "prediction": "expected", "beta": 0.3, "device": "cuda", "dtype": "bfloat16", "first_pass": "float32", "compile": True,
-        "workers": 2, "cluster": "local:2", "resume": True, "render": True, "out": "here",
+        "workers": 2, "cluster": "local:2", "resume": True, "render": True, "out": "here", "save": "models",
     }  # fmt: skip
     options = ("mixing", "decay", "propagation", "detach_weights", "prediction", "beta")
     assert resolved(**values) == StudySettings(
@@ -55,6 +63,7 @@ def test_each_option_reaches_the_study():
         resume=True,
         film=True,
         out=Path("here"),
+        save=Path("models"),
     )
     assert resolved(method="all").methods == ALL_METHODS == (*CORE, *CONTROLS)
     assert resolved(method="kto,rloo").methods == ("kto", "rloo")  # others are studied by name
@@ -92,6 +101,9 @@ def refused(capsys, **options):
         ({"export": "files", "method": "ift"}, "--method is ift, which --export does not use"),
         ({"export": "files", "out": "here"}, "--out is here, which --export does not use"),
         ({"export": "files", "render": True}, "--render is given, which --export does not use"),
+        ({"export": "files", "save": "here"}, "--save is here, which --export does not use"),
+        ({"redraw": True, "save": "here"}, "--save is here, which --redraw does not use"),
+        ({"save": ""}, "--save is ''; allowed: a folder"),
         ({"export": "files", "redraw": True}, "--export is files, which --redraw does not use"),
         ({"format": "png"}, "--format is png, which nothing uses; allowed with --render or --redraw"),
         ({"theme": "dark"}, "--theme is dark, which nothing uses; allowed with --render or --redraw"),
@@ -185,6 +197,60 @@ def test_the_methods_use_the_options_that_they_have():
     assert used_options("sft", {}) == used_options("sft_frozen", {}) == set()
     with_beta = {name for name in ALL_METHODS if "beta" in used_options(name, {})}
     assert with_beta == {*CORE, "ppo_preference"} - {"sft", "ift"}
+
+
+# ---- what measuring costs ----
+
+
+@pytest.mark.parametrize(("steps", "batch", "every"), [(1, 1, 1), (2, 32, 100), (40, 8, 10), (300, 32, 100)])
+def test_measuring_costs_at_most_twice_the_training(steps, batch, every):
+    """In rows that are read forwards, three for a row of an update; below four lakes nothing is measured."""
+    measured = len({0, *range(every, steps + 1, every), steps}) + 1  # and validation lakes
+    lakes = affordable_lakes(steps, batch, every)
+    assert lakes == 4 or lakes * MEASURED * measured <= 2 * TRAINED * steps * batch < (lakes + 2) * MEASURED * (measured + 1)
+    assert lakes >= 4
+
+
+def test_a_short_training_of_another_model_is_measured_on_fewer_lakes(capsys):
+    args = {"model": "somewhere", "steps": 2}
+    fewer = within_cost(Args(**args), resolved(**args))
+    count = affordable_lakes(2, 32, 100)
+    assert (fewer.task.held_out, fewer.task.validation) == (count, count) and count < 100
+    line = f"measuring with --held-out {count} and --validation {count}, so that it takes at most twice the time of training"
+    assert line in capsys.readouterr().err
+    given = within_cost(Args(**args, held_out=70), resolved(**args, held_out=70))
+    assert (given.task.held_out, given.task.validation) == (70, count)
+    capsys.readouterr()
+    for same in (
+        {"steps": 2},
+        {"model": "small", "steps": 2},
+        {"model": "somewhere"},
+        {**args, "held_out": 7, "validation": 9},
+    ):
+        assert within_cost(Args(**same), resolved(**same)) == resolved(**same)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "alone"),
+    [
+        ({}, False),
+        ({"ACCELERATE_MIXED_PRECISION": "no"}, False),  # one process was asked for
+        ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}, True),
+        ({"ACCELERATE_MIXED_PRECISION": "no", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500", "WORLD_SIZE": "2"}, False),
+        ({"MASTER_ADDR": "127.0.0.1"}, False),
+    ],
+    ids=lambda x: ",".join(x) if isinstance(x, dict) else "",
+)
+def test_a_launcher_that_starts_one_process_of_several_is_told(variables, alone, monkeypatch, capsys):
+    for name in ("ACCELERATE_MIXED_PRECISION", "MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert started_alone() == alone
+    _say_if_alone()
+    said = capsys.readouterr().err
+    assert said.count("\n") == alone and ("has started one, as it does on a CPU; torchrun" in said) == alone
 
 
 # ---- defaults ----

@@ -1,6 +1,7 @@
 """FLOPs counted by torch's own counter, memory that is seen, and predictions in another precision."""
 
 import mmap
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ift_gridworld.language.data import Completions
 from ift_gridworld.language.models import build_model
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.precision import bfloat16_agreement, first_pass_predictions
-from ift_gridworld.language.profiling import PeakMemory, peak_flops, training_flops
+from ift_gridworld.language.profiling import PeakMemory, peak_flops, training_flops, utilisation
 
 CPU = torch.device("cpu")
 
@@ -67,6 +68,26 @@ def test_memory_that_nobody_tells_is_0(monkeypatch):
 def test_the_rate_is_a_products():
     """Of this machine, whatever it is: some GFLOPs at least, and no more than any processor's."""
     assert 1e9 < peak_flops(CPU, torch.float32) < 1e14
+
+
+@pytest.mark.parametrize(("slow", "best"), [(0, 1.0), (5, 1.0), (10_000, 8.0)])
+def test_the_rate_is_that_of_the_quietest_product(slow, best, monkeypatch):
+    """Of products that take eight times as long while something else runs; only if that never ends the rate is too low."""
+    clock, products = [0.0], [0]
+
+    def perf_counter():
+        products[0] += 1
+        clock[0] += (8.0 if products[0] < 2 * slow else 1.0) * 1e-3
+        return clock[0]
+
+    monkeypatch.setattr(profiling, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(profiling, "STEADY", 12)
+    monkeypatch.setattr(torch, "randn", lambda *size, **options: torch.ones(1, 1))
+    assert peak_flops(CPU, torch.float32) == pytest.approx(2 * 1024**3 / (best * 1e-3), rel=1e-6)
+
+
+def test_more_than_all_is_unknown():
+    assert utilisation(10.0, 2.0, 5.0) == 1.0 and np.isnan(utilisation(10.1, 2.0, 5.0)) and utilisation(1.0, 2.0, 5.0) == 0.1
 
 
 def test_predictions_are_the_likeliest_tokens_in_either_precision():

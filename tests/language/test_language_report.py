@@ -53,6 +53,13 @@ def test_differences_are_of_the_same_seeds():
     assert paired_differences(methods["sft_tempered"], methods["sft"], "no measure") == []
 
 
+def test_a_peak_that_was_measured_too_low_is_told(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    print_tables([run_of("sft", 0), run_of("dpo", 0, utilisation=float("nan"))])
+    rows = capsys.readouterr().out.split("costs (")[1].splitlines()
+    assert any("sft" in row and "25 %" in row for row in rows) and any("dpo" in row and "unknown" in row for row in rows)
+
+
 def test_the_tables_say_what_was_measured(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     print_tables(RUNS)

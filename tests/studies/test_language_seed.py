@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from ift_gridworld.language import distributed
+from ift_gridworld.language.controls import find_method
 from ift_gridworld.language.distributed import ProcessGroup
 from ift_gridworld.language.task import Task, encode_walks
 from ift_gridworld.language.training import Diverged, TrainingLog
@@ -289,6 +290,25 @@ def test_every_run_starts_from_the_base_and_is_measured_on_held_out_lakes(studie
     assert [result["step"] for result in one["measured"]] == [0, 1, 2]
     assert all(lakes is study.task.lakes["held_out"] for lakes in seen) and len(seen) == 6
     assert one["measured"][0]["greedy"] == study.metrics(study.base)["greedy"]
+
+
+@pytest.mark.parametrize(
+    ("name", "film", "other_seed", "seen"),
+    [
+        ("sft", False, False, {"logp"}),
+        ("sft", True, False, {"lake", "moves", "logp"}),
+        ("dpo", True, False, {"lake", "moves"}),
+        ("dpo", False, False, None),
+        ("sft", True, True, None),
+    ],
+)
+def test_only_what_is_drawn_is_watched(name, film, other_seed, seen, studies, monkeypatch):
+    """Moves for a film, log-probs for the tokens of a method that imitates, both of the first seed alone."""
+    study = studies[0]
+    monkeypatch.setattr(study, "settings", replace(SMALL, film=film, task=replace(SMALL.task, seed=9 if other_seed else 2)))
+    kind = find_method(name)[0]
+    watch = study._watching(kind, study.task.source(study.tokenizer, rows=4), kind.options_type())
+    assert (None if watch is None else set(watch(study.base))) == seen
 
 
 def test_a_setting_reaches_the_training_and_has_a_checkpoint_of_its_own(studies, monkeypatch, tmp_path):
