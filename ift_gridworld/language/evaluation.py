@@ -32,7 +32,7 @@ EVALUATED: dict[str, str] = {
     "mass": "probability of optimal moves at each step of sampled answers, mean over steps",
     "distance": "mean squared difference between the probabilities of moves and end and T*, over tiles before the goal",
 }
-SHARES = ("success", "shortest", "form")  # 0 or 1 on each lake
+SHARES = ("success", "shortest", "form", "sampled")  # of answers
 
 
 def draw_questions(
@@ -62,7 +62,9 @@ def draw_questions(
 
 
 def summarise(results: dict[str, Float[np.ndarray, " M"]]) -> dict[str, dict[str, float]]:
-    """Return the mean of each metric over lakes with its 95 % interval: Wilson's for shares, else Student's.
+    """Return the mean of each metric over lakes with its 95 % interval: Wilson's for shares of answers, else Student's.
+
+    Several sampled answers to a lake count as one, for which the interval is at least as wide as it must be.
 
     >>> summarise({"success": np.zeros(10)})["success"]["high"] > 0.2  # none of ten: up to every fourth is likely
     True
