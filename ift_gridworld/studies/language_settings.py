@@ -245,7 +245,7 @@ def affordable_lakes(steps: int, batch: int, every: int) -> int:
     before and after training and after each `every` updates between; validation lakes take the time of one more at most.
 
     >>> affordable_lakes(300, 32, 100), affordable_lakes(2, 32, 100)
-    (921, 10)
+    (960, 10)
 
     Args:
         steps: number of updates.
