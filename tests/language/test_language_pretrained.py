@@ -13,13 +13,15 @@ import numpy as np
 import pytest
 import torch
 
+from ift_gridworld.language.evaluation import draw_questions, evaluate
 from ift_gridworld.language.metrics import METRICS, measure
 from ift_gridworld.language.models import load_model
 from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.precision import bfloat16_agreement
 from ift_gridworld.language.profiling import training_flops
+from ift_gridworld.language.questions import Questions
 from ift_gridworld.language.task import Task
-from ift_gridworld.language.text import CHAT
+from ift_gridworld.language.text import CHAT, PLAIN
 from ift_gridworld.language.training import align
 from ift_gridworld.methods.options import TrainingOptions
 
@@ -61,6 +63,20 @@ def test_it_is_measured(smol):
     assert list(found) == list(METRICS)
     for values in found.values():
         assert ((values >= 0) & (values <= 1) | np.isnan(values)).all()
+
+
+def test_it_is_evaluated_as_any_model_is(smol):
+    """In the form in which it is trained its distance is that of training; with examples before it answers in moves alone."""
+    policy, tokenizer = smol
+    lakes, paths = TASK.lakes["held_out"], TASK.paths["held_out"]
+    questions = Questions(CHAT, tokenizer.model_tokenizer)
+    found = evaluate(policy, questions, lakes, samples=1)
+    expected = measure(policy, tokenizer, lakes, paths, samples=1, limit=8)
+    assert questions.ends == {tokenizer.end} and [*map(len, questions.words[1])] == [1] * 4
+    assert abs(found["distance"] - expected["distance"]).max() < 0.02, "paths to tiles may differ"
+    _, examples = draw_questions(3, shots=2, size=3)
+    for form in (CHAT, PLAIN):
+        assert evaluate(policy, Questions(form, tokenizer.model_tokenizer, examples), lakes, samples=1)["form"].mean() > 0.5
 
 
 @pytest.mark.parametrize("name", ["sft", "ift", "dpo"])
