@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from sharp_models import sharp_model
+from test_evaluation import model_of
+from test_language_data import chat_tokenizer
 from test_language_model import SMALL, told
 
 from ift_gridworld.cli.language import Args, main
@@ -18,7 +20,7 @@ from ift_gridworld.language.move_tokenizer import MoveTokenizer
 from ift_gridworld.language.policy import LanguagePolicy
 from ift_gridworld.language.sampling import sample
 from ift_gridworld.language.saving import model_card, save_model
-from ift_gridworld.language.text import COMPACT
+from ift_gridworld.language.text import CHAT, COMPACT
 
 LIMIT = 9
 
@@ -64,6 +66,19 @@ def test_a_pipeline_answers_as_our_greedy_decoding_does(tmp_path):
     assert form is COMPACT and greedy_texts(again, MoveTokenizer(form, model_tokenizer), lakes, LIMIT) == own
     assert (tmp_path / "new" / "model" / "README.md").read_text() == "# x\n"
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["model"], "nothing temporary is left"
+
+
+def test_a_chat_model_answers_messages(tmp_path):
+    """The template is saved with the tokenizer; special words of an answer are left out of its text."""
+    from transformers import pipeline
+
+    model_tokenizer, lakes = chat_tokenizer(), draw_lakes(4, 3, seed=1)
+    policy = model_of(model_tokenizer)
+    save_model(policy, model_tokenizer, tmp_path, limit=5, card="")
+    speak = pipeline("text-generation", str(tmp_path), device="cpu")
+    piped = [speak(CHAT.prompt(lakes.rows(i)))[0]["generated_text"][-1]["content"] for i in range(4)]
+    assert [text.strip() for text in piped] == greedy_texts(policy, MoveTokenizer(CHAT, model_tokenizer), lakes, 5)
+    assert all(piped)
 
 
 def test_a_second_save_replaces_the_first_and_spares_other_files(tmp_path):
