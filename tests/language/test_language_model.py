@@ -186,6 +186,8 @@ def test_two_processes_are_one(in_one_process, tmp_path):
         for method in ("sft", "ift", "dpo"):
             one, two = (run_of(folder / f"{method}.json")[0] for folder in (in_one_process, tmp_path / name))
             np.testing.assert_allclose(two["loss"], one["loss"], rtol=1e-4)
+            saved = [json.loads((folder / f"{method}.json").read_text()) for folder in (in_one_process, tmp_path / name)]
+            assert [content["processes"] for content in saved] == [1, 2]
 
 
 @pytest.mark.slow
