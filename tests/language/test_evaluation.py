@@ -77,6 +77,13 @@ def test_an_early_end_is_a_step_that_is_not_optimal(chat):
     assert found["sampled"][0] == pytest.approx(0.8**3, abs=4 * (0.8**3 * (1 - 0.8**3) / 400) ** 0.5)
 
 
+def test_a_walk_that_is_cut_has_as_many_steps_as_moves(chat):
+    """To and fro for six moves, twice the shortest path and two: every second one is optimal."""
+    to_and_fro = at_tiles(lambda rows, tile, best: {LEFT if tile else RIGHT: 1.0})
+    found = evaluate(player(chat, to_and_fro), questions(chat), Lakes.of([("SFG",)]), samples=2)
+    assert found["mass"][0] == pytest.approx(3 / 6) and found["form"][0] == 1.0 and found["success"][0] == 0.0
+
+
 def test_words_that_are_no_moves_are_told_apart(chat):
     mumbling = player(chat, at_tiles(lambda rows, tile, best: {"F": 1.0}))
     found = evaluate(mumbling, questions(chat), LAKES, samples=1)
