@@ -292,6 +292,8 @@ def check(args: Args) -> None:
             raise ValueError(f"{_flag(name)} is {getattr(args, name)!r}; allowed: float32, bfloat16")
     _check_options_are_used(args)
     check_cluster(args.cluster, args.workers)
+    if args.save is not None and args.cluster is not None and not args.cluster.startswith("local:"):
+        raise ValueError(f"--save is {args.save!r}, and models stay on the machines of --cluster; allowed: local:N, or without")
     if args.export is None:
         check_folder(args.folder)
     if args.save is not None:

@@ -12,12 +12,12 @@ from typing import Any
 from ift_gridworld.language.answers import ANSWERS, load_answers, save_answers
 from ift_gridworld.reading import naming, parse_json, read_as, read_text
 from ift_gridworld.storage import make_folder, versions, write_atomically
-from ift_gridworld.studies.language_settings import LanguageRun, SavedRun, StudySettings
+from ift_gridworld.studies.language_settings import LanguageRun, SavedRun, StudySettings, needs_entropy
 from ift_gridworld.training.run import Run
 
 __all__ = ["load_part", "save_part"]
 
-FREE = ("methods", "seeds", "workers", "cluster", "resume", "out")  # settings that change no run
+FREE = ("methods", "seeds", "workers", "cluster", "resume", "out", "save")  # settings that change no run
 FILM = ".film.json"
 
 
@@ -65,7 +65,7 @@ def _path(settings: StudySettings, seed: int, name: str) -> Path:
 def _about(settings: StudySettings, seed: int, name: str) -> Mapping[str, Any]:
     """Return what a run depends on, as it reads from a file."""
     entries: dict[str, Any] = {key: value for key, value in asdict(settings).items() if key not in FREE}
-    entries |= {"seed": seed, "method": name, "versions": versions(("transformers",))}
+    entries |= {"seed": seed, "method": name, "entropy": needs_entropy(settings, name), "versions": versions(("transformers",))}
     if settings.data is not None:
         entries["data"] = zlib.crc32(read_text(settings.data).encode())
     return json.loads(json.dumps(entries, default=str))

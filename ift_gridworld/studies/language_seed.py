@@ -43,6 +43,7 @@ from ift_gridworld.studies.language_settings import (
     has_edge,
     method_settings,
     model_folder,
+    needs_entropy,
     saved_settings,
 )
 from ift_gridworld.training.snapshots import snapshot_steps
@@ -138,7 +139,7 @@ class SeedStudy:
             trials.best_of(limit)
         run, policy = trials.best()
         with eval_mode(policy):
-            if name == "ift" and "sft" in settings.methods:  # for `temper` alone
+            if needs_entropy(settings, name):
                 run["entropy"] = self.entropy(policy)
             if issubclass(find_method(name)[0], IFT):
                 assert self.held_out.demonstrations is not None

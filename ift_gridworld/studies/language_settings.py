@@ -33,6 +33,7 @@ __all__ = [
     "has_edge",
     "method_settings",
     "model_folder",
+    "needs_entropy",
     "saved_settings",
     "used_options",
 ]
@@ -172,6 +173,15 @@ def method_settings(
 def betas_of(settings: StudySettings, name: str) -> tuple[float, ...]:
     """Return the values of beta that a method tries, none if it has no beta."""
     return settings.betas if "betas" in used_options(name, dict(settings.options)) else ()
+
+
+def needs_entropy(settings: StudySettings, name: str) -> bool:
+    """Return whether the entropy of a method's model is asked for: IFT's, which SFT's is tempered to, and no other.
+
+    >>> needs_entropy(StudySettings(methods=("sft", "ift")), "ift"), needs_entropy(StudySettings(methods=("ift",)), "ift")
+    (True, False)
+    """
+    return name == "ift" and "sft" in settings.methods
 
 
 def has_edge(run: LanguageRun) -> bool:

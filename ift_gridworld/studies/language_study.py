@@ -67,7 +67,8 @@ def _run_in_workers(
     with worker_pool(count, settings.cluster) as pool, progress("runs") as report:
 
         def collect(jobs: Mapping[Part, StudySettings]) -> dict[Part, LanguageRun]:
-            saved = {part: load_part(job, *part) if settings.resume else None for part, job in jobs.items()}
+            kept = settings.resume and settings.save is None  # a run that is read has no model to save
+            saved = {part: load_part(job, *part) if kept else None for part, job in jobs.items()}
             done = {part: run for part, run in saved.items() if run is not None}
             waiting = [part for part in jobs if part not in done]
             for base in [pool.submit(_prepare, settings, seed, sharing) for seed in dict.fromkeys(seed for seed, _ in waiting)]:

@@ -103,6 +103,10 @@ def refused(capsys, **options):
         ({"export": "files", "render": True}, "--render is given, which --export does not use"),
         ({"export": "files", "save": "here"}, "--save is here, which --export does not use"),
         ({"redraw": True, "save": "here"}, "--save is here, which --redraw does not use"),
+        (
+            {"save": "models", "cluster": "tcp://127.0.0.1:1"},
+            "--save is 'models', and models stay on the machines of --cluster; allowed: local:N, or without",
+        ),
         ({"save": ""}, "--save is ''; allowed: a folder"),
         ({"export": "files", "redraw": True}, "--export is files, which --redraw does not use"),
         ({"format": "png"}, "--format is png, which nothing uses; allowed with --render or --redraw"),

@@ -76,6 +76,9 @@ def test_a_resumed_study_runs_what_is_missing(started, tmp_path):
     runs.clear()
     language_study.run_study(settings)
     assert len(runs) == 2 + 6 + 2, "without --resume all are run again"
+    runs.clear()
+    language_study.run_study(replace(settings, resume=True, save=tmp_path / "models"))
+    assert len(runs) == 2 + 6 + 2, "a run that is read has no model to save"
 
 
 def test_a_saved_run_counts_if_all_that_it_depends_on_is_the_same(tmp_path, monkeypatch):
@@ -84,11 +87,11 @@ def test_a_saved_run_counts_if_all_that_it_depends_on_is_the_same(tmp_path, monk
     assert load_part(settings, 1, "ift") is None
     save_part(settings, 1, "ift", a_run(1, "ift"))
     np.testing.assert_equal(load_part(settings, 1, "ift"), a_run(1, "ift"))
-    same = replace(settings, methods=("dpo",), seeds=9, workers=3, cluster="local:1", resume=True)
+    same = replace(settings, methods=("dpo",), seeds=9, workers=3, cluster="local:1", resume=True, save=tmp_path)
     assert load_part(same, 1, "ift") is not None and load_part(same, 2, "ift") is None and load_part(same, 1, "sft") is None
     for changes in (
         {"steps": 301}, {"learning_rates": (1e-3,)}, {"betas": (0.1,)}, {"extend": False}, {"options": (("mixing", 0.4),)},
-        {"film": True}, {"dtype": "bfloat16"}, {"task": replace(settings.task, detours=0.4)},
+        {"film": True}, {"dtype": "bfloat16"}, {"methods": ("sft", "ift")}, {"task": replace(settings.task, detours=0.4)},
     ):  # fmt: skip
         assert load_part(replace(settings, **changes), 1, "ift") is None, changes
     settings.data.write_text("{} ", encoding="utf-8")
