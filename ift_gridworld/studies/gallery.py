@@ -206,10 +206,10 @@ def readme() -> str:
             lines += ["", f"  ![{words}]({target})", ""] if target.endswith(".gif") else []
     lines += [
         "",
-        "The figures of `python experiments/reproduction.py --publish` are in [reproduction](reproduction); what they say",
+        "The figures of `python experiments/reproduction.py --publish` are in `figures/reproduction`; what they say",
         "stands in [experiments/README.md](../experiments/README.md). Those of `python experiments/language_model.py` are in",
-        "[language](language), with [experiments/language.md](../experiments/language.md); those of",
-        "`python experiments/frontier.py --publish` in [frontier](frontier), with",
+        "`figures/language`, with [experiments/language.md](../experiments/language.md); those of",
+        "`python experiments/frontier.py --publish` in `figures/frontier`, with",
         "[experiments/frontier.md](../experiments/frontier.md). What `python experiments/benchmark.py --publish` measures",
         "stands in [benchmark](benchmark/README.md).",
     ]
