@@ -6,8 +6,8 @@ import logging
 import pickle
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import CancelledError, Executor, Future
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import CancelledError, Executor, Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from tempfile import TemporaryDirectory
@@ -109,14 +109,12 @@ def _in_one_line(error: BaseException, cluster: str) -> ValueError | None:
 @contextmanager
 def _connected(cluster: str) -> Iterator[Client]:
     """Yield a client of a scheduler that has a worker, and whose workers fit this process."""
-    import asyncio
-
     from distributed import Client
 
     number = _number_of_processes(cluster)
     with _silent(), ExitStack() as stack:
         address = cluster if number is None else stack.enter_context(_local_cluster(number)).scheduler_address
-        asyncio.run(_check_scheduler(address))
+        _in_a_thread(_check_scheduler(address))
         client = stack.enter_context(Client(address, timeout=PATIENCE, set_as_default=False, name="ift_gridworld"))
         if not client.nthreads():
             LOG.warning("--cluster is %r, which has no worker yet; waiting for one", cluster)
@@ -125,6 +123,14 @@ def _connected(cluster: str) -> Iterator[Client]:
             _check_dask(f"the worker {worker}", told)
         client.run(_on_worker(), _versions())
         yield client
+
+
+def _in_a_thread(task: Coroutine[Any, Any, None]) -> None:
+    """Run a task to its end in a loop of its own, also where the caller's thread has one already, as in a notebook."""
+    import asyncio
+
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, task).result()
 
 
 async def _check_scheduler(address: str) -> None:

@@ -4,6 +4,7 @@ One scheduler with two worker processes, started as a user does, serves the slow
 and workers run in another folder than the caller: only what is sent to them reaches them.
 """
 
+import asyncio
 import json
 import os
 import signal
@@ -146,7 +147,7 @@ def test_a_language_study_on_a_cluster_is_that_of_one_process(scheduler, tmp_pat
     for name, where in (("here", {"workers": 1}), ("cluster", {"cluster": address})):
         assert language_command.main(language_command.Args(**small, **where, out=name)) == 0
         saved = [json.loads(Path(name, f"{each}.json").read_text(encoding="utf-8")) for each in ("sft", "ift", "sft_tempered")]
-        runs.append([{key: run[key] for key in ("loss", "measured", "entropy")} for each in saved for run in each["runs"]])
+        runs.append([{key: run.get(key) for key in ("loss", "measured", "entropy")} for each in saved for run in each["runs"]])
     assert runs[0] == runs[1] and len(runs[0]) == 3
     assert {path.name[:6] for path in Path("cluster/parts").iterdir()} == {"sft-0-", "ift-0-"}
     assert not Path("cluster/checkpoints").exists()
@@ -240,6 +241,23 @@ def test_where_no_scheduler_answers_is_told_in_one_line(scheduler, tmp_path, cap
         worker = next(iter(client.nthreads()))
     with pytest.raises(ValueError, match=f"--cluster is '{worker}', where a Dask Worker answers; allowed: tcp://"):
         worker_pool(cluster=worker).__enter__()
+
+
+@pytest.mark.slow
+def test_a_caller_with_a_running_loop_is_served_too(scheduler):
+    """A notebook's cell runs in one."""
+
+    def served():
+        with worker_pool(cluster=scheduler[0]) as pool:
+            return pool.submit(abs, -3).result(PATIENCE)
+
+    async def cell():
+        return served()
+
+    if asyncio._get_running_loop() is None:
+        assert asyncio.run(cell()) == 3
+    else:  # that of a browser, which other tests of this process have opened
+        assert served() == 3
 
 
 STOPPED = """

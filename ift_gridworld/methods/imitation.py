@@ -78,7 +78,7 @@ class IFT(SFT):
             return self.windows.log_probs(self.policy, batch.actions, self.successor, mixing=mixing)
         return self.source.residual_log_probs(self.policy, batch, self.successor, mixing)
 
-    def sequence_losses(self, logp: Float[Tensor, "N B T"], mask: Bool[Tensor, "N B T"]) -> Float[Tensor, "N B"]:
+    def sequence_losses(self, logp: Float[Tensor, "N B T"], mask: Bool[Tensor, "#N B T"]) -> Float[Tensor, "N B"]:
         """Return the loss of each sequence, given what the second pass says of its steps."""
         options: IFTOptions = self.options
         return losses.ift_loss(
