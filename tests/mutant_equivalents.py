@@ -172,6 +172,17 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a number that is drawn never equals a probability": ("methods.imitation.ScheduledSampling._replaced constant 1",),
     "either is far below the number of states that is refused": ("methods.imitation.NEFTune.__init__ constant 1",),
+    "a reward that was learned has no gradient": ("methods.source.LakeSource.reward stop-gradient 1",),
+    "a probability of success of exactly 0.05 does not come up": ("methods.reward_model._informative_episodes constant 17",),
+    "IFT's predictions are made without gradient": (
+        "methods.variants.AgreeingIFT.successor stop-gradient 1",
+        "methods.variants.AgreeingIFT.successor stop-gradient 2",
+        "methods.variants.AgreeingIFT.successor stop-gradient 3",
+        "methods.variants.AgreeingIFT.successor stop-gradient 4",
+        "methods.variants.MixtureIFT._predicted stop-gradient 2",
+    ),
+    "counts have no gradient": ("methods.variants.OracleIFT._right stop-gradient 1",),
+    "a weight is normalised by the sum of all, and masked steps have none": ("methods.variants.AverageIFT.loss constant 2",),
     "states have no gradient": ("methods.source.LakeSource._episodes stop-gradient 1",),
     "what a diverged policy is replaced by does not count, its divergence is NaN": (
         "methods.source.LakeSource.own_kl reduction 1",

@@ -238,7 +238,7 @@ class LakeSource(DataSource[LakePolicy]):
             visits = [occupancy(lake, x, discount=1.0, horizon=_longest(lake) - 1) * ~lake.terminal for lake, x in pairs]
             return np.concatenate(visits)
         transition = np.einsum("lnsa,lsat->lnst", each, self._goes_on, optimize=True)
-        start = np.stack([lake.start * ~lake.terminal for lake in lakes])[:, None].repeat(each.shape[1], 1)
+        start = np.stack([lake.start * ~lake.terminal for lake in lakes])[:, None]  # of all its members
         return visits_within(transition, start, self.longest).reshape(policies.shape[:-1])
 
     @cached_property

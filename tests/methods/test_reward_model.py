@@ -8,9 +8,10 @@ import torch
 from test_methods import SEEDS, SHORT
 
 from ift_gridworld.data import generators
+from ift_gridworld.data.trajectories import replay
 from ift_gridworld.mdp import TabularMDP
 from ift_gridworld.methods import reward_model
-from ift_gridworld.methods.reward_model import train_reward_model
+from ift_gridworld.methods.reward_model import action_counts, train_reward_model
 from ift_gridworld.policies.lake import TabularPolicy
 
 SMALL, LARGE = TabularMDP.from_map(("SFG", "HHH")), TabularMDP.from_map(("SFF", "FFG"))  # 2 and 5 tiles to walk on
@@ -85,3 +86,10 @@ def test_an_update_moves_each_reward_by_the_learning_rate():
     )
     assert torch.isclose(reward.abs(), torch.tensor(0.05), rtol=1e-3).any() and (reward.abs() < 0.0501).all()
     assert not reward.requires_grad
+
+
+def test_actions_are_counted_where_they_were_taken():
+    """Right twice, then the episode is over: steps that do not count are not counted."""
+    lake = TabularMDP.from_map(("SFG",))
+    counts = action_counts(replay(lake, [2, 2], count=1)[None], lake)
+    assert counts.nonzero()[:, -1].tolist() == [2, 6] and counts.sum() == 2

@@ -83,6 +83,33 @@ def test_an_episode_succeeds_where_it_reaches_the_goal_of_its_lake():
     assert reached.any(-1).all() and not reached.all(-1).any()
 
 
+def test_a_lakes_own_rewards_say_what_its_goal_is():
+    """Where the first lake pays twice as much, the second one's goal is still reached."""
+    source, policy = places([replace(LAKES[0], reward=2 * LAKES[0].reward), LAKES[1]])
+    reached = source.succeeded(source.groups(policy, 300, 3)[0])
+    assert reached.any(-1).all()
+
+
+def test_answers_begin_where_the_demonstrations_begin():
+    source, policy = places()
+    answers = source.answers(policy, source.demonstrations)
+    assert torch.equal(answers.states[..., 0], source.demonstrations.states[..., 0].expand_as(answers.states[..., 0]))
+    assert not torch.equal(source.demonstrations.states[..., 0], source.demonstrations.states[..., 1])
+
+
+def test_episodes_of_a_group_start_alike_and_groups_do_not():
+    walked = ~LAKES[0].terminal / (~LAKES[0].terminal).sum()
+    source, policy = places([replace(LAKES[0], start=walked)])
+    starts = source.groups(policy, 30, 3)[0].states[..., 0].reshape(SEEDS, 10, 3)
+    assert (starts == starts[..., :1]).all()
+    assert (starts[:, :, 0] != starts[:, :1, 0]).any()
+
+
+def test_a_critic_has_one_value_a_state():
+    source, policy = places()
+    assert source.critic(policy).num_actions == 1
+
+
 def test_the_longest_episode_is_the_time_limit_or_ten_steps_a_state():
     assert LakeSource(replace(SHORT, horizon=None), None, None, None, ()).longest == 60
     assert LakeSource(replace(SHORT, horizon=7), None, None, None, ()).longest == 7
@@ -129,3 +156,29 @@ def test_the_divergence_is_followed_up_to_a_size(monkeypatch):
     for most, known in ((432, True), (431, False)):
         monkeypatch.setattr(source_module, "FOLLOWED", most)
         assert (source.own_kl(policy, uniform(policy)) is not None) == known
+
+
+@pytest.mark.parametrize("states", [5, 6])
+def test_a_larger_lakes_divergence_is_that_of_dense_matrices(states, monkeypatch):
+    """Of 6 tiles, on either side of the limit. Half of the episodes begin on the goal, where no step is taken."""
+    lakes = [
+        replace(lake, start=0.5 * lake.start + 0.5 * (np.arange(6) == goal)) for lake, goal in zip(LAKES, (2, 5), strict=True)
+    ]
+    source, policy = places(lakes)
+    dense = source.own_kl(policy, uniform(policy))
+    used = []
+    monkeypatch.setattr(source_module, "DENSE_STATES", states)
+    occupancy = source_module.occupancy
+    monkeypatch.setattr(source_module, "occupancy", lambda *args, **named: used.append(1) or occupancy(*args, **named))
+    torch.testing.assert_close(source.own_kl(policy, uniform(policy)), dense, rtol=1e-12, atol=0)
+    assert bool(used) == (states == 5) and (dense > 0.01).all()
+
+
+def test_a_divergence_counts_steps_and_does_not_discount_them():
+    """The second of two steps counts as much as the first, on a lake with discount 0.5, whichever way visits are found."""
+    lake = replace(TabularMDP.from_map(("SFG",), discount=0.5), horizon=5)
+    right, even = np.tile([0.0, 0, 1, 0], (3, 1)), np.full((3, 4), 0.25)
+    with pytest.MonkeyPatch.context() as patch:
+        for states in (0, 40):
+            patch.setattr(source_module, "DENSE_STATES", states)
+            assert divergence(right, even, lake) == pytest.approx(2 * np.log(4), rel=1e-12)

@@ -569,6 +569,16 @@ def test_a_mixture_of_impossible_predictions_costs_no_more_than_the_smallest_num
     assert not torch.autograd.grad(loss.sum(), method.policy.theta)[0].isnan().any()
 
 
+def test_asking_keeps_what_a_probability_of_nothing_costs():
+    """In float32 e^-200 is 0, its logarithm minus infinity. 200 nats a step, and on the tiles predicted in two of three."""
+    corridor = TabularMDP.from_map(("SFFG",))
+    method = make(AskingIFT, [corridor], told(corridor, [RIGHT] * 3), mixing=1.0)
+    method.policy.float()
+    with torch.no_grad():
+        method.policy.theta[:] = 200 * torch.eye(4)[LEFT]
+    torch.testing.assert_close(method.loss(method.batch(0)), torch.full((2,), 200 * (1 + 2 / 3)))
+
+
 # ---- weights that do not depend on place or length ----
 
 
@@ -681,6 +691,12 @@ def test_on_a_large_lake_it_trains_or_says_that_it_cannot(name):
     else:
         with pytest.raises(ValueError, match="the lake has 1089 states; variants that compare tiles take 1024 at most"):
             train(find_method(name), mdp, base, steps=2)
+
+
+def test_the_largest_lake_that_variants_take_is_taken(monkeypatch):
+    monkeypatch.setattr(variants, "ONE_HOT_STATES", 16)
+    mdp = TabularMDP.from_map(LAKES["4x4"])
+    assert np.isfinite(train(MixtureIFT, mdp, make_base("mixture", mdp, policy="tabular"), steps=1).loss).all()
 
 
 def test_every_name_finds_its_method():

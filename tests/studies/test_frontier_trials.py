@@ -124,6 +124,28 @@ def test_each_condition_changes_one_thing():
     assert {condition.data for condition in conditions} == {1, 10, 40}
 
 
+@pytest.mark.parametrize("dynamics", DYNAMICS)
+def test_trials_are_judged_with_a_fifth_of_wrong_labels_where_there_are_any(dynamics):
+    """All else is the centre's, whatever the condition changes."""
+    clean = Condition(HELD_IN, dynamics)
+    for changed in ({}, {"base": "random"}, {"data": 40}, {"start": "anywhere"}, {"lakes": "8x8"}):
+        assert replace(Condition(dynamics=dynamics), **changed).held_in == clean
+    for flipped in (0.1, 0.2, 0.3):
+        assert Condition(dynamics=dynamics, flipped=flipped).held_in == replace(clean, flipped=0.2)
+
+
+def test_effects_are_reported_of_the_centre_with_right_labels_and_with_most_wrong_ones():
+    reported = [condition for condition in study_conditions() if condition.is_headline]
+    assert {(condition.dynamics, condition.flipped) for condition in reported} == {(d, f) for d in DYNAMICS for f in (0.0, 0.3)}
+    assert len(reported) == 4
+
+
+def test_moves_slip_on_slippery_lakes_alone():
+    for dynamics in DYNAMICS:
+        prepared = prepare(Condition(dynamics=dynamics), 2, 1, 0)
+        assert all(lake.is_deterministic == (dynamics == "deterministic") for lake in prepared.lakes)
+
+
 def test_lakes_data_and_flips_are_drawn_by_the_studys_seed():
     """A study of another seed sees other maps, of trials, of reports, and of either dynamics."""
     first = [
