@@ -172,6 +172,21 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
     ),
     "a number that is drawn never equals a probability": ("methods.imitation.ScheduledSampling._replaced constant 1",),
     "either is far below the number of states that is refused": ("methods.imitation.NEFTune.__init__ constant 1",),
+    "a lake's demonstrations are one batch, the same in every step": ("methods.imitation.SFT.windows constant 1",),
+    "every number drawn is below 1, so that to draw is only more work": (
+        "methods.imitation.ScheduledSampling._of_windows constant 3",
+        "methods.imitation.ScheduledSampling._of_windows constant 4",
+    ),
+    "what a step is replaced by has no gradient": (
+        "methods.imitation.ScheduledSampling._replacement stop-gradient 11",
+        "methods.imitation.ScheduledSampling._replacement stop-gradient 12",
+        "methods.imitation.ScheduledSampling._replacement stop-gradient 13",
+    ),
+    "steps that do not count are left out of the mean, and all that are looked at count": (
+        "methods.distillation.Distillation._divergence mask 1",
+        "methods.distillation.Distillation._divergence constant 4",
+        "methods.distillation.Distillation._divergence shift 2",
+    ),
     "a reward that was learned has no gradient": ("methods.source.LakeSource.reward stop-gradient 1",),
     "a probability of success of exactly 0.05 does not come up": ("methods.reward_model._informative_episodes constant 17",),
     "IFT's predictions are made without gradient": (

@@ -115,11 +115,15 @@ def test_scheduled_sampling_replaces_each_state_by_a_coin(every_step):
     torch.testing.assert_close(method.loss(method.batch(0)).detach(), torch.stack(expected), rtol=1e-11, atol=0)
 
 
-def test_scheduled_sampling_replaces_states_that_are_numbers_as_it_does_vectors(monkeypatch):
+@pytest.mark.parametrize("every_step", [False, True])
+def test_scheduled_sampling_replaces_states_that_are_numbers_as_it_does_vectors(every_step, monkeypatch):
     losses = []
     for most in (1024, 10):
         monkeypatch.setattr("ift_gridworld.policies.lake.ONE_HOT_STATES", most)
-        losses.append(loss_and_gradient(scheduled(probability=0.4, count=20)))
+        method = scheduled(probability=0.4, count=20)
+        if every_step:
+            vars(method)["windows"] = None
+        losses.append(loss_and_gradient(method))
     (vectors, (slope,)), (numbers, (other,)) = losses
     torch.testing.assert_close(numbers, vectors, rtol=1e-11, atol=0)
     torch.testing.assert_close(other, slope, rtol=1e-9, atol=1e-13)
