@@ -188,7 +188,6 @@ NAMES_BY_REASON: dict[str, tuple[str, ...]] = {
         "methods.distillation.Distillation._divergence shift 2",
     ),
     "a reward that was learned has no gradient": ("methods.source.LakeSource.reward stop-gradient 1",),
-    "a probability of success of exactly 0.05 does not come up": ("methods.reward_model._informative_episodes constant 17",),
     "IFT's predictions are made without gradient": (
         "methods.variants.AgreeingIFT.successor stop-gradient 1",
         "methods.variants.AgreeingIFT.successor stop-gradient 2",
