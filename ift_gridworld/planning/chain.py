@@ -231,7 +231,7 @@ def walk(
 
 
 def visits_within(
-    transition: Float[np.ndarray, "*batch S S"], start: Float[np.ndarray, "*batch S"], steps: int
+    transition: Float[np.ndarray, "*batch S S"], start: Float[np.ndarray, "*#batch S"], steps: int
 ) -> Float[np.ndarray, "*batch S"]:
     """Return Σ_{t < steps} start P^t, by doubling: few products of matrices, where `walk` takes each step.
 
