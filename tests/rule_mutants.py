@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["RuleMutant"]
+__all__ = ["RuleMutant", "rules_of"]
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -44,3 +44,8 @@ class RuleMutant:
             mistakes.append(f"rule {self.name!r}: its text occurs {count} times in {self.module}; it must once, and differ")
         missing = [test for test in self.tests if not any((ROOT / "tests").rglob(f"{test}.py"))]
         return mistakes + [f"rule {self.name!r}: no test {test}" for test in missing]
+
+
+def rules_of(module: str, tests: tuple[str, ...], *rules: tuple[str, str, str]) -> tuple[RuleMutant, ...]:
+    """Return the wrong rules of a module, each given as its name, the right rule's source and its own."""
+    return tuple(RuleMutant(name, module, before, after, tests) for name, before, after in rules)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from rule_mutants import RuleMutant
+from rule_mutants import RuleMutant, rules_of
 
 __all__ = ["MUTANTS"]
 
 TESTS = ("test_frontier",)
 
 
-def _of(module: str, *rules: tuple[str, str, str]) -> tuple[RuleMutant, ...]:
-    """Return the wrong rules of a module, each given as its name, the right rule's source and its own."""
-    return tuple(RuleMutant(name, module, before, after, TESTS) for name, before, after in rules)
-
-
 MUTANTS: tuple[RuleMutant, ...] = (
-    *_of(
+    *rules_of(
         "evaluation.frontier",
+        TESTS,
         (
             "the KL is that of the base from the policy",
             "price = np.broadcast_to(step_kl(policy, base)",
@@ -90,8 +86,9 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "np.where(np.isinf(left), 0.0,",
         ),
     ),
-    *_of(
+    *rules_of(
         "planning.soft",
+        TESTS,
         (
             "the soft policy is paid for its KL",
             "(policy * reward).sum(-1) - price[:, None] * kl)",
@@ -114,8 +111,9 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "None if start is None else",
         ),
     ),
-    *_of(
+    *rules_of(
         "evaluation.metrics",
+        TESTS,
         ("success from any tile counts the ends", "[..., ~mdp.terminal].mean(-1)", ".mean(-1)"),
         ("success from any tile has no time limit", "success_from(mdp, policy, mdp.horizon)[", "success_from(mdp, policy)["),
         (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rule_mutants import RuleMutant
+from rule_mutants import RuleMutant, rules_of
 
 __all__ = ["MUTANTS"]
 
@@ -10,14 +10,9 @@ SELECTION, RUNNING, CLAIMS, FINDINGS = ("test_selection",), ("test_running",), (
 STATISTICS = ("test_statistics",)
 
 
-def _of(module: str, tests: tuple[str, ...], *rules: tuple[str, str, str]) -> tuple[RuleMutant, ...]:
-    """Return the wrong rules of a module, each given as its name, the right rule's source and its own."""
-    return tuple(RuleMutant(name, module, before, after, tests) for name, before, after in rules)
-
-
 MUTANTS: tuple[RuleMutant, ...] = (
     # ---- what is chosen, by which numbers ----
-    *_of(
+    *rules_of(
         "evaluation.selection",
         SELECTION,
         ("the best checkpoint is that of seed 0", "distance[1:].mean(-1)", "distance[1:, 0]"),
@@ -55,7 +50,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("a search prefers low scores", "best = best_key(scores, higher_is_better=True)", "best = best_key(scores)"),
         ("a search goes on once too often", "len(scores) < given + limit", "len(scores) <= given + limit"),
     ),
-    *_of(
+    *rules_of(
         "studies.running",
         RUNNING,
         (
@@ -155,7 +150,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("rows have the seeds of the first run", "np.arange(self.seed, self.seed + self.seeds)", "np.arange(self.seeds)"),
     ),
     # ---- whose data, what is measured ----
-    *_of(
+    *rules_of(
         "studies.data",
         RUNNING,
         (
@@ -174,7 +169,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "data.append(SeedData(shown[0],",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.data",
         ("test_study",),
         (
@@ -193,7 +188,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "SeedData(shown[0], shown[0], detour)",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.measures",
         RUNNING,
         (
@@ -215,7 +210,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the taught action is that of the step before", "batch.actions[:, 1:])]", "batch.actions[:, :-1])]"),
         ("the taught action is that of the step after", "batch.actions[:, 1:])]", "torch.roll(batch.actions, -1, 1)[:, 1:])]"),
     ),
-    *_of(
+    *rules_of(
         "studies.measures",
         ("test_study",),
         ("what mixing teaches has its sign flipped", 'effects["push"].append(np.einsum(', 'effects["push"].append(-np.einsum('),
@@ -228,7 +223,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
     ),
     # ---- what is compared ----
-    *_of(
+    *rules_of(
         "studies.results",
         CLAIMS,
         (
@@ -306,7 +301,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("at the common rate an edge is marked as well", 'if view.rate == "common" or', "if"),
     ),
     # ---- what is concluded ----
-    *_of(
+    *rules_of(
         "studies.verdicts",
         CLAIMS,
         (
@@ -356,12 +351,12 @@ MUTANTS: tuple[RuleMutant, ...] = (
             'matches = pooled["claim"] == claim',
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.verdicts",
         FINDINGS,
         ("the published order is the reverse", "Claim(*pair, measure, -1), view)", "Claim(*pair, measure, 1), view)"),
     ),
-    *_of(
+    *rules_of(
         "studies.claims",
         CLAIMS,
         ("success is better where it is lower", '"regret": -1, "success": 1}', '"regret": -1, "success": -1}'),
@@ -374,13 +369,13 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "return True",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.verdicts",
         CLAIMS,
         ("settings of all kinds are drawn again together", "verdicts, strata(settings))", "verdicts, [0] * len(settings))"),
         ("kinds of settings are not heeded", "for each in results], strata=strata)", "for each in results])"),
     ),
-    *_of(
+    *rules_of(
         "evaluation.estimation",
         ("test_estimation",),
         ("the bias is the truth less the estimate", "return self.estimate - self.truth", "return self.truth - self.estimate"),
@@ -404,7 +399,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
     ),
     # ---- which settings and lakes ----
-    *_of(
+    *rules_of(
         "studies.reproduction.design",
         ("test_reproduction",),
         ("levels are not balanced", "levels[i % len(levels)] for i", "levels[i * i % len(levels)] for i"),
@@ -413,7 +408,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("variants are judged on lakes of the claims", '("lakes-0.7-6", "lakes-0.9-6")', '("lakes-0.7-0", "lakes-0.9-6")'),
         ("blocks have as many seeds as single lakes", "else max(2, seeds // 4)", "else seeds"),
     ),
-    *_of(
+    *rules_of(
         "studies.parts",
         ("test_reproduction",),
         (
@@ -423,7 +418,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("a saved part of other lakes counts", 'entries["lakes"] = zlib', "_ = zlib"),
     ),
-    *_of(
+    *rules_of(
         "studies.lakes",
         ("test_study",),
         (
@@ -438,7 +433,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
     ),
     # ---- findings ----
-    *_of(
+    *rules_of(
         "studies.reproduction.findings",
         FINDINGS,
         (
@@ -513,7 +508,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "results.base(measure) - results.measure(measure, method, LAST) for",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.results",
         FINDINGS,
         ("all settings are of one kind", "return [(setting.family, setting.ice) for", 'return [("", "") for'),
@@ -524,7 +519,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("both ices are of one kind", "return [(setting.family, setting.ice) for", 'return [(setting.family, "") for'),
     ),
-    *_of(
+    *rules_of(
         "studies.reproduction.appendix_figures",
         FINDINGS,
         (
@@ -535,7 +530,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("phase diagrams show rates that not all were run at", "if rate in grid]", "]"),
     ),
     # ---- intervals ----
-    *_of(
+    *rules_of(
         "evaluation.statistics",
         STATISTICS,
         (
@@ -619,7 +614,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("p is one-sided", "p = 2 * stdtr(", "p = stdtr("),
     ),
-    *_of(
+    *rules_of(
         "evaluation.metrics",
         ("test_metrics",),
         ("a proportion's interval leaves [0, 1]", "bounds=RANGES.get(kind, (-np.inf, np.inf))", "bounds=(-np.inf, np.inf)"),

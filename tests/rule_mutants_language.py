@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from rule_mutants import RuleMutant
+from rule_mutants import RuleMutant, rules_of
 
 __all__ = ["MUTANTS"]
 
 CHOICE, RULES, TABLES = ("test_language_seed",), ("test_language_rules",), ("test_language_report",)
 
 
-def _of(module: str, tests: tuple[str, ...], *rules: tuple[str, str, str]) -> tuple[RuleMutant, ...]:
-    """Return the wrong rules of a module, each given as its name, the right rule's source and its own."""
-    return tuple(RuleMutant(name, module, before, after, tests) for name, before, after in rules)
-
-
 MUTANTS: tuple[RuleMutant, ...] = (
-    *_of(
+    *rules_of(
         "studies.language_seed",
         CHOICE,
         (
@@ -102,7 +97,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("lakes are measured with another set's probes", "probes=self.probes[name]", 'probes=self.probes["held_out"]'),
         ("lakes without a value count as 0", "float(x[x == x].mean())", "float(np.nan_to_num(x).mean())"),
     ),
-    *_of(
+    *rules_of(
         "studies.language_settings",
         CHOICE,
         (
@@ -114,7 +109,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("an edge of the betas is not marked", '("beta", "validation_of_beta"))', '("learning_rate", "validation"))'),
         ("a rollout of on-policy methods has rows of its own", '"walkers": settings.batch}', '"walkers": 64}'),
     ),
-    *_of(
+    *rules_of(
         "studies.language_study",
         CHOICE,
         ("SFT is tempered to the IFT of the first seed", '(run, done[seed, "ift"])', '(run, done[min(done)[0], "ift"])'),
@@ -123,7 +118,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("all methods share one grid", "if part[1] == name\n", "if part[1]\n"),
         ("seeds are counted from 0", "range(settings.task.seed, settings.task.seed + settings.seeds)", "range(settings.seeds)"),
     ),
-    *_of(
+    *rules_of(
         "language.base_model",
         CHOICE,
         (
@@ -138,7 +133,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("the cached base is that of any seed", "json.dumps(content, sort_keys=True)", "json.dumps(model)"),
     ),
-    *_of(
+    *rules_of(
         "language.task",
         RULES,
         ("sets of lakes overlap", "lakes[int(end) - count : int(end)]", "lakes[:count]"),
@@ -150,7 +145,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "limit=self.limit, **options",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.source",
         RULES,
         ("every draw is the first one", "(self.seed, self.rank, self.draws)", "(self.seed, self.rank)"),
@@ -183,7 +178,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("all seeds see their rows in one order", "default_rng((self.seed, epoch))", "default_rng((0, epoch))"),
         ("an epoch repeats the one before", "default_rng((self.seed, epoch))", "default_rng((self.seed, 0))"),
     ),
-    *_of(
+    *rules_of(
         "language.rewards",
         RULES,
         (
@@ -192,13 +187,13 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "np.where(right, 1.0, 0.0)",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.rewards",
         ("test_language_metrics",),
         ("an answer through a hole is right", "arrived & ended & ~moved_on & ~drowned", "arrived & ended & ~moved_on"),
         ("an answer without an end is right", "arrived & ended & ~moved_on", "arrived & ~moved_on"),
     ),
-    *_of(
+    *rules_of(
         "language.controls",
         RULES,
         ("the control of random tokens is plain IFT", '"ift_random": (RandomTokens, {})', '"ift_random": (IFT, {})'),
@@ -219,7 +214,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "generator=torch.Generator().manual_seed(0))\n            return self.policy.embed(words",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.imitation",
         RULES,
         (
@@ -228,7 +223,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "batch, self.source.successor(self.policy, self.options), mixing)",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.training",
         RULES,
         (
@@ -266,7 +261,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "        if self.done == 1:\n            self._evaluate()\n",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.checkpoints",
         RULES,
         (
@@ -275,12 +270,12 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "for name, value in tensors.items() if name == prefix",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.base",
         RULES,
         ("the reference learns", "copy.deepcopy(policy).requires_grad_(False) if", "policy if"),
     ),
-    *_of(
+    *rules_of(
         "methods.preferences",
         RULES,
         (
@@ -294,7 +289,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "return super().batch(step)",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.on_policy",
         RULES,
         ("every update walks anew", "self._rollouts is None or step % self.renewal == 0", "True"),
@@ -304,7 +299,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "self._rollouts is None",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.policy",
         RULES,
         (
@@ -313,7 +308,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "mixed = mix_after(true[..., begin:, :], predicted, torch.ones_like(mask[..., begin:]), mixing)",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.estimation",
         RULES,
         (
@@ -330,7 +325,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the bias has the other sign", "estimate - truth, 0.0", "truth - estimate, 0.0"),
         ("the bias counts padded steps", "counts = mask & ~np.isnan(estimate)", "counts = ~np.isnan(estimate)"),
     ),
-    *_of(
+    *rules_of(
         "language.estimation",
         ("test_language_estimation",),
         ("SFT assumes the product of its steps", "return step, truth, mask", "return truth, truth, mask"),
@@ -340,7 +335,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "return truth, truth, mask",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.metrics",
         RULES,
         (
@@ -372,12 +367,12 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "values.reshape(-1, samples).mean(1)",
         ),
     ),
-    *_of(
+    *rules_of(
         "language.probes",
         ("test_language_metrics",),
         ("to a tile on the path leads a shortest way", "return shortest | human", "return human | shortest"),
     ),
-    *_of(
+    *rules_of(
         "studies.language_report",
         TABLES,
         ("a method is marked if all of its seeds are on an edge", "if any(map(has_edge, mine))", "if all(map(has_edge, mine))"),
@@ -429,7 +424,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("the interval is a standard deviation", "±{high - mean:.3f}", "±{np.std(values, ddof=1):.3f}"),
         ("speed is that of the first seed", "sum(run[name] for run in mine)", "mine[0][name]"),
     ),
-    *_of(
+    *rules_of(
         "evaluation.statistics",
         ("test_statistics", "test_language_report"),
         ("the interval is a normal one", "stdtrit(count - 1, 0.5 + level / 2)", "stdtrit(1e9, 0.5 + level / 2)"),

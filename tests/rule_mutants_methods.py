@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from rule_mutants import RuleMutant
+from rule_mutants import RuleMutant, rules_of
 
 __all__ = ["MUTANTS"]
 
 
-def _of(module: str, tests: tuple[str, ...], *rules: tuple[str, str, str]) -> tuple[RuleMutant, ...]:
-    """Return the wrong rules of a module, each given as its name, the right rule's source and its own."""
-    return tuple(RuleMutant(name, module, before, after, tests) for name, before, after in rules)
-
-
 MUTANTS: tuple[RuleMutant, ...] = (
-    *_of(
+    *rules_of(
         "methods.policy_gradients",
         ("test_policy_gradients",),
         ("REINFORCE pays for KL twice", "pays_in_reward = True", "pays_in_reward = False"),
@@ -40,7 +35,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "!= 0).flatten(1)",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.mixed",
         ("test_policy_gradients",),
         ("groups always start where the first demonstrations do", "self._number = step // self.renewal", "pass"),
@@ -59,7 +54,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("LUFFY's demonstration is imitated", "chance / (chance + self.options.shaping)", "chance.log()"),
         ("LUFFY's own episodes count in full", "(1 - self.guides / self.options.size) *", "1.0 *"),
     ),
-    *_of(
+    *rules_of(
         "methods.self_play",
         ("test_self_play",),
         (
@@ -77,7 +72,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ("judged answers start apart", "self.options.walkers, 2)", "self.options.walkers, 1)"),
         ("a tie is a pair", "(loss * batch.differs).sum(-1)", "loss.sum(-1)"),
     ),
-    *_of(
+    *rules_of(
         "methods.distillation",
         ("test_imitation_rivals",),
         ("DAgger forgets earlier rounds", "self.rounds.append(", "self.rounds.clear() or self.rounds.append("),
@@ -93,7 +88,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "(chances == chances.amax(-1, keepdim=True)).to(chances))",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.imitation",
         ("test_imitation_rivals",),
         (
@@ -118,14 +113,14 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "self.source.uniform(*true.shape[1:])",
         ),
     ),
-    *_of(
+    *rules_of(
         "methods.preference_kinds",
         ("test_preference_kinds",),
         ("KTO's point is always the estimate", 'self.options.kl != "mismatched"', "False"),
         ("KTO's point is the chosen answers'", "for side in batch]\n        ratios", "for side in batch[:1]]\n        ratios"),
         ("CPO sums the chosen answer's likelihood", "options.imitation * chosen.mean", "options.imitation * chosen.sum"),
     ),
-    *_of(
+    *rules_of(
         "methods.source",
         ("test_source", "test_imitation_rivals"),
         (
@@ -143,7 +138,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             ".states.repeat(1, group)\n        return",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.frontier.trials",
         ("test_frontier_trials",),
         ("the best trial has the least regret on one lake", "float(np.mean(values))", "float(np.min(values))"),
@@ -153,7 +148,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
             "if trial]",
         ),
     ),
-    *_of(
+    *rules_of(
         "studies.frontier.conditions",
         ("test_frontier_trials",),
         (
@@ -168,7 +163,7 @@ MUTANTS: tuple[RuleMutant, ...] = (
         ),
         ("all lakes are the first", "in enumerate(maps):", "in enumerate(maps[:1] * len(maps)):"),
     ),
-    *_of(
+    *rules_of(
         "studies.frontier.questions",
         ("test_frontier_questions",),
         (
