@@ -7,15 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from ift_gridworld.checks import check_choice
 from ift_gridworld.choices import Base
 from ift_gridworld.cli.figure_options import FigureArgs
-from ift_gridworld.cli.parser import Arguments, check_seed
-from ift_gridworld.cluster import check_cluster
-from ift_gridworld.rendering import THEME_NAMES
-from ift_gridworld.storage import check_folder
+from ift_gridworld.cli.parser import Arguments
 
-__all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "check_study", "is_random", "less_memory", "unused"]
+__all__ = ["OUT", "EnvironmentArgs", "LakeArgs", "PolicyArgs", "as_flags", "is_random", "less_memory", "unused"]
 
 OUT = Path("runs/lake")
 
@@ -109,16 +105,6 @@ def unused(args: Arguments, uses: set[str], mode: str) -> None:
     """Raise a ValueError for the first option that is given and that a mode does not use."""
     for name in sorted(args.given - uses):
         raise ValueError(f"{args.spelled(name)}, which {mode} does not use")
-
-
-def check_study(folder: Path, *, seed: int, workers: int, cluster: str | None, theme: str) -> None:
-    """Raise a ValueError for what no study can be run with: where it writes to, its seed, processes, cluster and colours."""
-    check_seed(seed)
-    check_folder(folder)
-    if workers < 0:
-        raise ValueError(f"--workers is {workers}; allowed: a whole number >= 0")
-    check_cluster(cluster, workers)
-    check_choice("--theme", theme, THEME_NAMES)
 
 
 def is_random(name: str) -> bool:

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ift_gridworld.cli.arguments import check_study, unused
+from ift_gridworld.cli.arguments import unused
 from ift_gridworld.cli.folders import output_folder
 from ift_gridworld.cli.parser import Arguments, fail
+from ift_gridworld.cli.studies import check_study
 from ift_gridworld.cluster import worker_pool
 from ift_gridworld.runtime import loading
 
