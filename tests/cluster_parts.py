@@ -1,4 +1,4 @@
-"""What tests of clusters share: functions that worker processes import as well, parts of a study, a pool without processes."""
+"""Helpers of the tests of clusters: functions that worker processes import, parts of a study, a pool without processes."""
 
 import os
 import signal

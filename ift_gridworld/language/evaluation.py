@@ -1,4 +1,4 @@
-"""How near any causal language model is to the optimal policy on lakes that it is asked about, whichever tokenizer it has."""
+"""Measures of any causal language model on lakes, whichever tokenizer it has: success, and distance to the optimal policy."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ Example = tuple[Rows, list[int]]  # a lake, and the moves of a shortest path
 
 @dataclass(frozen=True, eq=False)
 class Questions:
-    """How lakes are put to a model, and how its answers are read.
+    """A way of asking a model about lakes and of reading its answers.
 
     Attributes:
         form: how lakes and paths are written.

@@ -1,4 +1,4 @@
-"""Whether an answer crosses its lake, the exact reward that it earns, and what a teacher would do at each of its steps.
+"""Exact rewards of answers on their lakes, and what a teacher would do at each of their steps.
 
 `reach_goal`, `shortest_path` and `optimal_mass` are reward functions of texts, with the signature of TRL's `GRPOTrainer`::
 

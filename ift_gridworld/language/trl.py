@@ -124,7 +124,7 @@ class IFTConfig(SFTConfig):
 
     @property
     def mixes(self) -> bool:
-        """Whether λ is ever above 0."""
+        """True if λ is above 0 at some update."""
         return self.mixing > 0 or bool(self.mixing_start)
 
     def ift_options(self, mixing: float) -> IFTOptions:

@@ -66,7 +66,7 @@ class Condition:
 
     @property
     def is_headline(self) -> bool:
-        """Whether effects are reported of it: of the centre; of the conditions with wrong labels, of the centre with most."""
+        """True if effects are reported of it: the centre with right labels, and with the largest share of wrong ones."""
         return replace(self, flipped=0.0).is_centre and self.flipped in (0.0, FLIPPED[-1])
 
     @property
